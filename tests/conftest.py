@@ -1,0 +1,26 @@
+"""Eight virtual CPU devices, a persistent compilation cache, and the shared data."""
+
+import os
+import pathlib
+import tempfile
+
+os.environ.setdefault('JAX_PLATFORMS', 'cpu')
+flags = os.environ.get('XLA_FLAGS', '')
+if 'xla_force_host_platform_device_count' not in flags:
+    os.environ['XLA_FLAGS'] = f'{flags} --xla_force_host_platform_device_count=8'
+os.environ.setdefault(
+    'JAX_COMPILATION_CACHE_DIR',
+    os.path.join(tempfile.gettempdir(), f'perl-test-cache-{os.getuid()}'),
+)
+os.environ.setdefault('JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS', '0.2')
+
+import pytest  # noqa: E402
+
+
+@pytest.fixture(scope='session')
+def shared() -> pathlib.Path:
+    """The folder with the real data, beside the repository."""
+    path = pathlib.Path(__file__).resolve().parents[2] / 'shared'
+    if not path.is_dir():
+        pytest.skip('the folder ../shared with the real data is not there')
+    return path
