@@ -1,0 +1,64 @@
+"""Data: records, tokenizers, readers, batches."""
+
+import importlib
+import inspect
+
+from perl.data.batching import bucket, collate, left, order, pack
+from perl.data.examples import Examples, encode
+from perl.data.near import near_miss
+from perl.data.records import (
+    SPLITS,
+    Comparison,
+    Dataset,
+    Demonstration,
+    Rating,
+    pairs,
+    split_of,
+)
+from perl.errors import UserError
+
+__all__ = [
+    'SPLITS',
+    'Comparison',
+    'Dataset',
+    'Demonstration',
+    'Examples',
+    'Rating',
+    'bucket',
+    'collate',
+    'encode',
+    'left',
+    'load',
+    'order',
+    'pack',
+    'pairs',
+    'split_of',
+]
+
+# A name in configs, and the module and function that read it.
+_LOADERS = {
+    'reservations': ('reservations', 'load'),
+    'taskmaster_coffee': ('taskmaster', 'load_coffee'),
+    'taskmaster_ticketing': ('taskmaster', 'load_ticketing'),
+    'files': ('readers', 'load'),
+}
+
+
+def load(name: str, **options) -> Dataset:
+    """The data set of a name, read with the options of its loader.
+
+    Raises:
+        UserError: an unknown name or option, with the near miss, or what the loader
+            finds wrong in its files.
+    """
+    if name not in _LOADERS:
+        raise UserError(f'no data set {name!r}{near_miss(name, _LOADERS)}')
+    module, function = _LOADERS[name]
+    loader = getattr(importlib.import_module(f'perl.data.{module}'), function)
+    known = inspect.signature(loader).parameters
+    for option in options:
+        if option not in known:
+            raise UserError(
+                f'data set {name!r} has no option {option!r}{near_miss(option, known)}'
+            )
+    return loader(**options)

@@ -1,0 +1,89 @@
+"""The records that every reader yields, and the data set that they make up.
+
+A comparison keeps its prompt and its K completions apart until the batch, so that a
+shared prompt can be encoded once.
+"""
+
+import dataclasses
+import hashlib
+import itertools
+from collections.abc import Callable
+
+SPLITS = ('train', 'val', 'test')
+
+
+@dataclasses.dataclass(frozen=True)
+class Demonstration:
+    """A prompt and one response to imitate."""
+
+    prompt: str
+    response: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Comparison:
+    """A prompt and K >= 2 completions, the best first."""
+
+    prompt: str
+    completions: tuple[str, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class Rating:
+    """A prompt, one response and how good it is: a label in [0, 1]."""
+
+    prompt: str
+    response: str
+    label: float
+
+
+Record = Demonstration | Comparison | Rating
+
+
+def _empty() -> dict[str, list]:
+    return {split: [] for split in SPLITS}
+
+
+@dataclasses.dataclass(frozen=True)
+class Dataset:
+    """All the records of one data set by split ('train', 'val', 'test').
+
+    A prompt ends where its response begins: `prompt + response` is the running text.
+
+    Attributes:
+        name: what it is called in configs and reports.
+        text: documents to pretrain on.
+        demonstrations, comparisons, ratings: the records of each kind.
+        prompts: prompts to sample from in reinforcement learning.
+        gold: the exact reward of (prompt, response), where one is known.
+        counts: what was dropped or shortened, and why.
+    """
+
+    name: str
+    text: dict[str, list[str]] = dataclasses.field(default_factory=_empty)
+    demonstrations: dict[str, list[Demonstration]] = dataclasses.field(
+        default_factory=_empty
+    )
+    comparisons: dict[str, list[Comparison]] = dataclasses.field(default_factory=_empty)
+    ratings: dict[str, list[Rating]] = dataclasses.field(default_factory=_empty)
+    prompts: dict[str, list[str]] = dataclasses.field(default_factory=_empty)
+    gold: Callable[[str, str], float] | None = None
+    counts: dict[str, int] = dataclasses.field(default_factory=dict)
+
+
+def split_of(key: str, shares: tuple[int, int, int] = (8, 1, 1)) -> str:
+    """The split of everything that shares `key`: sha1(key) mod sum(shares).
+
+    With the default shares 0-7 is 'train', 8 'val' and 9 'test', on every machine.
+    """
+    place = int(hashlib.sha1(key.encode()).hexdigest(), 16) % sum(shares)
+    bounds = itertools.accumulate(shares)
+    return next(split for split, end in zip(SPLITS, bounds, strict=True) if place < end)
+
+
+def pairs(comparison: Comparison) -> list[Comparison]:
+    """The K(K-1)/2 pairs (better, worse) that a ranking of K completions implies."""
+    return [
+        Comparison(comparison.prompt, pair)
+        for pair in itertools.combinations(comparison.completions, 2)
+    ]
