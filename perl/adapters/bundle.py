@@ -1,0 +1,106 @@
+"""The adapter bundle: one folder that cannot lose its head, scale or base.
+
+`adapter.safetensors` holds every trained array (factors, heads, or all weights where
+tuning is full); `adapter.json` says what they are: role, tuning, scale of each pair,
+reward normalisation, and the fingerprints of the base and tokenizer they belong to.
+"""
+
+import dataclasses
+import json
+import pathlib
+from typing import Any
+
+from safetensors import SafetensorError
+from safetensors.flax import load_file, save_file
+
+from perl.adapters.tree import is_lora
+from perl.adapters.tuning import Full, LoraTuning, Tuning, flatten, unflatten
+from perl.errors import UserError
+from perl.weights import Lora
+
+
+@dataclasses.dataclass(frozen=True)
+class Card:
+    """What `adapter.json` says beside the scales.
+
+    Attributes:
+        role: sft, reward, policy or value.
+        tuning: how it was trained.
+        base: fingerprint of the base it sits on.
+        tokenizer: fingerprint of the tokenizer.
+        shift, scale: rewards are reported as `(raw - shift) / scale`.
+    """
+
+    role: str
+    tuning: Tuning
+    base: str
+    tokenizer: str
+    shift: float = 0.0
+    scale: float = 1.0
+
+
+def save(folder: pathlib.Path, delta: Any, card: Card) -> None:
+    """Writes a bundle; the card comes last, so a bundle with a card is whole."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / 'adapter.json').unlink(missing_ok=True)
+    arrays, pairs = {}, {}
+    for path, leaf in flatten(delta).items():
+        if is_lora(leaf):
+            arrays |= {f'{path}/a': leaf.a, f'{path}/b': leaf.b}
+            pairs[path] = {'scale': leaf.scale, 'dropout': leaf.dropout}
+        else:
+            arrays[path] = leaf
+    save_file(arrays, folder / 'adapter.safetensors')
+    text = json.dumps({**dataclasses.asdict(card), 'pairs': pairs}, indent=2)
+    (folder / 'adapter.json').write_text(text + '\n')
+
+
+def exists(folder: pathlib.Path) -> bool:
+    """Whether a whole bundle is there."""
+    return (folder / 'adapter.json').is_file()
+
+
+def load(
+    folder: pathlib.Path, base: str | None = None, tokenizer: str | None = None
+) -> tuple[Any, Card]:
+    """The delta and its card.
+
+    Args:
+        folder: that `save` wrote.
+        base: fingerprint of the base it is to sit on; checked when given.
+        tokenizer: likewise.
+
+    Raises:
+        UserError: missing, damaged, or trained on another base or tokenizer.
+    """
+    try:
+        said = json.loads((folder / 'adapter.json').read_text())
+        arrays = load_file(folder / 'adapter.safetensors')
+        pairs, tuning = said.pop('pairs'), said.pop('tuning')
+        flat = {
+            path: Lora(arrays.pop(f'{path}/a'), arrays.pop(f'{path}/b'), **meta)
+            for path, meta in pairs.items()
+        }
+        if 'targets' in tuning:
+            tuning['targets'] = tuple(tuning['targets'])
+        kind = Full if tuning['name'] == 'full' else LoraTuning
+        card = Card(tuning=kind(**tuning), **said)
+    except FileNotFoundError as error:
+        raise UserError(
+            f'adapter: {error.filename} is not there; give the adapter folder of a '
+            'finished stage'
+        ) from None
+    except (SafetensorError, json.JSONDecodeError, KeyError, TypeError) as error:
+        raise UserError(
+            f'adapter: {folder} is damaged ({error}); train or copy it again'
+        ) from None
+    for name, want, have in (
+        ('base', base, card.base),
+        ('tokenizer', tokenizer, card.tokenizer),
+    ):
+        if want is not None and want != have:
+            raise UserError(
+                f'adapter: {folder} was trained on the {name} {have}, this run has '
+                f'{want}; give the {name} it was trained on, or train it again'
+            )
+    return unflatten({**flat, **arrays}), card

@@ -1,0 +1,116 @@
+"""Adapters as transforms of parameter trees: bind, merge, stack, select.
+
+A *delta* is a nested dict with a subset of a base's keys. Its leaves are `Lora`
+factors, which sit beside the base's leaf, or arrays, which take its place (full
+tuning) or come new (a scalar head). A role of RLHF, policy, value, reward or
+reference, is a delta over one shared base.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from perl.errors import UserError
+from perl.weights import Adapted, Lora, delta
+
+LAYERS = 'layers'  # the one subtree whose leaves carry the layer axis first
+
+
+def bind(base: Any, delta: Any, ids: Any = None, key: Any = None) -> Any:
+    """The tree that the model reads: structural, no copy, no compute.
+
+    Args:
+        base: frozen parameters, or an empty dict where the delta holds them all.
+        delta: the trainable tree of a role.
+        ids: `[B]` int32, which of the stacked adapters serves each example.
+        key: a random key that turns adapter dropout on.
+    """
+    return _bind(base, delta, ids, key, layered=False)
+
+
+def _bind(base, delta, ids, key, layered):
+    if isinstance(delta, Lora):
+        depth = delta.a.shape[0]
+        if layered and ids is not None:
+            ids = jnp.broadcast_to(ids, (depth, *ids.shape))
+        if layered and key is not None:
+            key = jax.random.split(key, depth)
+        return Adapted(base, delta, ids, key)
+    if not isinstance(delta, dict):
+        return delta
+    bound = dict(base or {})
+    for i, (name, part) in enumerate(sorted(delta.items())):
+        sub = None if key is None else jax.random.fold_in(key, i)
+        inner = layered or name == LAYERS
+        bound[name] = _bind(bound.get(name), part, ids, sub, inner)
+    return bound
+
+
+def merge(base: Any, delta: Any) -> Any:
+    """One plain tree `W + s A B`; leaves without an adapter are the base's own."""
+    return jax.tree_util.tree_map_with_path(
+        _merged, bind(base, delta), is_leaf=lambda x: isinstance(x, Adapted)
+    )
+
+
+def _merged(path, leaf):
+    if not isinstance(leaf, Adapted):
+        return leaf
+    change = delta(leaf.lora, layered=path[0].key == LAYERS)
+    return (leaf.base.astype(jnp.float32) + change).astype(leaf.base.dtype)
+
+
+def stack(deltas: Sequence[Any]) -> Any:
+    """Several deltas in one, to be chosen by `ids`; lower ranks get zero columns.
+
+    The scales are folded into `b`, so adapters of different scale can be stacked.
+
+    Raises:
+        UserError: the deltas have not the same keys.
+    """
+    structures = [jax.tree.structure(_opened(d)) for d in deltas]
+    if any(s != structures[0] for s in structures):
+        raise UserError(
+            'adapters: cannot stack adapters with different targets; '
+            'train them with the same target rules'
+        )
+    return jax.tree_util.tree_map_with_path(_stacked, *deltas, is_leaf=is_lora)
+
+
+def _stacked(path, *leaves):
+    axis = 1 if path[0].key == LAYERS else 0
+    if not is_lora(leaves[0]):
+        return jnp.stack(leaves, axis)
+    rank = max(leaf.a.shape[-1] for leaf in leaves)
+    a = [_pad(x.a, rank, x.a.ndim - 1) for x in leaves]
+    b = [_pad(x.b * x.scale, rank, axis) for x in leaves]
+    return Lora(jnp.stack(a, axis), jnp.stack(b, axis), 1.0)
+
+
+def select(stacked: Any, i: int) -> Any:
+    """The `i`-th delta of a stack (its rank the stack's, its scale folded in)."""
+    return jax.tree_util.tree_map_with_path(
+        lambda path, x: jnp.take(x, i, axis=1 if path[0].key == LAYERS else 0), stacked
+    )
+
+
+def is_lora(x: Any) -> bool:
+    """Whether a leaf of a delta is a pair of factors."""
+    return isinstance(x, Lora)
+
+
+def size(tree: Any) -> int:
+    """The number of elements in all leaves."""
+    return sum(x.size for x in jax.tree.leaves(tree))
+
+
+def _opened(delta):
+    return jax.tree.map(lambda x: 0, delta, is_leaf=is_lora)
+
+
+def _pad(x, rank, axis):
+    widths = [(0, 0)] * x.ndim
+    widths[axis] = (0, rank - x.shape[axis])
+    return jnp.pad(x, widths)

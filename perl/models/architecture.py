@@ -1,0 +1,136 @@
+"""A decoder described by numbers, and the parameters that follow from them."""
+
+import dataclasses
+import math
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from perl.errors import UserError
+from perl.weights import Leaf
+
+
+@dataclasses.dataclass(frozen=True)
+class Architecture:
+    """A Llama-type decoder: RMSNorm, rotary positions, grouped queries, SwiGLU.
+
+    Attributes:
+        vocabulary, width, layers, heads, kv_heads, head_width, hidden: the sizes
+            V, D, L, H, K, N, F.
+        max_length: the window, in tokens.
+        rope_theta: base of the rotary frequencies.
+        rope_layout: which two components turn together: `halves` (i, i + N/2; Hugging
+            Face) or `pairs` (2i, 2i + 1; llama2.c and the original weights).
+        norm_eps: of RMSNorm.
+        tied: whether the unembedding is the embedding.
+        dtype: of compute and of a frozen base; norms, softmax, heads, adapters and
+            log-probs are float32 whatever it says.
+        scan: one compiled layer for all (fast to compile) or unrolled (fast to run).
+        remat: recompute each layer in the backward pass instead of keeping it.
+    """
+
+    vocabulary: int
+    width: int
+    layers: int
+    heads: int
+    kv_heads: int
+    head_width: int
+    hidden: int
+    max_length: int
+    rope_theta: float = 10000.0
+    rope_layout: str = 'halves'
+    norm_eps: float = 1e-5
+    tied: bool = False
+    dtype: str = 'float32'
+    scan: bool = True
+    remat: bool = False
+
+    def __post_init__(self):
+        if self.heads % self.kv_heads:
+            raise UserError(
+                f'model: heads={self.heads} is no multiple of kv_heads='
+                f'{self.kv_heads}; choose kv_heads among the divisors of heads'
+            )
+        if self.head_width % 2:
+            raise UserError(
+                f'model: head_width={self.head_width} must be even for rotary '
+                'positions; choose an even one'
+            )
+        for field, known in _CHOICES.items():
+            if getattr(self, field) not in known:
+                raise UserError(
+                    f'model.{field}: {getattr(self, field)!r} is not one of '
+                    f'{", ".join(known)}'
+                )
+
+
+_CHOICES = {
+    'rope_layout': ('halves', 'pairs'),
+    'dtype': ('float32', 'bfloat16', 'float16'),
+}
+
+
+def parameters(arch: Architecture) -> dict[str, Any]:
+    """Every parameter of the decoder, declared once.
+
+    Initial values, shardings, adapter shapes and memory tables derive from this tree.
+    """
+    D, H, K, N, F = (
+        arch.width,
+        arch.heads,
+        arch.kv_heads,
+        arch.head_width,
+        arch.hidden,
+    )
+    std, out_std = 0.02, 0.02 / math.sqrt(2 * arch.layers)
+
+    def layer(shape, axes, inputs, std):
+        return Leaf((arch.layers, *shape), ('layers', *axes), inputs, std)
+
+    tree = {
+        'embed': Leaf((arch.vocabulary, D), ('vocab', 'embed'), 1, std),
+        'layers': {
+            'attention': {
+                'norm': layer((D,), ('norm',), 0, None),
+                'q': layer((D, H, N), ('embed', 'heads', 'head'), 1, std),
+                'k': layer((D, K, N), ('embed', 'kv_heads', 'head'), 1, std),
+                'v': layer((D, K, N), ('embed', 'kv_heads', 'head'), 1, std),
+                'o': layer((H, N, D), ('heads', 'head', 'embed'), 2, out_std),
+            },
+            'mlp': {
+                'norm': layer((D,), ('norm',), 0, None),
+                'gate': layer((D, F), ('embed', 'hidden'), 1, std),
+                'up': layer((D, F), ('embed', 'hidden'), 1, std),
+                'down': layer((F, D), ('hidden', 'embed'), 1, out_std),
+            },
+        },
+        'norm': Leaf((D,), ('norm',), 0, None),
+    }
+    if not arch.tied:
+        tree['unembed'] = Leaf((D, arch.vocabulary), ('embed', 'vocab'), 1, std)
+    return tree
+
+
+def init(key: jax.Array, arch: Architecture, dtype: str = 'float32') -> dict[str, Any]:
+    """Random parameters; the key is consumed."""
+    leaves, structure = jax.tree.flatten(parameters(arch), is_leaf=is_leaf)
+    keys = jax.random.split(key, len(leaves))
+    return structure.unflatten(
+        jnp.ones(leaf.shape, dtype)
+        if leaf.std is None
+        else leaf.std * jax.random.normal(k, leaf.shape, dtype)
+        for k, leaf in zip(keys, leaves, strict=True)
+    )
+
+
+def abstract(tree: Any, dtype: str = 'float32') -> Any:
+    """A tree of `Leaf` as shapes and dtypes, for tracing without memory."""
+    return jax.tree.map(
+        lambda leaf: jax.ShapeDtypeStruct(leaf.shape, dtype), tree, is_leaf=is_leaf
+    )
+
+
+def is_leaf(x: Any) -> bool:
+    """Whether a node of the tree is one declared parameter."""
+    return isinstance(x, Leaf)

@@ -1,0 +1,118 @@
+"""Bases on disk: our folder of safetensors and numbers, and llama2.c files."""
+
+import dataclasses
+import hashlib
+import json
+import pathlib
+import struct
+from typing import Any
+
+import jax
+import numpy as np
+from safetensors import SafetensorError
+from safetensors.flax import load_file, save_file
+
+from perl.adapters.tuning import flatten, unflatten
+from perl.errors import UserError
+from perl.models.architecture import Architecture, abstract, parameters
+
+
+def save(folder: pathlib.Path, arch: Architecture, params: Any) -> None:
+    """Writes `model.json` and `model.safetensors`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    save_file(flatten(params), folder / 'model.safetensors')
+    text = json.dumps(dataclasses.asdict(arch), indent=2)
+    (folder / 'model.json').write_text(text + '\n')
+
+
+def load(path: str | pathlib.Path) -> tuple[Architecture, Any]:
+    """A base from a folder that `save` wrote, or from a llama2.c `.bin` file.
+
+    Raises:
+        UserError: it is not there, damaged, or not what its `model.json` says.
+    """
+    path = pathlib.Path(path)
+    if path.suffix == '.bin' and path.is_file():
+        return load_llama2c(path)
+    try:
+        arch = Architecture(**json.loads((path / 'model.json').read_text()))
+        params = unflatten(load_file(path / 'model.safetensors'))
+    except FileNotFoundError as error:
+        raise UserError(
+            f'model.path: {error.filename} is not there; give a folder with model.json '
+            'and model.safetensors, or a llama2.c .bin file'
+        ) from None
+    except (SafetensorError, json.JSONDecodeError, TypeError) as error:
+        raise UserError(
+            f'model.path: {path} is damaged ({error}); write or copy it again'
+        ) from None
+    check(params, arch, str(path))
+    return arch, params
+
+
+def check(params: Any, arch: Architecture, where: str) -> None:
+    """Raises a `UserError` unless the parameters have the shapes of `arch`."""
+    wanted, found = flatten(abstract(parameters(arch))), flatten(params)
+    for name in sorted(wanted.keys() | found.keys()):
+        want, got = (getattr(t.get(name), 'shape', None) for t in (wanted, found))
+        if want != got:
+            raise UserError(
+                f'{where}: {name} has shape {got}, the architecture wants {want}; '
+                'use the model.json that belongs to these weights'
+            )
+
+
+def fingerprint(params: Any) -> str:
+    """16 hexadecimal digits that tell one base from another."""
+    digest = hashlib.sha256()
+    for name, leaf in sorted(flatten(params).items()):
+        digest.update(f'{name} {leaf.dtype} {leaf.shape}'.encode())
+        digest.update(np.ascontiguousarray(jax.device_get(leaf)).tobytes())
+    return digest.hexdigest()[:16]
+
+
+def load_llama2c(path: pathlib.Path) -> tuple[Architecture, Any]:
+    """A llama2.c "version 0" file: seven int32, then float32 weights, row-major
+    `[outputs, inputs]` (karpathy/llama2.c, export.py `legacy_export`)."""
+    data = path.read_bytes()
+    if len(data) < 28:
+        raise UserError(f'model.path: {path} is too short for a llama2.c file')
+    D, F, L, H, K, V, T = struct.unpack('7i', data[:28])
+    N, tied, V = D // H, V > 0, abs(V)
+    arch = Architecture(
+        vocabulary=V, width=D, layers=L, heads=H, kv_heads=K, head_width=N, hidden=F,
+        max_length=T, rope_layout='pairs', tied=tied,
+    )  # fmt: skip
+    floats, at = np.frombuffer(data, np.float32, offset=28), 0
+
+    def read(*shape):
+        nonlocal at
+        size = int(np.prod(shape))
+        if at + size > floats.size:
+            raise UserError(
+                f'model.path: {path} ends before its weights do; copy it again'
+            )
+        at += size
+        return floats[at - size : at].reshape(shape)
+
+    def kernel(out, inner):
+        return read(L, out, inner).swapaxes(1, 2)
+
+    embed, attention_norm = read(V, D), read(L, D)
+    q = kernel(H * N, D).reshape(L, D, H, N)
+    k = kernel(K * N, D).reshape(L, D, K, N)
+    v = kernel(K * N, D).reshape(L, D, K, N)
+    o = kernel(D, H * N).reshape(L, H, N, D)
+    mlp_norm, gate, down, up = read(L, D), kernel(F, D), kernel(D, F), kernel(F, D)
+    params = {
+        'embed': embed,
+        'layers': {
+            'attention': {'norm': attention_norm, 'q': q, 'k': k, 'v': v, 'o': o},
+            'mlp': {'norm': mlp_norm, 'gate': gate, 'up': up, 'down': down},
+        },
+        'norm': read(D),
+    }
+    if not tied:
+        read(2, T, N // 2)  # the rotary tables, which are computed here
+        params['unembed'] = read(V, D).T
+    return arch, jax.tree.map(lambda x: jax.numpy.asarray(x), params)

@@ -1,0 +1,109 @@
+"""Meshes, and the one table from logical axis names to mesh axes.
+
+Every parameter and batch is placed by a `NamedSharding` derived from its logical
+axes; `jax.jit` does the rest. The numbers of a run do not depend on the mesh.
+"""
+
+import math
+from typing import Any
+
+import jax
+import numpy as np
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+
+from perl.errors import UserError
+from perl.weights import Leaf
+
+AXES = ('data', 'fsdp', 'tensor')
+
+RULES: dict[str | None, str | tuple[str, ...] | None] = {
+    'batch': ('data', 'fsdp'),
+    'vocab': 'tensor',
+    'embed': 'fsdp',
+    'heads': 'tensor',
+    'kv_heads': 'tensor',
+    'hidden': 'tensor',
+    'head': None,
+    'norm': None,
+    'rank': None,
+    'layers': None,
+    None: None,
+}
+
+
+def make_mesh(data: int = 1, fsdp: int = 1, tensor: int = 1, devices=None) -> Mesh:
+    """A mesh of `data x fsdp x tensor` devices (data = -1 takes all that are left).
+
+    Raises:
+        UserError: there are fewer devices than asked for.
+    """
+    devices = jax.devices() if devices is None else devices
+    if data == -1:
+        data = max(1, len(devices) // (fsdp * tensor))
+    need = data * fsdp * tensor
+    if need > len(devices):
+        raise UserError(
+            f'mesh: {data} x {fsdp} x {tensor} needs {need} devices, there are '
+            f'{len(devices)}; choose a smaller mesh'
+        )
+    return Mesh(np.array(devices[:need]).reshape(data, fsdp, tensor), AXES)
+
+
+def spec(axes: tuple[str | None, ...], shape: tuple[int, ...], mesh) -> PartitionSpec:
+    """Where an array with these logical axes lies; an axis that its mesh axes do not
+    divide (a few key/value heads over many devices) is replicated.
+
+    Raises:
+        KeyError: an axis name without a rule.
+    """
+    parts = []
+    for name, length in zip(axes, shape, strict=True):
+        if name not in RULES:
+            raise KeyError(f'no sharding rule for the logical axis {name!r}')
+        rule = RULES[name]
+        names = (rule,) if isinstance(rule, str) else rule or ()
+        ways = math.prod(mesh.shape[n] for n in names)
+        parts.append(rule if length % ways == 0 else None)
+    return PartitionSpec(*parts)
+
+
+def shardings(leaves: Any, mesh: Mesh) -> Any:
+    """A tree of `NamedSharding` for a tree of declared parameters."""
+    return jax.tree.map(
+        lambda leaf: NamedSharding(mesh, spec(leaf.axes, leaf.shape, mesh)),
+        leaves,
+        is_leaf=lambda x: isinstance(x, Leaf),
+    )
+
+
+def replicated(mesh: Mesh) -> NamedSharding:
+    """The sharding of what every device holds whole."""
+    return NamedSharding(mesh, PartitionSpec())
+
+
+def shard_batch(batch: Any, mesh: Mesh) -> Any:
+    """Host arrays on the mesh, the leading axis over `data` and `fsdp`.
+
+    Raises:
+        UserError: the leading axis does not divide.
+    """
+    ways = mesh.shape['data'] * mesh.shape['fsdp']
+
+    def place(x):
+        if x.shape[0] % ways:
+            raise UserError(
+                f'mesh: a batch of {x.shape[0]} rows does not divide over data x fsdp '
+                f'= {ways} devices; choose a batch size that is a multiple of {ways}'
+            )
+        axes = ('batch',) + (None,) * (x.ndim - 1)
+        return jax.device_put(x, NamedSharding(mesh, spec(axes, x.shape, mesh)))
+
+    return jax.tree.map(place, batch)
+
+
+def constrain(x: jax.Array, *axes: str | None) -> jax.Array:
+    """Pins an activation inside a jitted step; does nothing without a mesh."""
+    mesh = jax.sharding.get_abstract_mesh()
+    if mesh.empty or mesh.size == 1:
+        return x
+    return jax.lax.with_sharding_constraint(x, spec(axes, x.shape, mesh))

@@ -1,0 +1,98 @@
+"""The loop around every stage's update: resume, log, save, stop."""
+
+import math
+import pathlib
+import time
+from collections.abc import Callable
+from typing import Any
+
+import jax
+
+from perl.checkpoint import Checkpoints
+from perl.errors import UserError
+from perl.interrupt import Interrupt
+from perl.metrics import Metrics, progress
+
+
+class Stopped(Exception):
+    """The user asked to stop; everything up to here is saved."""
+
+
+def fit(
+    folder: pathlib.Path,
+    state: Any,
+    update: Callable[[Any, int], tuple[Any, dict[str, Any]]],
+    *,
+    steps: int,
+    save_every: int,
+    evaluate: Callable[[Any, int], dict[str, float]] | None = None,
+    eval_every: int = 0,
+    memory: dict[str, Any] | None = None,
+    tensorboard: bool = False,
+    shown: tuple[str, ...] = ('loss',),
+) -> tuple[Any, float]:
+    """Runs `update` from where the newest good checkpoint stands to `steps`.
+
+    Args:
+        folder: of the stage: `metrics.jsonl` and `checkpoints/` go there.
+        state: before the first step; tells structure and placement for a restore.
+        update: `(state, step) -> state, metrics`, a function of its arguments alone.
+        steps: where to end.
+        save_every: steps between checkpoints; the last step is always saved.
+        evaluate: figures of a state after a step, joined to that step's metrics.
+        eval_every: steps between evaluations; 0 evaluates after the last.
+        memory: a dict that is saved with the state and put back on a resume.
+        tensorboard: also write event files.
+        shown: metrics in the progress bar.
+
+    Returns:
+        The final state, and the seconds spent in this and earlier sittings.
+
+    Raises:
+        Stopped: SIGTERM or Ctrl-C, after saving.
+        UserError: a metric is not finite; checkpoints before it stay.
+    """
+    memory = {} if memory is None else memory
+    checkpoints = Checkpoints(folder / 'checkpoints')
+    start, before = 0, 0.0
+    restored = checkpoints.restore(state)
+    if restored is not None:
+        state, extra, start = restored
+        before = extra.pop('seconds')
+        memory.update(extra)
+    metrics = Metrics(folder, tensorboard=tensorboard)
+    metrics.truncate_after(start)
+    began = time.monotonic()
+
+    def seconds() -> float:
+        return before + time.monotonic() - began
+
+    with Interrupt() as interrupt, progress(steps, start, folder.name) as bar:
+        for step in range(start, steps):
+            state, row = update(state, step)
+            done = step + 1
+            last = done == steps
+            if evaluate and (last or (eval_every and done % eval_every == 0)):
+                row = {**row, **evaluate(state, done)}
+            row = {name: float(x) for name, x in jax.device_get(row).items()}
+            metrics.write(done, row)
+            _check(row, done, folder)
+            bar.update()
+            bar.set_postfix({k: f'{row[k]:.3g}' for k in shown if k in row})
+            if last or done % save_every == 0 or interrupt.requested:
+                checkpoints.save(done, state, {**memory, 'seconds': seconds()})
+            if interrupt.requested and not last:
+                metrics.close()
+                raise Stopped(f'{folder.name}: stopped and saved after step {done}')
+    metrics.close()
+    checkpoints.close()
+    return state, seconds()
+
+
+def _check(row, step, folder):
+    bad = [name for name, x in row.items() if not math.isfinite(x)]
+    if bad:
+        raise UserError(
+            f'{folder.name}: {", ".join(bad)} is not finite at step {step}; lower the '
+            'learning rate or clip harder. Checkpoints before it are intact'
+        )

@@ -1,0 +1,111 @@
+"""Next-token training: pretraining on text, SFT on demonstrations."""
+
+import functools
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from perl import sharding
+from perl.adapters import tree
+from perl.data import batching, examples
+from perl.data.order import order
+from perl.losses.reduce import masked_sum
+from perl.models import architecture, decoder, heads, store
+from perl.models.architecture import Architecture
+from perl.stages.roles import Role
+from perl.stages.run import Run
+from perl.stages.supervised import slices, train
+
+
+def loss(
+    trainable: Any, base: Any, batch: Any, key: jax.Array, *, arch: Architecture
+) -> tuple[jax.Array, tuple[jax.Array, dict]]:
+    """Negative log-likelihood of the completions, summed over tokens."""
+    params = tree.bind(base, trainable, key=key)
+    states = decoder.hidden(
+        arch, params, batch['tokens'], batch['positions'], batch['segments']
+    )
+    targets = jnp.roll(batch['tokens'], -1, axis=1)
+    mask = jnp.roll(batch['completion'], -1, axis=1).at[:, -1].set(False)
+    log_probs = heads.token_log_probs(arch, params, states, targets)
+    return -masked_sum(log_probs, mask), (jnp.sum(mask), {})
+
+
+def pretrain(run: Run, stage: str) -> dict[str, Any]:
+    """Makes the base from scratch on the dataset's text; returns its figures."""
+    config = run.config[stage]
+    length = run.config.lengths.prompt + run.config.lengths.response
+    texts = run.dataset.text
+    rows = batching.pack(texts['train'], run.tokenizer, length)
+    held_out = batching.pack(texts['val'], run.tokenizer, length)
+    params = architecture.init(run.key(stage), run.arch)
+    role = run.place(Role({}, '', params, run.tuning(stage)))
+    role, figures = train(
+        run,
+        stage,
+        role,
+        functools.partial(loss, arch=run.arch),
+        lambda at: _rows(rows, config.batch_size, run.config.seed, at),
+        functools.partial(_held_out_loss, run, held_out, config.batch_size),
+    )
+    store.save(run.workdir / stage / 'base', run.arch, jax.device_get(role.delta))
+    return figures
+
+
+def sft(run: Run, stage: str) -> dict[str, Any]:
+    """Supervised fine-tuning on demonstrations; saves the role, returns its figures."""
+    config, limits = run.config[stage], run.config.lengths
+    data = {
+        split: examples.encode(
+            run.dataset.demonstrations[split],
+            run.tokenizer,
+            limits.prompt,
+            limits.response,
+        )[0]
+        for split in ('train', 'val')
+    }
+    lengths = data['train'].lengths
+
+    def batch(at):
+        rows = order(len(lengths), config.batch_size, run.config.seed, at, lengths)
+        return batching.collate(data['train'], rows)
+
+    held_out = batching.collate(data['val'], range(len(data['val'])))
+    role, figures = train(
+        run,
+        stage,
+        run.place(run.begin(stage)),
+        functools.partial(loss, arch=run.arch),
+        batch,
+        functools.partial(_held_out_loss, run, held_out, config.batch_size),
+        shown=('loss', 'val_loss'),
+    )
+    run.save_role(stage, role)
+    return figures
+
+
+def _rows(batch, size, seed, at):
+    chosen = order(len(batch['tokens']), size, seed, at)
+    return {name: x[chosen] for name, x in batch.items()}
+
+
+def _held_out_loss(run, held_out, size, role):
+    total = count = 0.0
+    measure = _measure(run.arch)
+    for rows, new in slices(len(held_out['tokens']), size):
+        part = {name: x[rows] for name, x in held_out.items()}
+        part['completion'] = part['completion'] & (np.arange(size) < new)[:, None]
+        a, b = measure(role.delta, role.base, sharding.shard_batch(part, run.mesh))
+        total, count = total + float(a), count + float(b)
+    return {'val_loss': total / count}
+
+
+@functools.cache
+def _measure(arch):
+    def measure(trainable, base, batch):
+        total, (count, _) = loss(trainable, base, batch, None, arch=arch)
+        return total, count
+
+    return jax.jit(measure)

@@ -1,0 +1,105 @@
+"""Roles of RLHF: what each sits on, what it adds, and how one begins from another."""
+
+import dataclasses
+from typing import Any
+
+import jax
+
+from perl.adapters import bundle, tree, tuning
+from perl.adapters.tuning import Full, Tuning
+from perl.errors import UserError
+from perl.models import heads
+
+
+@dataclasses.dataclass(frozen=True)
+class Role:
+    """A delta over a base; several roles hold the very same base arrays.
+
+    Attributes:
+        base: frozen parameters; empty where the delta holds them all.
+        base_id: fingerprint of the base it belongs to.
+        delta: what is, or was, trained.
+        tuning: how; None where the delta is empty.
+        shift, scale: of reported rewards, `(raw - shift) / scale`.
+    """
+
+    base: Any
+    base_id: str
+    delta: Any
+    tuning: Tuning | None
+    shift: float = 0.0
+    scale: float = 1.0
+
+    def bound(self) -> Any:
+        """The tree that the model reads."""
+        return tree.bind(self.base, self.delta)
+
+
+def begin(key: jax.Array, kind: Tuning, source: Role, leaves: Any, where: str) -> Role:
+    """A trainable role that computes what `source` computes.
+
+    Args:
+        key: a random key, consumed.
+        kind: how the new role is tuned.
+        source: the base itself, or the role to go on from.
+        leaves: the model's tree of `Leaf`.
+        where: the stage, for errors.
+
+    Raises:
+        UserError: the source's adapter is of another shape than the new tuning.
+    """
+    if isinstance(kind, Full):
+        if isinstance(source.tuning, Full):
+            delta = jax.tree.map(lambda x: x.copy(), source.delta)
+        else:
+            plain = tree.merge(source.base, without_head(source.delta))
+            delta = tuning.init(key, kind, plain, leaves)
+        return Role({}, source.base_id, delta, kind)
+    if not source.delta:
+        return Role(
+            source.base, source.base_id, tuning.init(key, kind, None, leaves), kind
+        )
+    if kind != source.tuning:
+        raise UserError(
+            f'{where}.tuning: goes on from an adapter of {source.tuning}, but asks for '
+            f'{kind}; make the two alike, or set {where}.start to base'
+        )
+    return Role(
+        source.base,
+        source.base_id,
+        jax.tree.map(lambda x: x.copy(), source.delta),
+        kind,
+    )
+
+
+def with_head(key: jax.Array, role: Role, width: int) -> Role:
+    """The role with a scalar head: its own if it has one, else a fresh one."""
+    if heads.HEAD in role.delta:
+        return role
+    head = heads.init_head(key, width)
+    return dataclasses.replace(role, delta={**role.delta, heads.HEAD: head})
+
+
+def without_head(delta: Any) -> Any:
+    """The delta without its scalar head."""
+    return {name: part for name, part in delta.items() if name != heads.HEAD}
+
+
+def declared(role: Role, leaves: Any, width: int) -> Any:
+    """The tree of `Leaf` of the role's delta, for placing it on a mesh."""
+    said = {} if role.tuning is None else tuning.declare(role.tuning, leaves)
+    if heads.HEAD in role.delta:
+        said = {**said, heads.HEAD: heads.head_leaves(width)}
+    return said
+
+
+def card(role: Role, name: str, tokenizer: str) -> bundle.Card:
+    """The bundle card of a trained role."""
+    return bundle.Card(
+        role=name,
+        tuning=role.tuning,
+        base=role.base_id,
+        tokenizer=tokenizer,
+        shift=role.shift,
+        scale=role.scale,
+    )

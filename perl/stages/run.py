@@ -1,0 +1,157 @@
+"""What every stage of one run shares: config, folder, mesh, data, base."""
+
+import dataclasses
+import functools
+import pathlib
+from typing import Any
+
+import jax
+
+from perl import config as configs
+from perl import sharding
+from perl.adapters import bundle
+from perl.adapters.tuning import Full, Tuning
+from perl.data.records import Dataset
+from perl.data.vocabularies import Tokenizer
+from perl.errors import UserError
+from perl.models import architecture, store
+from perl.models.architecture import Architecture
+from perl.stages import roles
+from perl.stages.roles import Role
+
+
+@dataclasses.dataclass
+class Run:
+    """One experiment in one folder.
+
+    Attributes:
+        config: validated and locked.
+        workdir: the run folder.
+        mesh: of devices.
+        dataset: all records.
+        tokenizer: of every stage.
+        arch: the decoder.
+        base: frozen parameters on the mesh, or None before pretraining.
+        base_id: their fingerprint.
+    """
+
+    config: Any
+    workdir: pathlib.Path
+    mesh: jax.sharding.Mesh
+    dataset: Dataset
+    tokenizer: Tokenizer
+    arch: Architecture
+    base: Any = None
+    base_id: str = ''
+
+    @functools.cached_property
+    def leaves(self) -> Any:
+        """The declared parameters of the decoder."""
+        return architecture.parameters(self.arch)
+
+    @property
+    def leaves_abstract(self) -> Any:
+        """The same as shapes and dtypes."""
+        return architecture.abstract(self.leaves)
+
+    def tuning(self, stage: str) -> Tuning:
+        """How a stage tunes."""
+        return configs.tuning(self.config[stage].tuning)
+
+    def key(self, stage: str) -> jax.Array:
+        """The random key of a stage: a function of the seed and the stage's name."""
+        key = jax.random.key(self.config.seed)
+        for letter in stage.encode():
+            key = jax.random.fold_in(key, letter)
+        return key
+
+    def use_base(self, params: Any) -> None:
+        """Takes parameters as the frozen base of all that follows."""
+        self.base_id = store.fingerprint(params)
+        self.base = self.place_base(params)
+
+    def place_base(self, params: Any) -> Any:
+        """Parameters in the compute dtype on the mesh."""
+        params = jax.tree.map(lambda x: x.astype(self.arch.dtype), params)
+        return jax.device_put(params, sharding.shardings(self.leaves, self.mesh))
+
+    def source(self, start: str) -> Role:
+        """The base itself, or what SFT made of it.
+
+        SFT in full makes a new base; SFT by adapter leaves the base as it is.
+        """
+        if start == 'base':
+            return Role(self.base, self.base_id, {}, None)
+        if start == 'sft' and 'sft' not in self.config.stages:
+            raise UserError(
+                'start: sft was asked for, but this run has no sft stage; '
+                'set start to base'
+            )
+        return self._sft
+
+    @functools.cached_property
+    def _sft(self) -> Role:
+        role = self.role('sft')
+        if not isinstance(role.tuning, Full):
+            return role
+        return Role(self.place_base(role.delta), store.fingerprint(role.delta), {}, None)
+
+    def role(self, stage: str) -> Role:
+        """The trained role of a stage of this run, or of an adapter folder.
+
+        Raises:
+            UserError: not there, damaged, or of another base or tokenizer.
+        """
+        own = stage in self.config
+        folder = self.workdir / stage / 'adapter' if own else pathlib.Path(stage)
+        if own and not bundle.exists(folder):
+            raise UserError(
+                f'{stage}: {folder} has no adapter yet; run the stage {stage} first '
+                f'(--stages={stage})'
+            )
+        delta, card = bundle.load(folder, tokenizer=self.tokenizer.fingerprint)
+        base = {}
+        if not isinstance(card.tuning, Full):
+            base = self._base_of(card, folder)
+        role = Role(base, card.base, delta, card.tuning, card.shift, card.scale)
+        return self.place(role)
+
+    def _base_of(self, card: bundle.Card, folder: pathlib.Path) -> Any:
+        if card.base == self.base_id:
+            return self.base
+        if 'sft' in self.config.stages and card.role != 'sft':
+            sft = self.source('sft')
+            if card.base == sft.base_id:
+                return sft.base
+        raise UserError(
+            f'adapter: {folder} was trained on the base {card.base}, this run has '
+            f'{self.base_id}; give the base it was trained on, or train it again'
+        )
+
+    def place(self, role: Role) -> Role:
+        """The role with its delta on the mesh."""
+        said = roles.declared(role, self.leaves, self.arch.width)
+        placed = jax.device_put(role.delta, sharding.shardings(said, self.mesh))
+        return dataclasses.replace(role, delta=placed)
+
+    def save_role(self, stage: str, role: Role) -> None:
+        """Writes the adapter bundle of a stage."""
+        folder = self.workdir / stage / 'adapter'
+        kind = self.config[stage].kind
+        card = roles.card(role, kind, self.tokenizer.fingerprint)
+        bundle.save(folder, jax.device_get(role.delta), card)
+
+    def begin(self, stage: str) -> Role:
+        """The role that a stage trains, as its config wants it started."""
+        config = self.config[stage]
+        return roles.begin(
+            self.key(f'{stage}/init'),
+            self.tuning(stage),
+            self.source(config.start),
+            self.leaves,
+            stage,
+        )
+
+    def replicate(self, tree: Any) -> Any:
+        """Scalars and such on every device of the mesh."""
+        return jax.device_put(tree, sharding.replicated(self.mesh))

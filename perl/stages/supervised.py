@@ -1,0 +1,128 @@
+"""What pretraining, SFT and reward modelling have in common."""
+
+import dataclasses
+import functools
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import jax
+import numpy as np
+
+from perl import metrics, sharding
+from perl.adapters import bundle, tree
+from perl.adapters.tuning import label
+from perl.stages import optimizer as optimizers
+from perl.stages.compiled import Compiled
+from perl.stages.fit import fit
+from perl.stages.roles import Role, card
+from perl.stages.run import Run
+from perl.stages.step import Loss, init, step
+
+Batch = dict[str, np.ndarray]
+
+
+def train(
+    run: Run,
+    stage: str,
+    role: Role,
+    loss: Loss,
+    batch: Callable[[int], Batch],
+    validate: Callable[[Role], dict[str, float]],
+    shown: tuple[str, ...] = ('loss',),
+    best: str | None = None,
+) -> tuple[Role, dict[str, Any]]:
+    """Trains a role and returns it with the figures that every stage reports.
+
+    Args:
+        run: what all stages share.
+        stage: its name in the config and in the run folder.
+        role: before the first step, on the mesh.
+        loss: `(trainable, base, batch, key)`, see `perl.stages.step`.
+        batch: host arrays of a step, a pure function of the step.
+        validate: figures of a role on held-out data, named `val_...`.
+        shown: metrics in the progress bar.
+        best: with `keep_best`, the figure whose largest value chooses the role.
+    """
+    config = run.config[stage]
+    optimizer = optimizers.make(config.optimizer, config.steps)
+    state = place_state(run, init(role.delta, optimizer))
+    update = Compiled(
+        functools.partial(
+            step,
+            loss=loss,
+            optimizer=optimizer,
+            seed=run.config.seed,
+            parts=config.parts,
+        ),
+        donate_argnames=('state',),
+        out_shardings=(jax.tree.map(lambda x: x.sharding, state), None),
+    )
+    trainable = tree.size(role.delta)
+    memory = {'best': None}
+
+    def advance(state, at):
+        return update(state, role.base, sharding.shard_batch(batch(at), run.mesh))
+
+    def evaluate(state, at):
+        now = dataclasses.replace(role, delta=state['trainable'])
+        figures = validate(now)
+        if config.keep_best and best and _better(figures[best], memory['best']):
+            memory.update(best=figures[best], best_step=at)
+            _save_best(run, stage, now)
+        return figures
+
+    with jax.set_mesh(run.mesh):
+        state, seconds = fit(
+            run.workdir / stage,
+            state,
+            advance,
+            steps=config.steps,
+            save_every=config.save_every,
+            evaluate=evaluate,
+            eval_every=config.eval_every,
+            memory=memory,
+            tensorboard=run.config.tensorboard,
+            shown=shown,
+        )
+    role = dataclasses.replace(role, delta=state['trainable'])
+    if config.keep_best and best:
+        folder = run.workdir / stage / 'best'
+        delta, _ = bundle.load(folder)
+        role = run.place(dataclasses.replace(role, delta=delta))
+    total = tree.size(run.leaves_abstract)
+    return role, {
+        'kind': config.kind,
+        'tuning': label(role.tuning),
+        'trainable': trainable,
+        'total': total,
+        'trainable_share': trainable / total,
+        'steps': config.steps,
+        'seconds': seconds,
+        'step_bytes': update.peak_bytes,
+        'peak_bytes': metrics.peak_bytes(),
+        **({'best_step': memory['best_step']} if 'best_step' in memory else {}),
+    }
+
+
+def place_state(run: Run, state: Any) -> Any:
+    """Leaves that are not on the mesh yet (counters) on every device of it."""
+    return jax.tree.map(
+        lambda x: x if len(x.devices()) == run.mesh.size else run.replicate(x), state
+    )
+
+
+def slices(total: int, size: int) -> Iterator[tuple[np.ndarray, int]]:
+    """Indices of batches of one size that cover `total`, and how many are new; the
+    last batch is filled up with the first examples."""
+    for at in range(0, total, size):
+        yield np.arange(at, at + size) % total, min(size, total - at)
+
+
+def _better(figure, best):
+    return best is None or figure > best
+
+
+def _save_best(run, stage, role):
+    folder = run.workdir / stage / 'best'
+    said = card(role, run.config[stage].kind, run.tokenizer.fingerprint)
+    bundle.save(folder, jax.device_get(role.delta), said)
