@@ -1,0 +1,101 @@
+"""Win rates by a judge that is asked twice."""
+
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+import numpy as np
+
+from perl.errors import UserError
+from perl.evaluation.intervals import sign_test, wilson
+
+Texts = Sequence[str]
+
+
+class Judge(Protocol):
+    """Says which of two responses to each prompt is better."""
+
+    def __call__(self, prompts: Texts, first: Texts, second: Texts) -> np.ndarray:
+        """1.0 where the first is better, 0.5 for a tie, 0.0 otherwise: [n]."""
+        ...
+
+
+def from_scores(
+    score: Callable[[list[str], list[str]], Sequence[float]], margin: float = 0.0
+) -> Judge:
+    """The judge that prefers the higher score.
+
+    Args:
+        score: maps n prompts and their n responses to n scores, a reward model for
+            one. It must be deterministic: what it was asked once is remembered.
+        margin: scores that differ by no more are a tie.
+    """
+    known: dict[tuple[str, str], float] = {}
+
+    def judge(prompts: Texts, first: Texts, second: Texts) -> np.ndarray:
+        asked = [
+            *zip(prompts, first, strict=True),
+            *zip(prompts, second, strict=True),
+        ]
+        new = [pair for pair in dict.fromkeys(asked) if pair not in known]
+        if new:
+            scores = score(*map(list, zip(*new, strict=True)))
+            known.update(zip(new, scores, strict=True))
+        a, b = np.array([known[pair] for pair in asked], float).reshape(2, -1)
+        if not np.isfinite(a - b).all():
+            raise UserError('judge: a score is not finite; mend the model that scores')
+        return np.where(np.abs(a - b) <= margin, 0.5, a > b)
+
+    return judge
+
+
+def from_gold(gold: Callable[[str, str], float], margin: float = 0.0) -> Judge:
+    """The judge that prefers the higher exact reward of (prompt, response)."""
+    return from_scores(lambda *texts: list(map(gold, *texts)), margin)
+
+
+def win_rate(
+    judge: Judge, prompts: Texts, a: Texts, b: Texts
+) -> dict[str, float | int | list[float]]:
+    """How often responses `a` beat responses `b`.
+
+    The judge sees each pair in both orders; only a verdict that survives the exchange
+    counts, all else is a tie (PERL, arXiv 2403.10704, evaluation protocol).
+
+    Returns:
+        win_rate = (wins + ties / 2) / n, win_rate_ci95 (Wilson), wins, ties, losses,
+        n, sign_test (two-sided p-value, ties left out), and position_bias, the share
+        of pairs where the same place won twice.
+
+    Raises:
+        UserError: nothing to compare, lengths differ, or a verdict is no verdict.
+    """
+    n = len(prompts)
+    if not n == len(a) == len(b) or n == 0:
+        raise UserError(
+            f'win rate: {n} prompts with {len(a)} and {len(b)} responses; give each '
+            'prompt, of at least one, a response of either side'
+        )
+    forward, backward = _verdicts(judge, prompts, a, b), _verdicts(judge, prompts, b, a)
+    wins = int(np.sum((forward == 1) & (backward == 0)))
+    losses = int(np.sum((forward == 0) & (backward == 1)))
+    ties = n - wins - losses
+    return {
+        'win_rate': (wins + ties / 2) / n,
+        'win_rate_ci95': list(wilson(wins + ties / 2, n)),
+        'wins': wins,
+        'ties': ties,
+        'losses': losses,
+        'n': n,
+        'sign_test': sign_test(wins, losses),
+        'position_bias': float(np.mean((forward == backward) & (forward != 0.5))),
+    }
+
+
+def _verdicts(judge, prompts, first, second):
+    verdicts = np.asarray(judge(prompts, first, second), float)
+    if verdicts.shape != (len(prompts),) or not np.isin(verdicts, [0, 0.5, 1]).all():
+        raise UserError(
+            f'win rate: the judge answered {len(prompts)} pairs with an array of shape '
+            f'{verdicts.shape}; it must say 1, 0.5 or 0 for each'
+        )
+    return verdicts
