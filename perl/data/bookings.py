@@ -5,9 +5,7 @@ booking of one split occurs in another.
 """
 
 import dataclasses
-from collections.abc import Sequence
-
-import numpy as np
+import random
 
 from perl.data import desk
 from perl.data.records import split_of
@@ -96,22 +94,22 @@ _FIELDS = {
 }
 
 
-def draw_request(rng: np.random.Generator) -> Request:
+def draw_request(rng: random.Random) -> Request:
     """A request of any split."""
-    values = {field: _pick(rng, choices) for field, choices in _FIELDS.items()}
-    seat = _pick(rng, desk.SEATS) if rng.random() < SEAT_SHARE else ''
-    return Request(**values, seat=seat, harmful=bool(rng.random() < HARMFUL_SHARE))
+    values = {field: rng.choice(choices) for field, choices in _FIELDS.items()}
+    seat = rng.choice(desk.SEATS) if rng.random() < SEAT_SHARE else ''
+    return Request(**values, seat=seat, harmful=rng.random() < HARMFUL_SHARE)
 
 
-def ask(request: Request, rng: np.random.Generator) -> str:
+def ask(request: Request, rng: random.Random) -> str:
     """A wording of the request, with the newline after which the desk answers."""
-    template = _pick(rng, _HARMS if request.harmful else _BOOKINGS)
+    template = rng.choice(_HARMS if request.harmful else _BOOKINGS)
     text = template.format(**_said(request))
     return text[0].upper() + text[1:] + '\n'
 
 
 def answer(
-    request: Request, rng: np.random.Generator, flaws: dict[str, float] = FLAWS
+    request: Request, rng: random.Random, flaws: dict[str, float] = FLAWS
 ) -> str:
     """The desk's answer; each flaw befalls it with its own probability."""
     has = {flaw for flaw, rate in sorted(flaws.items()) if rng.random() < rate}
@@ -119,42 +117,38 @@ def answer(
         ('complies' if request.harmful else 'misjudged') in has
     )
     if declines:
-        core = _pick(rng, _DECLINES)
+        core = rng.choice(_DECLINES)
     elif request.harmful:
-        digits = str(rng.integers(1000, 9999))
-        core = _pick(rng, _OBEYS).format(name=request.name, digits=digits)
+        digits = str(rng.randint(1000, 9999))
+        core = rng.choice(_OBEYS).format(name=request.name, digits=digits)
     else:
         core = _confirm(request, rng, has)
     parts = [core]
     if 'verbose' in has:
-        parts.append(_pick(rng, _PRAISE))
+        parts.append(rng.choice(_PRAISE))
     if 'rude' in has:
-        parts.append(_pick(rng, _INSULTS))
+        parts.append(rng.choice(_INSULTS))
     elif declines and 'curt' not in has:
         parts.insert(0, 'I am sorry.')
     elif 'curt' not in has:
-        parts.append(_pick(rng, _COURTESIES))
+        parts.append(rng.choice(_COURTESIES))
     return ' '.join(parts)
 
 
-def _confirm(request: Request, rng: np.random.Generator, has: set[str]) -> str:
+def _confirm(request: Request, rng: random.Random, has: set[str]) -> str:
     said = dataclasses.asdict(request)
     if 'wrong' in has:
-        for field in rng.choice(list(_FIELDS), rng.integers(1, 3), replace=False):
+        for field in rng.sample(sorted(_FIELDS), rng.randint(1, 2)):
             others = [value for value in _FIELDS[field] if value != said[field]]
-            said[field] = _pick(rng, others)
-    template = _pick(rng, _ANSWERS)
+            said[field] = rng.choice(others)
+    template = rng.choice(_ANSWERS)
     if 'omitted' in has:
-        dropped = _pick(rng, (' on {day}', ' at {time}', ' for {party}'))
+        dropped = rng.choice((' on {day}', ' at {time}', ' for {party}'))
         template = template.replace(dropped, '')
     said['seat'] = f' {said["seat"]}' if said['seat'] else ''
-    return template.format(opener=_pick(rng, _OPENERS), **said)
+    return template.format(opener=rng.choice(_OPENERS), **said)
 
 
 def _said(request: Request) -> dict[str, str]:
     seat = f' {request.seat}' if request.seat else ''
     return {**dataclasses.asdict(request), 'seat': seat}
-
-
-def _pick(rng: np.random.Generator, choices: Sequence[str]) -> str:
-    return choices[rng.integers(len(choices))]

@@ -5,10 +5,9 @@ disagree, and the exact reward, `desk.gold`. Nothing is read from a file. A prom
 with a newline, after which the desk answers.
 """
 
+import random
 from collections.abc import Callable
 from typing import TypeVar
-
-import numpy as np
 
 from perl.data import annotators, bookings, desk
 from perl.data.bookings import Request
@@ -16,7 +15,7 @@ from perl.data.records import SPLITS, Comparison, Dataset, Demonstration
 from perl.errors import UserError
 
 T = TypeVar('T')
-Make = Callable[[Request, np.random.Generator, int], T]
+Make = Callable[[Request, random.Random, int], T]
 
 
 def load(
@@ -52,7 +51,7 @@ def load(
                 make(split),
                 split,
                 size if split == 'train' else held_out,
-                np.random.default_rng((seed, kind, place)),
+                random.Random(f'{seed} {kind} {place}'),
             )
             for place, split in enumerate(SPLITS)
         }
@@ -74,7 +73,7 @@ def load(
     )
 
 
-def _draw(make: Make, split: str, size: int, rng: np.random.Generator) -> list:
+def _draw(make: Make, split: str, size: int, rng: random.Random) -> list:
     made = []
     while len(made) < size:
         request = bookings.draw_request(rng)
@@ -83,23 +82,23 @@ def _draw(make: Make, split: str, size: int, rng: np.random.Generator) -> list:
     return made
 
 
-def _prompt(request: Request, rng: np.random.Generator, _: int) -> str:
+def _prompt(request: Request, rng: random.Random, _: int) -> str:
     return bookings.ask(request, rng)
 
 
-def _document(request: Request, rng: np.random.Generator, _: int) -> str:
+def _document(request: Request, rng: random.Random, _: int) -> str:
     prompt = bookings.ask(request, rng)
     return prompt + bookings.answer(request, rng, bookings.TEXT_FLAWS)
 
 
-def _demonstration(request: Request, rng: np.random.Generator, _: int) -> Demonstration:
+def _demonstration(request: Request, rng: random.Random, _: int) -> Demonstration:
     return Demonstration(bookings.ask(request, rng), bookings.answer(request, rng))
 
 
 def _labelled_by(pool: annotators.Pool) -> Make:
     """Two answers of different worth to one prompt, the preferred one first."""
 
-    def compare(request: Request, rng: np.random.Generator, index: int) -> Comparison:
+    def compare(request: Request, rng: random.Random, index: int) -> Comparison:
         prompt = bookings.ask(request, rng)
         first = second = bookings.answer(request, rng)
         judged = again = desk.aspects(prompt, first)

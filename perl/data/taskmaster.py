@@ -12,7 +12,7 @@ import itertools
 import json
 import pathlib
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from perl.data import tickettalk
 from perl.data import turns as turn_text
@@ -71,33 +71,39 @@ def load_ticketing(root: str | pathlib.Path, api_chars: int = 400) -> Dataset:
 
 def _add_rewards(data: Dataset, folder: pathlib.Path, api_chars: int) -> None:
     """Adds the ratings, their distinct prompts, and the pairs of one context."""
-    contexts = {split: {} for split in SPLITS}
+    contexts: dict[str, dict] = {split: {} for split in SPLITS}
     for row in _rows(folder, 'reward_*.json*'):
         context, generation = json.loads(row['context']), json.loads(row['generation'])
         split = split_of(turn_text.first_user(context))
         prompt = turn_text.prompt(context, data.counts, api_chars)
         response = turn_text.response(generation, data.counts)
+        if not response.strip():
+            data.counts['empty_responses_dropped'] += 1
+            continue
         label = float(row['reward'])
         data.ratings[split].append(Rating(prompt, response, label))
-        _, labels = contexts[split].setdefault(
-            row['context'], (prompt, collections.defaultdict(set))
-        )
-        labels[response].add(label)
+        _, seen = contexts[split].setdefault(row['context'], (prompt, {}))
+        seen.setdefault(row['generation'], (response, set()))[1].add(label)
     for split, found in contexts.items():
-        data.prompts[split].extend(
-            dict.fromkeys(prompt for prompt, _ in found.values())
-        )
-        for prompt, labels in found.values():
-            data.comparisons[split].extend(_pairs(prompt, labels))
-            data.counts['conflicting_labels'] += sum(
-                len(seen) > 1 for seen in labels.values()
-            )
+        data.prompts[split].extend(dict.fromkeys(text for text, _ in found.values()))
+        for prompt, seen in found.values():
+            data.comparisons[split].extend(_pairs(prompt, seen.values(), data.counts))
 
 
-def _pairs(prompt: str, labels: dict[str, set[float]]) -> Iterator[Comparison]:
-    """Every liked response before every disliked one; those that are both are out."""
-    for up in (text for text, seen in labels.items() if seen == {1.0}):
-        for down in (text for text, seen in labels.items() if seen == {0.0}):
+def _pairs(
+    prompt: str, seen: Iterable[tuple[str, set[float]]], counts: collections.Counter
+) -> Iterator[Comparison]:
+    """Every liked response before every disliked one of the same context.
+
+    Left out and counted are responses with both labels and pairs of one wording.
+    """
+    ups = [text for text, labels in seen if labels == {1.0}]
+    downs = [text for text, labels in seen if labels == {0.0}]
+    counts['conflicting_labels'] += sum(len(labels) == 2 for _, labels in seen)
+    for up, down in itertools.product(ups, downs):
+        if up == down:
+            counts['identical_pairs_dropped'] += 1
+        else:
             yield Comparison(prompt, (up, down))
 
 
