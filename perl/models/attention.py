@@ -9,6 +9,8 @@ Scores and softmax are float32 whatever the inputs are. A query that may see no 
 (padding) gets a mean of values: finite, and so is its gradient.
 """
 
+import functools
+
 import jax
 import jax.numpy as jnp
 
@@ -41,16 +43,16 @@ def causal(
             2408.00118); None leaves them.
         window: how many slots a token sees, itself included; None sees all.
     """
-    tokens = q.shape[1]
-    q, k, v = _group(q, k.shape[2]), k.swapaxes(1, 2), v.swapaxes(1, 2)
+    tokens, groups = q.shape[1], q.shape[2] // k.shape[2]
+    q, k, v = _group(q, k.shape[2], scale), k.swapaxes(1, 2), v.swapaxes(1, 2)
     blocks = []
     for start, stop in _blocks(tokens):
         oldest = 0 if window is None else max(0, start - window + 1)
-        bias = _bias(_allowed(start, stop, oldest, segments, window))
-        queries = q[:, :, :, start:stop]
+        allowed = _allowed(start, stop, oldest, segments, window)
+        queries = q[:, :, start * groups : stop * groups]
         keys, values = k[:, :, oldest:stop], v[:, :, oldest:stop]
-        blocks.append(_attend(queries, keys, values, bias, scale, soft_cap))
-    return _ungroup(jnp.concatenate(blocks, axis=3))
+        blocks.append(_attend(queries, keys, values, allowed, soft_cap))
+    return _ungroup(jnp.concatenate(blocks, axis=2), tokens)
 
 
 def cached(
@@ -75,26 +77,22 @@ def cached(
         scale, soft_cap: as in `causal`.
     """
     mask = mask if mask.ndim == 3 else mask[:, None]
-    out = _attend(_group(q, k.shape[1]), k, v, _bias(mask), scale, soft_cap)
-    return _ungroup(out)
+    out = _attend(_group(q, k.shape[1], scale), k, v, mask, soft_cap)
+    return _ungroup(out, q.shape[1])
 
 
-def _attend(q, k, v, bias, scale, soft_cap):
-    """`[B, K, G, T, N]` of `q` likewise, `k, v [B, K, S, N]`, `bias [B, T, S]`."""
-    q = q * (q.shape[-1] ** -0.5 if scale is None else scale)
-    scores = jnp.einsum('bkgtn,bksn->bkgts', q, k, preferred_element_type=jnp.float32)
+def _attend(q, k, v, allowed, soft_cap):
+    """`[B, K, T * G, N]` of `q` likewise, `k, v [B, K, S, N]`, `allowed [B, T, S]`."""
+    scores = _product('bkqn,bksn->bkqs', q, k)
     if soft_cap is not None:
         scores = soft_cap * jnp.tanh(scores / soft_cap)
-    scores = scores + bias[:, None, None]
+    bias = jnp.where(allowed, 0.0, _HIDDEN).astype(jnp.float32)
+    bias = jnp.repeat(bias, q.shape[2] // bias.shape[1], axis=1)
+    scores = scores + bias[:, None]
     # softmax(scores) v = (exp(scores - top) v) / sum exp(scores - top)
     top = jax.lax.stop_gradient(scores.max(axis=-1, keepdims=True))
     weights = jnp.exp(scores - top)
-    out = jnp.einsum(
-        'bkgts,bksn->bkgtn',
-        weights.astype(v.dtype),
-        v,
-        preferred_element_type=jnp.float32,
-    )
+    out = _product('bkqs,bksn->bkqn', weights.astype(v.dtype), v)
     return (out / weights.sum(axis=-1, keepdims=True)).astype(v.dtype)
 
 
@@ -116,19 +114,19 @@ def _allowed(start, stop, oldest, segments, window):
     return allowed & (seen >= 0) & ((own == seen) | (seen == 0))
 
 
-def _bias(allowed: jax.Array) -> jax.Array:
-    return jnp.where(allowed, 0.0, _HIDDEN).astype(jnp.float32)
+def _group(q: jax.Array, kv_heads: int, scale: float | None) -> jax.Array:
+    """Scaled `[B, T, H, N]` as `[B, K, T * G, N]`: queries of a key head together."""
+    batch, tokens, _, width = q.shape
+    q = q * (width**-0.5 if scale is None else scale)
+    q = q.reshape(batch, tokens, kv_heads, -1).swapaxes(1, 2)
+    return q.reshape(batch, kv_heads, -1, width)
 
 
-def _group(q: jax.Array, kv_heads: int) -> jax.Array:
-    """`[B, T, H, N]` as `[B, K, G, T, N]`."""
-    batch, tokens, heads, width = q.shape
-    q = q.reshape(batch, tokens, kv_heads, heads // kv_heads, width)
-    return q.transpose(0, 2, 3, 1, 4)
+def _ungroup(out: jax.Array, tokens: int) -> jax.Array:
+    """`[B, K, T * G, N]` as `[B, T, H, N]`."""
+    batch, kv_heads, _, width = out.shape
+    out = out.reshape(batch, kv_heads, tokens, -1).swapaxes(1, 2)
+    return out.reshape(batch, tokens, -1, width)
 
 
-def _ungroup(out: jax.Array) -> jax.Array:
-    """`[B, K, G, T, N]` as `[B, T, H, N]`."""
-    batch, kv_heads, groups, tokens, width = out.shape
-    out = out.transpose(0, 3, 1, 2, 4)
-    return out.reshape(batch, tokens, kv_heads * groups, width)
+_product = functools.partial(jnp.einsum, preferred_element_type=jnp.float32)
