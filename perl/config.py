@@ -10,6 +10,7 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
+from perl.adapters import tuning as tunings
 from perl.adapters.tuning import ATTENTION, Full, LoraTuning, Tuning
 from perl.errors import UserError
 from perl.models.architecture import Architecture
@@ -195,6 +196,11 @@ def tuning(config: ConfigDict) -> Tuning:
     if config.name == 'lora':
         return LoraTuning(**{**config, 'targets': tuple(config.targets)})
     raise UserError(f'tuning.name: {config.name!r} is not one of full, lora')
+
+
+def coverage(config: ConfigDict, leaves: Any) -> str:
+    """One line: which matrices a stage trains and what share that is."""
+    return tunings.coverage(tuning(config), leaves)
 
 
 def validate(config: ConfigDict) -> None:

@@ -48,8 +48,8 @@ def forward(
 ) -> tuple[jax.Array, Any]:
     """As `hidden`, and the keys and values of each layer.
 
-    Without a cache these are those of the tokens given, `(k, v)` of `[B, T, K, N]`.
-    With one, its layers' `(k, v)` of `[B, S, K, N]` with those of the one token per
+    Without a cache these are those of the tokens given, `(k, v)` of `[B, K, T, N]`.
+    With one, its layers' `(k, v)` of `[B, K, S, N]` with those of the one token per
     row written at `slot`; `segments [B, S]` then tells which slots are seen (>= 0).
     Layers come stacked where the architecture scans, else as a list.
     """
@@ -122,15 +122,16 @@ class Attention(nn.Module):
         q = rotate(arch, einsum('btd,dhn->bthn', x, _weight(self, 'q')), turn)
         k = rotate(arch, einsum('btd,dkn->btkn', x, _weight(self, 'k')), turn)
         v = einsum('btd,dkn->btkn', x, _weight(self, 'v'))
+        kv = k.swapaxes(1, 2), v.swapaxes(1, 2)
         if cache is None:
             out = attention.causal(q, k, v, segments)
         else:
-            k, v = (
-                jax.lax.dynamic_update_slice_in_dim(old, new, slot, axis=1)
-                for old, new in zip(cache, (k, v), strict=True)
+            kv = tuple(
+                jax.lax.dynamic_update_slice_in_dim(old, new, slot, axis=2)
+                for old, new in zip(cache, kv, strict=True)
             )
-            out = attention.cached(q, k, v, segments >= 0)
-        return einsum('bthn,hnd->btd', out, _weight(self, 'o')), (k, v)
+            out = attention.cached(q, *kv, segments >= 0)
+        return einsum('bthn,hnd->btd', out, _weight(self, 'o')), kv
 
 
 class Mlp(nn.Module):

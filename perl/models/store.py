@@ -50,6 +50,11 @@ def load(path: str | pathlib.Path) -> tuple[Architecture, Any]:
     return arch, params
 
 
+def changed(arch: Architecture, **fields: Any) -> Architecture:
+    """The same decoder, run in another way (dtype, scan, remat)."""
+    return dataclasses.replace(arch, **fields)
+
+
 def check(params: Any, arch: Architecture, where: str) -> None:
     """Raises a `UserError` unless the parameters have the shapes of `arch`."""
     wanted, found = flatten(abstract(parameters(arch))), flatten(params)

@@ -128,7 +128,7 @@ def left_padded(
 
 
 def _room(kv, extra, stacked):
-    axis = 2 if stacked else 1
+    axis = 3 if stacked else 2
 
     def widen(x):
         widths = [(0, 0)] * x.ndim

@@ -4,6 +4,7 @@ Policy, value, reward and reference are adapters (or whole trees, where tuning i
 over base arrays that they share; the sampler reads what the trainer updates.
 """
 
+import dataclasses
 import functools
 import time
 from typing import Any
@@ -23,6 +24,7 @@ from perl.rollout import sampler
 from perl.rollout.sampler import Sampling
 from perl.stages import checks, experience, roles
 from perl.stages import optimizer as optimizers
+from perl.stages.compare import compare, decode
 from perl.stages.compiled import Compiled
 from perl.stages.experience import Objective
 from perl.stages.fit import fit
@@ -48,7 +50,15 @@ def policy(run: Run, stage: str) -> dict[str, Any]:
             shown=('reward', 'gold', 'kl', 'no_eos'),
         )
     trained = state['trainable']
-    run.save_role(stage, Role(**{**vars(team['policy']), 'delta': trained['policy']}))
+    policy, value = (
+        dataclasses.replace(team[name], delta=trained[name])
+        for name in ('policy', 'value')
+    )
+    run.save_role(stage, policy)
+    run.save_role(stage, value, 'value')
+    began = time.monotonic()
+    judged, rows = compare(run, policy, team['reference'], team['reward'], 'test')
+    metrics.append_samples(run.workdir / stage, rows)
     trainable = tree.size(trained)
     total = tree.size(run.leaves_abstract)
     return {
@@ -62,6 +72,8 @@ def policy(run: Run, stage: str) -> dict[str, Any]:
         'seconds': seconds,
         'step_bytes': trainer.update.peak_bytes,
         'peak_bytes': metrics.peak_bytes(),
+        'evaluation_seconds': time.monotonic() - began,
+        **judged,
     }
 
 
@@ -71,7 +83,7 @@ def assemble(run: Run, stage: str) -> dict[str, Role]:
     reward = run.role(config.reward)
     policy = run.begin(stage)
     if config.value_start == 'reward':
-        value = Role(**{**vars(reward), 'delta': _copy(reward.delta)})
+        value = dataclasses.replace(reward, delta=_copy(reward.delta))
     else:
         value = roles.begin(
             run.key(f'{stage}/value'),
@@ -235,7 +247,7 @@ class Trainer:
         if gold is None:
             return {}
         texts = [self.run.dataset.prompts['train'][i] for i in self._rows(at)]
-        answers = decoded(self.run.tokenizer, sampled)
+        answers = decode(self.run.tokenizer, sampled)
         return {'gold': np.mean([gold(*pair) for pair in zip(texts, answers)])}
 
     def _optimizer(self):
@@ -248,16 +260,6 @@ class Trainer:
             'value': optimizers.make(value, steps),
         }
         return optax.partition(parts, {'policy': 'policy', 'value': 'value'})
-
-
-def decoded(tokenizer: Any, responses: sampler.Responses) -> list[str]:
-    """The text of each response, without the end of sequence."""
-    tokens, lengths = np.asarray(responses.tokens), np.asarray(responses.lengths)
-    finished = np.asarray(responses.finished)
-    return [
-        tokenizer.decode(row[: n - f].tolist())
-        for row, n, f in zip(tokens, lengths, finished.astype(int), strict=True)
-    ]
 
 
 class _Clock:
@@ -289,8 +291,8 @@ def _scored(role):
     return {
         'base': role.base,
         'delta': role.delta,
-        'shift': role.shift,
-        'scale': role.scale,
+        'shift': jnp.float32(role.shift),
+        'scale': jnp.float32(role.scale),
     }
 
 

@@ -134,10 +134,10 @@ class Run:
         placed = jax.device_put(role.delta, sharding.shardings(said, self.mesh))
         return dataclasses.replace(role, delta=placed)
 
-    def save_role(self, stage: str, role: Role) -> None:
-        """Writes the adapter bundle of a stage."""
-        folder = self.workdir / stage / 'adapter'
-        kind = self.config[stage].kind
+    def save_role(self, stage: str, role: Role, name: str = '') -> None:
+        """Writes a stage's adapter bundle, or that of another role it trained."""
+        folder = self.workdir / stage / (name or 'adapter')
+        kind = name or self.config[stage].kind
         card = roles.card(role, kind, self.tokenizer.fingerprint)
         bundle.save(folder, jax.device_get(role.delta), card)
 

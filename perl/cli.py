@@ -1,0 +1,44 @@
+"""How every command starts and ends: flags, one-line errors, exit codes."""
+
+import sys
+from collections.abc import Callable, Sequence
+
+from absl import app, flags
+from safetensors import SafetensorError
+
+from perl.errors import UserError
+from perl.stages.fit import Stopped
+
+STOPPED = 130  # as a shell reports a program that Ctrl-C ended
+
+
+def run(main: Callable[[Sequence[str]], None], required: Sequence[str] = ()) -> None:
+    """Parses flags and calls `main`; what a person has to mend becomes one line."""
+    flags.mark_flags_as_required(list(required))
+    app.run(lambda argv: _guarded(main, argv), flags_parser=_parse)
+
+
+def _parse(argv):
+    try:
+        return flags.FLAGS(argv)
+    except Exception as error:  # a config file may raise anything
+        _fail(error)
+
+
+def _guarded(main, argv):
+    try:
+        main(argv)
+    except Stopped as stop:
+        print(f'{stop}; the same command goes on from there', file=sys.stderr)
+        sys.exit(STOPPED)
+    except (UserError, SafetensorError) as error:
+        _fail(error)
+    except OSError as error:
+        where = f'{error.filename}: ' if error.filename else ''
+        _fail(f'{where}{error.strerror or error}; what was saved before is intact')
+
+
+def _fail(error):
+    text = ' '.join(str(error).split()) or type(error).__name__
+    print(f'error: {text}', file=sys.stderr)
+    sys.exit(1)

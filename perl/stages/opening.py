@@ -1,0 +1,104 @@
+"""Opens a run folder: config, data, tokenizer, mesh, base."""
+
+import json
+import pathlib
+from typing import Any
+
+from ml_collections import ConfigDict
+
+from perl import config as configs
+from perl import data, sharding
+from perl.data import tokenizers
+from perl.errors import UserError
+from perl.models import store
+from perl.stages.run import Run
+
+# may differ between the sittings of one run: numbers do not depend on them
+FREE = ('mesh', 'tensorboard')
+
+
+def open_run(config: ConfigDict, workdir: pathlib.Path) -> Run:
+    """A run without its base.
+
+    Raises:
+        UserError: the folder belongs to another config, or data are not there.
+    """
+    mesh = sharding.make_mesh(**config.mesh)
+    dataset = data.load(**_options(config.data))
+    keep_config(config, workdir)
+    tokenizer = open_tokenizer(config, dataset, workdir / 'tokenizer')
+    if config.model.path:
+        arch, _ = describe_base(config, tokenizer)
+    else:
+        arch = configs.architecture(config, tokenizer.size)
+    return Run(config, workdir, mesh, dataset, tokenizer, arch)
+
+
+def open_base(run: Run) -> None:
+    """Puts the base on the mesh: the file of the config, or what pretraining made.
+
+    Raises:
+        UserError: there is none yet.
+    """
+    made = run.workdir / 'pretrain' / 'base'
+    if not run.config.model.path and not made.is_dir():
+        raise UserError(
+            'model.path: no base is given and the stage pretrain has not made one; '
+            'run the stage pretrain first, or give model.path'
+        )
+    run.use_base(store.load(run.config.model.path or made)[1])
+
+
+def describe_base(config: ConfigDict, tokenizer: Any) -> tuple[Any, Any]:
+    """The architecture and parameters of `model.path`, run as the config wants."""
+    arch, params = store.load(config.model.path)
+    if tokenizer.size > arch.vocabulary:
+        raise UserError(
+            f'tokenizer: it has {tokenizer.size} ids, the base of model.path only '
+            f'{arch.vocabulary}; give the tokenizer that belongs to the base'
+        )
+    how = {name: config.model[name] for name in ('dtype', 'scan', 'remat')}
+    return store.changed(arch, **how), params
+
+
+def keep_config(config: ConfigDict, workdir: pathlib.Path) -> None:
+    """Writes `config.json`, or checks the one that is there.
+
+    Raises:
+        UserError: the folder was begun with another config; says what differs.
+    """
+    file, now = workdir / 'config.json', configs.to_json(config)
+    if file.is_file():
+        before = json.loads(file.read_text())
+        lines = configs.differences(
+            {k: v for k, v in before.items() if k not in FREE},
+            {k: v for k, v in now.items() if k not in FREE},
+        )
+        if lines:
+            raise UserError(
+                f'{workdir} was begun with another config ({"; ".join(lines[:8])}); '
+                'give the old values or another --workdir'
+            )
+        return
+    workdir.mkdir(parents=True, exist_ok=True)
+    file.write_text(json.dumps(now, indent=2) + '\n')
+
+
+def open_tokenizer(config: ConfigDict, dataset: Any, folder: pathlib.Path) -> Any:
+    """The run's tokenizer: made or found once, then kept in the run folder."""
+    if folder.is_dir():
+        return tokenizers.load(folder)
+    kind = config.tokenizer.kind
+    if kind == 'bytes':
+        made = tokenizers.Bytes()
+    elif kind == 'file':
+        made = tokenizers.load(config.tokenizer.path)
+    else:
+        texts = dataset.text['train']
+        made = tokenizers.train_sentencepiece(texts, config.tokenizer.size)
+    made.save(folder)
+    return made
+
+
+def _options(config):
+    return {k: tuple(v) if isinstance(v, list) else v for k, v in config.items()}

@@ -1,0 +1,144 @@
+"""Runs the stages of an experiment in order; each resumes by itself.
+
+    python -m perl.train --config=configs/quickstart.py --workdir=runs/quickstart
+
+`--stages=sft,reward` runs some of them, `--check` builds everything and trains nothing,
+`--config.policy.steps=10` changes a value. In a notebook:
+
+    result = perl.train.run(perl.train.load_config('configs/quickstart.py'), 'runs/q')
+"""
+
+import dataclasses
+import importlib.util
+import json
+import pathlib
+from collections.abc import Sequence
+from typing import Any
+
+from absl import flags
+from ml_collections import ConfigDict, config_flags
+
+from perl import cli, report
+from perl import config as configs
+from perl.errors import UserError
+from perl.metrics import read, results
+from perl.stages import language, policy, reward
+from perl.stages.opening import open_base, open_run
+
+STAGES = {
+    'pretrain': language.pretrain,
+    'sft': language.sft,
+    'reward': reward.reward,
+    'policy': policy.policy,
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Result:
+    """What a run left behind.
+
+    Attributes:
+        workdir: the run folder.
+        figures: the content of `results.json`.
+    """
+
+    workdir: pathlib.Path
+    figures: dict[str, Any]
+
+    @property
+    def metrics(self) -> dict[str, list[dict]]:
+        """Every line of each stage's `metrics.jsonl`."""
+        stages = [name for name in self.figures if (self.workdir / name).is_dir()]
+        return {name: read(self.workdir / name) for name in stages}
+
+    def plot(self) -> list[pathlib.Path]:
+        """Draws the report's plots anew and returns their paths."""
+        report.write(self.workdir)
+        return sorted((self.workdir / 'plots').glob('*.png'))
+
+
+def run(
+    config: ConfigDict,
+    workdir: str | pathlib.Path | None = None,
+    stages: Sequence[str] | None = None,
+) -> Result:
+    """Runs the stages that are not finished yet.
+
+    Args:
+        config: of an experiment.
+        workdir: `runs/<name>` by default.
+        stages: some of the config's, in its order; all by default.
+
+    Raises:
+        UserError: anything that a person has to mend.
+        Stopped: SIGTERM or Ctrl-C; everything is saved.
+    """
+    configs.validate(config)
+    workdir = pathlib.Path(workdir or pathlib.Path('runs') / config.name)
+    unknown = [name for name in stages or () if name not in config.stages]
+    if unknown:
+        raise UserError(
+            f'stages: {unknown[0]!r} is not one of {", ".join(config.stages)}'
+            f'{configs.near(unknown[0], config.stages)}'
+        )
+    opened = open_run(config, workdir)
+    for name in config.stages:
+        if stages is not None and name not in stages:
+            continue
+        if name in _figures(workdir):
+            print(f'{name}: finished before', flush=True)
+            continue
+        if config[name].kind != 'pretrain' and opened.base is None:
+            open_base(opened)
+        print(f'{name}: {_plan(opened, name)}', flush=True)
+        figures = STAGES[config[name].kind](opened, name)
+        results(workdir, name, figures)
+        report.write(workdir)
+    return Result(workdir, _figures(workdir))
+
+
+def load_config(path: str) -> ConfigDict:
+    """The config of `file.py[:arguments]`, locked."""
+    file, _, arg = str(path).partition(':')
+    spec = importlib.util.spec_from_file_location('perl_config', file)
+    if spec is None or not pathlib.Path(file).is_file():
+        raise UserError(f'--config: {file} is not there; see the files in configs/')
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.get_config(arg or None).lock()
+
+
+def _figures(workdir: pathlib.Path) -> dict[str, Any]:
+    file = workdir / 'results.json'
+    return json.loads(file.read_text()) if file.is_file() else {}
+
+
+def _plan(opened, name):
+    stage = opened.config[name]
+    return (
+        f'{stage.steps} steps of {stage.batch_size}, '
+        f'{configs.coverage(stage.tuning, opened.leaves)}'
+    )
+
+
+def main(argv: Sequence[str]) -> None:
+    """Entry point."""
+    del argv
+    config, values = _CONFIG.value, flags.FLAGS
+    workdir = pathlib.Path(values.workdir or pathlib.Path('runs') / config.name)
+    if values.check:
+        from perl import check
+
+        check.main(config, workdir)
+        return
+    result = run(config, workdir, values.stages or None)
+    print(f'report: {result.workdir / "report.md"}')
+
+
+_CONFIG = config_flags.DEFINE_config_file('config', lock_config=True)
+flags.DEFINE_string('workdir', '', 'the run folder; runs/<name of the config>')
+flags.DEFINE_list('stages', [], 'run only these stages of the config')
+flags.DEFINE_bool('check', False, 'build everything, train nothing')
+
+if __name__ == '__main__':
+    cli.run(main, required=('config',))
