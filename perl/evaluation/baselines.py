@@ -43,16 +43,16 @@ def length(train: Sequence[Rating], val: Sequence[Rating] = ()) -> Scorer:
 def bag_of_words(
     train: Sequence[Rating],
     val: Sequence[Rating],
-    tail: int = 400,
-    strengths: Sequence[float] = (0.1, 1.0, 10.0, 100.0),
+    tail: int = 3000,
+    strengths: Sequence[float] = (0.1, 1.0, 10.0),
 ) -> Scorer:
     """Logistic regression on the words and word pairs (TF-IDF) of a rating.
 
     Args:
         train: to fit on.
         val: to choose the strength on, by log loss.
-        tail: how many characters of the prompt's end are read. Its words and the
-            response's are told apart.
+        tail: how many characters of the prompt's end are read, about as many as a
+            reward model reads. Its words and the response's are told apart.
         strengths: inverse regularisation, scikit-learn's C.
     """
     sklearn = _sklearn()

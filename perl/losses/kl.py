@@ -21,7 +21,10 @@ def k2(log_p: jax.Array, log_q: jax.Array) -> jax.Array:
 
 
 def k3(log_p: jax.Array, log_q: jax.Array) -> jax.Array:
-    """q/p - 1 - log q/p: unbiased and never negative. [B, T], [B, T] -> [B, T]."""
+    """q/p - 1 - log q/p: unbiased and never negative. [B, T], [B, T] -> [B, T].
+
+    Infinite in float32 past log q/p = 88, so rare a token that p never draws it.
+    """
     log_ratio = k1(log_p, log_q)
     return jnp.expm1(-log_ratio) + log_ratio
 

@@ -6,7 +6,7 @@ import pytest
 from perl.data.records import Rating
 from perl.errors import UserError
 from perl.evaluation import baselines
-from perl.evaluation.accuracy import auc
+from perl.evaluation.accuracy import auc, best_threshold
 
 RNG = np.random.default_rng(0)
 
@@ -48,6 +48,15 @@ def test_each_baseline_finds_what_it_can_see(make, winner, loser):
     assert got[winner]['auc'] == got[winner]['balanced_accuracy'] == 1
     assert got[loser]['auc'] < 0.8
     assert {figures['n'] for figures in got.values()} == {40}
+
+
+def test_the_threshold_is_chosen_on_the_validation_split():
+    ratings = splits(by_length)
+    score = baselines.length(ratings['train'])
+    labels = np.array([rating.label for rating in ratings['val']])
+    want = best_threshold(score(ratings['val']), labels)
+    assert want != 0
+    assert baselines.rating_baselines(ratings)['length']['threshold'] == want
 
 
 def test_length_is_a_logistic_regression_on_log_characters():
