@@ -3,6 +3,7 @@
 import importlib
 import inspect
 
+from perl.data import tokenizers
 from perl.data.batching import bucket, collate, left, order, pack
 from perl.data.examples import Examples, encode
 from perl.data.near import near_miss
@@ -33,6 +34,7 @@ __all__ = [
     'pack',
     'pairs',
     'split_of',
+    'tokenizers',
 ]
 
 # A name in configs, and the module and function that read it.
@@ -48,8 +50,8 @@ def load(name: str, **options) -> Dataset:
     """The data set of a name, read with the options of its loader.
 
     Raises:
-        UserError: an unknown name or option, with the near miss, or what the loader
-            finds wrong in its files.
+        UserError: an unknown name or option, with the near miss, a missing option, or
+            what the loader finds wrong in its files.
     """
     if name not in _LOADERS:
         raise UserError(f'no data set {name!r}{near_miss(name, _LOADERS)}')
@@ -61,4 +63,7 @@ def load(name: str, **options) -> Dataset:
             raise UserError(
                 f'data set {name!r} has no option {option!r}{near_miss(option, known)}'
             )
+    for option, parameter in known.items():
+        if parameter.default is parameter.empty and option not in options:
+            raise UserError(f'data set {name!r} needs the option {option!r}')
     return loader(**options)

@@ -19,7 +19,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from perl.data.examples import Examples
-from perl.data.order import order
+from perl.data.ordering import order
 from perl.data.vocabularies import Tokenizer
 from perl.errors import UserError
 

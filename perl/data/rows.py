@@ -96,7 +96,7 @@ def read_rows(
     suffix = pathlib.Path(file.name.removesuffix('.gz')).suffix
     if suffix not in _BUILDERS:
         raise UserError(
-            f'{file}: cannot read {suffix or "this"}{near_miss(suffix, _BUILDERS)}'
+            f'{file}: no reader for {suffix or "this"}{near_miss(suffix, _BUILDERS)}'
         )
     if not file.is_file():
         raise UserError(f'there is no file {file}')

@@ -1,0 +1,202 @@
+"""The laws of a batch: positions, segments, sources and ends, in both layouts."""
+
+import dataclasses
+import itertools
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from perl.data import Comparison, bucket, collate, encode, left, order, pack
+from perl.data.tokenizers import Bytes
+from perl.errors import UserError
+
+BYTES = Bytes()
+WORD = st.text('abc', min_size=1, max_size=9)
+PROMPT = st.text('xyz', max_size=9)
+
+
+@st.composite
+def comparisons(draw):
+    completions = draw(st.integers(2, 4))
+    row = st.builds(Comparison, PROMPT, st.tuples(*[WORD] * completions))
+    return draw(st.lists(row, min_size=1, max_size=4))
+
+
+def examples_of(records):
+    return encode(records, BYTES, 8, 8)[0]
+
+
+@settings(max_examples=60, deadline=None)
+@given(comparisons(), st.sampled_from(['apart', 'shared']))
+def test_every_completion_sees_its_prompt_and_itself(records, layout):
+    examples = examples_of(records)
+    batch = collate(examples, range(len(records)), layout, multiple=8)
+    K = len(records[0].completions)
+    for b, (prompt, completions) in enumerate(
+        zip(examples.prompts, examples.completions, strict=True)
+    ):
+        for k, completion in enumerate(completions):
+            row, e = (b * K + k, 0) if layout == 'apart' else (b, k)
+            end = batch['ends'][row, e]
+            seen = visible(batch, row, end)
+            assert batch['tokens'][row, seen].tolist() == [*prompt, *completion]
+            assert batch['positions'][row, seen].tolist() == list(range(len(seen)))
+            target = batch['completion'][row, seen]
+            assert target.tolist() == [False] * len(prompt) + [True] * len(completion)
+            assert batch['sources'][row, seen][1:].tolist() == seen[:-1].tolist()
+
+
+def visible(batch, row, slot):
+    """The slots that `slot` may look at, by the rule that the model uses."""
+    segments = batch['segments'][row]
+    before = np.arange(len(segments)) <= slot
+    own = (segments == segments[slot]) | (segments == 0)
+    return np.flatnonzero(before & (segments >= 0) & own)
+
+
+@settings(max_examples=40, deadline=None)
+@given(comparisons())
+def test_layouts_hold_the_same_targets(records):
+    examples = examples_of(records)
+    indices = range(len(records))
+    apart = collate(examples, indices, 'apart')
+    shared = collate(examples, indices, 'shared')
+    for batch in (apart, shared):
+        assert batch['labels'].tolist() == [1] * len(records)
+        np.testing.assert_array_equal(
+            batch['tokens'][batch['segments'] < 0], examples.pad
+        )
+    targets = [batch['tokens'][batch['completion']] for batch in (apart, shared)]
+    np.testing.assert_array_equal(*targets)
+
+
+@pytest.mark.parametrize('layout', ['apart', 'shared'])
+def test_pad_that_is_eos_changes_nothing(layout):
+    examples = examples_of([Comparison('x', ('a', 'bcd')), Comparison('', ('a', 'b'))])
+    twin = dataclasses.replace(examples, pad=BYTES.eos)
+    first = collate(examples, [0, 1], layout)
+    second = collate(twin, [0, 1], layout)
+    real = first['segments'] >= 0
+    assert (second['tokens'][~real] == BYTES.eos).all() and not real.all()
+    for name in set(first) - {'tokens'}:
+        np.testing.assert_array_equal(first[name], second[name])
+    np.testing.assert_array_equal(first['tokens'][real], second['tokens'][real])
+
+
+def test_dtypes_and_shapes():
+    batch = collate(examples_of([Comparison('x', ('a', 'b'))] * 3), [2, 0], 'shared')
+    for name in ('tokens', 'positions', 'segments', 'sources'):
+        assert batch[name].dtype == np.int32 and batch[name].shape == (2, 32)
+    assert batch['completion'].dtype == bool
+    assert batch['ends'].shape == (2, 2) and batch['ends'].dtype == np.int32
+    assert batch['labels'].dtype == np.float32
+
+
+def test_bare_prompts_do_not_train():
+    with pytest.raises(UserError, match='bare prompts'):
+        collate(examples_of(['p']), [0])
+    with pytest.raises(UserError, match="'together'"):
+        collate(examples_of(['p']), [0], 'together')
+
+
+@given(st.integers(1, 5000), st.sampled_from([1, 8, 32, 64]))
+def test_bucket(length, multiple):
+    size = bucket(length, multiple)
+    assert size >= length and size % multiple == 0
+    assert size <= max(multiple, 2 * length)
+    assert bucket(size, multiple) == size
+
+
+def test_buckets_are_few():
+    sizes = sorted({bucket(length) for length in range(1, 1025)})
+    assert sizes == [32, 64, 96, 128, 192, 256, 384, 512, 768, 1024]
+
+
+@given(st.lists(PROMPT, min_size=1, max_size=5), st.integers(0, 3))
+def test_left(texts, pad):
+    prompts = examples_of(texts).prompts
+    batch = left(prompts, pad, multiple=4)
+    assert batch['tokens'].dtype == batch['lengths'].dtype == np.int32
+    for row, length, prompt in zip(
+        batch['tokens'], batch['lengths'], prompts, strict=True
+    ):
+        assert row[len(row) - length :].tolist() == prompt.tolist()
+        assert (row[: len(row) - length] == pad).all()
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.lists(st.text('abc', max_size=40), min_size=1, max_size=12).filter(any),
+    st.integers(2, 24),
+)
+def test_packing_predicts_every_token_once(texts, length):
+    batch = pack(texts, BYTES, length)
+    assert batch['tokens'].shape[1] == length
+    documents = [[1, *BYTES.encode(text), 2] for text in texts if text]
+    expected = sorted(
+        pair for document in documents for pair in itertools.pairwise(document)
+    )
+    rows, slots = np.nonzero(batch['completion'])
+    sources = batch['sources'][rows, slots]
+    assert (batch['segments'][rows, sources] == batch['segments'][rows, slots]).all()
+    predicted = zip(
+        batch['tokens'][rows, sources].tolist(),
+        batch['tokens'][rows, slots].tolist(),
+        strict=True,
+    )
+    assert sorted(predicted) == expected
+    starts = (batch['positions'] == 0) & (batch['segments'] > 0)
+    assert not batch['completion'][starts].any()
+
+
+def test_packing_wastes_little():
+    rng = np.random.default_rng(0)
+    texts = ['a' * n for n in rng.integers(5, 60, 300)]
+    batch = pack(texts, BYTES, 128)
+    assert (batch['segments'] > 0).mean() > 0.97
+    assert (batch['ends'][:, 0] == (batch['segments'] > 0).sum(1) - 1).all()
+
+
+def test_nothing_to_pack():
+    with pytest.raises(UserError, match='no text'):
+        pack([''], BYTES, 8)
+    with pytest.raises(UserError, match='nothing to predict'):
+        pack(['a'], BYTES, 1)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(1, 40), st.integers(1, 12), st.integers(0, 2**31), st.booleans())
+def test_order_visits_all_of_every_epoch(n, batch_size, seed, by_length):
+    lengths = np.arange(n)[::-1] % 7 if by_length else None
+    # As many steps as end an epoch and a window of sorted batches at once.
+    steps = n * 8
+    batches = [order(n, batch_size, seed, step, lengths) for step in range(steps)]
+    counts = np.bincount(np.concatenate(batches), minlength=n)
+    assert counts.tolist() == [batch_size * 8] * n
+
+
+def test_order_is_a_permutation_each_epoch():
+    first = np.concatenate([order(12, 4, 0, step) for step in range(3)])
+    second = np.concatenate([order(12, 4, 0, step) for step in range(3, 6)])
+    assert sorted(first) == sorted(second) == list(range(12))
+    assert first.tolist() != second.tolist()
+
+
+def test_order_is_pure():
+    lengths = np.arange(50) % 9
+    forwards = [order(50, 8, 3, step, lengths).tolist() for step in range(20)]
+    backwards = [order(50, 8, 3, step, lengths).tolist() for step in range(19, -1, -1)]
+    assert forwards == backwards[::-1]
+    assert forwards != [order(50, 8, 4, step, lengths).tolist() for step in range(20)]
+
+
+def test_order_by_length_pads_less():
+    lengths = np.random.default_rng(0).integers(1, 100, 1000)
+
+    def padding(**options):
+        batches = [order(1000, 16, 0, step, **options) for step in range(60)]
+        return np.mean([lengths[b].max() - lengths[b].mean() for b in batches])
+
+    assert padding(lengths=lengths) < 0.4 * padding()

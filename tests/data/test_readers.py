@@ -1,0 +1,160 @@
+"""People's own files: every format reads alike, every mistake is named."""
+
+import csv
+import gzip
+import itertools
+import json
+
+import pytest
+from datasets import Dataset as Table
+
+from perl import data
+from perl.data import Comparison, Demonstration, Rating, split_of
+from perl.errors import UserError
+
+ROWS = [
+    {'prompt': f'question {i}?', 'response': f'answer "{i}",\n{i}', 'label': i % 2}
+    for i in range(30)
+]
+
+
+def write(path, rows=ROWS):
+    lines = '\n'.join(map(json.dumps, rows))
+    if path.name.endswith('.jsonl.gz'):
+        path.write_bytes(gzip.compress(lines.encode()))
+    elif path.suffix == '.jsonl':
+        path.write_text(lines)
+    elif path.suffix == '.json':
+        path.write_text(json.dumps(rows, indent=1))
+    elif path.suffix == '.parquet':
+        Table.from_list(rows).to_parquet(str(path))
+    else:
+        with path.open('w', newline='') as file:
+            separator = '\t' if path.suffix == '.tsv' else ','
+            table = csv.DictWriter(file, rows[0], delimiter=separator)
+            table.writeheader()
+            table.writerows(rows)
+    return path
+
+
+@pytest.mark.parametrize(
+    'name', ['a.jsonl', 'a.jsonl.gz', 'a.json', 'a.csv', 'a.tsv', 'a.parquet']
+)
+def test_formats(tmp_path, name):
+    made = data.load('files', ratings=write(tmp_path / name)).ratings
+    expected = [
+        Rating(row['prompt'], row['response'], float(row['label'])) for row in ROWS
+    ]
+    assert sorted(itertools.chain(*made.values()), key=str) == sorted(expected, key=str)
+    for split, rows in made.items():
+        assert rows and all(split_of(row.prompt) == split for row in rows)
+
+
+def test_cells_of_csv_are_text(tmp_path):
+    (tmp_path / 'a.csv').write_text('prompt,response\n007,NA\n')
+    made = data.load('files', demonstrations=tmp_path / 'a.csv', shares=(1, 0, 0))
+    assert made.demonstrations['train'] == [Demonstration('007', 'NA')]
+
+
+def test_columns_templates_and_given_splits(tmp_path):
+    rows = [{'q': 'why?', 'good': 'so', 'bad': 'no'}]
+    source = {
+        'path': {
+            'train': write(tmp_path / 'a.jsonl', rows),
+            'test': tmp_path / 'b.tsv',
+        },
+        'columns': {'prompt': 'q', 'chosen': 'good', 'rejected': 'bad'},
+        'prompt': 'Q: {prompt}\nA:',
+        'response': ' {response}',
+    }
+    write(tmp_path / 'b.tsv', [{'q': '{}', 'good': '{response}', 'bad': 'b'}])
+    made = data.load('files', comparisons=source).comparisons
+    assert made['train'] == [Comparison('Q: why?\nA:', (' so', ' no'))]
+    assert made['test'] == [Comparison('Q: {}\nA:', (' {response}', ' b'))]
+    assert made['val'] == []
+
+
+def test_rankings_and_groups(tmp_path):
+    rows = [
+        {'prompt': f'p{i}', 'ranked': ['best', 'good', 'bad'], 'topic': 'one'}
+        for i in range(30)
+    ]
+    source = {
+        'path': write(tmp_path / 'a.jsonl', rows),
+        'columns': {'completions': 'ranked'},
+        'group': 'topic',
+    }
+    made = data.load('files', comparisons=source).comparisons
+    assert [len(rows) for rows in made.values() if rows] == [30]
+    assert made[split_of('one')][3] == Comparison('p3', ('best', 'good', 'bad'))
+
+
+def test_text_and_prompts(tmp_path):
+    write(tmp_path / 'a.json', [{'text': 'once'}])
+    write(tmp_path / 'b.json', [{'prompt': 'why'}])
+    files = {'text': tmp_path / 'a.json', 'prompts': tmp_path / 'b.json'}
+    made = data.load('files', shares=(1, 0, 0), **files)
+    assert made.text['train'] == ['once'] and made.prompts['train'] == ['why']
+
+
+@pytest.mark.parametrize(
+    ('row', 'message'),
+    [
+        ({'response': None}, r"a.jsonl, row 2: 'response' is missing"),
+        ({'response': 3}, r"a.jsonl, row 2: 'response' is 3, not text"),
+        ({'response': ' '}, r"a.jsonl, row 2: 'response' is empty"),
+        ({'prompt': ['x']}, r"a.jsonl, row 2: 'prompt' is \['x'\], not text"),
+        ({'label': 'good'}, r"a.jsonl, row 2: 'label' is 'good', not a number"),
+        ({'label': 7}, r"a.jsonl, row 2: 'label' is 7.0, not between"),
+    ],
+)
+def test_bad_rows(tmp_path, row, message):
+    write(tmp_path / 'a.jsonl', [ROWS[0], {**ROWS[1], **row}])
+    with pytest.raises(UserError, match=message):
+        data.load('files', ratings=tmp_path / 'a.jsonl')
+
+
+def test_rankings_too_short(tmp_path):
+    write(tmp_path / 'a.jsonl', [{'prompt': 'p', 'completions': ['a']}])
+    source = {'path': tmp_path / 'a.jsonl', 'columns': {'completions': 'completions'}}
+    with pytest.raises(UserError, match=r'row 1: .*list of two or more'):
+        data.load('files', comparisons=source)
+
+
+@pytest.mark.parametrize(
+    ('name', 'content', 'message'),
+    [
+        ('a.jsonl', '{"prompt": "x"}\n{"prompt": \n', 'line 2 is no JSON'),
+        ('a.json', '[{"prompt": "x"},\n{"prompt"]', 'line 2 is no JSON'),
+        ('a.csv', 'prompt,b\n1,2\n1,2,3,4\n', 'line 3, saw 4'),
+        ('a.parquet', 'PAR', 'damaged'),
+        ('a.jsonl', '', 'has no rows'),
+        ('a.txt', 'x', 'no reader for .txt'),
+        ('a.jsonl', '{"promt": "x"}', "no column 'prompt'; did you mean 'promt'"),
+    ],
+)
+def test_bad_files(tmp_path, name, content, message):
+    (tmp_path / name).write_text(content)
+    with pytest.raises(UserError, match=message):
+        data.load('files', prompts=tmp_path / name)
+
+
+@pytest.mark.parametrize(
+    ('source', 'message'),
+    [
+        ('nowhere.jsonl', 'no file nowhere.jsonl'),
+        ({'pth': 'x'}, "no setting 'pth'; did you mean 'path'"),
+        ({'columns': {}}, 'path is missing'),
+        ({'path': 'x', 'columns': {'pront': 'p'}}, "did you mean 'prompt'"),
+        ({'path': 'x', 'prompt': 'Q:'}, 'prompt template lacks {prompt}'),
+        ({'path': {'trian': 'x'}}, "did you mean 'train'"),
+    ],
+)
+def test_bad_sources(source, message):
+    with pytest.raises(UserError, match=message):
+        data.load('files', prompts=source)
+
+
+def test_no_source():
+    with pytest.raises(UserError, match='name a file for one of text, demonstrations'):
+        data.load('files')

@@ -1,0 +1,208 @@
+"""Taskmaster: how turns read, that nothing leaks, and the counts of the real files."""
+
+import collections
+import gzip
+import json
+
+import pytest
+
+from perl import data
+from perl.data import taskmaster, tickettalk, turns
+from perl.errors import UserError
+
+CONTEXT = [
+    {'role': 'agent', 'text': 'Hello!'},
+    {'role': 'user', 'text': 'an  espresso\nplease'},
+    {
+        'role': 'agent',
+        'api': {'get_menu_items': {'query': 'espresso', 'n': ['a', 'b']}},
+    },
+    {
+        'role': 'api',
+        'response': {
+            'get_menu_items': {
+                'menu_items': [{'id': 1, 'name': 'Espresso'}, {'id': 2}],
+                'order_id': '9caad54304794fb894ac5a4ec598b4ef',
+            }
+        },
+    },
+]
+
+
+def test_serialisation():
+    counts = collections.Counter()
+    assert turns.prompt(CONTEXT, counts) == (
+        'agent: Hello!\n'
+        'user: an espresso please\n'
+        'agent: [get_menu_items query=espresso n=(a, b)]\n'
+        'api: items=(id=1 name=Espresso; id=2) order_id=9caad5\n'
+        'agent:'
+    )
+    assert dict(counts) == {'ids_shortened': 1}
+    assert turns.first_user(CONTEXT) == 'an  espresso\nplease'
+    assert turns.first_user([]) == ''
+    assert turns.prompt([], counts) == 'agent:'
+    assert turns.response({'role': 'agent', 'text': 'Sure?'}, counts) == ' Sure?'
+    call = {'role': 'agent', 'api': {'show_menu': {}}}
+    assert turns.response(call, counts) == ' [show_menu]'
+
+
+def test_long_api_responses_are_cut_and_counted():
+    counts = collections.Counter()
+    line = turns.line(CONTEXT[3], counts, api_chars=10)
+    assert line == 'api: items=(id=…'
+    assert counts['api_responses_cut'] == 1
+    assert counts['api_characters_cut'] > 50
+
+
+def test_tickettalk_row():
+    row = (
+        '<PR>find<PRAN>movie<PRAV>Emma<PRAV>1917<C><U>hi<A>Which?<PN>find<PAN>day'
+        '<PAV>today\t"[PN]book[PAN]movie[PAV]""Emma"""\tdlg-1'
+    )
+    [(context, target)] = tickettalk.read([row])
+    assert context == [
+        {'role': 'user', 'text': 'hi'},
+        {'role': 'agent', 'text': 'Which?'},
+        {'role': 'agent', 'api': {'find': {'day': 'today'}}},
+        {'role': 'api', 'response': {'find': {'movie': ['Emma', '1917']}}},
+    ]
+    assert target == {'role': 'agent', 'api': {'book': {'movie': '"Emma"'}}}
+
+
+@pytest.mark.parametrize(
+    ('row', 'message'),
+    [('<U>hi\t[A]yes', 'row 1 has 2 columns'), ('<U>hi\tyes\td', 'neither')],
+)
+def test_bad_tickettalk_row(row, message):
+    with pytest.raises(UserError, match=message):
+        list(tickettalk.read([row]))
+
+
+def annotated(*values):
+    return [{'name': name, 'value': value} for name, value in values]
+
+
+def fake_coffee(root):
+    """Two reward contexts and one dialog, with an invalid value and a bare call."""
+    say = {'role': 'user', 'text': 'a latte'}
+    rows = [
+        {
+            'context': json.dumps([say]),
+            'generation': json.dumps({'role': 'agent', 'text': text}),
+            'reward': reward,
+        }
+        for text, reward in [('Sure', 1.0), ('No', 0.0), ('No', 0.0), ('Eh', 0.0)]
+    ]
+    user = {
+        'speaker': 'user',
+        'text': 'a latte',
+        'annotations': annotated(
+            ('api_call', 'show_menu'),
+            ('api_response', 'show_menu'),
+            ('response', '{"items": ""oops""}'),
+            ('api_call', 'add'),
+            ('request', '{"n": 1}'),
+            ('api_response', 'add'),
+            ('response', '{"ok": true}'),
+        ),
+    }
+    agent = {'speaker': 'assistant', 'text': 'Done', 'annotations': []}
+    dialogs = [{'utterances': [user, agent]}]
+    for folder, content in (('reward', rows), ('data', dialogs)):
+        path = root / 'TM-4-2024' / folder / f'{folder}_00.json.gz'
+        path.parent.mkdir(parents=True)
+        path.write_bytes(gzip.compress(json.dumps(content).encode()))
+
+
+def test_small_coffee(tmp_path):
+    fake_coffee(tmp_path)
+    made = data.load('taskmaster_coffee', root=tmp_path)
+    split = data.split_of('a latte')
+    assert [row.label for row in made.ratings[split]] == [1, 0, 0, 0]
+    assert [row.completions for row in made.comparisons[split]] == [
+        (' Sure', ' No'),
+        (' Sure', ' Eh'),
+    ]
+    assert made.prompts[split] == ['user: a latte\nagent:']
+    assert made.text[split] == [
+        'user: a latte\nagent: [show_menu]\nagent: [add n=1]\napi: ok=True\nagent: Done'
+    ]
+    responses = [row.response for row in made.demonstrations[split]]
+    assert responses == [' [show_menu]', ' [add n=1]', ' Done']
+    assert made.counts['invalid_json_dropped'] == 1
+
+
+def test_missing_and_damaged_files(tmp_path):
+    with pytest.raises(UserError, match=r'TM-4-2024/reward.*github.com'):
+        data.load('taskmaster_coffee', root=tmp_path)
+    with pytest.raises(UserError, match=r'TM-3-2020/reward.*github.com'):
+        data.load('taskmaster_ticketing', root=tmp_path)
+    fake_coffee(tmp_path)
+    file = tmp_path / 'TM-4-2024/data/data_00.json.gz'
+    file.write_bytes(file.read_bytes()[:-20])
+    with pytest.raises(UserError, match=r'data_00.json.gz is damaged'):
+        data.load('taskmaster_coffee', root=tmp_path)
+
+
+@pytest.fixture(scope='module')
+def coffee(shared):
+    return taskmaster.load_coffee(shared / 'data/taskmaster')
+
+
+@pytest.fixture(scope='module')
+def ticketing(shared):
+    return taskmaster.load_ticketing(shared / 'data/taskmaster')
+
+
+def sizes(rows):
+    return [len(rows[split]) for split in data.SPLITS]
+
+
+def up(rows):
+    return [round(sum(r.label for r in s) / len(s), 3) for s in rows.values()]
+
+
+def test_coffee_counts(coffee):
+    assert sizes(coffee.ratings) == [2618, 298, 312]
+    assert up(coffee.ratings) == [0.863, 0.872, 0.821]
+    assert sum(sizes(coffee.comparisons)) == 617
+    assert sum(sizes(coffee.text)) == 3710
+    # 6,920 turns and 15,395 calls, less the requests that are no JSON.
+    assert 22_200 < sum(sizes(coffee.demonstrations)) <= 22_315
+    assert coffee.counts['invalid_json_dropped'] == 72
+    assert coffee.counts['conflicting_labels'] == 0
+
+
+def test_ticketing_counts(ticketing):
+    dropped = ticketing.counts['empty_responses_dropped']
+    assert sum(sizes(ticketing.ratings)) + dropped == 3667
+    assert dropped == 4
+    assert sizes(ticketing.ratings) == [2902, 467, 294]
+    assert up(ticketing.ratings) == [0.154, 0.182, 0.139]
+    assert sum(sizes(ticketing.comparisons)) == 22
+    assert ticketing.counts['conflicting_labels'] == 5
+    assert sum(sizes(ticketing.demonstrations)) == 1517
+
+
+@pytest.mark.parametrize('name', ['coffee', 'ticketing'])
+def test_no_dialog_is_in_two_splits(name, request):
+    made = request.getfixturevalue(name)
+    found = collections.defaultdict(set)
+    for split in data.SPLITS:
+        rows = made.ratings[split] + made.demonstrations[split]
+        for text in [*made.text[split], *(row.prompt for row in rows)]:
+            lines = text.split('\n')
+            users = [line for line in lines if line.startswith('user:')]
+            if users:
+                found[users[0]].add(split)
+    assert not [first for first, splits in found.items() if len(splits) > 1]
+
+
+@pytest.mark.parametrize('name', ['coffee', 'ticketing'])
+def test_all_of_it_encodes(name, request):
+    made = request.getfixturevalue(name)
+    tokenizer = data.tokenizers.load('bytes')
+    for rows in (made.ratings, made.demonstrations, made.comparisons, made.prompts):
+        examples, counts = data.encode(rows['val'], tokenizer, 256, 64)
+        assert len(examples) == counts['examples'] == len(rows['val'])
