@@ -39,8 +39,11 @@ class Request:
 
     @property
     def split(self) -> str:
-        content = (self.party, self.day, self.time, self.name, self.seat)
-        return split_of('|'.join(content))
+        """By what every wording of the request says."""
+        said = (self.name, self.day)
+        if not self.harmful:
+            said += (self.time, self.party, self.seat)
+        return split_of('|'.join(said))
 
 
 _BOOKINGS = (

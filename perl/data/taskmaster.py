@@ -72,15 +72,18 @@ def load_ticketing(root: str | pathlib.Path, api_chars: int = 400) -> Dataset:
 def _add_rewards(data: Dataset, folder: pathlib.Path, api_chars: int) -> None:
     """Adds the ratings, their distinct prompts, and the pairs of one context."""
     contexts: dict[str, dict] = {split: {} for split in SPLITS}
-    for row in _rows(folder, 'reward_*.json*'):
-        context, generation = json.loads(row['context']), json.loads(row['generation'])
+    for number, row in enumerate(_rows(folder, 'reward_*.json*')):
+        try:
+            label = float(row['reward'])
+            context, generation = map(json.loads, (row['context'], row['generation']))
+        except (KeyError, TypeError, ValueError) as error:
+            raise _damaged(f'{folder}, row {number} of all files,', error) from error
         split = split_of(turn_text.first_user(context))
         prompt = turn_text.prompt(context, data.counts, api_chars)
         response = turn_text.response(generation, data.counts)
         if not response.strip():
             data.counts['empty_responses_dropped'] += 1
             continue
-        label = float(row['reward'])
         data.ratings[split].append(Rating(prompt, response, label))
         _, seen = contexts[split].setdefault(row['context'], (prompt, {}))
         seen.setdefault(row['generation'], (response, set()))[1].add(label)
@@ -169,9 +172,7 @@ def _rows(folder: pathlib.Path, pattern: str) -> Iterator[dict]:
         try:
             yield from json.loads(_read(file))
         except json.JSONDecodeError as error:
-            raise UserError(
-                f'{file} is damaged: {error}; get it from {SOURCE}'
-            ) from error
+            raise _damaged(file, error) from error
 
 
 def _files(folder: pathlib.Path, pattern: str) -> list[pathlib.Path]:
@@ -195,5 +196,5 @@ def _read(file: pathlib.Path) -> str:
         raise _damaged(file, error) from error
 
 
-def _damaged(file: pathlib.Path, error: Exception) -> UserError:
-    return UserError(f'{file} is damaged ({error}): get it again from {SOURCE}')
+def _damaged(what: pathlib.Path | str, error: Exception) -> UserError:
+    return UserError(f'{what} is damaged ({error!r}): get it again from {SOURCE}')

@@ -4,7 +4,9 @@ import csv
 import gzip
 import itertools
 import json
+import socket
 
+import ml_collections
 import pytest
 from datasets import Dataset as Table
 
@@ -158,3 +160,23 @@ def test_bad_sources(source, message):
 def test_no_source():
     with pytest.raises(UserError, match='name a file for one of text, demonstrations'):
         data.load('files')
+
+
+def test_settings_from_a_config_and_no_network(tmp_path, monkeypatch):
+    def refuse(*args):
+        raise AssertionError('a local file was read over the network')
+
+    monkeypatch.setattr(socket.socket, 'connect', refuse)
+    monkeypatch.setattr(socket, 'getaddrinfo', refuse)
+    path = {'val': str(write(tmp_path / 'a.parquet'))}
+    source = ml_collections.ConfigDict(
+        {'path': path, 'columns': {'prompt': 'response'}}
+    )
+    made = data.load('files', prompts=source)
+    assert made.prompts['val'] == [row['response'] for row in ROWS]
+
+
+def test_cache_is_kept_where_told(tmp_path):
+    cache = tmp_path / 'cache'
+    data.load('files', prompts=write(tmp_path / 'a.jsonl'), cache=cache)
+    assert list(cache.rglob('*.arrow'))

@@ -145,6 +145,15 @@ def test_missing_and_damaged_files(tmp_path):
         data.load('taskmaster_coffee', root=tmp_path)
 
 
+@pytest.mark.parametrize('row', [{}, {'reward': 1, 'context': '[', 'generation': ''}])
+def test_bad_reward_row(tmp_path, row):
+    fake_coffee(tmp_path)
+    file = tmp_path / 'TM-4-2024/reward/reward_01.json.gz'
+    file.write_bytes(gzip.compress(json.dumps([row]).encode()))
+    with pytest.raises(UserError, match='row 4 of all files, is damaged'):
+        data.load('taskmaster_coffee', root=tmp_path)
+
+
 @pytest.fixture(scope='module')
 def coffee(shared):
     return taskmaster.load_coffee(shared / 'data/taskmaster')
