@@ -1,0 +1,201 @@
+"""Checkpoints of a stage: what is trained, atomically and with checksums.
+
+Orbax writes the arrays in the calling thread into a temporary folder, which is renamed
+when all is there: whatever ends the process, a folder named by a step was whole once.
+Damage that comes later is found when the step is restored.
+"""
+
+import errno
+import os
+import pathlib
+import shutil
+import sys
+from typing import Any
+
+import jax
+import numpy as np
+import orbax.checkpoint as ocp
+from jax.experimental import multihost_utils
+
+from perl import seal
+from perl.errors import UserError
+from perl.leaves import abstract, check_structure, few, flatten, like
+
+_FULL = [os.strerror(n) for n in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)]
+_KNOWN = _FULL + [
+    os.strerror(n) for n in (errno.EACCES, errno.EPERM, errno.EROFS, errno.EIO)
+]
+
+
+class Checkpoints:
+    """The newest checkpoints of one stage, by step, in one folder."""
+
+    def __init__(self, folder: str | os.PathLike, keep: int = 2):
+        """Opens a folder, which need not be there yet.
+
+        Args:
+            folder: of the checkpoints, one subfolder each.
+            keep: how many stay; two, so that one is left when the newest is damaged.
+        """
+        self._folder = pathlib.Path(folder).absolute()
+        self._keep = keep
+        self._damaged: set[int] = set()
+        self._orbax = ocp.Checkpointer(ocp.StandardCheckpointHandler())
+
+    def save(self, step: int, state: Any, extra: dict[str, Any] | None = None) -> None:
+        """Writes the state after `step` and then removes what is older than `keep`.
+
+        Args:
+            step: that the state is after.
+            state: any pytree of arrays and scalars.
+            extra: values that JSON can hold.
+
+        Raises:
+            UserError: full disk, or a folder that cannot be written; what was saved
+                before is intact.
+        """
+        arrays = {
+            name: x if isinstance(x, jax.Array) else np.asarray(x)
+            for name, x in flatten(state).items()
+        }
+        described = {name: seal.describe(x) for name, x in arrays.items()}
+        folder = self._folder / f'{step}.tmp'
+        try:
+            _first_host(self._prepare)
+            args = ocp.args.StandardSave(arrays)
+            self._orbax.save(folder / 'state', args=args)
+            _first_host(lambda: self._finish(folder, step, described, extra or {}))
+        except Exception as error:
+            self._clean()
+            reason = _system_reason(error)
+            if reason is None:
+                raise
+            raise UserError(self._failed(step, reason)) from error
+        _first_host(lambda: self._retire(step))
+
+    def latest(self) -> int | None:
+        """The newest step in the folder, damaged or not, or None."""
+        return max(self._steps(), default=None)
+
+    def restore(self, example: Any) -> tuple[Any, dict[str, Any], int] | None:
+        """The newest checkpoint that is whole, or None where none was ever saved.
+
+        Args:
+            example: a pytree of the state's structure, shapes and dtypes: arrays or
+                `jax.ShapeDtypeStruct`. Leaves with a sharding come back with it, on
+                whatever mesh the checkpoint was written.
+
+        Returns:
+            The state, the extra values, and the step.
+
+        Raises:
+            UserError: the checkpoint is of another state, or all are damaged.
+        """
+        reasons = {}
+        for step in sorted(self._steps(), reverse=True):
+            try:
+                state, extra = self._load(step, example)
+            except seal.Damaged as error:
+                reasons[step] = str(error)
+                continue
+            if reasons:
+                self._damaged = set(reasons)
+                self._say(reasons, step)
+            return state, extra, step
+        if reasons:
+            raise UserError(
+                f'checkpoints: every one in {self._folder} is damaged '
+                f'({_listed(reasons)}); put a copy back, or remove the folder to start '
+                'from the beginning'
+            )
+        return None
+
+    def close(self) -> None:
+        """Releases what orbax holds."""
+        self._orbax.close()
+
+    def _load(self, step, example):
+        folder = self._folder / str(step)
+        card = seal.read(folder)
+        wanted = flatten(example)
+        check_structure(card['arrays'], wanted, folder)
+        args = ocp.args.StandardRestore({k: abstract(x) for k, x in wanted.items()})
+        state = self._orbax.restore(folder / 'state', args=args)
+        bad = [k for k, x in state.items() if seal.describe(x) != card['arrays'][k]]
+        if bad:
+            raise seal.Damaged(f'the checksum of {few(bad)} is another')
+        leaves = [like(x, state[k]) for k, x in wanted.items()]
+        return jax.tree.structure(example).unflatten(leaves), card['extra']
+
+    def _steps(self):
+        if not self._folder.is_dir():
+            return []
+        return [int(p.name) for p in self._folder.iterdir() if p.name.isdigit()]
+
+    def _prepare(self):
+        self._folder.mkdir(parents=True, exist_ok=True)
+        self._clean()
+
+    def _finish(self, folder, step, described, extra):
+        seal.write(folder, described, extra)
+        target = self._folder / str(step)
+        if target.exists():  # a damaged one, that a resume has passed over
+            self._remove(step)
+        folder.rename(target)
+
+    def _retire(self, saved):
+        """Removes damaged steps that were passed over, and all but `keep` others."""
+        passed = self._damaged - {saved}
+        steps = set(self._steps())
+        for step in steps - set(sorted(steps - passed)[-self._keep :]):
+            self._remove(step)
+        self._damaged = set()
+        self._clean()
+
+    def _remove(self, step):
+        # renamed first: half a folder must never have a step's name
+        (self._folder / str(step)).rename(self._folder / f'{step}.removed')
+
+    def _clean(self):
+        """Removes what a save left that was interrupted; a finished step never."""
+        if jax.process_index() == 0 and self._folder.is_dir():
+            for kind in ('tmp', 'removed'):
+                for path in self._folder.glob(f'*.{kind}'):
+                    shutil.rmtree(path, ignore_errors=True)
+
+    def _failed(self, step, reason):
+        mend = 'free some space' if reason in _FULL else 'make it writable'
+        good = max(set(self._steps()) - self._damaged, default=None)
+        left = 'no earlier step was saved' if good is None else f'step {good} is intact'
+        return (
+            f'could not save step {step} to {self._folder}: {reason}; {mend} and run '
+            f'the same command again: {left}'
+        )
+
+    def _say(self, reasons, step):
+        text = f'DAMAGED CHECKPOINT in {self._folder}: {_listed(reasons)}; '
+        if jax.process_index() == 0:
+            print(f'{text}going on from step {step}', file=sys.stderr, flush=True)
+
+
+def _system_reason(error):
+    """What the operating system said, wherever it stands in the chain of errors."""
+    text = ''
+    while error is not None:
+        if isinstance(error, OSError) and error.strerror:
+            return error.strerror
+        text += f' {error}'
+        error = error.__cause__ or error.__context__
+    return next((said for said in _KNOWN if said in text), None)
+
+
+def _listed(reasons):
+    return '; '.join(f'step {step}: {reason}' for step, reason in reasons.items())
+
+
+def _first_host(action):
+    """Runs an action on one host while the others wait for it."""
+    if jax.process_index() == 0:
+        action()
+    if jax.process_count() > 1:
+        multihost_utils.sync_global_devices('perl checkpoint')

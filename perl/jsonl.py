@@ -1,0 +1,77 @@
+"""Files of one JSON object a line, which no crash can spoil."""
+
+import json
+import math
+import os
+import pathlib
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import jax
+import numpy as np
+
+from perl.errors import UserError
+
+
+def rows(file: pathlib.Path) -> list[dict[str, Any]]:
+    """The objects of a file's lines, but for a last line that a crash cut off.
+
+    Raises:
+        UserError: a whole line is not JSON.
+    """
+    if not file.is_file():
+        return []
+    found = []
+    for number, line in enumerate(file.read_bytes().split(b'\n')[:-1], 1):
+        try:
+            found.append(json.loads(line))
+        except ValueError:
+            raise UserError(
+                f'{file}: line {number} is not JSON; remove that line'
+            ) from None
+    return found
+
+
+def mend(file: pathlib.Path) -> None:
+    """Cuts off the half of a line that a crash left."""
+    if file.is_file():
+        data = file.read_bytes()
+        whole = data.rfind(b'\n') + 1
+        if whole < len(data):
+            os.truncate(file, whole)
+
+
+def append(file: pathlib.Path, rows: Iterable[Mapping[str, Any]]) -> None:
+    """Appends a line for each object; it is on the disk when this returns."""
+    with file.open('a', encoding='utf-8') as out:
+        out.write(''.join(map(line, rows)))
+        out.flush()
+        os.fsync(out.fileno())
+
+
+def replace(file: pathlib.Path, text: str) -> None:
+    """Puts a whole text in the place of a file, or leaves the file as it was."""
+    tmp = file.with_name(f'{file.name}.tmp')
+    with tmp.open('w', encoding='utf-8') as out:
+        out.write(text)
+        out.flush()
+        os.fsync(out.fileno())
+    tmp.replace(file)
+
+
+def line(row: Mapping[str, Any]) -> str:
+    """An object as one line of JSON."""
+    return json.dumps(plain(row), ensure_ascii=False) + '\n'
+
+
+def plain(value: Any) -> Any:
+    """A value as JSON has it: numpy and jax scalars too, null for NaN and infinity."""
+    if isinstance(value, Mapping):
+        return {str(name): plain(x) for name, x in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(x) for x in value]
+    if isinstance(value, np.ndarray | np.generic | jax.Array):
+        return plain(np.asarray(value).tolist())
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value
