@@ -25,13 +25,16 @@ def get_config(arg: str | None = None) -> ConfigDict:
     tuning = configs.tuning_config(chosen.tuning, chosen.rank, alpha=16.0)
     rate = 2e-3 if chosen.tuning == 'lora' else 2e-4
 
+    config.model.update(width=96, layers=3, head_width=24, hidden=256)
+    config.lengths.update(prompt=24, response=40)
+    config.tokenizer.size = 768
     config.pretrain.steps = 500
-    config.pretrain.batch_size = 64
+    config.pretrain.batch_size = 32
     config.sft = configs.stage_config(
-        'sft', rate, tuning=tuning, steps=150, batch_size=64
+        'sft', rate, tuning=tuning, steps=150, batch_size=32
     )
     config.reward = configs.stage_config(
-        'reward', rate, tuning=tuning, start='sft', steps=300, batch_size=64
+        'reward', rate, tuning=tuning, start='sft', steps=300, batch_size=32
     )
     config.reward_full = configs.stage_config(
         'reward',
@@ -39,13 +42,15 @@ def get_config(arg: str | None = None) -> ConfigDict:
         tuning=configs.tuning_config('full'),
         start='sft',
         steps=300,
-        batch_size=64,
+        batch_size=32,
     )
     config.policy = configs.policy_config(
         rate,
         tuning=tuning,
         algorithm=chosen.algorithm,
-        steps=60,
-        batch_size=128,
+        steps=50,
+        batch_size=64,
+        epochs=2,
+        minibatches=2,
     )
     return config

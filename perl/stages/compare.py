@@ -110,7 +110,8 @@ def answer(
     play = _play(run.arch, sampling)
     key, made = jax.random.fold_in(run.key('compare'), seed), []
     for rows, new in slices(len(prompts), size):
-        batch = batching.left([data.prompts[i] for i in rows], run.tokenizer.pad)
+        chosen = [data.prompts[i] for i in rows]
+        batch = batching.left(chosen, run.tokenizer.pad, run.multiple)
         batch = sharding.shard_batch(batch, run.mesh)
         key, now = jax.random.split(key)
         got = play(_parts(policy), _parts(other), _parts(reward), batch, now)

@@ -9,6 +9,7 @@ from ml_collections import ConfigDict
 from perl import config as configs
 from perl import data, sharding
 from perl.data import tokenizers
+from perl.data.records import Dataset
 from perl.errors import UserError
 from perl.models import store
 from perl.stages.run import Run
@@ -24,7 +25,7 @@ def open_run(config: ConfigDict, workdir: pathlib.Path) -> Run:
         UserError: the folder belongs to another config, or data are not there.
     """
     mesh = sharding.make_mesh(**config.mesh)
-    dataset = data.load(**_options(config.data))
+    dataset = open_data(config)
     keep_config(config, workdir)
     tokenizer = open_tokenizer(config, dataset, workdir / 'tokenizer')
     if config.model.path:
@@ -32,6 +33,12 @@ def open_run(config: ConfigDict, workdir: pathlib.Path) -> Run:
     else:
         arch = configs.architecture(config, tokenizer.size)
     return Run(config, workdir, mesh, dataset, tokenizer, arch)
+
+
+def open_data(config: ConfigDict) -> Dataset:
+    """All records of the config's dataset."""
+    options = config.data.items()
+    return data.load(**{k: tuple(v) if isinstance(v, list) else v for k, v in options})
 
 
 def open_base(run: Run) -> None:
@@ -98,7 +105,3 @@ def open_tokenizer(config: ConfigDict, dataset: Any, folder: pathlib.Path) -> An
         made = tokenizers.train_sentencepiece(texts, config.tokenizer.size)
     made.save(folder)
     return made
-
-
-def _options(config):
-    return {k: tuple(v) if isinstance(v, list) else v for k, v in config.items()}

@@ -18,7 +18,7 @@ from perl import metrics, sharding
 from perl.adapters import tree
 from perl.adapters.tuning import label
 from perl.data import batching, examples
-from perl.data.order import order
+from perl.data import order
 from perl.losses import kl
 from perl.rollout import sampler
 from perl.rollout.sampler import Sampling
@@ -239,7 +239,7 @@ class Trainer:
 
     def _prompts(self, at):
         chosen = [self.prompts.prompts[i] for i in self._rows(at)]
-        batch = batching.left(chosen, self.run.tokenizer.pad)
+        batch = batching.left(chosen, self.run.tokenizer.pad, self.run.multiple)
         return sharding.shard_batch(batch, self.run.mesh)
 
     def _gold(self, sampled, at):

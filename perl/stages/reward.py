@@ -12,7 +12,7 @@ from perl import sharding
 from perl.adapters import tree
 from perl.data import batching, examples
 from perl.data.examples import Examples
-from perl.data.order import order
+from perl.data import order
 from perl.errors import UserError
 from perl.evaluation import accuracy
 from perl.losses import preference
@@ -55,7 +55,7 @@ def pointwise(
     rewards = score(arch, tree.bind(base, trainable, key=key), batch)[:, 0]
     labels = batch['labels']
     count = jnp.float32(rewards.shape[0])
-    right = jnp.sum((rewards > 0) == (labels > 0.5))
+    right = jnp.sum((rewards > 0) == (labels >= 0.5))
     total = jnp.sum(preference.pointwise(rewards, labels))
     return total, (count, {'accuracy': (right, count)})
 
@@ -73,7 +73,7 @@ def reward(run: Run, stage: str) -> dict[str, Any]:
 
     def batch(at):
         rows = order(len(lengths), config.batch_size, run.config.seed, at, lengths)
-        return collate(config, data['train'], rows)
+        return collate(config, data['train'], rows, run.multiple)
 
     def validate(role):
         figures = measure(config, scores(run, stage, role, data['val']), data['val'])
@@ -91,15 +91,25 @@ def reward(run: Run, stage: str) -> dict[str, Any]:
         shown=('loss', 'accuracy', best),
         best=best,
     )
-    held = {split: scores(run, stage, role, data[split]) for split in ('val', 'test')}
+    held = scores(run, stage, role, data['val'])
     role = dataclasses.replace(
-        role,
-        shift=float(held['val'].mean()),
-        scale=float(held['val'].std()) or 1.0,
+        role, shift=float(held.mean()), scale=float(held.std()) or 1.0
     )
     run.save_role(stage, role)
-    threshold = accuracy.best_threshold(held['val'][:, 0], data['val'].labels)
-    return figures | measure(config, held['test'], data['test'], threshold)
+    return figures | evaluate(run, stage, role, 'test')
+
+
+def evaluate(run: Run, stage: str, role: Role, split: str) -> dict[str, Any]:
+    """Figures of a trained reward model on a split; the threshold of the balanced
+    accuracy is chosen on validation."""
+    config, data = run.config[stage], records(run, stage, split)
+    threshold = 0.0
+    if config.loss == 'pointwise':
+        val = records(run, stage, 'val')
+        threshold = accuracy.best_threshold(
+            scores(run, stage, role, val)[:, 0], val.labels
+        )
+    return measure(config, scores(run, stage, role, data), data, threshold)
 
 
 def records(run: Run, stage: str, split: str) -> Examples:
@@ -119,10 +129,13 @@ def records(run: Run, stage: str, split: str) -> Examples:
     return examples.encode(found, run.tokenizer, limits.prompt, limits.response)[0]
 
 
-def collate(config: Any, data: Examples, rows: Any) -> dict[str, np.ndarray]:
+def collate(
+    config: Any, data: Examples, rows: Any, multiple: int
+) -> dict[str, np.ndarray]:
     """A batch whose arrays all lead with the examples: tokens `[B, rows, T]`."""
     shared = config.share_prompts and len(data.completions[0]) > 1
-    batch = batching.collate(data, rows, 'shared' if shared else 'apart')
+    layout = 'shared' if shared else 'apart'
+    batch = batching.collate(data, rows, layout, multiple)
     labels = batch.pop('labels')
     batch = {k: x.reshape(len(labels), -1, *x.shape[1:]) for k, x in batch.items()}
     return {**batch, 'labels': labels}
@@ -138,7 +151,7 @@ def scores(
     by_length = np.argsort(data.lengths, kind='stable')
     out = np.zeros((len(data), len(data.completions[0])), np.float32)
     for rows, new in slices(len(data), size):
-        batch = collate(config, data, by_length[rows])
+        batch = collate(config, data, by_length[rows], run.multiple)
         batch = sharding.shard_batch(batch, run.mesh)
         found = _scorer(run.arch)(role.delta, role.base, batch)
         out[by_length[rows[:new]]] = np.asarray(found)[:new]

@@ -58,6 +58,12 @@ class Run:
         """How a stage tunes."""
         return configs.tuning(self.config[stage].tuning)
 
+    @property
+    def multiple(self) -> int:
+        """Of which row lengths are multiples: few shapes to compile, little padding."""
+        limits = self.config.lengths
+        return max(16, (limits.prompt + limits.response) // 128 * 16)
+
     def key(self, stage: str) -> jax.Array:
         """The random key of a stage: a function of the seed and the stage's name."""
         key = jax.random.key(self.config.seed)

@@ -1,0 +1,180 @@
+"""`perl.train --check`: builds everything on paper, in seconds, and trains nothing."""
+
+import functools
+import json
+import math
+import pathlib
+import tempfile
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import AbstractMesh, AxisType
+from ml_collections import ConfigDict
+
+from perl import config as configs
+from perl import sharding
+from perl.adapters import tuning as tunings
+from perl.data import examples
+from perl.errors import UserError
+from perl.models import architecture, heads
+from perl.stages import opening, optimizer
+from perl.weights import Leaf
+
+RECORDS = {
+    'sft': ('demonstrations',),
+    'bradley_terry': ('comparisons',),
+    'pointwise': ('ratings',),
+    'policy': ('prompts',),
+}
+
+
+def check(config: ConfigDict, workdir: pathlib.Path) -> dict[str, Any]:
+    """All that can be known of a run before it starts.
+
+    Args:
+        config: of the experiment.
+        workdir: where it would run; nothing is written.
+
+    Returns:
+        data (records, lengths, what is cut), stages (coverage, bytes a device).
+
+    Raises:
+        UserError: the first thing that would stop the run.
+    """
+    configs.validate(config)
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = workdir / 'tokenizer'
+        dataset = opening.open_data(config)
+        place = folder if folder.is_dir() else pathlib.Path(scratch) / 'tokenizer'
+        tokenizer = opening.open_tokenizer(config, dataset, place)
+    if config.model.path:
+        arch = opening.describe_base(config, tokenizer)[0]
+    else:
+        arch = configs.architecture(config, tokenizer.size)
+    mesh = AbstractMesh(
+        tuple(config.mesh[name] for name in sharding.AXES),
+        sharding.AXES,
+        axis_types=(AxisType.Auto,) * len(sharding.AXES),
+    )
+    _divisible(config, mesh)
+    leaves = architecture.parameters(arch)
+    return {
+        'config': config.name,
+        'dropped': dict(dataset.counts),
+        'data': {
+            name: _data(config, name, dataset, tokenizer)
+            for name in config.stages
+            if config[name].kind != 'pretrain'
+        },
+        'stages': {
+            name: _stage(config[name], leaves, arch, mesh) for name in config.stages
+        },
+    }
+
+
+def main(config: ConfigDict, workdir: pathlib.Path) -> None:
+    """Prints the findings for a person, then as one JSON line."""
+    found = check(config, workdir)
+    for reason, count in found['dropped'].items():
+        print(f'data: {reason}: {count}')
+    for name, splits in found['data'].items():
+        for split, row in splits.items():
+            print(
+                f'{name}/{split}: {row["examples"]} examples, prompt tokens '
+                f'p50 {row["prompt_p50"]} p95 {row["prompt_p95"]} max '
+                f'{row["prompt_max"]}, cut {row["prompts_cut"]} prompts and '
+                f'{row["responses_cut"]} responses'
+            )
+    for name, row in found['stages'].items():
+        parts = ', '.join(f'{k} {_mib(v)}' for k, v in row['bytes_a_device'].items())
+        print(f'{name}: {row["coverage"]}; a device holds {parts}')
+    print(json.dumps(found))
+
+
+def _data(config, name, dataset, tokenizer):
+    stage = config[name]
+    kinds = RECORDS[stage.loss if stage.kind == 'reward' else stage.kind]
+    splits = {}
+    for split in ('train', 'val', 'test'):
+        records = getattr(dataset, kinds[0])[split]
+        if not records:
+            if split == 'train':
+                raise UserError(
+                    f'{name}: {dataset.name} has no {kinds[0]} to train on; '
+                    'choose another loss or leave the stage out'
+                )
+            continue
+        limits = config.lengths
+        data, counts = examples.encode(
+            records, tokenizer, limits.prompt, limits.response
+        )
+        lengths = np.array([len(prompt) for prompt in data.prompts])
+        splits[split] = {
+            **counts,
+            'prompt_p50': int(np.percentile(lengths, 50)),
+            'prompt_p95': int(np.percentile(lengths, 95)),
+            'prompt_max': int(lengths.max()),
+        }
+    return splits
+
+
+def _stage(stage, leaves, arch, mesh):
+    kind = configs.tuning(stage.tuning)
+    said = tunings.declare(kind, leaves)
+    if stage.kind in ('reward', 'policy'):
+        said = {**said, heads.HEAD: heads.head_leaves(arch.width)}
+    copies = 2 if stage.kind == 'policy' else 1  # policy and value
+    base = 0 if kind == tunings.Full() else _bytes(leaves, arch.dtype, mesh)
+    if stage.kind == 'policy' and kind == tunings.Full():
+        base = 2 * _bytes(leaves, arch.dtype, mesh)  # reference and reward model
+    trainable = copies * _bytes(said, 'float32', mesh)
+    abstract = architecture.abstract(said)
+    moments = jax.eval_shape(
+        functools.partial(_optimizer_state, stage.optimizer), abstract
+    )
+    full = sum(math.prod(x.shape) for x in jax.tree.leaves(abstract))
+    ratio = sum(math.prod(x.shape) for x in jax.tree.leaves(moments)) / full
+    return {
+        'coverage': tunings.coverage(kind, leaves),
+        'trainable': copies * full,
+        'bytes_a_device': {
+            'frozen': base,
+            'trainable': trainable,
+            'gradients': trainable,
+            'optimizer': int(trainable * ratio),
+        },
+    }
+
+
+def _optimizer_state(config, params):
+    return optimizer.make(config, 1).init(params)
+
+
+def _bytes(leaves: Any, dtype: str, mesh) -> int:
+    total = 0
+    for leaf in jax.tree.leaves(leaves, is_leaf=lambda x: isinstance(x, Leaf)):
+        placed = jax.sharding.NamedSharding(
+            mesh, sharding.spec(leaf.axes, leaf.shape, mesh)
+        )
+        total += math.prod(placed.shard_shape(leaf.shape))
+    return total * jnp.dtype(dtype).itemsize
+
+
+def _divisible(config, mesh):
+    ways = mesh.shape['data'] * mesh.shape['fsdp']
+    for name in config.stages:
+        stage = config[name]
+        rows = stage.batch_size // stage.parts
+        if stage.kind == 'policy':
+            rows //= stage.minibatches
+        if rows % ways:
+            raise UserError(
+                f'{name}.batch_size: {rows} rows at a time do not divide over '
+                f'data x fsdp = {ways} devices; make it a multiple'
+            )
+
+
+def _mib(size: int) -> str:
+    return f'{size / 2**20:.1f} MiB'

@@ -1,0 +1,130 @@
+"""Evaluates finished runs: reward models on held-out data, policies against another.
+
+    python -m perl.evaluate --workdir=runs/quickstart
+    python -m perl.evaluate --workdir=runs/quickstart --policy=policy --against=sft \
+        --judge=reward
+
+Prints a table and writes `evaluation.json` into the run folder.
+"""
+
+import json
+import pathlib
+from collections.abc import Sequence
+from typing import Any
+
+from absl import flags
+from ml_collections import ConfigDict
+
+from perl import cli
+from perl.adapters import bundle
+from perl.errors import UserError
+from perl.stages import reward
+from perl.stages.compare import compare
+from perl.stages.opening import open_base, open_run
+from perl.stages.run import Run
+
+
+def open_finished(workdir: str | pathlib.Path) -> Run:
+    """A run as its `config.json` left it, with its base.
+
+    Raises:
+        UserError: the folder has no run.
+    """
+    workdir = pathlib.Path(workdir)
+    file = workdir / 'config.json'
+    if not file.is_file():
+        raise UserError(
+            f'--workdir: {file} is not there; give the folder of a finished run'
+        )
+    run = open_run(ConfigDict(json.loads(file.read_text())).lock(), workdir)
+    open_base(run)
+    return run
+
+
+def evaluate(
+    run: Run,
+    split: str = 'test',
+    policy: str = '',
+    against: str = 'sft',
+    judge: str = '',
+) -> dict[str, Any]:
+    """Figures of every finished reward stage, and of a policy against another.
+
+    Args:
+        run: with its base.
+        split: of the data.
+        policy, against: stages of the run, or adapter folders; '' takes the policy
+            stage where it is finished.
+        judge: `gold`, or the stage or folder of a reward model; '' is gold if there
+            is one, else the reward model of the policy stage.
+    """
+    found = {}
+    for name in run.config.stages:
+        done = bundle.exists(run.workdir / name / 'adapter')
+        if run.config[name].kind == 'reward' and done:
+            found[name] = reward.evaluate(run, name, run.role(name), split)
+    finished = bundle.exists(run.workdir / 'policy' / 'adapter')
+    policy = policy or ('policy' if finished else '')
+    if policy:
+        judging = judge if judge and judge != 'gold' else _reward_of(run)
+        if judge == 'gold' and run.dataset.gold is None:
+            raise UserError(
+                f'--judge: {run.dataset.name} has no gold reward; give a reward stage'
+            )
+        figures, _ = compare(
+            run,
+            run.role(policy),
+            run.role(against),
+            run.role(judging),
+            split,
+            'reward' if judge and judge != 'gold' else judge,
+        )
+        found[f'{policy} against {against}'] = figures
+    return found
+
+
+def _reward_of(run):
+    return run.config.policy.reward if 'policy' in run.config else 'reward'
+
+
+def table(found: dict[str, Any]) -> str:
+    """The figures for a person."""
+    lines = []
+    for name, figures in found.items():
+        interval = figures.get('ci95', {})
+        shown = []
+        for key in ('accuracy', 'balanced_accuracy', 'auc', 'win_rate'):
+            if key in figures:
+                low, high = interval.get(key) or figures[f'{key}_ci95']
+                shown.append(f'{key} {figures[key]:.3f} [{low:.3f}, {high:.3f}]')
+        for key in ('reward_before', 'reward_after', 'gold_before', 'gold_after', 'kl'):
+            if key in figures:
+                shown.append(f'{key} {figures[key]:.3f}')
+        lines.append(f'{name}: n={figures["n"]}, ' + ', '.join(shown))
+    return '\n'.join(lines)
+
+
+def main(argv: Sequence[str]) -> None:
+    """Entry point."""
+    del argv
+    values = flags.FLAGS
+    run = open_finished(values.workdir)
+    found = evaluate(
+        run, values.split, values.policy, values.against, values.judge
+    )
+    if not found:
+        raise UserError(
+            f'--workdir: {values.workdir} has no finished reward or policy stage'
+        )
+    text = json.dumps(found, indent=2)
+    (run.workdir / 'evaluation.json').write_text(text + '\n')
+    print(table(found))
+
+
+if __name__ == '__main__':
+    flags.DEFINE_string('workdir', None, 'a run folder')
+    flags.DEFINE_enum('split', 'test', ('train', 'val', 'test'), 'of the data')
+    flags.DEFINE_string('policy', '', 'a stage or an adapter folder')
+    flags.DEFINE_string('against', 'sft', 'a stage or an adapter folder')
+    flags.DEFINE_string('judge', '', 'gold, or a reward stage or folder')
+    cli.run(main, required=('workdir',))

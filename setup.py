@@ -1,0 +1,47 @@
+"""Packaging: bounds that hold on Python 3.11 and later, extras for what is optional."""
+
+from setuptools import find_packages, setup
+
+CORE = [
+    'absl-py>=2.1',
+    'chex>=0.1.90',
+    'datasets>=4.0,<6',
+    'flax>=0.10,<0.13',
+    'jax>=0.8,<0.11; python_version<"3.12"',
+    'jax>=0.8,<0.13; python_version>="3.12"',
+    'matplotlib>=3.8',
+    'ml-collections>=1.0',
+    'numpy>=1.26',
+    'optax>=0.2.5',
+    'orbax-checkpoint>=0.11.20',
+    'safetensors>=0.5,<0.9',
+    'scipy>=1.13',
+    'sentencepiece>=0.2',
+    'tokenizers>=0.20',
+    'tqdm>=4.66',
+]
+
+EXTRAS = {
+    'cuda': ['jax[cuda13]'],
+    'tpu': ['jax[tpu]'],
+    'track': ['tensorboardX>=2.6'],
+    'dev': [
+        'hypothesis>=6.100',
+        'pytest>=8',
+        'pytest-xdist>=3.5',
+        'ruff==0.17.5',
+        'scikit-learn>=1.4',
+        'tensorboardX>=2.6',
+    ],
+}
+
+setup(
+    name='perl',
+    version='0.1.0',
+    description='Parameter-efficient RLHF in JAX: one frozen base, every role an adapter',
+    license='Apache-2.0',
+    packages=find_packages(include=['perl', 'perl.*']),
+    python_requires='>=3.11',
+    install_requires=CORE,
+    extras_require=EXTRAS,
+)
