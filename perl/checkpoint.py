@@ -5,7 +5,6 @@ when all is there: whatever ends the process, a folder named by a step was whole
 Damage that comes later is found when the step is restored.
 """
 
-import errno
 import os
 import pathlib
 import shutil
@@ -17,14 +16,9 @@ import numpy as np
 import orbax.checkpoint as ocp
 from jax.experimental import multihost_utils
 
-from perl import seal
+from perl import disk, seal
 from perl.errors import UserError
 from perl.leaves import abstract, check_structure, few, flatten, like
-
-_FULL = [os.strerror(n) for n in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)]
-_KNOWN = _FULL + [
-    os.strerror(n) for n in (errno.EACCES, errno.EPERM, errno.EROFS, errno.EIO)
-]
 
 
 class Checkpoints:
@@ -63,11 +57,12 @@ class Checkpoints:
         try:
             _first_host(self._prepare)
             args = ocp.args.StandardSave(arrays)
-            self._orbax.save(folder / 'state', args=args)
+            with disk.quiet():
+                self._orbax.save(folder / 'state', args=args)
             _first_host(lambda: self._finish(folder, step, described, extra or {}))
         except Exception as error:
             self._clean()
-            reason = _system_reason(error)
+            reason = disk.reason(error)
             if reason is None:
                 raise
             raise UserError(self._failed(step, reason)) from error
@@ -164,7 +159,7 @@ class Checkpoints:
                     shutil.rmtree(path, ignore_errors=True)
 
     def _failed(self, step, reason):
-        mend = 'free some space' if reason in _FULL else 'make it writable'
+        mend = 'free some space' if reason in disk.FULL else 'make it writable'
         good = max(set(self._steps()) - self._damaged, default=None)
         left = 'no earlier step was saved' if good is None else f'step {good} is intact'
         return (
@@ -176,17 +171,6 @@ class Checkpoints:
         text = f'DAMAGED CHECKPOINT in {self._folder}: {_listed(reasons)}; '
         if jax.process_index() == 0:
             print(f'{text}going on from step {step}', file=sys.stderr, flush=True)
-
-
-def _system_reason(error):
-    """What the operating system said, wherever it stands in the chain of errors."""
-    text = ''
-    while error is not None:
-        if isinstance(error, OSError) and error.strerror:
-            return error.strerror
-        text += f' {error}'
-        error = error.__cause__ or error.__context__
-    return next((said for said in _KNOWN if said in text), None)
 
 
 def _listed(reasons):

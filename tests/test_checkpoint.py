@@ -250,6 +250,7 @@ def test_a_write_that_fails_is_one_line_and_loses_nothing(tmp_path):
         f'could not save step 2 to {folder}: File too large; free some space and run '
         'the same command again: step 1 is intact\n'
     )
+    assert 'Traceback' not in done.stderr
     assert names(folder) == ['1', '2']
 
 

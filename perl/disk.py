@@ -1,0 +1,36 @@
+"""What the operating system says when a write fails, and nothing else."""
+
+import contextlib
+import errno
+import os
+from collections.abc import Iterator
+
+from absl import logging
+
+FULL = [os.strerror(n) for n in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)]
+_OTHER = [os.strerror(n) for n in (errno.EACCES, errno.EPERM, errno.EROFS, errno.EIO)]
+
+
+def reason(error: BaseException | None) -> str | None:
+    """What the system said, wherever it stands in the chain of errors, if anywhere.
+
+    Libraries in C++ keep the system's words in a message, not in an OSError.
+    """
+    text = ''
+    while error is not None:
+        if isinstance(error, OSError) and error.strerror:
+            return error.strerror
+        text += f' {error}'
+        error = error.__cause__ or error.__context__
+    return next((said for said in FULL + _OTHER if said in text), None)
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """Keeps orbax from logging the tracebacks of errors that it also raises."""
+    before = logging.get_verbosity()
+    logging.set_verbosity(logging.FATAL)
+    try:
+        yield
+    finally:
+        logging.set_verbosity(before)
