@@ -1,0 +1,72 @@
+"""The look of a report's plots: colours, panels, lines, labels."""
+
+from collections.abc import Sequence
+
+import matplotlib
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+# Okabe and Ito's colours, which the colour-blind can tell apart
+BLUE, ORANGE, GREEN, PURPLE, GREY = (
+    '#0072B2',
+    '#D55E00',
+    '#009E73',
+    '#CC79A7',
+    '#8A8F98',
+)
+STYLE = {
+    'axes.axisbelow': True,
+    'axes.edgecolor': '#5F6570',
+    'axes.grid': True,
+    'axes.labelcolor': '#33373D',
+    'axes.spines.right': False,
+    'axes.spines.top': False,
+    'figure.constrained_layout.use': True,
+    'figure.dpi': 100,
+    'font.size': 10,
+    'grid.color': '#E6E8EB',
+    'lines.linewidth': 1.8,
+    'xtick.color': '#5F6570',
+    'ytick.color': '#5F6570',
+}
+WIDTH = 9.0  # inches; 900 pixels
+
+
+def panels(count: int, columns: int, height: float = 0) -> tuple[Figure, list[Axes]]:
+    """A figure of the report's width with some panels; the height is in inches."""
+    lines = -(-count // columns)
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=(WIDTH, height or 0.4 + 2.7 * lines))
+        axes = figure.subplots(lines, columns, squeeze=False).ravel().tolist()
+    for empty in axes[count:]:
+        empty.set_visible(False)
+    return figure, axes[:count]
+
+
+def line(
+    axes: Axes, x: Sequence[float], y: Sequence[float], colour: str, said: str
+) -> None:
+    """A metric as it is, pale, under its running mean, where it is long enough."""
+    if len(y) < 20:
+        axes.plot(x, y, color=colour, label=said, marker='o', ms=3)
+        return
+    axes.plot(x, y, color=colour, alpha=0.25, lw=1)
+    axes.plot(x, smooth(y), color=colour, label=said)
+
+
+def smooth(values: Sequence[float]) -> np.ndarray:
+    """The mean of the neighbours within a fortieth of the length: [n] -> [n]."""
+    total = np.concatenate([[0.0], np.cumsum(values)])
+    at, reach = np.arange(len(values)), max(1, len(values) // 40)
+    low, high = np.maximum(at - reach, 0), np.minimum(at + reach + 1, len(values))
+    return (total[high] - total[low]) / (high - low)
+
+
+def label(axes: Axes, title: str, x: str, y: str) -> None:
+    """Title and axes with their units; steps are whole numbers."""
+    axes.set_title(title, loc='left', fontsize=11, fontweight='bold')
+    axes.set(xlabel=x, ylabel=y)
+    if x in ('step', 'iteration'):
+        axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
