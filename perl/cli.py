@@ -31,6 +31,9 @@ def _guarded(main, argv):
     except Stopped as stop:
         print(f'{stop}; the same command goes on from there', file=sys.stderr)
         sys.exit(STOPPED)
+    except KeyboardInterrupt:
+        print('stopped; the same command goes on from the last save', file=sys.stderr)
+        sys.exit(STOPPED)
     except (UserError, SafetensorError) as error:
         _fail(error)
     except OSError as error:

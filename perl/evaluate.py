@@ -12,6 +12,7 @@ import pathlib
 from collections.abc import Sequence
 from typing import Any
 
+import jax
 from absl import flags
 from ml_collections import ConfigDict
 
@@ -109,9 +110,8 @@ def main(argv: Sequence[str]) -> None:
     del argv
     values = flags.FLAGS
     run = open_finished(values.workdir)
-    found = evaluate(
-        run, values.split, values.policy, values.against, values.judge
-    )
+    with jax.set_mesh(run.mesh):
+        found = evaluate(run, values.split, values.policy, values.against, values.judge)
     if not found:
         raise UserError(
             f'--workdir: {values.workdir} has no finished reward or policy stage'

@@ -15,6 +15,7 @@ import pathlib
 from collections.abc import Sequence
 from typing import Any
 
+import jax
 from absl import flags
 from ml_collections import ConfigDict, config_flags
 
@@ -23,7 +24,9 @@ from perl import config as configs
 from perl.errors import UserError
 from perl.metrics import read, results
 from perl.stages import language, policy, reward
+from perl.stages.fit import Stopped
 from perl.stages.opening import open_base, open_run
+from perl.stages.run import Run
 
 STAGES = {
     'pretrain': language.pretrain,
@@ -82,19 +85,29 @@ def run(
             f'{configs.near(unknown[0], config.stages)}'
         )
     opened = open_run(config, workdir)
-    for name in config.stages:
-        if stages is not None and name not in stages:
-            continue
-        if name in _figures(workdir):
-            print(f'{name}: finished before', flush=True)
-            continue
-        if config[name].kind != 'pretrain' and opened.base is None:
-            open_base(opened)
-        print(f'{name}: {_plan(opened, name)}', flush=True)
-        figures = STAGES[config[name].kind](opened, name)
-        results(workdir, name, figures)
-        report.write(workdir)
+    with jax.set_mesh(opened.mesh), opened.interrupt as interrupt:
+        for name in config.stages:
+            if stages is not None and name not in stages:
+                continue
+            if interrupt.requested:
+                raise Stopped(f'stopped before {name}')
+            _run_stage(opened, name)
     return Result(workdir, _figures(workdir))
+
+
+def _run_stage(opened: Run, name: str) -> None:
+    config, workdir = opened.config, opened.workdir
+    if name in _figures(workdir):
+        print(f'{name}: finished before', flush=True)
+        return
+    if config[name].kind != 'pretrain' and opened.base is None:
+        open_base(opened)
+    stage = config[name]
+    plan = configs.coverage(stage.tuning, opened.leaves)
+    print(f'{name}: {stage.steps} steps of {stage.batch_size}, {plan}', flush=True)
+    figures = STAGES[stage.kind](opened, name)
+    results(workdir, name, figures)
+    report.write(workdir)
 
 
 def load_config(path: str) -> ConfigDict:
@@ -111,14 +124,6 @@ def load_config(path: str) -> ConfigDict:
 def _figures(workdir: pathlib.Path) -> dict[str, Any]:
     file = workdir / 'results.json'
     return json.loads(file.read_text()) if file.is_file() else {}
-
-
-def _plan(opened, name):
-    stage = opened.config[name]
-    return (
-        f'{stage.steps} steps of {stage.batch_size}, '
-        f'{configs.coverage(stage.tuning, opened.leaves)}'
-    )
 
 
 def main(argv: Sequence[str]) -> None:

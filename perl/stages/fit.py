@@ -25,6 +25,7 @@ def fit(
     *,
     steps: int,
     save_every: int,
+    interrupt: Interrupt,
     evaluate: Callable[[Any, int], dict[str, float]] | None = None,
     eval_every: int = 0,
     memory: dict[str, Any] | None = None,
@@ -39,6 +40,7 @@ def fit(
         update: `(state, step) -> state, metrics`, a function of its arguments alone.
         steps: where to end.
         save_every: steps between checkpoints; the last step is always saved.
+        interrupt: asked after each step whether to stop.
         evaluate: figures of a state after a step, joined to that step's metrics.
         eval_every: steps between evaluations; 0 evaluates after the last.
         memory: a dict that is saved with the state and put back on a resume.
@@ -67,7 +69,7 @@ def fit(
     def seconds() -> float:
         return before + time.monotonic() - began
 
-    with Interrupt() as interrupt, progress(steps, start, folder.name) as bar:
+    with progress(steps, start, folder.name) as bar:
         for step in range(start, steps):
             state, row = update(state, step)
             done = step + 1

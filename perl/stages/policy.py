@@ -39,16 +39,16 @@ def policy(run: Run, stage: str) -> dict[str, Any]:
     team = assemble(run, stage)
     trainer = Trainer(run, stage, team)
     config = run.config[stage]
-    with jax.set_mesh(run.mesh):
-        state, seconds = fit(
-            run.workdir / stage,
-            trainer.start(),
-            trainer.iterate,
-            steps=config.steps,
-            save_every=config.save_every,
-            tensorboard=run.config.tensorboard,
-            shown=('reward', 'gold', 'kl', 'no_eos'),
-        )
+    state, seconds = fit(
+        run.workdir / stage,
+        trainer.start(),
+        trainer.iterate,
+        steps=config.steps,
+        save_every=config.save_every,
+        interrupt=run.interrupt,
+        tensorboard=run.config.tensorboard,
+        shown=('reward', 'gold', 'kl', 'no_eos'),
+    )
     trained = state['trainable']
     policy, value = (
         dataclasses.replace(team[name], delta=trained[name])

@@ -14,6 +14,7 @@ from perl.adapters.tuning import Full, Tuning
 from perl.data.records import Dataset
 from perl.data.vocabularies import Tokenizer
 from perl.errors import UserError
+from perl.interrupt import Interrupt
 from perl.models import architecture, store
 from perl.models.architecture import Architecture
 from perl.stages import roles
@@ -33,6 +34,7 @@ class Run:
         arch: the decoder.
         base: frozen parameters on the mesh, or None before pretraining.
         base_id: their fingerprint.
+        interrupt: whether somebody asked to stop.
     """
 
     config: Any
@@ -43,6 +45,7 @@ class Run:
     arch: Architecture
     base: Any = None
     base_id: str = ''
+    interrupt: Interrupt = dataclasses.field(default_factory=Interrupt)
 
     @functools.cached_property
     def leaves(self) -> Any:

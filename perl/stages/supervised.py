@@ -71,19 +71,19 @@ def train(
             _save_best(run, stage, now)
         return figures
 
-    with jax.set_mesh(run.mesh):
-        state, seconds = fit(
-            run.workdir / stage,
-            state,
-            advance,
-            steps=config.steps,
-            save_every=config.save_every,
-            evaluate=evaluate,
-            eval_every=config.eval_every,
-            memory=memory,
-            tensorboard=run.config.tensorboard,
-            shown=shown,
-        )
+    state, seconds = fit(
+        run.workdir / stage,
+        state,
+        advance,
+        steps=config.steps,
+        save_every=config.save_every,
+        interrupt=run.interrupt,
+        evaluate=evaluate,
+        eval_every=config.eval_every,
+        memory=memory,
+        tensorboard=run.config.tensorboard,
+        shown=shown,
+    )
     role = dataclasses.replace(role, delta=state['trainable'])
     if config.keep_best and best:
         folder = run.workdir / stage / 'best'
