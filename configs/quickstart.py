@@ -16,9 +16,7 @@ from perl import config as configs
 
 def get_config(arg: str | None = None) -> ConfigDict:
     """The experiment; see the module."""
-    chosen = configs.parse_arg(
-        arg, tuning='lora', rank=8, algorithm='ppo', seed=0
-    )
+    chosen = configs.parse_arg(arg, tuning='lora', rank=8, algorithm='ppo', seed=0)
     config = configs.experiment('quickstart')
     config.seed = chosen.seed
     config.stages = ('pretrain', 'sft', 'reward', 'reward_full', 'policy')

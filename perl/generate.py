@@ -1,7 +1,7 @@
 """Samples from a run's policy, or from any of its adapters, on the terminal.
 
-    python -m perl.generate --workdir=runs/quickstart --prompt='A table for two, please.'
-    echo 'A table for two, please.' | python -m perl.generate --workdir=runs/quickstart
+python -m perl.generate --workdir=runs/quickstart --prompt='A table for two, please.'
+echo 'A table for two, please.' | python -m perl.generate --workdir=runs/quickstart
 """
 
 import functools
@@ -52,10 +52,8 @@ def main(argv: Sequence[str]) -> None:
     del argv
     values = flags.FLAGS
     run = open_finished(values.workdir)
-    if values.adapter == 'base':
-        params = run.base
-    else:
-        params = run.role(values.adapter).bound()
+    adapter = values.adapter
+    params = run.base if adapter == 'base' else run.role(adapter).bound()
     prompts = values.prompt or [line.rstrip('\n') for line in sys.stdin]
     if not prompts:
         raise UserError('--prompt: give one, or lines on standard input')
@@ -81,4 +79,3 @@ if __name__ == '__main__':
     flags.DEFINE_float('top_p', 1.0, '1 keeps all')
     flags.DEFINE_integer('seed', 0, 'of the samples')
     cli.run(main, required=('workdir',))
-

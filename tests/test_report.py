@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
-from perl import canvas, metrics, recorded, report, tables, wording
+from perl import metrics
+from perl.report import canvas, recorded, report, tables, wording
 
 STAGES = ['sft', 'reward', 'reward_full', 'policy']
 

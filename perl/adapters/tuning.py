@@ -129,7 +129,8 @@ def chosen(tuning: LoraTuning, leaves: Any) -> dict[str, tuple[Leaf, int]]:
         if pattern not in used:
             kernels = ', '.join(p for p, leaf in paths.items() if leaf.inputs)
             raise UserError(
-                f'tuning.targets: {pattern!r} matches nothing; the kernels are {kernels}'
+                f'tuning.targets: {pattern!r} matches nothing; '
+                f'the kernels are {kernels}'
             )
     return picked
 

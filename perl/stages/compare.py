@@ -128,9 +128,10 @@ def answer(
 
 def decode(tokenizer: Any, responses: sampler.Responses) -> list[str]:
     """The text of each response, without the end of sequence."""
-    tokens, lengths = np.asarray(responses.tokens), np.asarray(responses.lengths)
-    texts = lengths - np.asarray(responses.finished)
-    return [tokenizer.decode(row[:n].tolist()) for row, n in zip(tokens, texts)]
+    tokens, finished = np.asarray(responses.tokens), np.asarray(responses.finished)
+    texts = np.asarray(responses.lengths) - finished
+    rows = zip(tokens, texts, strict=True)
+    return [tokenizer.decode(row[:n].tolist()) for row, n in rows]
 
 
 def _recorded(rows):

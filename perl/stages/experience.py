@@ -49,7 +49,11 @@ def log_probs(
 
 
 def values(
-    arch: Architecture, params: Any, tokens: jax.Array, lengths: jax.Array, response: int
+    arch: Architecture,
+    params: Any,
+    tokens: jax.Array,
+    lengths: jax.Array,
+    response: int,
 ) -> jax.Array:
     """What each state before a response token is worth, `[B, R]`."""
     return heads.scalar(params, _states(arch, params, tokens, lengths, response))
@@ -90,9 +94,7 @@ def observe(
     tokens = jnp.concatenate([prompts, responses.tokens], axis=1)
     mask = jnp.arange(R) < responses.lengths[:, None]
     reward = frozen['reward']
-    scores = raw_rewards(
-        arch, _bound(reward), tokens, lengths, responses.lengths, R
-    )
+    scores = raw_rewards(arch, _bound(reward), tokens, lengths, responses.lengths, R)
     scores = (scores - reward['shift']) / reward['scale']
     seen = {
         'tokens': tokens,

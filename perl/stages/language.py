@@ -9,8 +9,7 @@ import numpy as np
 
 from perl import sharding
 from perl.adapters import tree
-from perl.data import batching, examples
-from perl.data import order
+from perl.data import batching, examples, order
 from perl.losses.reduce import masked_sum
 from perl.models import architecture, decoder, heads, store
 from perl.models.architecture import Architecture
@@ -72,7 +71,9 @@ def sft(run: Run, stage: str) -> dict[str, Any]:
         rows = order(len(lengths), config.batch_size, run.config.seed, at, lengths)
         return batching.collate(data['train'], rows, multiple=run.multiple)
 
-    held_out = batching.collate(data['val'], range(len(data['val'])), multiple=run.multiple)
+    held_out = batching.collate(
+        data['val'], range(len(data['val'])), multiple=run.multiple
+    )
     role, figures = train(
         run,
         stage,

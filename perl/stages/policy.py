@@ -1,37 +1,24 @@
-"""Reinforcement learning of a policy: rollout, scoring, update, iteration by iteration.
+"""Reinforcement learning of a policy against a reward model.
 
 Policy, value, reward and reference are adapters (or whole trees, where tuning is full)
 over base arrays that they share; the sampler reads what the trainer updates.
 """
 
 import dataclasses
-import functools
 import time
 from typing import Any
 
 import jax
-import jax.numpy as jnp
-import numpy as np
-import optax
 
-from perl import metrics, sharding
+from perl import metrics
 from perl.adapters import tree
 from perl.adapters.tuning import label
-from perl.data import batching, examples
-from perl.data import order
-from perl.losses import kl
-from perl.rollout import sampler
-from perl.rollout.sampler import Sampling
-from perl.stages import checks, experience, roles
-from perl.stages import optimizer as optimizers
-from perl.stages.compare import compare, decode
-from perl.stages.compiled import Compiled
-from perl.stages.experience import Objective
+from perl.stages import roles
+from perl.stages.compare import compare
 from perl.stages.fit import fit
+from perl.stages.iteration import Trainer
 from perl.stages.roles import Role
 from perl.stages.run import Run
-from perl.stages.step import init, step
-from perl.stages.supervised import place_state
 
 
 def policy(run: Run, stage: str) -> dict[str, Any]:
@@ -99,211 +86,6 @@ def assemble(run: Run, stage: str) -> dict[str, Role]:
         'reward': reward,
         'reference': run.source(config.start),
     }
-
-
-class Trainer:
-    """The compiled parts of an iteration, and the host loop that joins them."""
-
-    def __init__(self, run: Run, stage: str, team: dict[str, Role]):
-        self.run, self.stage, self.team = run, stage, team
-        config = self.config = run.config[stage]
-        arch, limits = run.arch, run.config.lengths
-        self.objective = Objective(
-            **{f: config[f] for f in Objective.__dataclass_fields__}
-        )
-        self.prompts, _ = examples.encode(
-            run.dataset.prompts['train'], run.tokenizer, limits.prompt, limits.response
-        )
-        self.frozen = {
-            'policy': team['policy'].base,
-            'value': team['value'].base,
-            'reference': _scored(team['reference']),
-            'reward': _scored(team['reward']),
-        }
-        self.optimizer = self._optimizer()
-        sampling = Sampling(limits.response, run.tokenizer.eos, config.temperature)
-        self.rollout = Compiled(
-            functools.partial(_rollout, arch=arch, sampling=sampling)
-        )
-        self.observe = Compiled(
-            functools.partial(
-                experience.observe,
-                arch=arch,
-                objective=self.objective,
-                with_reference=config.kl_coefficient > 0,
-            )
-        )
-        self.judge = jax.jit(
-            functools.partial(experience.judge, objective=self.objective)
-        )
-        self.teacher = jax.jit(
-            functools.partial(
-                _teacher, arch=arch, R=limits.response, temperature=config.temperature
-            )
-        )
-        self.checked = 0
-
-    def start(self) -> dict[str, Any]:
-        """The state before the first iteration; compiles the update for it."""
-        trainable = {name: self.team[name].delta for name in ('policy', 'value')}
-        state = init(trainable, self.optimizer)
-        zero = jnp.zeros((), jnp.float32)
-        beta = jnp.float32(self.config.kl_coefficient)
-        state['memory'] = {'kl_coefficient': beta, 'count': zero, 'mean': zero}
-        state['memory']['m2'] = zero
-        state = place_state(self.run, state)
-        self.update = Compiled(
-            functools.partial(
-                step,
-                loss=functools.partial(
-                    experience.loss, arch=self.run.arch, objective=self.objective
-                ),
-                optimizer=self.optimizer,
-                seed=self.run.config.seed,
-                parts=self.config.parts,
-            ),
-            donate_argnames=('state',),
-            out_shardings=(jax.tree.map(lambda x: x.sharding, state), None),
-        )
-        return state
-
-    def iterate(self, state: Any, at: int) -> tuple[Any, dict[str, Any]]:
-        """One iteration: sample, score, learn."""
-        clock = _Clock()
-        prompts = self._prompts(at)
-        key = jax.random.fold_in(self.run.key(self.stage), at)
-        trainable = state['trainable']
-        sampled = self.rollout(
-            trainable['policy'], self.frozen['policy'], prompts, key
-        )
-        clock.mark('rollout', sampled)
-        seen = self.observe(
-            trainable, self.frozen, prompts['tokens'], prompts['lengths'], sampled
-        )
-        found = {}
-        if self.checked == 0:
-            found |= self._check_before(state, seen, sampled, at)
-        learn, memory, figures = self.judge(seen, state['memory'])
-        clock.mark('score', figures)
-        if self.config.kl_controller == 'adaptive':
-            memory = self._steer(memory, figures['kl'])
-        state = {**state, 'memory': self.run.replicate(memory)}
-        state, learned = self._learn(state, learn, at)
-        if self.checked == 0:
-            after = self.teacher(
-                state['trainable']['policy'], self.frozen['policy'], seen
-            )
-            found['adapter_active'] = checks.moved(seen, after)
-        self.checked += 1
-        clock.mark('update', learned)
-        gold = self._gold(sampled, at)
-        return state, {**figures, **learned, **found, **gold, **clock.seconds}
-
-    def _learn(self, state, learn, at):
-        config, n = self.config, self.config.batch_size
-        rows = n // config.minibatches
-        history = []
-        for epoch in range(config.epochs):
-            rng = np.random.default_rng((self.run.config.seed, at, epoch))
-            shuffled = rng.permutation(n)
-            for part in range(config.minibatches):
-                chosen = shuffled[part * rows : (part + 1) * rows]
-                batch = _take(learn, chosen) if config.minibatches > 1 else learn
-                state, row = self.update(state, self.frozen, batch)
-                history.append(row)
-        return state, jax.tree.map(lambda *xs: sum(xs) / len(xs), *history)
-
-    def _check_before(self, state, seen, sampled, at):
-        policy = state['trainable']['policy']
-        teacher = self.teacher(policy, self.frozen['policy'], seen)
-        found = checks.before(seen, teacher, self.run.arch, starts_at_reference=at == 0)
-        found['reward'] = checks.reward_alone(
-            self.frozen, seen, sampled.lengths, self.run.arch
-        )
-        return {f'check_{name}': x for name, x in found.items()}
-
-    def _steer(self, memory, observed):
-        config = self.config
-        beta = kl.adaptive(
-            memory['kl_coefficient'],
-            observed,
-            config.kl_target,
-            config.kl_horizon,
-            config.batch_size,
-        )
-        return {**memory, 'kl_coefficient': beta}
-
-    def _rows(self, at):
-        n, seed = len(self.prompts), self.run.config.seed
-        return order(n, self.config.batch_size, seed, at, self.prompts.lengths)
-
-    def _prompts(self, at):
-        chosen = [self.prompts.prompts[i] for i in self._rows(at)]
-        batch = batching.left(chosen, self.run.tokenizer.pad, self.run.multiple)
-        return sharding.shard_batch(batch, self.run.mesh)
-
-    def _gold(self, sampled, at):
-        gold = self.run.dataset.gold
-        if gold is None:
-            return {}
-        texts = [self.run.dataset.prompts['train'][i] for i in self._rows(at)]
-        answers = decode(self.run.tokenizer, sampled)
-        return {'gold': np.mean([gold(*pair) for pair in zip(texts, answers)])}
-
-    def _optimizer(self):
-        config = self.config
-        steps = config.steps * config.epochs * config.minibatches
-        value = config.optimizer.copy_and_resolve_references()
-        value.learning_rate = config.value_learning_rate
-        parts = {
-            'policy': optimizers.make(config.optimizer, steps),
-            'value': optimizers.make(value, steps),
-        }
-        return optax.partition(parts, {'policy': 'policy', 'value': 'value'})
-
-
-class _Clock:
-    """Seconds of each phase, measured when its arrays are there."""
-
-    def __init__(self):
-        self.seconds, self._last = {}, time.monotonic()
-
-    def mark(self, phase, arrays):
-        jax.block_until_ready(arrays)
-        now = time.monotonic()
-        self.seconds[f'seconds_{phase}'] = now - self._last
-        self._last = now
-
-
-def _rollout(delta, base, prompts, key, *, arch, sampling):
-    params = tree.bind(base, delta)
-    tokens, lengths = prompts['tokens'], prompts['lengths']
-    return sampler.sample(arch, params, tokens, lengths, key, sampling)
-
-
-def _teacher(delta, base, seen, *, arch, R, temperature):
-    params = tree.bind(base, delta)
-    tokens, lengths = seen['tokens'], seen['lengths']
-    return experience.log_probs(arch, params, tokens, lengths, R, temperature)
-
-
-def _scored(role):
-    return {
-        'base': role.base,
-        'delta': role.delta,
-        'shift': jnp.float32(role.shift),
-        'scale': jnp.float32(role.scale),
-    }
-
-
-@jax.jit
-def _take(learn, rows):
-    return jax.tree.map(lambda x: constrained(x[rows]), learn)
-
-
-def constrained(x: jax.Array) -> jax.Array:
-    """Rows of a minibatch, spread like any batch."""
-    return sharding.constrain(x, 'batch', *([None] * (x.ndim - 1)))
 
 
 def _copy(delta):

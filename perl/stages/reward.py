@@ -10,9 +10,8 @@ import numpy as np
 
 from perl import sharding
 from perl.adapters import tree
-from perl.data import batching, examples
+from perl.data import batching, examples, order
 from perl.data.examples import Examples
-from perl.data import order
 from perl.errors import UserError
 from perl.evaluation import accuracy
 from perl.losses import preference

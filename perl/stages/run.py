@@ -103,7 +103,9 @@ class Run:
         role = self.role('sft')
         if not isinstance(role.tuning, Full):
             return role
-        return Role(self.place_base(role.delta), store.fingerprint(role.delta), {}, None)
+        return Role(
+            self.place_base(role.delta), store.fingerprint(role.delta), {}, None
+        )
 
     def role(self, stage: str) -> Role:
         """The trained role of a stage of this run, or of an adapter folder.

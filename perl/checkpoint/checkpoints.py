@@ -16,9 +16,9 @@ import numpy as np
 import orbax.checkpoint as ocp
 from jax.experimental import multihost_utils
 
-from perl import disk, seal
+from perl.checkpoint import disk, seal
+from perl.checkpoint.leaves import abstract, check_structure, few, flatten, like
 from perl.errors import UserError
-from perl.leaves import abstract, check_structure, few, flatten, like
 
 
 class Checkpoints:

@@ -3,7 +3,7 @@
 import html
 from typing import Any
 
-from perl.recorded import is_number
+from perl.report.recorded import is_number
 
 
 def number(value: Any) -> str:

@@ -4,10 +4,10 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from perl import canvas
-from perl.canvas import BLUE, GREEN, GREY, ORANGE, PURPLE
-from perl.recorded import Recorded, interval, is_number, phases, series
-from perl.wording import duration
+from perl.report import canvas
+from perl.report.canvas import BLUE, GREEN, GREY, ORANGE, PURPLE
+from perl.report.recorded import Recorded, interval, is_number, phases, series
+from perl.report.wording import duration
 
 _SUPERVISED = {
     'loss': ('loss', 'nats'),

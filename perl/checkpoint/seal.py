@@ -9,7 +9,7 @@ import jax
 import numpy as np
 from jax.experimental import multihost_utils
 
-from perl.leaves import shape_dtype
+from perl.checkpoint.leaves import shape_dtype
 
 NAME = 'card.json'
 

@@ -1,0 +1,5 @@
+"""Checkpoints of a stage, with a checksum for everything."""
+
+from perl.checkpoint.checkpoints import Checkpoints
+
+__all__ = ['Checkpoints']
