@@ -113,10 +113,10 @@ def chosen(tuning: LoraTuning, leaves: Any) -> dict[str, tuple[Leaf, int]]:
     rules = [_rule(t, tuning.rank) for t in tuning.targets]
     picked, used = {}, set()
     for path, leaf in paths.items():
-        for pattern, rank in rules:
+        for i, (pattern, rank) in enumerate(rules):
             if not re.fullmatch(pattern, path):
                 continue
-            used.add(pattern)
+            used.add(i)
             if rank and not leaf.inputs:
                 raise UserError(
                     f'tuning.targets: {pattern!r} matches {path}, which is no kernel; '
@@ -125,8 +125,8 @@ def chosen(tuning: LoraTuning, leaves: Any) -> dict[str, tuple[Leaf, int]]:
             if rank:
                 picked[path] = (leaf, rank)
             break
-    for pattern, _ in rules:
-        if pattern not in used:
+    for i, (pattern, _) in enumerate(rules):
+        if i not in used:
             kernels = ', '.join(p for p, leaf in paths.items() if leaf.inputs)
             raise UserError(
                 f'tuning.targets: {pattern!r} matches nothing; '

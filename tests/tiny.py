@@ -1,0 +1,88 @@
+"""A decoder that compiles in a second, its weights, adapters and rows."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from perl.adapters import tuning
+from perl.adapters.tree import is_lora
+from perl.adapters.tuning import LoraTuning
+from perl.models import architecture
+from perl.models.architecture import Architecture
+from perl.weights import Lora
+
+ARCH = Architecture(
+    vocabulary=32,
+    width=16,
+    layers=2,
+    heads=4,
+    kv_heads=2,
+    head_width=4,
+    hidden=24,
+    max_length=64,
+    scan=False,
+)
+EVERYWHERE = ('layers/.*/(q|k|v|o|gate|up|down)', '(un)?embed')
+LORA = LoraTuning(rank=3, alpha=6.0, targets=EVERYWHERE)
+
+
+def arch(**changes):
+    """The tiny decoder, run in another way."""
+    return dataclasses.replace(ARCH, **changes)
+
+
+def weights(arch=ARCH, seed=0, dtype=jnp.float32):
+    """Random parameters of unit gain, so that every matrix matters; norms too."""
+    rng = np.random.default_rng(seed)
+
+    def draw(path, leaf):
+        if not leaf.inputs:
+            return 1 + 0.1 * rng.normal(size=leaf.shape)
+        stacked = int(path[0].key == 'layers')
+        inputs = leaf.shape[stacked : stacked + leaf.inputs]
+        scale = 0.5 if path[0].key == 'embed' else np.prod(inputs) ** -0.5
+        return scale * rng.normal(size=leaf.shape)
+
+    drawn = jax.tree_util.tree_map_with_path(
+        draw, architecture.parameters(arch), is_leaf=architecture.is_leaf
+    )
+    return jax.tree.map(lambda x: jnp.asarray(x, dtype), drawn)
+
+
+def adapter(arch=ARCH, kind=LORA, seed=1):
+    """A delta that is no longer fresh: both of its factors are random."""
+    rng = np.random.default_rng(seed)
+    fresh = tuning.init(jax.random.key(seed), kind, None, architecture.parameters(arch))
+
+    def trained(lora):
+        b = 0.2 * rng.normal(size=lora.b.shape)
+        return Lora(lora.a, jnp.asarray(b, jnp.float32), lora.scale, lora.dropout)
+
+    return jax.tree.map(trained, fresh, is_leaf=is_lora)
+
+
+def head(seed=2, width=ARCH.width):
+    """A scalar head."""
+    rng = np.random.default_rng(seed)
+    kernel = jnp.asarray(rng.normal(size=width), jnp.float32)
+    return {'kernel': kernel, 'bias': jnp.float32(0.3)}
+
+
+def rows(shape=(3, 6), seed=3, vocabulary=ARCH.vocabulary):
+    """Tokens and positions of full rows."""
+    rng = np.random.default_rng(seed)
+    tokens = jnp.asarray(rng.integers(0, vocabulary, shape), jnp.int32)
+    return tokens, jnp.broadcast_to(jnp.arange(shape[1]), shape)
+
+
+def close(got, want, atol=1e-5):
+    """Every leaf of two trees is equal to this tolerance."""
+    jax.tree.map(
+        lambda x, y: np.testing.assert_allclose(
+            np.asarray(x, np.float64), np.asarray(y, np.float64), atol=atol, rtol=atol
+        ),
+        got,
+        want,
+    )
