@@ -87,10 +87,16 @@ def load(
         card = Card(tuning=kind(**tuning), **said)
     except FileNotFoundError as error:
         raise UserError(
-            f'adapter: {error.filename} is not there; give the adapter folder of a '
-            'finished stage'
+            f'adapter: {error.filename or folder / "adapter.safetensors"} is not '
+            'there; give the adapter folder of a finished stage'
         ) from None
-    except (SafetensorError, json.JSONDecodeError, KeyError, TypeError) as error:
+    except (
+        SafetensorError,
+        ValueError,
+        LookupError,
+        TypeError,
+        AttributeError,
+    ) as error:
         raise UserError(
             f'adapter: {folder} is damaged ({error}); train or copy it again'
         ) from None

@@ -39,8 +39,9 @@ def load(path: str | pathlib.Path) -> tuple[Architecture, Any]:
         params = unflatten(load_file(path / 'model.safetensors'))
     except FileNotFoundError as error:
         raise UserError(
-            f'model.path: {error.filename} is not there; give a folder with model.json '
-            'and model.safetensors, or a llama2.c .bin file'
+            f'model.path: {error.filename or path / "model.safetensors"} is not '
+            'there; give a folder with model.json and model.safetensors, or a llama2.c '
+            '.bin file'
         ) from None
     except (SafetensorError, json.JSONDecodeError, TypeError) as error:
         raise UserError(

@@ -56,7 +56,7 @@ def test_rank_0_leaves_a_kernel_alone():
     ],
 )
 def test_a_rule_that_cannot_be_meant_is_an_error(targets, says):
-    with pytest.raises(UserError, match='tuning.targets') as error:
+    with pytest.raises(UserError, match=r'tuning\.targets') as error:
         ranks(*targets)
     assert says in str(error.value)
 

@@ -1,0 +1,107 @@
+"""What is saved with an adapter comes back, or it is said why not."""
+
+import json
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import tiny
+
+from perl.adapters import bundle, tuning
+from perl.adapters.bundle import Card
+from perl.adapters.tuning import Full, LoraTuning
+from perl.errors import UserError
+
+MIXED = LoraTuning(
+    3, 6.0, True, 0.1, ('layers/attention/q:5', 'layers/mlp/down', 'embed')
+)
+
+
+def deltas():
+    return {
+        'lora': (tiny.adapter(kind=MIXED), MIXED),
+        'lora with a head': ({**tiny.adapter(), 'head': tiny.head()}, tiny.LORA),
+        'full with a head': ({**tiny.weights(), 'head': tiny.head()}, Full()),
+        'bfloat16': (tiny.weights(dtype=jnp.bfloat16), Full()),
+    }
+
+
+@pytest.mark.parametrize('kind', deltas())
+def test_a_bundle_comes_back_whole(tmp_path, kind):
+    delta, how = deltas()[kind]
+    card = Card('reward', how, 'base1', 'words1', shift=-0.25, scale=1.75)
+    bundle.save(tmp_path / 'a' / 'b', delta, card)
+    assert bundle.exists(tmp_path / 'a' / 'b') and not bundle.exists(tmp_path)
+    got, said = bundle.load(tmp_path / 'a' / 'b', 'base1', 'words1')
+    assert said == card
+    # the structure holds the scales and dropout rates of all pairs
+    assert jax.tree.structure(got) == jax.tree.structure(delta)
+    for x, y in zip(jax.tree.leaves(got), jax.tree.leaves(delta), strict=True):
+        assert x.dtype == y.dtype
+        np.testing.assert_array_equal(x, y)
+
+
+@pytest.fixture
+def saved(tmp_path):
+    card = Card('sft', tiny.LORA, 'base1', 'words1')
+    bundle.save(tmp_path, tiny.adapter(), card)
+    return tmp_path
+
+
+def test_saving_again_replaces_it(saved):
+    other = tiny.adapter(kind=MIXED)
+    bundle.save(saved, other, Card('sft', MIXED, 'base1', 'words1'))
+    got, _ = bundle.load(saved)
+    assert tuning.flatten(got).keys() == tuning.flatten(other).keys()
+
+
+@pytest.mark.parametrize(
+    'given, says',
+    [
+        ({'base': 'base2'}, 'on the base base1, this run has base2'),
+        ({'tokenizer': 'words2'}, 'on the tokenizer words1, this run has words2'),
+    ],
+)
+def test_of_another_base_or_tokenizer(saved, given, says):
+    with pytest.raises(UserError, match=says):
+        bundle.load(saved, **given)
+
+
+@pytest.mark.parametrize('lost', ['adapter.json', 'adapter.safetensors'])
+def test_a_missing_file_is_named(saved, lost):
+    (saved / lost).unlink()
+    with pytest.raises(UserError, match=f'{lost} is not there'):
+        bundle.load(saved)
+
+
+@pytest.mark.parametrize('file', ['adapter.json', 'adapter.safetensors'])
+@pytest.mark.parametrize('keep', [0, 7, 0.5, -1])
+def test_a_cut_file_is_damaged(saved, file, keep):
+    content = (saved / file).read_bytes()
+    stop = int(len(content) * keep) if isinstance(keep, float) else keep
+    stop = stop - 1 if file.endswith('json') and stop < 0 else stop  # the newline
+    (saved / file).write_bytes(content[:stop])
+    with pytest.raises(UserError, match='is damaged'):
+        bundle.load(saved)
+
+
+@pytest.mark.parametrize(
+    'change',
+    [
+        lambda card: card.pop('pairs'),
+        lambda card: card['pairs'].update({'layers/attention/w': {'scale': 1.0}}),
+        lambda card: card['tuning'].update(colour='red'),
+        lambda card: card.update(colour='red'),
+        lambda card: card.pop('role'),
+        lambda card: card['tuning'].pop('name'),
+        lambda card: card.update(pairs=[]),
+        lambda card: card.update(tuning='lora'),
+    ],
+)
+def test_a_card_that_does_not_fit_is_damaged(saved, change):
+    card = json.loads((saved / 'adapter.json').read_text())
+    change(card)
+    (saved / 'adapter.json').write_text(json.dumps(card))
+    with pytest.raises(UserError, match='is damaged'):
+        bundle.load(saved)
