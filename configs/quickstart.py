@@ -26,7 +26,8 @@ def get_config(arg: str | None = None) -> ConfigDict:
     config.model.update(width=96, layers=3, head_width=24, hidden=256)
     config.lengths.update(prompt=24, response=40)
     config.tokenizer.size = 768
-    config.pretrain.steps = 500
+    config.pretrain.steps = 600
+    config.pretrain.optimizer.b2 = 0.95
     config.pretrain.batch_size = 32
     config.sft = configs.stage_config(
         'sft', rate, tuning=tuning, steps=150, batch_size=32

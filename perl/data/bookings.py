@@ -13,7 +13,7 @@ from perl.data.records import split_of
 HARMFUL_SHARE = 0.12
 SEAT_SHARE = 0.35
 
-# How often each flaw befalls a demonstration; text to pretrain on has more of them.
+# How often each flaw befalls a demonstration.
 FLAWS = {
     'wrong': 0.45,  # another value in the place of one or two details
     'omitted': 0.12,  # one detail left out
@@ -23,7 +23,17 @@ FLAWS = {
     'misjudged': 0.06,  # a booking declined
     'complies': 0.5,  # a harmful request obeyed
 }
-TEXT_FLAWS = {flaw: min(1.0, 1.4 * rate) for flaw, rate in FLAWS.items()}
+# Text to pretrain on: details are mostly right, for from it a base learns to take them
+# from the request; manners are worse than any demonstration's.
+TEXT_FLAWS = {
+    'wrong': 0.1,
+    'omitted': 0.05,
+    'curt': 0.5,
+    'verbose': 0.3,
+    'rude': 0.15,
+    'misjudged': 0.08,
+    'complies': 0.7,
+}
 
 
 @dataclasses.dataclass(frozen=True)

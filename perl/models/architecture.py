@@ -83,7 +83,10 @@ def parameters(arch: Architecture) -> dict[str, Any]:
         arch.head_width,
         arch.hidden,
     )
-    std, out_std = 0.02, 0.02 / math.sqrt(2 * arch.layers)
+    # each kernel keeps the variance of its input; what writes into the residual
+    # stream is shrunk so that the sum over layers stays near 1 (GPT-2)
+    std = D**-0.5
+    o_std, down_std = (x**-0.5 / math.sqrt(2 * arch.layers) for x in (H * N, F))
 
     def layer(shape, axes, inputs, std):
         return Leaf((arch.layers, *shape), ('layers', *axes), inputs, std)
@@ -96,13 +99,13 @@ def parameters(arch: Architecture) -> dict[str, Any]:
                 'q': layer((D, H, N), ('embed', 'heads', 'head'), 1, std),
                 'k': layer((D, K, N), ('embed', 'kv_heads', 'head'), 1, std),
                 'v': layer((D, K, N), ('embed', 'kv_heads', 'head'), 1, std),
-                'o': layer((H, N, D), ('heads', 'head', 'embed'), 2, out_std),
+                'o': layer((H, N, D), ('heads', 'head', 'embed'), 2, o_std),
             },
             'mlp': {
                 'norm': layer((D,), ('norm',), 0, None),
                 'gate': layer((D, F), ('embed', 'hidden'), 1, std),
                 'up': layer((D, F), ('embed', 'hidden'), 1, std),
-                'down': layer((F, D), ('hidden', 'embed'), 1, out_std),
+                'down': layer((F, D), ('hidden', 'embed'), 1, down_std),
             },
         },
         'norm': Leaf((D,), ('norm',), 0, None),
