@@ -65,6 +65,17 @@ def unembed(arch: Architecture, params: Any, states: jax.Array) -> jax.Array:
     return einsum('btd,dv->btv', states, params['unembed'], jnp.float32)
 
 
+def unrolled(arch: Architecture, params: Any) -> Any:
+    """Parameters with the layers cut apart, once, for a loop over many calls.
+
+    It copies them, so a scanned architecture, made for large models, leaves them be.
+    """
+    if arch.scan:
+        return params
+    layers = [_layer(params['layers'], i) for i in range(arch.layers)]
+    return {**params, 'layers': layers}
+
+
 class Decoder(nn.Module):
     """Embedding, blocks, final norm."""
 
@@ -85,38 +96,46 @@ class Decoder(nn.Module):
                 in_axes=(nn.broadcast, nn.broadcast, nn.broadcast, 0),
                 length=arch.layers,
             )(arch, name='layers')
-            x, kv = layers(x, turn, segments, slot, cache)
+            index = None if cache is None else jnp.arange(arch.layers)
+            (x, cache), kv = layers((x, cache), turn, segments, slot, index)
         else:
             layers, kv = _weight(self, 'layers'), []
             for i in range(arch.layers):
-                params = jax.tree.map(lambda w, i=i: w[i], layers)
-                x, made = block(arch, parent=None).apply(
-                    {'params': params}, x, turn, segments, slot, cache and cache[i]
+                own = layers[i] if isinstance(layers, list) else _layer(layers, i)
+                (x, seen), made = block(arch, parent=None).apply(
+                    {'params': own}, (x, cache and cache[i]), turn, segments, slot, None
                 )
-                kv.append(made)
+                kv.append(made if cache is None else seen)
+        if arch.scan and cache is not None:
+            kv = cache
         return rms_norm(x, _weight(self, 'norm'), arch.norm_eps), kv
 
 
 class Block(nn.Module):
-    """Attention and MLP, each on the normed residual stream."""
+    """Attention and MLP, each on the normed residual stream.
+
+    The carry is `(x, cache)`; without a cache the block's keys and values come out.
+    """
 
     arch: Architecture
 
     @nn.compact
-    def __call__(self, x, turn, segments, slot, cache):
-        y, kv = Attention(self.arch, name='attention')(x, turn, segments, slot, cache)
+    def __call__(self, carry, turn, segments, slot, layer):
+        x, cache = carry
+        attend = Attention(self.arch, name='attention')
+        y, cache, kv = attend(x, cache, turn, segments, slot, layer)
         x = x + y
         x = x + Mlp(self.arch, name='mlp')(x)
-        return constrain(x, 'batch', None, None), kv
+        return (constrain(x, 'batch', None, None), cache), kv
 
 
 class Attention(nn.Module):
-    """Grouped-query attention; returns its keys and values too."""
+    """Grouped-query attention, to the row itself or to a cache."""
 
     arch: Architecture
 
     @nn.compact
-    def __call__(self, x, turn, segments, slot, cache):
+    def __call__(self, x, cache, turn, segments, slot, layer):
         arch = self.arch
         x = rms_norm(x, _weight(self, 'norm'), arch.norm_eps)
         q = rotate(arch, einsum('btd,dhn->bthn', x, _weight(self, 'q')), turn)
@@ -126,12 +145,12 @@ class Attention(nn.Module):
         if cache is None:
             out = attention.causal(q, k, v, segments)
         else:
-            kv = tuple(
-                jax.lax.dynamic_update_slice_in_dim(old, new, slot, axis=2)
-                for old, new in zip(cache, kv, strict=True)
+            cache = tuple(
+                _write(c, new, slot, layer) for c, new in zip(cache, kv, strict=True)
             )
-            out = attention.cached(q, *kv, segments >= 0)
-        return einsum('bthn,hnd->btd', out, _weight(self, 'o')), kv
+            own = cache if layer is None else [c[layer] for c in cache]
+            out, kv = attention.cached(q, *own, segments >= 0), None
+        return einsum('bthn,hnd->btd', out, _weight(self, 'o')), cache, kv
 
 
 class Mlp(nn.Module):
@@ -172,6 +191,19 @@ def rotate(arch: Architecture, x: jax.Array, turn) -> jax.Array:
     if arch.rope_layout == 'pairs':
         return jnp.stack(turned, axis=-1).reshape(x.shape).astype(x.dtype)
     return jnp.concatenate(turned, axis=-1).astype(x.dtype)
+
+
+def _write(cache, new, slot, layer):
+    """The cache, of one layer or stacked, with new keys or values in their slot: in
+    place, since a loop carries it."""
+    if layer is None:
+        return jax.lax.dynamic_update_slice_in_dim(cache, new, slot, axis=2)
+    at = (layer, 0, 0, slot, 0)
+    return jax.lax.dynamic_update_slice(cache, new[None], at)
+
+
+def _layer(layers, i):
+    return jax.tree.map(lambda w: w[i], layers)
 
 
 def _weight(module: nn.Module, name: str):

@@ -1,0 +1,313 @@
+"""Speed and memory on random weights, one JSON line last.
+
+    python scripts/benchmark.py --workload=reward --tuning=lora --rank=8
+    python scripts/benchmark.py --workload=policy --batch=16 --prompt=128 --response=48
+    python scripts/benchmark.py --workload=generate --prompt=128 --new=128
+    python scripts/benchmark.py --workload=reward --abstract --d=2048 --layers=28 ...
+
+`--abstract` compiles the step for arrays that are never made and prints what it needs:
+a 2B model fits on a laptop that way.
+"""
+
+import argparse
+import functools
+import json
+import os
+import resource
+import statistics
+import sys
+import time
+
+
+def parse() -> argparse.Namespace:
+    """The flags; the shape's defaults are those of the peers' scripts."""
+    flags = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    flags.add_argument('--workload', default='reward')
+    flags.add_argument('--tuning', default='lora', choices=('lora', 'full'))
+    flags.add_argument('--dtype', default='float32', help='of compute and base')
+    for name, value in {
+        'rank': 8, 'd': 256, 'layers': 4, 'heads': 4, 'kv_heads': 0, 'ff': 688,
+        'vocab': 4096, 'seq': 256, 'pairs': 8, 'shared': 0, 'prompt': 128,
+        'response': 48, 'new': 128, 'batch': 16, 'epochs': 4, 'steps': 20, 'iters': 8,
+        'calls': 12, 'warmup': 3, 'threads': 0,
+    }.items():  # fmt: skip
+        flags.add_argument(f'--{name}', type=int, default=value)
+    flags.add_argument('--temperature', type=float, default=1.0)
+    for name in ('scan', 'remat', 'abstract'):
+        flags.add_argument(f'--{name}', action='store_true')
+    args = flags.parse_args()
+    if args.workload not in WORKLOADS:
+        flags.error(f'--workload must be one of {", ".join(WORKLOADS)}')
+    return args
+
+
+def reward(args) -> dict:
+    """Reward training on comparisons: seconds a step and pairs a second.
+
+    `--shared=P` makes the first P tokens of both completions their common prompt,
+    which is encoded once.
+    """
+    import jax
+
+    from perl.adapters import tree
+    from perl.models import heads
+    from perl.stages import reward as stage
+    from perl.stages import step as steps
+    from perl.stages.compiled import Compiled
+
+    arch, base, delta, optimizer = model(args)
+    delta = {
+        **delta,
+        'head': made(args, lambda: heads.init_head(jax.random.key(3), arch.width)),
+    }
+    base = {} if args.tuning == 'full' else base
+    loss = functools.partial(stage.bradley_terry, arch=arch)
+    update = Compiled(
+        functools.partial(steps.step, loss=loss, optimizer=optimizer),
+        donate_argnames=('state',),
+    )
+    state = made(args, lambda d: steps.init(d, optimizer), delta)
+    batch = made(args, lambda: comparisons(args))
+    if args.abstract:
+        return {**compiled(update, state, base, batch), 'trainable': tree.size(delta)}
+    times = []
+    for _ in range(args.warmup + args.steps):
+        began = time.perf_counter()
+        state, metrics = update(state, base, batch)
+        jax.block_until_ready(metrics)
+        times.append(time.perf_counter() - began)
+    seconds = statistics.median(times[args.warmup :])
+    return {
+        'seconds_per_step': round(seconds, 4),
+        'pairs_per_s': round(args.pairs / seconds, 2),
+        'step_mb': round(update.peak_bytes / 2**20),
+        'trainable': tree.size(delta),
+        'first_step_s': round(times[0], 2),
+    }
+
+
+def policy(args) -> dict:
+    """PPO iterations: rollout, scoring, epochs of updates of policy and value."""
+    import pathlib
+    import tempfile
+
+    import jax
+    import numpy as np
+
+    from perl import config as configs
+    from perl import sharding
+    from perl.data.records import Dataset
+    from perl.models import heads
+    from perl.stages import policy as stage
+    from perl.stages.iteration import Trainer
+    from perl.stages.roles import Role
+    from perl.stages.run import Run
+
+    arch, base, delta, _ = model(args)
+    rng = np.random.default_rng(0)
+    prompts = rng.integers(10, args.vocab - 2, (args.batch * 4, args.prompt - 1))
+    texts = {'train': [' '.join(map(str, row)) for row in prompts]}
+    config = configs.experiment('benchmark')
+    config.lengths.update(prompt=args.prompt, response=args.response)
+    config.policy = configs.policy_config(
+        1e-5,
+        tuning=configs.tuning_config(args.tuning, args.rank),
+        start='base',
+        value_start='base',
+        batch_size=args.batch,
+        epochs=args.epochs,
+        minibatches=1,
+        temperature=0.7,
+    )
+    config.stages = ('policy',)
+    with tempfile.TemporaryDirectory() as folder:
+        run = Run(
+            config,
+            pathlib.Path(folder),
+            sharding.make_mesh(),
+            Dataset('random', prompts=texts),
+            Numbers(args.vocab),
+            arch,
+        )
+        run.use_base(base)
+        head = heads.init_head(jax.random.key(3), arch.width)
+        kind = run.tuning('policy')
+        judge = Role(run.base, run.base_id, {**delta, 'head': head}, kind)
+        trainer = Trainer(run, 'policy', stage.assemble(run, 'policy', judge))
+        state, times, phases = trainer.start(), [], []
+        with jax.set_mesh(run.mesh):
+            for i in range(args.iters):
+                began = time.perf_counter()
+                state, row = trainer.iterate(state, i)
+                jax.block_until_ready(state)
+                times.append(time.perf_counter() - began)
+                phases.append({k: v for k, v in row.items() if k.startswith('seconds')})
+    seconds = statistics.median(times[2:])
+    median = {k: statistics.median(p[k] for p in phases[2:]) for k in phases[0]}
+    return {
+        'seconds_per_iteration': round(seconds, 3),
+        'episodes_per_s': round(args.batch / seconds, 2),
+        'step_mb': round(trainer.update.peak_bytes / 2**20),
+        'first_iteration_s': round(times[0], 2),
+        **{name: round(x, 3) for name, x in median.items()},
+    }
+
+
+def generate(args) -> dict:
+    """Sampling with a cache, the prompt pass included: new tokens a second."""
+    import jax
+    import numpy as np
+
+    from perl.adapters import tree
+    from perl.rollout import sampler
+
+    arch, base, delta, _ = model(args)
+    delta = {} if not args.rank else delta
+    sampling = sampler.Sampling(args.new, None, args.temperature)
+
+    @jax.jit
+    def play(base, delta, prompts, lengths, key):
+        params = tree.bind(base, delta)
+        return sampler.sample(arch, params, prompts, lengths, key, sampling)
+
+    rng = np.random.default_rng(0)
+    lengths = np.full(args.batch, args.prompt, np.int32)
+    times = []
+    for i in range(args.warmup + args.calls):
+        prompts = rng.integers(10, args.vocab - 2, (args.batch, args.prompt))
+        began = time.perf_counter()
+        out = play(base, delta, prompts.astype(np.int32), lengths, jax.random.key(i))
+        jax.block_until_ready(out)
+        times.append(time.perf_counter() - began)
+    seconds, n = statistics.median(times[args.warmup :]), args.batch * args.new
+    return {
+        'seconds_per_call': round(seconds, 4),
+        'tokens_per_s': round(n / seconds, 1),
+        'best_tokens_per_s': round(n / min(times[args.warmup :]), 1),
+        'first_call_s': round(times[0], 2),
+    }
+
+
+WORKLOADS = {'reward': reward, 'policy': policy, 'generate': generate}
+
+
+class Numbers:
+    """A tokenizer whose text is the ids in decimal; eos is outside of what is drawn,
+    so responses have their full length in nearly every row, as the peers' have."""
+
+    def __init__(self, size: int):
+        self.size, self.pad, self.bos, self.eos = size, 0, 1, size - 1
+        self.fingerprint = 'numbers'
+
+    def encode(self, text: str) -> list[int]:
+        """The ids that the text names."""
+        return [int(word) for word in text.split()]
+
+    def decode(self, ids) -> str:
+        """The ids in decimal."""
+        return ' '.join(map(str, ids))
+
+
+def model(args):
+    """Architecture, base, delta and optimizer; abstract if the flags say so."""
+    import jax
+    import optax
+
+    from perl.adapters import tuning
+    from perl.models import architecture
+
+    arch = architecture.Architecture(
+        vocabulary=args.vocab,
+        width=args.d,
+        layers=args.layers,
+        heads=args.heads,
+        kv_heads=args.kv_heads or args.heads,
+        head_width=args.d // args.heads,
+        hidden=args.ff,
+        max_length=4096,
+        dtype=args.dtype,
+        scan=args.scan,
+        remat=args.remat,
+    )
+    kind = tuning.Full()
+    if args.tuning == 'lora':
+        kind = tuning.LoraTuning(max(args.rank, 1), float(max(args.rank, 1)))
+    leaves = architecture.parameters(arch)
+    base = made(args, lambda: architecture.init(jax.random.key(0), arch, args.dtype))
+    delta = made(args, lambda b: tuning.init(jax.random.key(1), kind, b, leaves), base)
+    return arch, base, delta, optax.adamw(1e-4)
+
+
+def made(args, function, *inputs):
+    """The function's result, or only its shapes."""
+    import jax
+
+    if not args.abstract:
+        return function(*inputs)
+    return jax.eval_shape(function, *inputs)
+
+
+def comparisons(args):
+    """A batch of comparisons of random tokens, as `perl.stages.reward` takes it."""
+    import jax
+    import jax.numpy as jnp
+    import numpy as np
+
+    from perl.data import batching
+    from perl.data.examples import Examples
+
+    rng = np.random.default_rng(0)
+    draw = lambda n: rng.integers(10, args.vocab, n).astype(np.int32)  # noqa: E731
+    shared = args.shared or 1
+    data = Examples(
+        [draw(shared) for _ in range(args.pairs)],
+        [tuple(draw(args.seq - shared) for _ in 'ab') for _ in range(args.pairs)],
+        np.ones(args.pairs, np.float32),
+    )
+    layout = 'shared' if args.shared else 'apart'
+    batch = batching.collate(data, range(args.pairs), layout, multiple=16)
+    labels = batch.pop('labels')
+    batch = {k: x.reshape(args.pairs, -1, *x.shape[1:]) for k, x in batch.items()}
+    return jax.tree.map(jnp.asarray, {**batch, 'labels': labels})
+
+
+def compiled(update, *inputs) -> dict:
+    """What a step of these shapes needs, by the compiler's account."""
+    program = update.lower(*inputs).compile()
+    memory = program.memory_analysis()
+    from perl.stages.compiled import program_bytes
+
+    gib = 2**30
+    return {
+        'step_gib': round(program_bytes(program) / gib, 3),
+        'arguments_gib': round(memory.argument_size_in_bytes / gib, 3),
+        'temporary_gib': round(memory.temp_size_in_bytes / gib, 3),
+    }
+
+
+def main() -> None:
+    """Measures and prints."""
+    args = parse()
+    if args.threads:  # XLA sizes its CPU thread pool by the affinity mask
+        cores = sorted(os.sched_getaffinity(0))[: args.threads]
+        os.sched_setaffinity(0, cores)
+    sys.path.insert(0, os.path.join(os.path.dirname(__file__), '..'))
+    found = WORKLOADS[args.workload](args)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    print(
+        json.dumps(
+            {
+                'system': 'perl'
+                if args.rank and args.tuning == 'lora'
+                else 'perl full',
+                'workload': args.workload,
+                'rank': args.rank if args.tuning == 'lora' else 0,
+                **found,
+                'peak_rss_mb': round(peak),
+            }
+        )
+    )
+
+
+if __name__ == '__main__':
+    main()
