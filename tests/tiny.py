@@ -48,19 +48,21 @@ def weights(arch=ARCH, seed=0, dtype=jnp.float32):
     drawn = jax.tree_util.tree_map_with_path(
         draw, architecture.parameters(arch), is_leaf=architecture.is_leaf
     )
-    return jax.tree.map(lambda x: jnp.asarray(x, dtype), drawn)
+    return jax.tree.map(lambda x: jnp.asarray(x.astype(dtype)), drawn)
 
 
 def adapter(arch=ARCH, kind=LORA, seed=1):
     """A delta that is no longer fresh: both of its factors are random."""
     rng = np.random.default_rng(seed)
-    fresh = tuning.init(jax.random.key(seed), kind, None, architecture.parameters(arch))
+    said = tuning.declare(kind, architecture.parameters(arch))
 
     def trained(lora):
+        a = rng.normal(size=lora.a.shape) * np.prod(lora.a.shape[1:-1]) ** -0.5
         b = 0.2 * rng.normal(size=lora.b.shape)
-        return Lora(lora.a, jnp.asarray(b, jnp.float32), lora.scale, lora.dropout)
+        a, b = (jnp.asarray(x, jnp.float32) for x in (a, b))
+        return Lora(a, b, lora.scale, lora.dropout)
 
-    return jax.tree.map(trained, fresh, is_leaf=is_lora)
+    return jax.tree.map(trained, said, is_leaf=is_lora)
 
 
 def head(seed=2, width=ARCH.width):
@@ -74,7 +76,7 @@ def rows(shape=(3, 6), seed=3, vocabulary=ARCH.vocabulary):
     """Tokens and positions of full rows."""
     rng = np.random.default_rng(seed)
     tokens = jnp.asarray(rng.integers(0, vocabulary, shape), jnp.int32)
-    return tokens, jnp.broadcast_to(jnp.arange(shape[1]), shape)
+    return tokens, jnp.broadcast_to(jnp.arange(shape[-1]), shape)
 
 
 def close(got, want, atol=1e-5):

@@ -1,0 +1,238 @@
+"""The decoder against numpy by hand in float64, and the laws it must keep."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import tiny
+
+from perl.adapters import tree, tuning
+from perl.models import decoder
+
+TOKENS, POSITIONS = tiny.rows((3, 9))
+SEGMENTS = np.array(
+    [[0, 0, 0, 1, 1, 1, 2, 2, -1], [1, 1, 1, 2, 2, 3, 3, 3, 3], [0] * 7 + [-1] * 2]
+)
+RESTART = np.array([[0, 1, 2, 3, 4, 5, 3, 4, 0], [0, 1, 2, 0, 1, 0, 1, 2, 3],
+                    [*range(7), 0, 0]])  # fmt: skip
+
+
+def by_hand(arch, params, tokens, positions, segments):
+    """Logits of a Llama, one head and one query at a time."""
+    w = tuning.flatten(jax.tree.map(lambda x: np.asarray(x, np.float64), params))
+    x = w['embed'][tokens]
+    for i in range(arch.layers):
+        p = {k.split('/')[-2][0] + k.split('/')[-1]: v[i]
+             for k, v in w.items() if k.startswith('layers')}  # fmt: skip
+        h = normed(x, p['anorm'], arch.norm_eps)
+        q, k, v = (np.tensordot(h, p[f'a{name}'], 1) for name in 'qkv')
+        out = np.zeros_like(q)
+        for b, t, n in np.ndindex(*q.shape[:3]):
+            seen = [
+                s
+                for s in range(t + 1)
+                if segments[b, s] >= 0 and segments[b, s] in (0, segments[b, t])
+            ]
+            if not seen:
+                continue
+            g = n // (arch.heads // arch.kv_heads)
+            query = turned(arch, q[b, t, n], positions[b, t])
+            scores = [turned(arch, k[b, s, g], positions[b, s]) @ query for s in seen]
+            scores = np.array(scores) / arch.head_width**0.5
+            scores = np.exp(scores - scores.max())
+            out[b, t, n] = scores / scores.sum() @ v[b, seen, g]
+        x = x + np.tensordot(out, p['ao'], 2)
+        h = normed(x, p['mnorm'], arch.norm_eps)
+        gate = h @ p['mgate']
+        x = x + (gate / (1 + np.exp(-gate)) * (h @ p['mup'])) @ p['mdown']
+    x = normed(x, w['norm'], arch.norm_eps)
+    return x @ (w['embed'].T if arch.tied else w['unembed'])
+
+
+def normed(x, weight, eps):
+    return x / np.sqrt((x * x).mean(-1, keepdims=True) + eps) * weight
+
+
+def turned(arch, x, position):
+    """Pairs of components as complex numbers, each turned by its own angle."""
+    n = len(x) // 2
+    pairs = (x[::2], x[1::2]) if arch.rope_layout == 'pairs' else (x[:n], x[n:])
+    angle = position * arch.rope_theta ** (-np.arange(n) / n)
+    z = (pairs[0] + 1j * pairs[1]) * np.exp(1j * angle)
+    if arch.rope_layout == 'pairs':
+        return np.stack([z.real, z.imag], -1).ravel()
+    return np.concatenate([z.real, z.imag])
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def logits(arch, params, tokens, positions, segments):
+    states = decoder.hidden(arch, params, tokens, positions, segments)
+    return decoder.unembed(arch, params, states)
+
+
+@pytest.mark.parametrize(
+    'changes',
+    [
+        {},
+        {'rope_layout': 'pairs'},
+        {'tied': True, 'rope_theta': 50.0, 'norm_eps': 0.1},
+        {'kv_heads': 1, 'scan': True},
+        {'kv_heads': 4, 'head_width': 6},
+    ],
+    ids=lambda changes: ','.join(changes),
+)
+def test_equals_numpy_by_hand(changes):
+    arch = tiny.arch(**changes)
+    params = tiny.weights(arch)
+    got = logits(arch, params, TOKENS, RESTART, SEGMENTS)
+    want = by_hand(arch, params, np.asarray(TOKENS), RESTART, SEGMENTS)
+    real = SEGMENTS >= 0
+    assert got.dtype == jnp.float32
+    np.testing.assert_allclose(got[real], want[real], atol=1e-5, rtol=1e-5)
+    assert np.std(want[real]) > 0.1
+
+
+def test_no_segments_are_one_segment():
+    params = tiny.weights()
+    np.testing.assert_array_equal(
+        logits(tiny.ARCH, params, TOKENS, POSITIONS, None),
+        logits(tiny.ARCH, params, TOKENS, POSITIONS, jnp.zeros_like(TOKENS)),
+    )
+
+
+@pytest.mark.parametrize('changed', [0, 4, 8])
+def test_the_future_does_not_reach_the_past(changed):
+    params = tiny.weights()
+    segments = jnp.zeros_like(TOKENS)
+    other = TOKENS.at[:, changed].set((TOKENS[:, changed] + 1) % 32)
+    a, b = (logits(tiny.ARCH, params, t, POSITIONS, segments) for t in (TOKENS, other))
+    np.testing.assert_array_equal(a[:, :changed], b[:, :changed])
+    assert np.all(np.abs(a - b)[:, changed:].max((0, 2)) > 0)
+
+
+def test_segments_are_isolated():
+    params = tiny.weights()
+    other = TOKENS.at[:, 3].set((TOKENS[:, 3] + 1) % 32)
+    a, b = (
+        np.asarray(logits(tiny.ARCH, params, t, RESTART, SEGMENTS))
+        for t in (TOKENS, other)
+    )
+    # slot 3 is in segment 1 of the first row and 2 of the second
+    unseen = SEGMENTS[:, 3:4] != SEGMENTS
+    unseen[2] = np.arange(9) < 3
+    np.testing.assert_array_equal(a[unseen], b[unseen])
+    assert np.all(np.abs(a - b).max(-1)[0, 3:6] > 0)
+
+
+def test_padding_reaches_nothing():
+    params = tiny.weights()
+    other = jnp.where(SEGMENTS < 0, (TOKENS + 5) % 32, TOKENS)
+    a, b = (
+        np.asarray(logits(tiny.ARCH, params, t, RESTART, SEGMENTS))
+        for t in (TOKENS, other)
+    )
+    np.testing.assert_array_equal(a[SEGMENTS >= 0], b[SEGMENTS >= 0])
+
+
+@functools.cache
+def learned(scan, remat):
+    """A loss and its gradient for an adapter."""
+    arch = tiny.arch(scan=scan, remat=remat)
+    base, delta = tiny.weights(), tiny.adapter()
+
+    def loss(delta, base):
+        out = logits(arch, tree.bind(base, delta), TOKENS, RESTART, SEGMENTS)
+        return jnp.sum(jnp.where(SEGMENTS[..., None] >= 0, jnp.sin(out), 0))
+
+    return jax.jit(jax.value_and_grad(loss))(delta, base)
+
+
+@pytest.mark.parametrize('way', [(False, True), (True, False), (True, True)])
+def test_scanning_and_recomputing_change_nothing(way):
+    tiny.close(learned(*way), learned(False, False), atol=2e-5)
+
+
+def test_recomputing_is_in_the_program():
+    def prints(remat):
+        arch = tiny.arch(scan=True, remat=remat)
+        f = functools.partial(logits, arch)
+        return str(jax.make_jaxpr(f)(tiny.weights(), TOKENS, RESTART, SEGMENTS))
+
+    assert 'checkpoint' in prints(True) or 'remat' in prints(True)
+    assert 'checkpoint' not in prints(False) and 'remat' not in prints(False)
+
+
+def test_bfloat16_is_near_float32():
+    exact = logits(tiny.ARCH, tiny.weights(), TOKENS, RESTART, SEGMENTS)
+    params = tiny.weights(dtype=jnp.bfloat16)
+    states = decoder.hidden(tiny.arch(dtype='bfloat16'), params, TOKENS, RESTART)
+    assert states.dtype == jnp.bfloat16
+    near = logits(tiny.arch(dtype='bfloat16'), params, TOKENS, RESTART, SEGMENTS)
+    assert near.dtype == jnp.float32
+    error = np.abs(near - exact)[SEGMENTS >= 0].max()
+    assert error < 0.05 * np.abs(exact).max()
+
+
+@pytest.mark.parametrize('layout', ['halves', 'pairs'])
+def test_rotation_depends_on_distance_alone(layout):
+    arch = tiny.arch(rope_layout=layout, head_width=8)
+    x = jnp.asarray(np.random.default_rng(0).normal(size=(2, 1, 1, 1, 8)), jnp.float32)
+
+    def product(at, to):
+        q, k = (
+            decoder.rotate(arch, v, decoder.rotations(arch, jnp.full((1, 1), p)))
+            for v, p in zip(x, (at, to), strict=True)
+        )
+        return float(jnp.vdot(q, k))
+
+    assert product(7, 4) == pytest.approx(product(33, 30), abs=1e-4)
+    assert abs(product(7, 4) - product(7, 5)) > 1e-3
+
+
+def test_a_missing_parameter_is_named():
+    params = tiny.weights()
+    del params['layers']['attention']['k']
+    with pytest.raises(KeyError, match='attention/k'):
+        logits(tiny.ARCH, params, TOKENS, POSITIONS, SEGMENTS)
+
+
+def test_parity_with_hugging_face_llama():
+    torch = pytest.importorskip('torch', reason='torch is not installed')
+    hf = pytest.importorskip('transformers', reason='transformers is not installed')
+    arch, params = tiny.ARCH, tiny.weights()
+    model = hf.LlamaForCausalLM(
+        hf.LlamaConfig(
+            vocab_size=arch.vocabulary,
+            hidden_size=arch.width,
+            intermediate_size=arch.hidden,
+            num_hidden_layers=arch.layers,
+            num_attention_heads=arch.heads,
+            num_key_value_heads=arch.kv_heads,
+            rms_norm_eps=arch.norm_eps,
+            rope_theta=arch.rope_theta,
+            tie_word_embeddings=False,
+        )
+    )
+    theirs, ours = model.state_dict(), jax.tree.map(np.array, params)
+    theirs['model.embed_tokens.weight'] = torch.tensor(ours['embed'])
+    theirs['model.norm.weight'] = torch.tensor(ours['norm'])
+    theirs['lm_head.weight'] = torch.tensor(ours['unembed'].T.copy())
+    attention, mlp = ours['layers']['attention'], ours['layers']['mlp']
+    for i in range(arch.layers):
+        at = f'model.layers.{i}.'
+        theirs[f'{at}input_layernorm.weight'] = torch.tensor(attention['norm'][i])
+        theirs[f'{at}post_attention_layernorm.weight'] = torch.tensor(mlp['norm'][i])
+        for name in 'qkvo':
+            inputs = arch.heads * arch.head_width if name == 'o' else arch.width
+            kernel = attention[name][i].reshape(inputs, -1).T.copy()
+            theirs[f'{at}self_attn.{name}_proj.weight'] = torch.tensor(kernel)
+        for name in ('gate', 'up', 'down'):
+            kernel = torch.tensor(mlp[name][i].T.copy())
+            theirs[f'{at}mlp.{name}_proj.weight'] = kernel
+    model.load_state_dict(theirs)
+    with torch.no_grad():
+        want = model(torch.tensor(np.asarray(TOKENS, np.int64))).logits.numpy()
+    got = logits(arch, params, TOKENS, POSITIONS, jnp.zeros_like(TOKENS))
+    np.testing.assert_allclose(got, want, atol=1e-4, rtol=1e-4)

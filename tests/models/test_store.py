@@ -1,0 +1,159 @@
+"""Bases on disk: what is written is read, what is damaged is said."""
+
+import dataclasses
+import json
+import struct
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import tiny
+
+from perl.data import tokenizers
+from perl.errors import UserError
+from perl.models import store
+from perl.rollout import sampler
+from perl.rollout.sampler import Sampling
+
+
+@pytest.mark.parametrize('dtype', ['float32', 'bfloat16'])
+@pytest.mark.parametrize('tied', [False, True])
+def test_a_base_comes_back(tmp_path, tied, dtype):
+    arch = tiny.arch(tied=tied, rope_layout='pairs')
+    params = tiny.weights(arch, dtype=dtype)
+    store.save(tmp_path / 'base', arch, params)
+    got_arch, got = store.load(tmp_path / 'base')
+    assert got_arch == arch
+    assert jax.tree.structure(got) == jax.tree.structure(params)
+    for x, y in zip(jax.tree.leaves(got), jax.tree.leaves(params), strict=True):
+        assert x.dtype == y.dtype
+        np.testing.assert_array_equal(x, y)
+    assert store.fingerprint(got) == store.fingerprint(params)
+
+
+def test_fingerprints_tell_bases_apart():
+    params = tiny.weights()
+    changed = {**params, 'norm': params['norm'].at[3].add(1e-6)}
+    half = jax.tree.map(lambda x: x.astype(jnp.bfloat16), params)
+    swapped = {**params, 'norm': params['layers']['mlp']['norm'][0]}
+    prints = [store.fingerprint(p) for p in (params, changed, half, swapped)]
+    assert len(set(prints)) == 4
+    assert store.fingerprint(jax.tree.map(np.asarray, params)) == prints[0]
+    assert all(len(p) == 16 and int(p, 16) for p in prints)
+
+
+def test_changed_keeps_the_weights_and_runs_them_otherwise():
+    arch = store.changed(tiny.ARCH, scan=True, dtype='bfloat16')
+    assert arch == dataclasses.replace(tiny.ARCH, scan=True, dtype='bfloat16')
+
+
+@pytest.fixture
+def saved(tmp_path):
+    store.save(tmp_path, tiny.ARCH, tiny.weights())
+    return tmp_path
+
+
+@pytest.mark.parametrize('lost', ['model.json', 'model.safetensors'])
+def test_a_missing_file_is_named(saved, lost):
+    (saved / lost).unlink()
+    with pytest.raises(UserError, match=rf'model\.path: .*{lost} is not there'):
+        store.load(saved)
+
+
+def test_a_path_that_is_not_there(tmp_path):
+    for name in ('nowhere', 'nothing.bin'):
+        with pytest.raises(UserError, match=f'{name}.* is not there'):
+            store.load(tmp_path / name)
+
+
+@pytest.mark.parametrize('file', ['model.json', 'model.safetensors'])
+@pytest.mark.parametrize('keep', [0, 9, 200])
+def test_a_cut_file_is_damaged(saved, file, keep):
+    (saved / file).write_bytes((saved / file).read_bytes()[:keep])
+    with pytest.raises(UserError, match=r'model\.path: .* is damaged'):
+        store.load(saved)
+
+
+@pytest.mark.parametrize(
+    'change, says',
+    [
+        (
+            {'width': 32},
+            r'embed has shape \(32, 16\), .* wants \(32, 32\)',
+        ),
+        ({'layers': 3}, r'layers/attention/k has shape \(2, 16, 2, 4\)'),
+        ({'tied': True}, 'unembed has shape .*, the architecture wants None'),
+    ],
+)
+def test_weights_of_another_architecture(saved, change, says):
+    said = json.loads((saved / 'model.json').read_text())
+    (saved / 'model.json').write_text(json.dumps({**said, **change}))
+    with pytest.raises(UserError, match=says):
+        store.load(saved)
+
+
+def test_an_unknown_field_of_the_architecture(saved):
+    said = json.loads((saved / 'model.json').read_text())
+    (saved / 'model.json').write_text(json.dumps({**said, 'colour': 'red'}))
+    with pytest.raises(UserError, match='colour'):
+        store.load(saved)
+
+
+def llama2c(path, tied):
+    """A llama2.c file of the tiny decoder, written by hand."""
+    arch = tiny.arch(tied=tied, rope_layout='pairs')
+    params = jax.tree.map(np.asarray, tiny.weights(arch))
+    D, F, L, H, K, N = 16, 24, 2, 4, 2, 4
+    attention, mlp = params['layers']['attention'], params['layers']['mlp']
+
+    def matrices(kernel, inputs):
+        return [kernel[i].reshape(inputs, -1).T for i in range(L)]
+
+    parts = [params['embed'], attention['norm']]
+    for name in 'qkvo':
+        parts += matrices(attention[name], H * N if name == 'o' else D)
+    parts += [mlp['norm'], *matrices(mlp['gate'], D), *matrices(mlp['down'], F)]
+    parts += [*matrices(mlp['up'], D), params['norm']]
+    parts += [np.zeros((2, arch.max_length, N // 2))]
+    if not tied:
+        parts += [params['unembed'].T]
+    signed = 32 if tied else -32  # the sign says that the unembedding is its own
+    head = struct.pack('7i', D, F, L, H, K, signed, arch.max_length)
+    body = b''.join(np.ascontiguousarray(p, np.float32).tobytes() for p in parts)
+    path.write_bytes(head + body)
+    return arch, params
+
+
+@pytest.mark.parametrize('tied', [False, True])
+def test_a_llama2c_file_is_read(tmp_path, tied):
+    arch, params = llama2c(tmp_path / 'model.bin', tied)
+    got_arch, got = store.load(tmp_path / 'model.bin')
+    assert store.changed(got_arch, scan=False) == arch
+    tiny.close(got, params, 0)
+
+
+def test_a_cut_llama2c_file(tmp_path):
+    llama2c(tmp_path / 'model.bin', True)
+    content = (tmp_path / 'model.bin').read_bytes()
+    (tmp_path / 'model.bin').write_bytes(content[:5000])
+    with pytest.raises(UserError, match='ends before its weights do'):
+        store.load(tmp_path / 'model.bin')
+    (tmp_path / 'model.bin').write_bytes(content[:20])
+    with pytest.raises(UserError, match='too short'):
+        store.load(tmp_path / 'model.bin')
+
+
+def test_stories260k_tells_its_story_to_the_letter(shared):
+    folder = shared / 'data' / 'stories260K'
+    if not (folder / 'stories260K.bin').is_file():
+        pytest.skip('stories260K is not there')
+    arch, params = store.load(folder / 'stories260K.bin')
+    words = tokenizers.load(folder / 'tok512.bin')
+    _, _, rest = (folder / 'stories260K.md').read_text().partition('-t 0.0\n')
+    story, _, _ = rest.partition('\n```')
+    prompt, length = jnp.array([[words.bos]]), jnp.array([1])
+    sampling = Sampling(max_tokens=256, eos=None, temperature=0.0)
+    play = jax.jit(sampler.sample, static_argnums=(0, 5))
+    said = play(arch, params, prompt, length, jax.random.key(0), sampling)
+    assert words.decode(np.asarray(said.tokens[0]).tolist()) == story
