@@ -16,6 +16,8 @@ from perl.errors import UserError
 from perl.models.architecture import Architecture
 from perl.stages.optimizer import OPTIMIZERS, SCHEDULES
 
+_FLAGS = {'': True, 'true': True, '1': True, 'false': False, '0': False}
+
 
 def parse_arg(arg: str | None, **defaults: Any) -> ConfigDict:
     """`'tuning=lora,rank=4'` as values of the types of the defaults.
@@ -35,8 +37,8 @@ def parse_arg(arg: str | None, **defaults: Any) -> ConfigDict:
             )
         kind = type(defaults[name])
         try:
-            values[name] = text in ('', 'true', '1') if kind is bool else kind(text)
-        except ValueError:
+            values[name] = _FLAGS[text] if kind is bool else kind(text)
+        except (ValueError, KeyError):
             raise UserError(
                 f'config argument {name}={text!r} should be a {kind.__name__}'
             ) from None
