@@ -111,7 +111,7 @@ def answer(
     key, made = jax.random.fold_in(run.key('compare'), seed), []
     for rows, new in slices(len(prompts), size):
         chosen = [data.prompts[i] for i in rows]
-        batch = batching.left(chosen, run.tokenizer.pad, run.multiple)
+        batch = batching.left(chosen, run.tokenizer.pad, run.prompt_multiple)
         batch = sharding.shard_batch(batch, run.mesh)
         key, now = jax.random.split(key)
         got = play(_parts(policy), _parts(other), _parts(reward), batch, now)

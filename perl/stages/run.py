@@ -67,6 +67,12 @@ class Run:
         limits = self.config.lengths
         return max(16, (limits.prompt + limits.response) // 128 * 16)
 
+    @property
+    def prompt_multiple(self) -> int:
+        """The same of prompts to sample from: coarser, since each of their shapes
+        compiles a sampler, a scorer and an update."""
+        return 2 * self.multiple
+
     def key(self, stage: str) -> jax.Array:
         """The random key of a stage: a function of the seed and the stage's name."""
         key = jax.random.key(self.config.seed)
