@@ -44,7 +44,7 @@ def before(
     sampled = np.asarray(seen['log_probs'])
     limit = TOLERANCE[arch.dtype]
     found = {'ratio': _largest(sampled - np.asarray(teacher), mask)}
-    if found['ratio'] > limit:
+    if not found['ratio'] <= limit:  # nor NaN
         raise UserError(
             f'policy: sampler and trainer differ by {found["ratio"]:.2g} nats on a '
             'token before the first update, so the ratio is not 1; the cause is a '
@@ -52,7 +52,7 @@ def before(
         )
     if starts_at_reference and 'reference' in seen:
         found['kl'] = _largest(sampled - np.asarray(seen['reference']), mask)
-        if found['kl'] > limit:
+        if not found['kl'] <= limit:
             raise UserError(
                 f'policy: it starts {found["kl"]:.2g} nats from its reference on a '
                 'token; the cause is a reference that is not what the policy starts '
@@ -90,7 +90,8 @@ def reward_alone(
     alone = score(role, *(x[:rows] for x in host))
     scores = np.asarray(seen['scores'])[:rows]
     difference = float(np.max(np.abs(np.asarray(alone) - scores)))
-    if difference > TOLERANCE[arch.dtype] * max(1.0, float(np.abs(scores).max())):
+    limit = TOLERANCE[arch.dtype] * max(1.0, float(np.abs(scores).max()))
+    if not difference <= limit:
         raise UserError(
             f'reward: a score changes by {difference:.2g} with padding and batch '
             'mates; the cause is a mask or positions that do not come from lengths'
@@ -102,9 +103,15 @@ def moved(seen: dict[str, jax.Array], after: jax.Array) -> float:
     """How far the sampled tokens' log-probs moved in an update, the largest of them.
 
     Raises:
-        UserError: not at all: the sampler would go on drawing from the old policy.
+        UserError: not at all: the sampler would go on drawing from the old policy; or
+            to where log-probs are no numbers.
     """
     change = _largest(np.asarray(seen['log_probs']) - np.asarray(after), seen['mask'])
+    if not np.isfinite(change):
+        raise UserError(
+            'policy: after an update a log-prob is not a number; lower '
+            'optimizer.learning_rate or set optimizer.clip'
+        )
     if change == 0:
         raise UserError(
             'policy: an update left every log-prob as it was; the cause is an adapter '
