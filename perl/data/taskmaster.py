@@ -32,6 +32,9 @@ SOURCE = 'https://github.com/google-research-datasets/Taskmaster'
 def load_coffee(root: str | pathlib.Path, api_chars: int = 400) -> Dataset:
     """Coffee: ratings, pairs and prompts from the reward rows; dialogs to imitate.
 
+    Text to pretrain on is the dialogs and the longest contexts of the reward rows
+    (those that no other context continues).
+
     Args:
         root: the folder that holds TM-4-2024.
         api_chars: longest api response that is kept whole, in characters.
@@ -50,15 +53,12 @@ def load_coffee(root: str | pathlib.Path, api_chars: int = 400) -> Dataset:
 def load_ticketing(root: str | pathlib.Path, api_chars: int = 400) -> Dataset:
     """Ticketing: reward rows as for Coffee; demonstrations from train-bc.tsv.
 
-    Text to pretrain on is the demonstrations and the longest contexts of the reward
-    rows (those that no other context continues). Arguments and errors as `load_coffee`;
-    `root` holds TM-3-2020.
+    Text to pretrain on is the demonstrations and the longest contexts. Arguments and
+    errors as `load_coffee`; `root` holds TM-3-2020.
     """
     folder = pathlib.Path(root) / 'TM-3-2020'
     data = Dataset('taskmaster_ticketing', counts=collections.Counter())
     _add_rewards(data, folder / 'reward', api_chars)
-    for split in SPLITS:
-        data.text[split].extend(_longest(data.prompts[split]))
     tsv = _files(folder / 'splits' / 'train', 'train-bc.tsv*')[0]
     for context, target in tickettalk.read(io.StringIO(_read(tsv))):
         split = split_of(turn_text.first_user(context))
@@ -70,7 +70,7 @@ def load_ticketing(root: str | pathlib.Path, api_chars: int = 400) -> Dataset:
 
 
 def _add_rewards(data: Dataset, folder: pathlib.Path, api_chars: int) -> None:
-    """Adds the ratings, their distinct prompts, and the pairs of one context."""
+    """Adds the ratings, their distinct prompts, the pairs of one context, and text."""
     contexts: dict[str, dict] = {split: {} for split in SPLITS}
     for number, row in enumerate(_rows(folder, 'reward_*.json*')):
         try:
@@ -89,6 +89,7 @@ def _add_rewards(data: Dataset, folder: pathlib.Path, api_chars: int) -> None:
         seen.setdefault(row['generation'], (response, set()))[1].add(label)
     for split, found in contexts.items():
         data.prompts[split].extend(dict.fromkeys(text for text, _ in found.values()))
+        data.text[split].extend(_longest(data.prompts[split]))
         for prompt, seen in found.values():
             data.comparisons[split].extend(_pairs(prompt, seen.values(), data.counts))
 
@@ -162,7 +163,7 @@ def _longest(texts: list[str]) -> list[str]:
     ordered = sorted(text.removesuffix(turn_text.CUE).rstrip() for text in texts)
     return [
         text
-        for text, after in zip(ordered, [*ordered[1:], ''], strict=True)
+        for text, after in zip(ordered, [*ordered, ''][1:], strict=True)
         if text and not after.startswith(text)
     ]
 

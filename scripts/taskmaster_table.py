@@ -1,0 +1,199 @@
+"""Full tuning against LoRA on the Taskmaster ratings, beside what needs no model.
+
+    python scripts/taskmaster_table.py --root=../shared/data/taskmaster \
+        --workdir=runs/taskmaster
+
+A data set gets one base and one SFT model; from them a reward model is trained with
+every tuning and every seed. Interrupt it at will: what is finished is skipped, and a
+run goes on from its checkpoint. Writes table.csv, table.md and table.png.
+"""
+
+import argparse
+import csv
+import itertools
+import json
+import pathlib
+import shutil
+import statistics
+import sys
+from typing import Any
+
+from tqdm import tqdm
+
+from perl import data, metrics, train
+from perl.errors import UserError
+from perl.evaluation import baselines
+from perl.report import canvas
+from perl.stages.fit import Stopped
+
+CONFIGS = pathlib.Path(__file__).parents[1] / 'configs'
+DATASETS = ('coffee', 'ticketing')
+TUNINGS = {
+    'full': 'tuning=full',
+    **{f'lora r={rank}': f'tuning=lora,rank={rank}' for rank in (1, 4, 8, 16)},
+}
+SHARED = ('tokenizer', 'pretrain/base', 'sft/adapter')  # of the base, in every run
+
+
+def config_of(dataset: str, root: str, tuning: str = 'full', seed: int = 0) -> Any:
+    """The config of one run."""
+    file = CONFIGS / f'taskmaster_{dataset}.py'
+    config = train.load_config(f'{file}:{TUNINGS[tuning]},seed={seed}')
+    config.data.root = root
+    return config
+
+
+def reward_run(
+    workdir: pathlib.Path, dataset: str, root: str, tuning: str, seed: int
+) -> dict[str, Any]:
+    """Trains one reward model from the data set's base; returns its row."""
+    home = workdir / dataset
+    folder = home / f'{tuning.replace(" ", "_")}-seed{seed}'
+    share(home / 'base', folder)
+    config = config_of(dataset, root, tuning, seed)
+    figures = train.run(config, folder, ['reward']).figures['reward']
+    wanted = ('trainable', 'auc', 'balanced_accuracy', 'accuracy', 'seconds')
+    return {
+        'dataset': dataset,
+        'tuning': tuning,
+        'seed': seed,
+        **{name: figures[name] for name in wanted},
+        'step_seconds': step_seconds(metrics.read(folder / 'reward')),
+        'step_bytes': figures['step_bytes'],
+    }
+
+
+def share(base: pathlib.Path, folder: pathlib.Path) -> None:
+    """Copies tokenizer, base and SFT model, each of them whole or not at all."""
+    for part in SHARED:
+        if not (folder / part).is_dir():
+            unfinished = folder / f'{part}.unfinished'
+            shutil.rmtree(unfinished, ignore_errors=True)
+            shutil.copytree(base / part, unfinished)
+            unfinished.rename(folder / part)
+
+
+def step_seconds(rows: list[dict[str, Any]]) -> float:
+    """The median wall time from one step to the next: no compilation, no evaluation."""
+    times = [row['seconds'] for row in rows]
+    return statistics.median(b - a for a, b in itertools.pairwise(times))
+
+
+def summary(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """One row for each data set and tuning: mean and standard deviation over seeds."""
+    groups: dict[tuple, list] = {}
+    for row in rows:
+        groups.setdefault((row['dataset'], row['tuning']), []).append(row)
+    lines = []
+    for (dataset, tuning), found in groups.items():
+        line = {'dataset': dataset, 'tuning': tuning, 'seeds': len(found)}
+        for name in ('auc', 'balanced_accuracy'):
+            values = [row[name] for row in found]
+            line[name] = statistics.mean(values)
+            line[f'{name}_std'] = statistics.stdev(values) if len(values) > 1 else 0.0
+        for name in ('trainable', 'seconds', 'step_seconds', 'step_bytes'):
+            line[name] = statistics.median(row[name] for row in found)
+        lines.append(line)
+    return lines
+
+
+def markdown(lines: list[dict[str, Any]], simple: dict[str, dict]) -> str:
+    """The table, the baselines beneath each data set."""
+    table = [
+        '| data | reward model | trained | AUC | balanced accuracy | seconds '
+        '| ms a step | peak MiB |',
+        '|---|---|---:|---:|---:|---:|---:|---:|',
+    ]
+    for dataset, figures in simple.items():
+        for line in (x for x in lines if x['dataset'] == dataset):
+            table.append(
+                f'| {dataset} | {line["tuning"]} | {line["trainable"]:,} '
+                f'| {line["auc"]:.3f} ± {line["auc_std"]:.3f} '
+                f'| {line["balanced_accuracy"]:.3f} '
+                f'± {line["balanced_accuracy_std"]:.3f} '
+                f'| {line["seconds"]:.0f} | {1000 * line["step_seconds"]:.0f} '
+                f'| {line["step_bytes"] / 2**20:.0f} |'
+            )
+        for name, found in figures.items():
+            table.append(
+                f'| {dataset} | {name.replace("_", " ")} | | {found["auc"]:.3f} '
+                f'| {found["balanced_accuracy"]:.3f} | | | |'
+            )
+    return '\n'.join(table) + '\n'
+
+
+def plot(
+    lines: list[dict[str, Any]], simple: dict[str, dict], file: pathlib.Path
+) -> None:
+    """AUC by tuning with the deviation over seeds; baselines as lines."""
+    figure, panels = canvas.panels(len(simple), len(simple), height=3.8)
+    for axes, (dataset, figures) in zip(panels, simple.items(), strict=True):
+        found = [x for x in lines if x['dataset'] == dataset]
+        axes.errorbar(
+            [x['tuning'] for x in found],
+            [x['auc'] for x in found],
+            [x['auc_std'] for x in found],
+            fmt='o',
+            color=canvas.BLUE,
+            capsize=4,
+        )
+        colours = (canvas.GREY, canvas.GREEN, canvas.ORANGE)
+        for (name, row), colour in zip(figures.items(), colours, strict=True):
+            label = name.replace('_', ' ')
+            axes.axhline(row['auc'], color=colour, ls='--', lw=1, label=label)
+        canvas.label(axes, dataset, 'tuning of the reward model', 'AUC, test split')
+        axes.legend(frameon=False)
+    figure.savefig(file, dpi=120)
+
+
+def write(
+    workdir: pathlib.Path, rows: list[dict[str, Any]], simple: dict[str, dict]
+) -> str:
+    """Writes table.csv, table.md and table.png; returns the Markdown."""
+    with (workdir / 'table.csv').open('w', newline='') as file:
+        writer = csv.DictWriter(file, rows[0])
+        writer.writeheader()
+        writer.writerows(rows)
+    lines = summary(rows)
+    text = markdown(lines, simple)
+    (workdir / 'table.md').write_text(text)
+    plot(lines, simple, workdir / 'table.png')
+    return text
+
+
+def measure(root: str, dataset: str) -> dict[str, dict]:
+    """The test figures of the baselines."""
+    records = data.load(f'taskmaster_{dataset}', root=root)
+    return baselines.rating_baselines(records.ratings)
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Entry point."""
+    flags = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    flags.add_argument('--root', required=True, help='the Taskmaster repository')
+    flags.add_argument('--workdir', default='runs/taskmaster', type=pathlib.Path)
+    flags.add_argument('--seeds', default=3, type=int, help='how many')
+    flags.add_argument('--datasets', nargs='+', default=DATASETS, choices=DATASETS)
+    flags.add_argument('--tunings', nargs='+', default=list(TUNINGS), choices=TUNINGS)
+    args = flags.parse_args(argv)
+    simple = {name: measure(args.root, name) for name in args.datasets}
+    for name in args.datasets:
+        config = config_of(name, args.root)
+        train.run(config, args.workdir / name / 'base', ['pretrain', 'sft'])
+    runs = list(itertools.product(range(args.seeds), args.datasets, args.tunings))
+    rows = []
+    for seed, dataset, tuning in tqdm(runs, 'runs'):
+        rows.append(reward_run(args.workdir, dataset, args.root, tuning, seed))
+        rows.sort(key=lambda row: list(TUNINGS).index(row['tuning']))
+        text = write(args.workdir, rows, simple)
+    (args.workdir / 'baselines.json').write_text(json.dumps(simple, indent=2))
+    print(text)
+
+
+if __name__ == '__main__':
+    try:
+        main()
+    except Stopped as stop:
+        sys.exit(f'{stop}; the same command goes on from there')
+    except UserError as error:
+        sys.exit(f'error: {error}')
