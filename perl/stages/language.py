@@ -65,7 +65,7 @@ def sft(run: Run, stage: str) -> dict[str, Any]:
         )[0]
         for split in ('train', 'val')
     }
-    lengths = data['train'].lengths
+    lengths = run.buckets(data['train'].lengths, run.multiple)
 
     def batch(at):
         rows = order(len(lengths), config.batch_size, run.config.seed, at, lengths)

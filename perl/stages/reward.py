@@ -68,7 +68,7 @@ def reward(run: Run, stage: str) -> dict[str, Any]:
     data = {split: records(run, stage, split) for split in ('train', 'val', 'test')}
     role = run.begin(stage)
     role = roles.with_head(run.key(f'{stage}/head'), role, run.arch.width)
-    lengths = data['train'].lengths
+    lengths = run.buckets(data['train'].lengths, run.multiple)
 
     def batch(at):
         rows = order(len(lengths), config.batch_size, run.config.seed, at, lengths)

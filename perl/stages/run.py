@@ -6,11 +6,13 @@ import pathlib
 from typing import Any
 
 import jax
+import numpy as np
 
 from perl import config as configs
 from perl import sharding
 from perl.adapters import bundle
 from perl.adapters.tuning import Full, Tuning
+from perl.data.batching import bucket
 from perl.data.records import Dataset
 from perl.data.vocabularies import Tokenizer
 from perl.errors import UserError
@@ -66,6 +68,11 @@ class Run:
         """Of which row lengths are multiples: few shapes to compile, little padding."""
         limits = self.config.lengths
         return max(16, (limits.prompt + limits.response) // 128 * 16)
+
+    def buckets(self, lengths: Any, multiple: int) -> np.ndarray:
+        """The padded length of each row: rows of one batch should share it, and be
+        random otherwise."""
+        return np.array([bucket(int(n), multiple) for n in lengths])
 
     @property
     def prompt_multiple(self) -> int:
