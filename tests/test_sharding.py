@@ -1,0 +1,254 @@
+"""The same numbers on every mesh of eight devices."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+import tiny
+from jax.sharding import PartitionSpec as P
+
+from perl import sharding
+from perl.adapters import tree, tuning
+from perl.adapters.tuning import Full
+from perl.errors import UserError
+from perl.models import architecture, heads
+from perl.rollout import sampler
+from perl.rollout.sampler import Sampling
+from perl.stages import experience, reward
+from perl.stages.experience import Objective
+from perl.stages.step import init, step
+from perl.weights import Leaf
+
+ARCH = tiny.arch(scan=True)
+LEAVES = architecture.parameters(ARCH)
+MESHES = [
+    (2, 1, 1),
+    (1, 2, 1),
+    (1, 1, 2),
+    (2, 2, 1),
+    (2, 1, 2),
+    (1, 2, 2),
+    (2, 2, 2),
+    (8, 1, 1),
+    (1, 8, 1),
+    (1, 1, 8),
+]
+OPTIMIZER = optax.sgd(0.5)
+OBJECTIVE = Objective('ppo', 1.0, 1.0, 0.95, 0.2, 0.2, 0.1, True, 1.0, False)
+HEAD = {'head': heads.head_leaves(16)}
+
+
+def label(x):
+    """A test's name for a mesh or a tuning."""
+    return str(x) if isinstance(x, tuple) else x.name
+
+
+def placed(params, leaves, mesh):
+    return jax.device_put(params, sharding.shardings(leaves, mesh))
+
+
+def team(kind, mesh):
+    """Base and delta on a mesh, with the delta's declaration."""
+    base, said = tiny.weights(ARCH), tuning.declare(kind, LEAVES)
+    delta = tiny.adapter(ARCH) if kind == tiny.LORA else base
+    base = placed(base, LEAVES, mesh) if kind == tiny.LORA else {}
+    return base, placed(delta, said, mesh), said
+
+
+def with_head(delta, mesh):
+    return {**delta, **placed({'head': tiny.head()}, HEAD, mesh)}
+
+
+def comparisons():
+    tokens, positions = tiny.rows((8, 2, 6))
+    ends = np.random.default_rng(0).integers(2, 6, (8, 2, 1))
+    return {
+        'tokens': np.asarray(tokens),
+        'positions': np.asarray(positions),
+        'segments': np.where(positions <= ends, 0, -1),
+        'ends': ends,
+        'labels': np.ones(8, np.float32),
+    }
+
+
+@functools.cache
+def reward_step(shape, kind):
+    """A training step of a reward model: loss, gradient norm and parameters."""
+    mesh = sharding.make_mesh(*shape)
+    base, delta, _ = team(kind, mesh)
+    run = functools.partial(
+        step,
+        loss=functools.partial(reward.bradley_terry, arch=ARCH),
+        optimizer=OPTIMIZER,
+        parts=2,
+    )
+    with jax.set_mesh(mesh):
+        state = init(with_head(delta, mesh), OPTIMIZER)
+        batch = sharding.shard_batch(comparisons(), mesh)
+        state, metrics = jax.jit(run)(state, base, batch)
+    return state['trainable'], metrics
+
+
+CASES = [(shape, tiny.LORA) for shape in MESHES]
+CASES += [(shape, Full()) for shape in ((2, 2, 2), (1, 8, 1), (1, 1, 8))]
+
+
+@pytest.mark.parametrize('shape, kind', CASES, ids=label)
+def test_a_reward_step_is_the_same_and_stays_where_it_was(shape, kind):
+    got, want = reward_step(shape, kind), reward_step((1, 1, 1), kind)
+    tiny.close(got, want)
+    mesh = sharding.make_mesh(*shape)
+    said = {**tuning.declare(kind, LEAVES), **HEAD}
+    for x, wanted in zip(
+        jax.tree.leaves(got[0]),
+        jax.tree.leaves(sharding.shardings(said, mesh)),
+        strict=True,
+    ):
+        assert x.sharding.is_equivalent_to(wanted, x.ndim)
+
+
+def test_the_reward_step_moves():
+    trained, metrics = reward_step((1, 1, 1), tiny.LORA)
+    before = tiny.adapter(ARCH)['layers']['attention']['q'].a
+    assert np.abs(trained['layers']['attention']['q'].a - before).max() > 1e-3
+    assert metrics['grad_norm'] > 0.01
+
+
+@functools.cache
+def policy_step(shape, kind):
+    """A training step of policy and value on a rollout."""
+    mesh = sharding.make_mesh(*shape)
+    base, delta, _ = team(kind, mesh)
+    tokens, _ = tiny.rows((8, 8))
+    rng = np.random.default_rng(0)
+    rows = {name: rng.normal(size=(8, 4)).astype(np.float32)
+            for name in ('values', 'advantages', 'returns')}  # fmt: skip
+    rows |= {
+        'tokens': np.asarray(tokens),
+        'lengths': np.array([1, 2, 3, 4, 4, 3, 2, 1]),
+        'mask': np.arange(4) < np.array([4, 1, 2, 3, 4, 2, 3, 1])[:, None],
+        'log_probs': np.full((8, 4), -3.4, np.float32),
+    }
+    run = functools.partial(
+        step,
+        loss=functools.partial(experience.loss, arch=ARCH, objective=OBJECTIVE),
+        optimizer=OPTIMIZER,
+    )
+    with jax.set_mesh(mesh):
+        trainable = {'policy': delta, 'value': with_head(delta, mesh)}
+        state = init(trainable, OPTIMIZER)
+        frozen = {'policy': base, 'value': base}
+        state, metrics = jax.jit(run)(state, frozen, sharding.shard_batch(rows, mesh))
+    return jax.device_get((state['trainable'], metrics))
+
+
+@pytest.mark.parametrize(
+    'shape, kind',
+    [
+        ((2, 2, 2), tiny.LORA),
+        ((1, 8, 1), tiny.LORA),
+        ((1, 1, 8), tiny.LORA),
+        ((2, 2, 2), Full()),
+    ],
+    ids=label,
+)
+def test_a_policy_step_is_the_same(shape, kind):
+    tiny.close(policy_step(shape, kind), policy_step((1, 1, 1), kind), atol=3e-5)
+
+
+@functools.cache
+def sampled(shape, temperature):
+    """Responses to ragged prompts."""
+    mesh = sharding.make_mesh(*shape)
+    base, delta, _ = team(tiny.LORA, mesh)
+    prompts = np.asarray(tiny.rows((8, 5))[0]), np.array([5, 1, 2, 3, 4, 5, 2, 3])
+    sampling = Sampling(5, 7, temperature)
+
+    @jax.jit
+    def play(base, delta, prompts, key):
+        params = tree.bind(base, delta)
+        return sampler.sample(ARCH, params, *prompts, key, sampling)
+
+    with jax.set_mesh(mesh):
+        prompts = sharding.shard_batch(prompts, mesh)
+        said = play(base, delta, prompts, jax.random.key(0))
+    return jax.device_get(said)
+
+
+@pytest.mark.parametrize('temperature', [0.0, 1.0])
+@pytest.mark.parametrize('shape', [(2, 2, 2), (1, 8, 1), (1, 1, 8)], ids=str)
+def test_the_sampler_says_the_same(shape, temperature):
+    got, want = sampled(shape, temperature), sampled((1, 1, 1), temperature)
+    np.testing.assert_array_equal(got.lengths, want.lengths)
+    real = np.arange(5) < want.lengths[:, None]
+    np.testing.assert_array_equal(got.tokens[real], want.tokens[real])
+    np.testing.assert_allclose(got.log_probs[real], want.log_probs[real], atol=1e-4)
+
+
+def shards(x):
+    return {s.data.shape for s in x.addressable_shards}
+
+
+def test_base_and_adapters_are_really_cut():
+    mesh = sharding.make_mesh(2, 2, 2)
+    base, delta, _ = team(tiny.LORA, mesh)
+    attention = base['layers']['attention']
+    assert shards(base['embed']) == {(16, 8)}
+    assert shards(attention['q']) == {(2, 8, 2, 4)}
+    assert shards(attention['o']) == {(2, 2, 4, 8)}
+    assert shards(attention['norm']) == {(2, 16)}
+    assert shards(base['layers']['mlp']['down']) == {(2, 12, 8)}
+    q, o = (delta['layers']['attention'][name] for name in 'qo')
+    assert (shards(q.a), shards(q.b)) == ({(2, 8, 3)}, {(2, 3, 2, 4)})
+    assert (shards(o.a), shards(o.b)) == ({(2, 2, 4, 3)}, {(2, 3, 8)})
+    rows = sharding.shard_batch(comparisons(), mesh)
+    assert shards(rows['tokens']) == {(2, 2, 6)}
+    assert shards(rows['labels']) == {(2,)}
+
+
+def test_an_axis_that_does_not_divide_is_whole_on_every_device():
+    mesh = sharding.make_mesh(1, 1, 8)
+    assert sharding.spec(('embed', 'kv_heads', 'head'), (16, 2, 4), mesh) == P(
+        'fsdp', None, None
+    )
+    assert sharding.spec(('vocab', 'embed'), (32, 16), mesh) == P('tensor', 'fsdp')
+
+
+def test_an_axis_without_a_rule_is_an_error():
+    mesh = sharding.make_mesh()
+    with pytest.raises(
+        KeyError, match="no sharding rule for the logical axis 'expert'"
+    ):
+        sharding.shardings({'w': Leaf((4, 4), ('expert', 'embed'), 1, None)}, mesh)
+
+
+@pytest.mark.parametrize('shape', [(3, 1, 1), (2, 2, 1), (1, 8, 1)])
+def test_a_batch_that_does_not_divide_is_an_error(shape):
+    ways = shape[0] * shape[1]
+    mesh = sharding.make_mesh(*shape)
+    with pytest.raises(
+        UserError, match=f'10 rows does not divide .* multiple of {ways}'
+    ):
+        sharding.shard_batch({'tokens': np.zeros((10, 4))}, mesh)
+
+
+def test_a_mesh_of_too_many_devices_is_an_error():
+    with pytest.raises(UserError, match='needs 16 devices, there are 8'):
+        sharding.make_mesh(2, 4, 2)
+
+
+def test_minus_1_takes_the_devices_that_are_left():
+    assert dict(sharding.make_mesh(-1, 2, 2).shape) == {
+        'data': 2, 'fsdp': 2, 'tensor': 2,
+    }  # fmt: skip
+
+
+def test_activations_are_pinned_on_a_mesh_and_left_alone_without():
+    x = jnp.zeros((8, 4))
+    assert sharding.constrain(x, 'batch', None) is x
+    with jax.set_mesh(sharding.make_mesh(2, 2, 2)):
+        pinned = jax.jit(lambda x: sharding.constrain(x, 'batch', None))(x)
+    assert shards(pinned) == {(2, 4)}
