@@ -16,18 +16,11 @@ from ml_collections import ConfigDict
 from perl import config as configs
 from perl import sharding
 from perl.adapters import tuning as tunings
-from perl.data import examples
+from perl.data import SPLITS, examples
 from perl.errors import UserError
 from perl.models import architecture, heads
 from perl.stages import opening, optimizer
 from perl.weights import Leaf
-
-RECORDS = {
-    'sft': ('demonstrations',),
-    'bradley_terry': ('comparisons',),
-    'pointwise': ('ratings',),
-    'policy': ('prompts',),
-}
 
 
 def check(config: ConfigDict, workdir: pathlib.Path) -> dict[str, Any]:
@@ -94,17 +87,11 @@ def main(config: ConfigDict, workdir: pathlib.Path) -> None:
 
 
 def _data(config, name, dataset, tokenizer):
-    stage = config[name]
-    kinds = RECORDS[stage.loss if stage.kind == 'reward' else stage.kind]
+    kind, _ = opening.needs(config[name])
     splits = {}
-    for split in ('train', 'val', 'test'):
-        records = getattr(dataset, kinds[0])[split]
+    for split in SPLITS:
+        records = getattr(dataset, kind)[split]
         if not records:
-            if split == 'train':
-                raise UserError(
-                    f'{name}: {dataset.name} has no {kinds[0]} to train on; '
-                    'choose another loss or leave the stage out'
-                )
             continue
         limits = config.lengths
         data, counts = examples.encode(

@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Callable, Sequence
 
-from absl import app, flags
+from absl import app, flags, logging
 from safetensors import SafetensorError
 
 from perl.errors import UserError
@@ -19,10 +19,19 @@ def run(main: Callable[[Sequence[str]], None], required: Sequence[str] = ()) -> 
 
 
 def _parse(argv):
+    values = flags.FLAGS
     try:
-        return flags.FLAGS(argv)
-    except Exception as error:  # a config file may raise anything
+        rest = values(argv)
+    except (flags.Error, UserError) as error:
         _fail(error)
+    except Exception as error:  # a config file may raise anything
+        given = [arg for arg in argv if arg.lstrip('-').startswith('config=')]
+        reason = error.args[0] if isinstance(error, KeyError) else error
+        _fail(f'{", ".join(given) or "--config"}: {reason}')
+    if values['verbosity'].using_default_value:
+        # absl would choose INFO, where libraries tell of their inner life
+        values.verbosity = logging.WARNING
+    return rest
 
 
 def _guarded(main, argv):

@@ -16,7 +16,7 @@ import jax
 from absl import flags
 from ml_collections import ConfigDict
 
-from perl import cli
+from perl import cli, jsonl
 from perl.adapters import bundle
 from perl.errors import UserError
 from perl.stages import reward
@@ -37,7 +37,7 @@ def open_finished(workdir: str | pathlib.Path) -> Run:
         raise UserError(
             f'--workdir: {file} is not there; give the folder of a finished run'
         )
-    run = open_run(ConfigDict(json.loads(file.read_text())).lock(), workdir)
+    run = open_run(ConfigDict(jsonl.load(file)).lock(), workdir)
     open_base(run)
     return run
 

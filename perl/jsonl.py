@@ -1,4 +1,4 @@
-"""Files of one JSON object a line, which no crash can spoil."""
+"""Files of JSON, one object or one a line, which no crash can spoil."""
 
 import json
 import math
@@ -11,6 +11,23 @@ import jax
 import numpy as np
 
 from perl.errors import UserError
+
+
+def load(file: pathlib.Path) -> dict[str, Any]:
+    """The one object of a file; nothing where there is no such file.
+
+    Raises:
+        UserError: it is no JSON object.
+    """
+    try:
+        found = json.loads(file.read_text())
+    except FileNotFoundError:
+        return {}
+    except ValueError:
+        found = None
+    if not isinstance(found, dict):
+        raise UserError(f'{file}: not a JSON object; mend it or remove it')
+    return found
 
 
 def rows(file: pathlib.Path) -> list[dict[str, Any]]:
@@ -43,19 +60,13 @@ def mend(file: pathlib.Path) -> None:
 
 def append(file: pathlib.Path, rows: Iterable[Mapping[str, Any]]) -> None:
     """Appends a line for each object; it is on the disk when this returns."""
-    with file.open('a', encoding='utf-8') as out:
-        out.write(''.join(map(line, rows)))
-        out.flush()
-        os.fsync(out.fileno())
+    _write(file, 'a', ''.join(map(line, rows)))
 
 
 def replace(file: pathlib.Path, text: str) -> None:
     """Puts a whole text in the place of a file, or leaves the file as it was."""
     tmp = file.with_name(f'{file.name}.tmp')
-    with tmp.open('w', encoding='utf-8') as out:
-        out.write(text)
-        out.flush()
-        os.fsync(out.fileno())
+    _write(tmp, 'w', text)
     tmp.replace(file)
 
 
@@ -75,3 +86,13 @@ def plain(value: Any) -> Any:
     if isinstance(value, float) and not math.isfinite(value):
         return None
     return value
+
+
+def _write(file, mode, text):
+    try:
+        with file.open(mode, encoding='utf-8') as out:
+            out.write(text)
+            out.flush()
+            os.fsync(out.fileno())
+    except OSError as error:  # of a write, it does not say where
+        raise OSError(error.errno, error.strerror, str(file)) from error

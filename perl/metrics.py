@@ -163,16 +163,7 @@ def read_results(workdir: str | os.PathLike) -> dict[str, Any]:
     Raises:
         UserError: it is no JSON object.
     """
-    file = pathlib.Path(workdir) / RESULTS
-    try:
-        found = json.loads(file.read_text())
-    except FileNotFoundError:
-        return {}
-    except ValueError:
-        found = None
-    if not isinstance(found, dict):
-        raise UserError(f'{file}: not a JSON object; mend it or remove it')
-    return found
+    return jsonl.load(pathlib.Path(workdir) / RESULTS)
 
 
 def peak_bytes() -> int:

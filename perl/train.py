@@ -10,7 +10,6 @@
 
 import dataclasses
 import importlib.util
-import json
 import pathlib
 from collections.abc import Sequence
 from typing import Any
@@ -22,7 +21,7 @@ from ml_collections import ConfigDict, config_flags
 from perl import cli, report
 from perl import config as configs
 from perl.errors import UserError
-from perl.metrics import read, results
+from perl.metrics import read, read_results, results
 from perl.stages import language, policy, reward
 from perl.stages.fit import Stopped
 from perl.stages.opening import open_base, open_run
@@ -92,12 +91,13 @@ def run(
             if interrupt.requested:
                 raise Stopped(f'stopped before {name}')
             _run_stage(opened, name)
-    return Result(workdir, _figures(workdir))
+    _report(workdir)
+    return Result(workdir, read_results(workdir))
 
 
 def _run_stage(opened: Run, name: str) -> None:
     config, workdir = opened.config, opened.workdir
-    if name in _figures(workdir):
+    if name in read_results(workdir):
         print(f'{name}: finished before', flush=True)
         return
     if config[name].kind != 'pretrain' and opened.base is None:
@@ -107,7 +107,21 @@ def _run_stage(opened: Run, name: str) -> None:
     print(f'{name}: {stage.steps} steps of {stage.batch_size}, {plan}', flush=True)
     figures = STAGES[stage.kind](opened, name)
     results(workdir, name, figures)
-    report.write(workdir)
+    _report(workdir)
+
+
+def _report(workdir: pathlib.Path) -> None:
+    """Draws the report, unless it is newer than the results."""
+    figures, drawn = workdir / 'results.json', workdir / 'report.md'
+    if drawn.is_file() and drawn.stat().st_mtime_ns >= figures.stat().st_mtime_ns:
+        return
+    try:
+        report.write(workdir)
+    except OSError as error:
+        raise UserError(
+            f'could not write the report in {workdir}: {error.strerror}; the results '
+            'are saved: mend it and run the same command again'
+        ) from error
 
 
 def load_config(path: str) -> ConfigDict:
@@ -119,11 +133,6 @@ def load_config(path: str) -> ConfigDict:
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module.get_config(arg or None).lock()
-
-
-def _figures(workdir: pathlib.Path) -> dict[str, Any]:
-    file = workdir / 'results.json'
-    return json.loads(file.read_text()) if file.is_file() else {}
 
 
 def main(argv: Sequence[str]) -> None:

@@ -24,3 +24,14 @@ def shared() -> pathlib.Path:
     if not path.is_dir():
         pytest.skip('the folder ../shared with the real data is not there')
     return path
+
+
+@pytest.fixture(scope='session')
+def finished(tmp_path_factory) -> pathlib.Path:
+    """The folder of a small run that is finished, only to be read; see `small.py`."""
+    import commands
+
+    workdir = tmp_path_factory.mktemp('finished') / 'run'
+    ended = commands.launch(workdir, arg='pair')
+    assert ended.code == 0, ended
+    return workdir

@@ -11,8 +11,9 @@ import pathlib
 from typing import Any
 
 from safetensors import SafetensorError
-from safetensors.flax import load_file, save_file
+from safetensors.flax import load_file
 
+from perl import arrays as files
 from perl.adapters.tree import is_lora
 from perl.adapters.tuning import Full, LoraTuning, Tuning, flatten, unflatten
 from perl.errors import UserError
@@ -50,7 +51,7 @@ def save(folder: pathlib.Path, delta: Any, card: Card) -> None:
             pairs[path] = {'scale': leaf.scale, 'dropout': leaf.dropout}
         else:
             arrays[path] = leaf
-    save_file(arrays, folder / 'adapter.safetensors')
+    files.save(folder / 'adapter.safetensors', arrays)
     text = json.dumps({**dataclasses.asdict(card), 'pairs': pairs}, indent=2)
     (folder / 'adapter.json').write_text(text + '\n')
 

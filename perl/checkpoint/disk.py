@@ -3,6 +3,7 @@
 import contextlib
 import errno
 import os
+import sys
 from collections.abc import Iterator
 
 from absl import logging
@@ -27,10 +28,13 @@ def reason(error: BaseException | None) -> str | None:
 
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
-    """Keeps orbax from logging the tracebacks of errors that it also raises."""
-    before = logging.get_verbosity()
+    """Keeps orbax from telling of errors that it also raises: its log, and what its
+    other writers print when they find that the first one has failed."""
+    before = logging.get_verbosity(), sys.excepthook
     logging.set_verbosity(logging.FATAL)
+    sys.excepthook = lambda *error: None
     try:
         yield
     finally:
-        logging.set_verbosity(before)
+        logging.set_verbosity(before[0])
+        sys.excepthook = before[1]

@@ -155,6 +155,8 @@ def _place(file: pathlib.Path, builder: str, error: Exception) -> str:
         text = content.decode('utf-8')
     except (OSError, EOFError, UnicodeDecodeError) as unreadable:
         return str(unreadable)
+    if not text.strip():
+        return 'it has no rows'
     # An array is one value over many lines, JSON lines are one value each.
     array = text.lstrip().startswith('[')
     for number, value in enumerate([text] if array else text.splitlines(), 1):

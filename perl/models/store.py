@@ -10,8 +10,9 @@ from typing import Any
 import jax
 import numpy as np
 from safetensors import SafetensorError
-from safetensors.flax import load_file, save_file
+from safetensors.flax import load_file
 
+from perl import arrays
 from perl.adapters.tuning import flatten, unflatten
 from perl.errors import UserError
 from perl.models.architecture import Architecture, abstract, parameters
@@ -20,7 +21,7 @@ from perl.models.architecture import Architecture, abstract, parameters
 def save(folder: pathlib.Path, arch: Architecture, params: Any) -> None:
     """Writes `model.json` and `model.safetensors`."""
     folder.mkdir(parents=True, exist_ok=True)
-    save_file(flatten(params), folder / 'model.safetensors')
+    arrays.save(folder / 'model.safetensors', flatten(params))
     text = json.dumps(dataclasses.asdict(arch), indent=2)
     (folder / 'model.json').write_text(text + '\n')
 

@@ -22,10 +22,14 @@ class Compiled:
     def __call__(self, *args: Any) -> Any:
         key = _signature(args)
         if key not in self._programs:
-            program = self._jitted.lower(*args).compile()
+            program = self.lower(*args).compile()
             self.peak_bytes = max(self.peak_bytes, program_bytes(program))
             self._programs[key] = program
         return self._programs[key](*args)
+
+    def lower(self, *args: Any) -> Any:
+        """The program before compilation; arguments may be abstract."""
+        return self._jitted.lower(*args)
 
 
 def program_bytes(program: Any) -> int:

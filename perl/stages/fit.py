@@ -12,6 +12,7 @@ from perl.checkpoint import Checkpoints
 from perl.errors import UserError
 from perl.interrupt import Interrupt
 from perl.metrics import Metrics, progress
+from perl.stages.compiled import Compiled
 
 
 class Stopped(Exception):
@@ -28,10 +29,11 @@ def fit(
     interrupt: Interrupt,
     evaluate: Callable[[Any, int], dict[str, float]] | None = None,
     eval_every: int = 0,
+    program: Compiled | None = None,
     memory: dict[str, Any] | None = None,
     tensorboard: bool = False,
     shown: tuple[str, ...] = ('loss',),
-) -> tuple[Any, float]:
+) -> tuple[Any, dict[str, float]]:
     """Runs `update` from where the newest good checkpoint stands to `steps`.
 
     Args:
@@ -43,12 +45,14 @@ def fit(
         interrupt: asked after each step whether to stop.
         evaluate: figures of a state after a step, joined to that step's metrics.
         eval_every: steps between evaluations; 0 evaluates after the last.
+        program: of the update, whose bytes are told.
         memory: a dict that is saved with the state and put back on a resume.
         tensorboard: also write event files.
         shown: metrics in the progress bar.
 
     Returns:
-        The final state, and the seconds spent in this and earlier sittings.
+        The final state, and what it took in this and earlier sittings: `seconds`, and
+        `step_bytes` of the largest program.
 
     Raises:
         Stopped: SIGTERM or Ctrl-C, after saving.
@@ -56,18 +60,20 @@ def fit(
     """
     memory = {} if memory is None else memory
     checkpoints = Checkpoints(folder / 'checkpoints')
-    start, before = 0, 0.0
+    start, before = 0, {'seconds': 0.0, 'step_bytes': 0}
     restored = checkpoints.restore(state)
     if restored is not None:
         state, extra, start = restored
-        before = extra.pop('seconds')
+        before = extra.pop('took')
         memory.update(extra)
     metrics = Metrics(folder, tensorboard=tensorboard)
     metrics.truncate_after(start)
     began = time.monotonic()
 
-    def seconds() -> float:
-        return before + time.monotonic() - began
+    def took() -> dict[str, float]:
+        seconds = before['seconds'] + time.monotonic() - began
+        largest = max(before['step_bytes'], program.peak_bytes if program else 0)
+        return {'seconds': seconds, 'step_bytes': largest}
 
     with progress(steps, start, folder.name) as bar:
         for step in range(start, steps):
@@ -82,13 +88,13 @@ def fit(
             bar.update()
             bar.set_postfix({k: f'{row[k]:.3g}' for k in shown if k in row})
             if last or done % save_every == 0 or interrupt.requested:
-                checkpoints.save(done, state, {**memory, 'seconds': seconds()})
+                checkpoints.save(done, state, {**memory, 'took': took()})
             if interrupt.requested and not last:
                 metrics.close()
                 raise Stopped(f'{folder.name}: stopped and saved after step {done}')
     metrics.close()
     checkpoints.close()
-    return state, seconds()
+    return state, took()
 
 
 def _check(row, step, folder):

@@ -39,6 +39,7 @@ class Trainer:
         self.prompts, _ = examples.encode(
             run.dataset.prompts['train'], run.tokenizer, limits.prompt, limits.response
         )
+        self.lengths = run.buckets(self.prompts.lengths, run.prompt_multiple)
         self.frozen = {
             'policy': team['policy'].base,
             'value': team['value'].base,
@@ -120,6 +121,8 @@ class Trainer:
         self.checked += 1
         clock.mark('update', learned)
         gold = self._gold(sampled, at)
+        if at:  # a resume checks again, but leaves the lines of a run that had none
+            found = {}
         return state, {**figures, **learned, **found, **gold, **clock.seconds}
 
     def _learn(self, state, learn, at):
@@ -158,11 +161,12 @@ class Trainer:
 
     def _rows(self, at):
         n, seed = len(self.prompts), self.run.config.seed
-        return order(n, self.config.batch_size, seed, at, self.prompts.lengths)
+        return order(n, self.config.batch_size, seed, at, self.lengths)
 
     def _prompts(self, at):
         chosen = [self.prompts.prompts[i] for i in self._rows(at)]
-        batch = batching.left(chosen, self.run.tokenizer.pad, self.run.multiple)
+        pad, multiple = self.run.tokenizer.pad, self.run.prompt_multiple
+        batch = batching.left(chosen, pad, multiple)
         return sharding.shard_batch(batch, self.run.mesh)
 
     def _gold(self, sampled, at):

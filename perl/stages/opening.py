@@ -7,15 +7,24 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from perl import config as configs
-from perl import data, sharding
+from perl import data, jsonl, sharding
 from perl.data import tokenizers
-from perl.data.records import Dataset
+from perl.data.records import SPLITS, Dataset
 from perl.errors import UserError
 from perl.models import store
 from perl.stages.run import Run
 
 # may differ between the sittings of one run: numbers do not depend on them
 FREE = ('mesh', 'tensorboard')
+
+# what a stage, or the loss of a reward model, reads: records and their splits
+NEEDS = {
+    'pretrain': ('text', ('train', 'val')),
+    'sft': ('demonstrations', ('train', 'val')),
+    'bradley_terry': ('comparisons', SPLITS),
+    'pointwise': ('ratings', SPLITS),
+    'policy': ('prompts', ('train', 'test')),
+}
 
 
 def open_run(config: ConfigDict, workdir: pathlib.Path) -> Run:
@@ -36,9 +45,29 @@ def open_run(config: ConfigDict, workdir: pathlib.Path) -> Run:
 
 
 def open_data(config: ConfigDict) -> Dataset:
-    """All records of the config's dataset."""
+    """All records of the config's dataset.
+
+    Raises:
+        UserError: they cannot be read, or a stage has none to work with.
+    """
     options = config.data.items()
-    return data.load(**{k: tuple(v) if isinstance(v, list) else v for k, v in options})
+    dataset = data.load(
+        **{k: tuple(v) if isinstance(v, list) else v for k, v in options}
+    )
+    for name in config.stages:
+        kind, splits = needs(config[name])
+        for split in splits:
+            if not getattr(dataset, kind)[split]:
+                raise UserError(
+                    f'{name}: {dataset.name} has no {kind} in its {split} split; give '
+                    'it some, choose another loss, or leave the stage out'
+                )
+    return dataset
+
+
+def needs(stage: ConfigDict) -> tuple[str, tuple[str, ...]]:
+    """The kind of records that a stage reads, and their splits."""
+    return NEEDS[stage.loss if stage.kind == 'reward' else stage.kind]
 
 
 def open_base(run: Run) -> None:
@@ -76,7 +105,7 @@ def keep_config(config: ConfigDict, workdir: pathlib.Path) -> None:
     """
     file, now = workdir / 'config.json', configs.to_json(config)
     if file.is_file():
-        before = json.loads(file.read_text())
+        before = jsonl.load(file)
         lines = configs.differences(
             {k: v for k, v in before.items() if k not in FREE},
             {k: v for k, v in now.items() if k not in FREE},
@@ -88,7 +117,7 @@ def keep_config(config: ConfigDict, workdir: pathlib.Path) -> None:
             )
         return
     workdir.mkdir(parents=True, exist_ok=True)
-    file.write_text(json.dumps(now, indent=2) + '\n')
+    jsonl.replace(file, json.dumps(now, indent=2) + '\n')
 
 
 def open_tokenizer(config: ConfigDict, dataset: Any, folder: pathlib.Path) -> Any:

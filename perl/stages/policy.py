@@ -23,16 +23,18 @@ from perl.stages.run import Run
 
 def policy(run: Run, stage: str) -> dict[str, Any]:
     """Optimises the policy; saves policy and value, returns the stage's figures."""
-    team = assemble(run, stage)
-    trainer = Trainer(run, stage, team)
     config = run.config[stage]
-    state, seconds = fit(
+    team = assemble(run, stage, run.role(config.reward))
+    trainer = Trainer(run, stage, team)
+    start = trainer.start()
+    state, took = fit(
         run.workdir / stage,
-        trainer.start(),
+        start,
         trainer.iterate,
         steps=config.steps,
         save_every=config.save_every,
         interrupt=run.interrupt,
+        program=trainer.update,
         tensorboard=run.config.tensorboard,
         shown=('reward', 'gold', 'kl', 'no_eos'),
     )
@@ -56,18 +58,16 @@ def policy(run: Run, stage: str) -> dict[str, Any]:
         'total': total,
         'trainable_share': trainable / total,
         'steps': config.steps,
-        'seconds': seconds,
-        'step_bytes': trainer.update.peak_bytes,
+        **took,
         'peak_bytes': metrics.peak_bytes(),
         'evaluation_seconds': time.monotonic() - began,
         **judged,
     }
 
 
-def assemble(run: Run, stage: str) -> dict[str, Role]:
+def assemble(run: Run, stage: str, reward: Role) -> dict[str, Role]:
     """The four roles at the start: policy, value, reward, reference."""
     config = run.config[stage]
-    reward = run.role(config.reward)
     policy = run.begin(stage)
     if config.value_start == 'reward':
         value = dataclasses.replace(reward, delta=_copy(reward.delta))

@@ -12,12 +12,12 @@ from perl import sharding
 from perl.adapters import tree
 from perl.data import batching, examples, order
 from perl.data.examples import Examples
-from perl.errors import UserError
 from perl.evaluation import accuracy
 from perl.losses import preference
 from perl.models import heads
 from perl.models.architecture import Architecture
 from perl.stages import roles
+from perl.stages.opening import needs
 from perl.stages.roles import Role
 from perl.stages.run import Run
 from perl.stages.supervised import slices, train
@@ -112,18 +112,9 @@ def evaluate(run: Run, stage: str, role: Role, split: str) -> dict[str, Any]:
 
 
 def records(run: Run, stage: str, split: str) -> Examples:
-    """The comparisons or ratings of a split, encoded.
-
-    Raises:
-        UserError: the dataset has none.
-    """
-    kind = 'comparisons' if run.config[stage].loss == 'bradley_terry' else 'ratings'
+    """The comparisons or ratings of a split, encoded."""
+    kind, _ = needs(run.config[stage])
     found = getattr(run.dataset, kind)[split]
-    if not found:
-        raise UserError(
-            f'{stage}.loss: {run.config[stage].loss} needs {kind}, and '
-            f'{run.dataset.name} has none in its {split} split; choose the other loss'
-        )
     limits = run.config.lengths
     return examples.encode(found, run.tokenizer, limits.prompt, limits.response)[0]
 

@@ -138,6 +138,12 @@ class Run:
         if not isinstance(card.tuning, Full):
             base = self._base_of(card, folder)
         role = Role(base, card.base, delta, card.tuning, card.shift, card.scale)
+        said = roles.declared(role, self.leaves, self.arch.width)
+        if _shapes(architecture.abstract(said)) != _shapes(delta):
+            raise UserError(
+                f'adapter: the arrays in {folder} are not those that its adapter.json '
+                'and this model call for; train or copy it again'
+            )
         return self.place(role)
 
     def _base_of(self, card: bundle.Card, folder: pathlib.Path) -> Any:
@@ -179,3 +185,7 @@ class Run:
     def replicate(self, tree: Any) -> Any:
         """Scalars and such on every device of the mesh."""
         return jax.device_put(tree, sharding.replicated(self.mesh))
+
+
+def _shapes(tree):
+    return jax.tree.structure(tree), [x.shape for x in jax.tree.leaves(tree)]

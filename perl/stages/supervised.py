@@ -71,7 +71,7 @@ def train(
             _save_best(run, stage, now)
         return figures
 
-    state, seconds = fit(
+    state, took = fit(
         run.workdir / stage,
         state,
         advance,
@@ -80,6 +80,7 @@ def train(
         interrupt=run.interrupt,
         evaluate=evaluate,
         eval_every=config.eval_every,
+        program=update,
         memory=memory,
         tensorboard=run.config.tensorboard,
         shown=shown,
@@ -97,8 +98,7 @@ def train(
         'total': total,
         'trainable_share': trainable / total,
         'steps': config.steps,
-        'seconds': seconds,
-        'step_bytes': update.peak_bytes,
+        **took,
         'peak_bytes': metrics.peak_bytes(),
         **({'best_step': memory['best_step']} if 'best_step' in memory else {}),
     }

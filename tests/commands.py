@@ -1,0 +1,138 @@
+"""Runs the commands of the package as processes of their own.
+
+They are forked from a server that has imported all that is slow to import, so that
+each costs tenths of a second instead of seconds. This module must not import an entry
+point: the process runs it as its main module.
+"""
+
+import dataclasses
+import itertools
+import multiprocessing
+import os
+import pathlib
+import pkgutil
+import resource
+import runpy
+import signal
+import sys
+import tempfile
+
+import jax
+
+ROOT = pathlib.Path(__file__).resolve().parents[1]
+CONFIG = ROOT / 'tests' / 'small.py'
+_SLOW = ('perl.cli', 'perl.check', 'perl.report', 'perl.stages.policy', 'datasets')
+_SERVER = multiprocessing.get_context('forkserver')
+_SERVER.set_forkserver_preload([*_SLOW, 'ml_collections.config_flags'])
+
+
+@dataclasses.dataclass(frozen=True)
+class Ended:
+    """How a command ended: exit code (minus a signal's number), and what it said."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def error(self):
+        """The one line of an error; anything else is no error as it should be."""
+        lines = self.err.splitlines()
+        assert self.code == 1, self
+        assert len(lines) == 1 and lines[0].startswith('error: '), self.err
+        return lines[0]
+
+
+def command(module, *args, stdin='', before=None):
+    """Runs `python -m module args` from the repository root.
+
+    Args:
+        module: of the package.
+        args: of the command line.
+        stdin: text.
+        before: called in the process before the command, to break something.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        folder = pathlib.Path(folder)
+        (folder / '0').write_text(stdin)
+        said = [_pipe(folder / name) for name in '12']
+        process = _SERVER.Process(
+            target=_as_main, args=(module, [str(x) for x in args], folder, before)
+        )
+        process.start()
+        process.join(300)
+        assert process.exitcode is not None, 'the command hangs'
+        return Ended(process.exitcode, *map(_drain, said))
+
+
+def _pipe(path):
+    os.mkfifo(path)  # a file could not grow where the disk is full
+    return os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+
+
+def _drain(pipe):
+    with open(pipe, encoding='utf-8') as said:
+        return said.read()
+
+
+def launch(workdir, *args, arg='', **options):
+    """Trains in a process of its own; `arg` is what follows the config's colon."""
+    file = f'{CONFIG}:{arg}' if arg else CONFIG
+    where = (f'--config={file}', f'--workdir={workdir}')
+    return command('perl.train', *where, *args, **options)
+
+
+def _as_main(module, args, folder, before):
+    for number, mode in enumerate((os.O_RDONLY, os.O_WRONLY, os.O_WRONLY)):
+        os.dup2(os.open(folder / str(number), mode), number)
+    sys.stdin = open(0, closefd=False)  # noqa: SIM115
+    os.chdir(ROOT)
+    sys.argv = [module, *args]
+    if before:
+        before()
+    runpy.run_module(module, run_name='__main__', alter_sys=True)
+
+
+def strike(place, call, number=signal.SIGKILL, after=True):
+    """Sends this process a signal at a call of a function.
+
+    Args:
+        place: `module` or `module:Class`, and a dot, and the function.
+        call: the first, second, ... in this process.
+        number: of the signal.
+        after: the function has done its work, or has not begun it.
+    """
+    where, _, name = place.rpartition('.')
+    holder = pkgutil.resolve_name(where)
+    function = getattr(holder, name)
+    calls = itertools.count(1)
+
+    def struck(*args, **kwargs):
+        now = next(calls) == call
+        if now and not after:
+            os.kill(os.getpid(), number)
+        returned = function(*args, **kwargs)
+        if now and after:
+            os.kill(os.getpid(), number)
+        return returned
+
+    setattr(holder, name, struck)
+
+
+def starve(place, limit=64):
+    """Lets no file grow beyond `limit` bytes once a function is called: a full disk.
+
+    Args:
+        place: as of `strike`.
+        limit: in bytes.
+    """
+    where, _, name = place.rpartition('.')
+    holder = pkgutil.resolve_name(where)
+    function = getattr(holder, name)
+
+    def starved(*args, **kwargs):
+        jax.config.update('jax_enable_compilation_cache', False)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, resource.RLIM_INFINITY))
+        return function(*args, **kwargs)
+
+    setattr(holder, name, starved)

@@ -1,0 +1,159 @@
+"""Promise 5: whatever ends a run, the same command goes on to the same end."""
+
+import functools
+import os
+import signal
+
+import pytest
+import runs
+from commands import launch, strike
+from runs import copy, dying, killed
+
+from perl.errors import UserError
+from perl.stages.fit import Stopped
+
+STAGES = ('pretrain', 'sft', 'reward', 'policy')
+
+# Each is one sitting, in order: where kill -9 strikes, at which call, before or after.
+KILLS = (
+    ('perl.metrics:Metrics.write', 3, True),  # pretrain, between two checkpoints
+    ('perl.metrics.results', 1, False),  # the base is saved, its figures are not
+    ('perl.checkpoint.seal.write', 2, True),  # sft, a checkpoint without its name
+    ('perl.arrays.save', 1, True),  # sft, an adapter without its card
+    ('perl.metrics:Metrics.write', 5, True),  # reward, just after a checkpoint
+    ('perl.metrics.results', 1, False),
+    ('perl.metrics:Metrics.write', 3, True),  # policy
+    ('perl.metrics.append_samples', 1, True),  # policy, all but its figures
+)
+
+
+@pytest.fixture(scope='module')
+def often_killed(tmp_path_factory):
+    """A run that kill -9 has struck eight times."""
+    workdir = tmp_path_factory.mktemp('killed') / 'run'
+    for place, call, after in KILLS:
+        before = functools.partial(strike, place, call, after=after)
+        ended = launch(workdir, before=before)
+        assert ended.code == -signal.SIGKILL, (place, ended)
+    ended = launch(workdir)
+    assert ended.code == 0, ended
+    return workdir
+
+
+@pytest.mark.parametrize('stage', STAGES)
+def test_killed_run_ends_the_same(often_killed, finished, stage):
+    runs.assert_same(often_killed, finished, stage)
+
+
+def test_killed_run_has_the_same_figures(often_killed, finished):
+    measured = ('seconds', 'evaluation_seconds', 'peak_bytes')
+    found, wanted = (runs.results(folder) for folder in (often_killed, finished))
+    for stage in STAGES:
+        for name in found[stage].keys() | wanted[stage].keys():
+            if name not in measured:
+                assert found[stage][name] == wanted[stage][name], (stage, name)
+
+
+def test_killed_run_leaves_no_rubbish(often_killed):
+    assert not [p for p in often_killed.rglob('*') if p.suffix in ('.tmp', '.removed')]
+
+
+@pytest.mark.parametrize('number', [signal.SIGTERM, signal.SIGINT])
+def test_stopped_command(finished, tmp_path, number):
+    workdir = copy(finished, tmp_path / 'run', ['pretrain'])
+    before = functools.partial(strike, 'perl.metrics:Metrics.write', 3, number)
+    ended = launch(workdir, '--stages=sft', before=before)
+    assert ended.code == 130
+    assert ended.err == (
+        'sft: stopped and saved after step 3; the same command goes on from there\n'
+    )
+    assert launch(workdir, '--stages=sft').code == 0
+    runs.assert_same(workdir, finished, 'sft')
+
+
+@pytest.mark.parametrize('stage', STAGES)
+def test_stopped_run_ends_the_same(finished, tmp_path, stage):
+    workdir = copy(finished, tmp_path / 'run', STAGES[: STAGES.index(stage)])
+    with (
+        pytest.raises(Stopped, match=f'{stage}: stopped and saved after step 3'),
+        dying(stage, 3, lambda: os.kill(os.getpid(), signal.SIGTERM)),
+    ):
+        runs.run(runs.config(), workdir)
+    assert (workdir / stage / 'checkpoints' / '3').is_dir()
+    assert stage not in runs.results(workdir)
+    runs.run(runs.config(), workdir, [stage])
+    runs.assert_same(workdir, finished, stage)
+
+
+def test_stop_at_the_last_step_ends_before_the_next_stage(finished, tmp_path):
+    workdir = copy(finished, tmp_path / 'run', ['pretrain'])
+    with (
+        pytest.raises(Stopped, match='stopped before reward'),
+        dying('sft', 6, lambda: os.kill(os.getpid(), signal.SIGTERM)),
+    ):
+        runs.run(runs.config(), workdir)
+    assert list(runs.results(workdir)) == ['pretrain', 'sft']
+    runs.assert_same(workdir, finished, 'sft')
+
+
+@pytest.fixture(scope='module')
+def halfway(finished, tmp_path_factory):
+    """A run that ended at step 5 of SFT, with checkpoints after 2 and 4."""
+    workdir = tmp_path_factory.mktemp('halfway') / 'run'
+    copy(finished, workdir, ['pretrain'])
+    with pytest.raises(runs.Killed), dying('sft', 5, killed):
+        runs.run(runs.config(), workdir)
+    return workdir
+
+
+def biggest(folder):
+    return max(folder.rglob('*'), key=lambda path: path.is_file() * path.stat().st_size)
+
+
+def truncate(file):
+    os.truncate(file, file.stat().st_size // 2)
+
+
+def flip(file):
+    data = bytearray(file.read_bytes())
+    data[len(data) // 2] ^= 1
+    file.write_bytes(data)
+
+
+DAMAGES = {'truncated': truncate, 'flipped': flip, 'deleted': os.unlink}
+
+
+@pytest.mark.parametrize('damage', DAMAGES.values(), ids=DAMAGES)
+def test_damaged_checkpoint_is_passed_over_aloud(
+    halfway, finished, tmp_path, damage, capfd
+):
+    workdir = runs.clone(halfway, tmp_path / 'run')
+    damage(biggest(workdir / 'sft' / 'checkpoints' / '4'))
+    runs.run(runs.config(), workdir, ['sft'])
+    said = capfd.readouterr().err
+    assert 'DAMAGED CHECKPOINT' in said and 'going on from step 2' in said
+    runs.assert_same(workdir, finished, 'sft')
+
+
+def test_nothing_but_damaged_checkpoints(halfway, tmp_path):
+    workdir = runs.clone(halfway, tmp_path / 'run')
+    for step in '24':
+        truncate(biggest(workdir / 'sft' / 'checkpoints' / step))
+    before = runs.files(workdir)
+    ended = launch(workdir)
+    assert 'every one in' in ended.error and 'step 2' in ended.error
+    assert runs.files(workdir) == before
+
+
+def test_half_a_line_of_metrics_is_mended(halfway, finished, tmp_path):
+    workdir = runs.clone(halfway, tmp_path / 'run')
+    file = workdir / 'sft' / 'metrics.jsonl'
+    file.write_text(file.read_text() + '{"step": 6, "loss": 1.')
+    runs.run(runs.config(), workdir, ['sft'])
+    runs.assert_same(workdir, finished, 'sft')
+
+
+def test_more_steps_are_another_config(halfway, tmp_path):
+    workdir = runs.clone(halfway, tmp_path / 'run')
+    with pytest.raises(UserError, match=r'sft.steps: was 6, is 9'):
+        runs.run(runs.config(**{'sft.steps': 9}), workdir)
