@@ -110,14 +110,13 @@ def _data(config, name, dataset, tokenizer):
 def _stage(stage, leaves, arch, mesh):
     kind = configs.tuning(stage.tuning)
     said = tunings.declare(kind, leaves)
-    if stage.kind in ('reward', 'policy'):
-        said = {**said, heads.HEAD: heads.head_leaves(arch.width)}
-    copies = 2 if stage.kind == 'policy' else 1  # policy and value
+    scored = {**said, heads.HEAD: heads.head_leaves(arch.width)}
+    roles = {'reward': (scored,), 'policy': (said, scored)}.get(stage.kind, (said,))
     base = 0 if kind == tunings.Full() else _bytes(leaves, arch.dtype, mesh)
     if stage.kind == 'policy' and kind == tunings.Full():
         base = 2 * _bytes(leaves, arch.dtype, mesh)  # reference and reward model
-    trainable = copies * _bytes(said, 'float32', mesh)
-    abstract = architecture.abstract(said)
+    trainable = _bytes(roles, 'float32', mesh)
+    abstract = architecture.abstract(roles)
     moments = jax.eval_shape(
         functools.partial(_optimizer_state, stage.optimizer), abstract
     )
@@ -125,7 +124,7 @@ def _stage(stage, leaves, arch, mesh):
     ratio = sum(math.prod(x.shape) for x in jax.tree.leaves(moments)) / full
     return {
         'coverage': tunings.coverage(kind, leaves),
-        'trainable': copies * full,
+        'trainable': full,
         'bytes_a_device': {
             'frozen': base,
             'trainable': trainable,

@@ -242,6 +242,8 @@ def _validate_stage(name: str, stage: ConfigDict) -> None:
     _choice(f'{name}.optimizer.schedule', stage.optimizer.schedule, *SCHEDULES)
     _positive(f'{name}.optimizer', stage.optimizer, 'learning_rate')
     _positive(name, stage, 'steps', 'batch_size', 'parts', 'save_every')
+    if stage.kind != 'pretrain':
+        _choice(f'{name}.start', stage.start, 'base', 'sft')
     rows = stage.batch_size
     if stage.kind == 'policy':
         _choice(f'{name}.algorithm', stage.algorithm, 'ppo', 'reinforce')

@@ -63,7 +63,7 @@ def evaluate(
     for name in run.config.stages:
         done = bundle.exists(run.workdir / name / 'adapter')
         if run.config[name].kind == 'reward' and done:
-            found[name] = reward.evaluate(run, name, run.role(name), split)
+            found[name] = reward.evaluate(run, name, run.reward_role(name), split)
     finished = bundle.exists(run.workdir / 'policy' / 'adapter')
     policy = policy or ('policy' if finished else '')
     if policy:
@@ -76,7 +76,7 @@ def evaluate(
             run,
             run.role(policy),
             run.role(against),
-            run.role(judging),
+            run.reward_role(judging),
             split,
             'reward' if judge and judge != 'gold' else judge,
         )

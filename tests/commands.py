@@ -14,10 +14,13 @@ import pkgutil
 import resource
 import runpy
 import signal
+import socket
 import sys
 import tempfile
 
 import jax
+
+import perl.report
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 CONFIG = ROOT / 'tests' / 'small.py'
@@ -43,7 +46,7 @@ class Ended:
         return lines[0]
 
 
-def command(module, *args, stdin='', before=None):
+def command(module, *args, stdin='', before=None, draw=False):
     """Runs `python -m module args` from the repository root.
 
     Args:
@@ -51,13 +54,14 @@ def command(module, *args, stdin='', before=None):
         args: of the command line.
         stdin: text.
         before: called in the process before the command, to break something.
+        draw: the report too, which takes longer than a small run.
     """
     with tempfile.TemporaryDirectory() as folder:
         folder = pathlib.Path(folder)
         (folder / '0').write_text(stdin)
         said = [_pipe(folder / name) for name in '12']
         process = _SERVER.Process(
-            target=_as_main, args=(module, [str(x) for x in args], folder, before)
+            target=_as_main, args=(module, [str(x) for x in args], folder, before, draw)
         )
         process.start()
         process.join(300)
@@ -82,12 +86,14 @@ def launch(workdir, *args, arg='', **options):
     return command('perl.train', *where, *args, **options)
 
 
-def _as_main(module, args, folder, before):
+def _as_main(module, args, folder, before, draw):
     for number, mode in enumerate((os.O_RDONLY, os.O_WRONLY, os.O_WRONLY)):
         os.dup2(os.open(folder / str(number), mode), number)
     sys.stdin = open(0, closefd=False)  # noqa: SIM115
     os.chdir(ROOT)
     sys.argv = [module, *args]
+    if not draw:
+        perl.report.write = lambda workdir: None
     if before:
         before()
     runpy.run_module(module, run_name='__main__', alter_sys=True)
@@ -136,3 +142,13 @@ def starve(place, limit=64):
         return function(*args, **kwargs)
 
     setattr(holder, name, starved)
+
+
+def unplug():
+    """Lets no socket of this process reach another machine."""
+
+    def refuse(self, address):
+        raise AssertionError(f'a call to {address}')
+
+    socket.socket.connect = socket.socket.connect_ex = refuse
+    socket.getaddrinfo = lambda *args, **kwargs: refuse(None, args)

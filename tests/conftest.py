@@ -32,6 +32,6 @@ def finished(tmp_path_factory) -> pathlib.Path:
     import commands
 
     workdir = tmp_path_factory.mktemp('finished') / 'run'
-    ended = commands.launch(workdir, arg='pair')
+    ended = commands.launch(workdir, arg='pair', draw=True)
     assert ended.code == 0, ended
     return workdir

@@ -219,7 +219,7 @@ def test_full_disk(finished, tmp_path, place, said):
     before = functools.partial(starve, place)
     files = runs.files(workdir)
     files.pop('results.json' if place == 'perl.report.write' else 'config.json', None)
-    error = launch(workdir, '--stages=sft', before=before).error
+    error = launch(workdir, '--stages=sft', before=before, draw=True).error
     assert 'File too large' in error and said in error
     assert files.items() <= runs.files(workdir).items()
     assert launch(workdir, '--stages=sft').code == 0

@@ -174,21 +174,6 @@ def test_reinforce_with_everything(finished, tmp_path):
     assert list((workdir / 'policy' / 'tensorboard').iterdir())
 
 
-def test_missing_eos_costs(finished, tmp_path):
-    """The same rollout, of the same reward, returns less where eos is missing."""
-    found = []
-    for penalty in (0.0, 2.0):
-        workdir = copy(finished, tmp_path / str(penalty), STAGES[:3])
-        changes = {'policy.missing_eos_penalty': penalty, 'policy.steps': 1}
-        run(config(**changes), workdir)
-        found += rows(workdir / 'policy')
-    free, dear = found
-    assert free['reward'] == dear['reward'] and free['no_eos'] == dear['no_eos'] > 0
-    assert dear['return'] == pytest.approx(
-        free['return'] - 2 * free['no_eos'], abs=1e-4
-    )
-
-
 def test_base_start_leaves_sft_out(finished, tmp_path):
     workdir = copy(finished, tmp_path / 'run', ['pretrain'])
     changes = {'reward.start': 'base', 'reward.steps': 2}

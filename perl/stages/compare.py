@@ -10,6 +10,7 @@ import numpy as np
 from perl import sharding
 from perl.adapters import tree
 from perl.data import batching, examples
+from perl.errors import UserError
 from perl.evaluation import intervals, winrate
 from perl.rollout import sampler
 from perl.rollout.sampler import Sampling
@@ -54,6 +55,8 @@ def compare(
         Figures with stable keys, and one row of text and scores a prompt.
     """
     prompts = run.dataset.prompts[split][: run.config.evaluation.prompts]
+    if not prompts:
+        raise UserError(f'{run.dataset.name} has no prompts in its {split} split')
     gold = run.dataset.gold
     judge = judge or ('gold' if gold else 'reward')
     new = answer(run, prompts, policy, against, reward, seed=1)

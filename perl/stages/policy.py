@@ -24,7 +24,7 @@ from perl.stages.run import Run
 def policy(run: Run, stage: str) -> dict[str, Any]:
     """Optimises the policy; saves policy and value, returns the stage's figures."""
     config = run.config[stage]
-    team = assemble(run, stage, run.role(config.reward))
+    team = assemble(run, stage, run.reward_role(config.reward))
     trainer = Trainer(run, stage, team)
     start = trainer.start()
     state, took = fit(

@@ -17,7 +17,7 @@ from perl.data.records import Dataset
 from perl.data.vocabularies import Tokenizer
 from perl.errors import UserError
 from perl.interrupt import Interrupt
-from perl.models import architecture, store
+from perl.models import architecture, heads, store
 from perl.models.architecture import Architecture
 from perl.stages import roles
 from perl.stages.roles import Role
@@ -145,6 +145,16 @@ class Run:
                 'and this model call for; train or copy it again'
             )
         return self.place(role)
+
+    def reward_role(self, stage: str) -> Role:
+        """The same, of a stage or folder that must hold a reward model."""
+        role = self.role(stage)
+        if heads.HEAD not in role.delta:
+            raise UserError(
+                f'{stage}: it has no scalar head, so it is no reward model; '
+                'name a stage of kind reward, or the adapter folder of one'
+            )
+        return role
 
     def _base_of(self, card: bundle.Card, folder: pathlib.Path) -> Any:
         if card.base == self.base_id:

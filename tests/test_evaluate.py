@@ -1,0 +1,99 @@
+"""`perl.evaluate` on finished runs."""
+
+import dataclasses
+import json
+
+import pytest
+import runs
+from commands import command
+
+from perl import evaluate
+from perl.errors import UserError
+
+
+@pytest.fixture(scope='module')
+def opened(finished, tmp_path_factory):
+    """A finished run, opened."""
+    workdir = tmp_path_factory.mktemp('evaluate') / 'run'
+    return evaluate.open_finished(runs.clone(finished, workdir))
+
+
+def test_command(finished, tmp_path):
+    workdir = runs.clone(finished, tmp_path / 'run')
+    ended = command('perl.evaluate', f'--workdir={workdir}')
+    assert ended.code == 0 and ended.err == '', ended
+    lines = ended.out.splitlines()
+    assert [line.split(':')[0] for line in lines] == [
+        'reward',
+        'reward_full',
+        'policy against sft',
+    ]
+    assert 'accuracy 0.' in lines[0] and '[' in lines[0]
+    found = json.loads((workdir / 'evaluation.json').read_text())
+    trained = runs.results(workdir)
+    for stage in ('reward', 'reward_full'):
+        assert found[stage]['accuracy'] == trained[stage]['accuracy']
+        low, high = found[stage]['ci95']['accuracy']
+        assert 0 <= low <= found[stage]['accuracy'] <= high <= 1
+    against = found['policy against sft']
+    assert against['judge'] == 'gold' and against['n'] > 0
+    for name in ('reward_before', 'reward_after', 'gold_after', 'kl', 'win_rate'):
+        assert against[name] == pytest.approx(trained['policy'][name]), name
+
+
+def test_judged_by_a_reward_model(opened):
+    found = evaluate.evaluate(opened, judge='reward_full')
+    figures = found['policy against sft']
+    assert figures['judge'] == 'reward' and 0 <= figures['win_rate'] <= 1
+    trained = runs.results(opened.workdir)['policy']
+    assert figures['reward_after'] != trained['reward_after'], 'by another model'
+
+
+def test_against_itself(opened):
+    """No KL from itself, whichever the responses."""
+    found = evaluate.evaluate(opened, policy='sft', against='sft')
+    assert found['sft against sft']['kl'] == pytest.approx(0, abs=1e-4)
+
+
+def test_folder_instead_of_stage(opened):
+    folder = str(opened.workdir / 'sft' / 'adapter')
+    found = evaluate.evaluate(opened, against=folder)
+    named = evaluate.evaluate(opened, against='sft')
+    assert found[f'policy against {folder}'] == named['policy against sft']
+
+
+def test_other_split(opened):
+    test, val = (evaluate.evaluate(opened, split) for split in ('test', 'val'))
+    assert test['reward'] != val['reward']
+
+
+@pytest.mark.parametrize(
+    ('flags', 'words'),
+    [
+        (['--policy=polcy'], 'polcy'),
+        (['--against=sfft'], 'sfft'),
+        (['--judge=rewrd'], 'rewrd'),
+        (['--policy=pretrain'], 'pretrain'),
+        (['--judge=sft'], 'sft: it has no scalar head'),
+        (['--split=train_'], 'split'),
+        (['--workdir=nowhere'], 'nowhere/config.json is not there'),
+    ],
+)
+def test_errors(finished, flags, words):
+    before = runs.files(finished)
+    ended = command('perl.evaluate', f'--workdir={finished}', *flags)
+    assert words in ended.error
+    assert runs.files(finished) == before
+
+
+def test_nothing_finished(finished, tmp_path):
+    workdir = runs.copy(finished, tmp_path / 'run', ['pretrain'], config=True)
+    ended = command('perl.evaluate', f'--workdir={workdir}')
+    assert 'no finished reward or policy stage' in ended.error
+
+
+def test_gold_where_there_is_none(opened, monkeypatch):
+    plain = dataclasses.replace(opened.dataset, gold=None)
+    monkeypatch.setattr(opened, 'dataset', plain)
+    with pytest.raises(UserError, match='has no gold reward; give a reward stage'):
+        evaluate.evaluate(opened, judge='gold')
