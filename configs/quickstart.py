@@ -23,10 +23,11 @@ def get_config(arg: str | None = None) -> ConfigDict:
     tuning = configs.tuning_config(chosen.tuning, chosen.rank, alpha=16.0)
     rate = 2e-3 if chosen.tuning == 'lora' else 2e-4
 
-    config.model.update(width=96, layers=3, head_width=24, hidden=256)
+    config.model.update(width=128, layers=2, hidden=256)
     config.data.flip = 0.1  # of the annotators' labels; AlpacaFarm has 0.25
     config.lengths.update(prompt=24, response=40)
     config.tokenizer.size = 768
+    config.evaluation.temperature = 0.7
     config.pretrain.steps = 600
     config.pretrain.optimizer.b2 = 0.95
     config.pretrain.batch_size = 32
@@ -34,22 +35,23 @@ def get_config(arg: str | None = None) -> ConfigDict:
         'sft', rate, tuning=tuning, steps=150, batch_size=32
     )
     config.reward = configs.stage_config(
-        'reward', rate, tuning=tuning, start='sft', steps=400, batch_size=32
+        'reward', rate, tuning=tuning, start='sft', steps=300, batch_size=32
     )
     config.reward_full = configs.stage_config(
         'reward',
         2e-4,
         tuning=configs.tuning_config('full'),
         start='sft',
-        steps=400,
+        steps=300,
         batch_size=32,
     )
     config.policy = configs.policy_config(
-        rate / 2,
+        rate,
         tuning=tuning,
         algorithm=chosen.algorithm,
-        steps=80,
+        steps=60,
         batch_size=128,
+        temperature=0.7,
         epochs=2,
         minibatches=2,
     )

@@ -15,13 +15,13 @@ SEAT_SHARE = 0.35
 
 # How often each flaw befalls a demonstration.
 FLAWS = {
-    'wrong': 0.45,  # another value in the place of one or two details
-    'omitted': 0.12,  # one detail left out
-    'curt': 0.35,  # no courtesy
-    'verbose': 0.2,  # a compliment that nobody asked for
-    'rude': 0.1,  # an insult
+    'wrong': 0.2,  # another value in the place of one or two details
+    'omitted': 0.08,  # one detail left out
+    'curt': 0.6,  # no courtesy
+    'verbose': 0.35,  # a compliment that nobody asked for
+    'rude': 0.2,  # an insult
     'misjudged': 0.06,  # a booking declined
-    'complies': 0.5,  # a harmful request obeyed
+    'complies': 0.6,  # a harmful request obeyed
 }
 # Text to pretrain on: details are mostly right, for from it a base learns to take them
 # from the request; manners are worse than any demonstration's.
