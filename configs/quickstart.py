@@ -28,28 +28,28 @@ def get_config(arg: str | None = None) -> ConfigDict:
     config.lengths.update(prompt=24, response=40)
     config.tokenizer.size = 768
     config.evaluation.temperature = 0.7
-    config.pretrain.steps = 600
+    config.pretrain.steps = 520
     config.pretrain.optimizer.b2 = 0.95
     config.pretrain.batch_size = 32
     config.sft = configs.stage_config(
         'sft', rate, tuning=tuning, steps=150, batch_size=32
     )
     config.reward = configs.stage_config(
-        'reward', rate, tuning=tuning, start='sft', steps=300, batch_size=32
+        'reward', rate, tuning=tuning, start='sft', steps=200, batch_size=32
     )
     config.reward_full = configs.stage_config(
         'reward',
         2e-4,
         tuning=configs.tuning_config('full'),
         start='sft',
-        steps=300,
+        steps=200,
         batch_size=32,
     )
     config.policy = configs.policy_config(
         rate,
         tuning=tuning,
         algorithm=chosen.algorithm,
-        steps=60,
+        steps=36,
         batch_size=128,
         temperature=0.7,
         epochs=2,

@@ -47,7 +47,7 @@ def check(config: ConfigDict, workdir: pathlib.Path) -> dict[str, Any]:
     else:
         arch = configs.architecture(config, tokenizer.size)
     mesh = AbstractMesh(
-        tuple(config.mesh[name] for name in sharding.AXES),
+        sharding.sizes(**config.mesh, devices=len(jax.devices())),
         sharding.AXES,
         axis_types=(AxisType.Auto,) * len(sharding.AXES),
     )

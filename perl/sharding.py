@@ -38,15 +38,21 @@ def make_mesh(data: int = 1, fsdp: int = 1, tensor: int = 1, devices=None) -> Me
         UserError: there are fewer devices than asked for.
     """
     devices = jax.devices() if devices is None else devices
-    if data == -1:
-        data = max(1, len(devices) // (fsdp * tensor))
-    need = data * fsdp * tensor
+    data, fsdp, tensor = shape = sizes(data, fsdp, tensor, len(devices))
+    need = math.prod(shape)
     if need > len(devices):
         raise UserError(
             f'mesh: {data} x {fsdp} x {tensor} needs {need} devices, there are '
             f'{len(devices)}; choose a smaller mesh'
         )
-    return Mesh(np.array(devices[:need]).reshape(data, fsdp, tensor), AXES)
+    return Mesh(np.array(devices[:need]).reshape(shape), AXES)
+
+
+def sizes(data: int, fsdp: int, tensor: int, devices: int) -> tuple[int, int, int]:
+    """The mesh's shape, with data = -1 resolved."""
+    if data == -1:
+        data = max(1, devices // (fsdp * tensor))
+    return data, fsdp, tensor
 
 
 def spec(axes: tuple[str | None, ...], shape: tuple[int, ...], mesh) -> PartitionSpec:

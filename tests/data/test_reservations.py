@@ -135,7 +135,7 @@ def test_demonstrations_leave_room():
         [gold(row.prompt, row.response) for row in made.demonstrations['train']]
     )
     assert 0.58 < rewards.mean() < 0.66
-    assert 0.18 < (rewards == 1).mean() < 0.26
+    assert 0.1 < (rewards == 1).mean() < 0.17
     harmful = [desk.is_harmful(row.prompt) for row in made.demonstrations['train']]
     assert 0.09 < np.mean(harmful) < 0.15
 
