@@ -25,6 +25,7 @@ def policy(run: Run, stage: str) -> dict[str, Any]:
     """Optimises the policy; saves policy and value, returns the stage's figures."""
     config = run.config[stage]
     team = assemble(run, stage, run.reward_role(config.reward))
+    print(f'{stage}: {roles.memory(team)}', flush=True)
     trainer = Trainer(run, stage, team)
     start = trainer.start()
     state, took = fit(

@@ -103,3 +103,19 @@ def card(role: Role, name: str, tokenizer: str) -> bundle.Card:
         shift=role.shift,
         scale=role.scale,
     )
+
+
+def memory(team: dict[str, Role]) -> str:
+    """One line: the bytes of each role, and of the bases, an array counted once."""
+    bases = {id(x): x for role in team.values() for x in jax.tree.leaves(role.base)}
+    counted = set(bases)
+    parts = [f'bases {_mib(bases.values())} once']
+    for name, role in team.items():
+        own = [x for x in jax.tree.leaves(role.delta) if id(x) not in counted]
+        counted |= {id(x) for x in own}
+        parts.append(f'{name} {_mib(own)}')
+    return ', '.join(parts)
+
+
+def _mib(arrays) -> str:
+    return f'{sum(x.nbytes for x in arrays) / 2**20:.2f} MiB'
