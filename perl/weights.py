@@ -15,6 +15,7 @@ L layers.
 
 import dataclasses
 import functools
+import math
 from typing import NamedTuple
 
 import jax
@@ -95,13 +96,11 @@ def einsum(eqn: str, x: jax.Array, w: Weight, dtype=None) -> jax.Array:
         w: the weight; its leading axes are the inputs, as the model declares them.
         dtype: of the result; that of `x` by default.
     """
-    dtype = dtype or x.dtype
-    product = functools.partial(jnp.einsum, preferred_element_type=dtype)
+    eqn, dtype = eqn.replace(' ', ''), dtype or x.dtype
     if isinstance(w, Adapted):
-        return product(eqn, x, w.base.astype(x.dtype)) + _low_rank(
-            eqn, _drop(x, w), w, product
-        )
-    return product(eqn, x, w.astype(x.dtype))
+        base = _product(eqn, x, w.base.astype(x.dtype), dtype)
+        return base + _low_rank(eqn, _drop(x, w), w, dtype)
+    return _product(eqn, x, w.astype(x.dtype), dtype)
 
 
 def take(w: Weight, ids: jax.Array) -> jax.Array:
@@ -124,9 +123,29 @@ def delta(lora: Lora, layered: bool) -> jax.Array:
     return jnp.tensordot(a, b, axes=1) * lora.scale
 
 
-def _low_rank(eqn: str, x: jax.Array, w: Adapted, product) -> jax.Array:
-    inputs, out = eqn.replace(' ', '').split('->')
-    x_labels, w_labels = inputs.split(',')
+def _product(eqn: str, x: jax.Array, w: jax.Array, dtype) -> jax.Array:
+    """The contraction of the last axes of `x` as one product of two matrices.
+
+    Its gradients contract one axis too; of tensors, XLA would copy every operand of
+    the gradient of `w` in transposed order first.
+    """
+    x_labels, w_labels, out = eqn.replace('->', ',').split(',')
+    shared = [c for c in x_labels if c in w_labels]
+    if any(c in out for c in shared):  # each example has a kernel of its own
+        return jnp.einsum(eqn, x, w, preferred_element_type=dtype)
+    split, first = x.ndim - len(shared), w_labels[0] in shared
+    inner = math.prod(x.shape[split:])
+    flat = w.reshape((inner, -1) if first else (-1, inner))
+    axes = (((1,), (0 if first else 1,)), ((), ()))
+    y = jax.lax.dot_general(
+        x.reshape(-1, inner), flat, axes, preferred_element_type=dtype
+    )
+    rest = w.shape[len(shared) :] if first else w.shape[: -len(shared)]
+    return y.reshape(*x.shape[:split], *rest)
+
+
+def _low_rank(eqn: str, x: jax.Array, w: Adapted, dtype) -> jax.Array:
+    x_labels, w_labels, out = eqn.replace('->', ',').split(',')
     a, b, batch = w.lora.a.astype(x.dtype), w.lora.b.astype(x.dtype), ''
     if w.ids is not None:
         a, b, batch = a[w.ids], b[w.ids], x_labels[0]
@@ -137,9 +156,9 @@ def _low_rank(eqn: str, x: jax.Array, w: Adapted, product) -> jax.Array:
     if not set(w_labels[:split]) & set(x_labels):  # a tied unembedding: B comes first
         first, second = second, first
     kept = ''.join(c for c in x_labels if c not in first[1] or c in batch)
-    thin = product(f'{x_labels},{first[1]}->{kept}{rank}', x, first[0])
+    thin = _product(f'{x_labels},{first[1]}->{kept}{rank}', x, first[0], dtype)
     thin = thin.astype(x.dtype) * w.lora.scale
-    return product(f'{kept}{rank},{second[1]}->{out}', thin, second[0])
+    return _product(f'{kept}{rank},{second[1]}->{out}', thin, second[0], dtype)
 
 
 def _drop(x: jax.Array, w: Adapted) -> jax.Array:

@@ -5,6 +5,9 @@
     python scripts/benchmark.py --workload=generate --prompt=128 --new=128
     python scripts/benchmark.py --workload=reward --abstract --d=2048 --layers=28 ...
 
+`--devices=2` cuts the CPU in two devices with half of each batch: two threads that
+wait for nobody, where XLA runs many small operations on one.
+
 `--abstract` compiles the step for arrays that are never made and prints what it needs:
 a 2B model fits on a laptop that way.
 """
@@ -29,7 +32,7 @@ def parse() -> argparse.Namespace:
         'rank': 8, 'd': 256, 'layers': 4, 'heads': 4, 'kv_heads': 0, 'ff': 688,
         'vocab': 4096, 'seq': 256, 'pairs': 8, 'shared': 0, 'prompt': 128,
         'response': 48, 'new': 128, 'batch': 16, 'epochs': 4, 'steps': 20, 'iters': 8,
-        'calls': 12, 'warmup': 3, 'threads': 0,
+        'calls': 12, 'warmup': 3, 'threads': 0, 'devices': 1,
     }.items():  # fmt: skip
         flags.add_argument(f'--{name}', type=int, default=value)
     flags.add_argument('--temperature', type=float, default=1.0)
@@ -49,6 +52,7 @@ def reward(args) -> dict:
     """
     import jax
 
+    from perl import sharding
     from perl.adapters import tree
     from perl.models import heads
     from perl.stages import reward as stage
@@ -70,12 +74,16 @@ def reward(args) -> dict:
     batch = made(args, lambda: comparisons(args))
     if args.abstract:
         return {**compiled(update, state, base, batch), 'trainable': tree.size(delta)}
+    mesh = sharding.make_mesh(data=args.devices)
+    state, base = jax.device_put((state, base), sharding.replicated(mesh))
+    batch = sharding.shard_batch(batch, mesh)
     times = []
-    for _ in range(args.warmup + args.steps):
-        began = time.perf_counter()
-        state, metrics = update(state, base, batch)
-        jax.block_until_ready(metrics)
-        times.append(time.perf_counter() - began)
+    with jax.set_mesh(mesh):
+        for _ in range(args.warmup + args.steps):
+            began = time.perf_counter()
+            state, metrics = update(state, base, batch)
+            jax.block_until_ready(metrics)
+            times.append(time.perf_counter() - began)
     seconds = statistics.median(times[args.warmup :])
     return {
         'seconds_per_step': round(seconds, 4),
@@ -124,7 +132,7 @@ def policy(args) -> dict:
         run = Run(
             config,
             pathlib.Path(folder),
-            sharding.make_mesh(),
+            sharding.make_mesh(data=args.devices),
             Dataset('random', prompts=texts),
             Numbers(args.vocab),
             arch,
@@ -158,6 +166,7 @@ def generate(args) -> dict:
     import jax
     import numpy as np
 
+    from perl import sharding
     from perl.adapters import tree
     from perl.rollout import sampler
 
@@ -171,14 +180,18 @@ def generate(args) -> dict:
         return sampler.sample(arch, params, prompts, lengths, key, sampling)
 
     rng = np.random.default_rng(0)
+    mesh = sharding.make_mesh(data=args.devices)
+    base, delta = jax.device_put((base, delta), sharding.replicated(mesh))
     lengths = np.full(args.batch, args.prompt, np.int32)
     times = []
-    for i in range(args.warmup + args.calls):
-        prompts = rng.integers(10, args.vocab - 2, (args.batch, args.prompt))
-        began = time.perf_counter()
-        out = play(base, delta, prompts.astype(np.int32), lengths, jax.random.key(i))
-        jax.block_until_ready(out)
-        times.append(time.perf_counter() - began)
+    with jax.set_mesh(mesh):
+        for i in range(args.warmup + args.calls):
+            prompts = rng.integers(10, args.vocab - 2, (args.batch, args.prompt))
+            began = time.perf_counter()
+            rows = sharding.shard_batch((prompts.astype(np.int32), lengths), mesh)
+            out = play(base, delta, *rows, jax.random.key(i))
+            jax.block_until_ready(out)
+            times.append(time.perf_counter() - began)
     seconds, n = statistics.median(times[args.warmup :]), args.batch * args.new
     return {
         'seconds_per_call': round(seconds, 4),
@@ -291,6 +304,9 @@ def main() -> None:
     if args.threads:  # XLA sizes its CPU thread pool by the affinity mask
         cores = sorted(os.sched_getaffinity(0))[: args.threads]
         os.sched_setaffinity(0, cores)
+    if args.devices > 1:  # read when jax is first imported, which is later
+        count = f'--xla_force_host_platform_device_count={args.devices}'
+        os.environ['XLA_FLAGS'] = f'{os.environ.get("XLA_FLAGS", "")} {count}'
     sys.path.insert(0, os.path.join(os.path.dirname(__file__), '..'))
     found = WORKLOADS[args.workload](args)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
@@ -302,6 +318,7 @@ def main() -> None:
                 else 'perl full',
                 'workload': args.workload,
                 'rank': args.rank if args.tuning == 'lora' else 0,
+                'devices': args.devices,
                 **found,
                 'peak_rss_mb': round(peak),
             }

@@ -72,8 +72,7 @@ def unrolled(arch: Architecture, params: Any) -> Any:
     """
     if arch.scan:
         return params
-    layers = [_layer(params['layers'], i) for i in range(arch.layers)]
-    return {**params, 'layers': layers}
+    return {**params, 'layers': _layers(params['layers'])}
 
 
 class Decoder(nn.Module):
@@ -99,9 +98,8 @@ class Decoder(nn.Module):
             index = None if cache is None else jnp.arange(arch.layers)
             (x, cache), kv = layers((x, cache), turn, segments, slot, index)
         else:
-            layers, kv = _weight(self, 'layers'), []
-            for i in range(arch.layers):
-                own = layers[i] if isinstance(layers, list) else _layer(layers, i)
+            layers, kv = _layers(_weight(self, 'layers')), []
+            for i, own in enumerate(layers):
                 (x, seen), made = block(arch, parent=None).apply(
                     {'params': own}, (x, cache and cache[i]), turn, segments, slot, None
                 )
@@ -174,23 +172,33 @@ def rms_norm(x: jax.Array, weight: jax.Array, eps: float) -> jax.Array:
 
 
 def rotations(arch: Architecture, positions: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """Cosines and sines `[B, T, 1, N/2]` float32 of rotary positions `[B, T]`."""
+    """Cosines and signed sines, float32, of rotary positions `[B, T]`.
+
+    They broadcast against `[B, T, H, 2, N/2]`, or `[B, T, H, N/2, 2]` for pairs: the
+    axis of two holds the components that turn together.
+    """
+    axis = _turned(arch)
     half = jnp.arange(0, arch.head_width, 2, dtype=jnp.float32) / arch.head_width
     angles = positions[..., None, None].astype(jnp.float32) * arch.rope_theta**-half
-    return jnp.cos(angles), jnp.sin(angles)
+    cos, sin = jnp.cos(angles), jnp.sin(angles)
+    return jnp.stack([cos, cos], axis), jnp.stack([-sin, sin], axis)
 
 
 def rotate(arch: Architecture, x: jax.Array, turn) -> jax.Array:
-    """Rotary position embedding (arXiv 2104.09864) of `x [B, T, H, N]`."""
+    """Rotary position embedding (arXiv 2104.09864) of `x [B, T, H, N]`.
+
+    Written with a flip of two components rather than by cutting and joining them: one
+    pass over `x` on CPU, forward and backward.
+    """
     cos, sin = turn
-    if arch.rope_layout == 'pairs':
-        first, second = x[..., ::2], x[..., 1::2]
-    else:
-        first, second = jnp.split(x, 2, axis=-1)
-    turned = first * cos - second * sin, second * cos + first * sin
-    if arch.rope_layout == 'pairs':
-        return jnp.stack(turned, axis=-1).reshape(x.shape).astype(x.dtype)
-    return jnp.concatenate(turned, axis=-1).astype(x.dtype)
+    shape = (2, -1) if arch.rope_layout == 'halves' else (-1, 2)
+    parts = x.reshape(*x.shape[:-1], *shape)
+    turned = parts * cos + jnp.flip(parts, _turned(arch)) * sin
+    return turned.astype(x.dtype).reshape(x.shape)
+
+
+def _turned(arch):
+    return -2 if arch.rope_layout == 'halves' else -1
 
 
 def _write(cache, new, slot, layer):
@@ -202,8 +210,13 @@ def _write(cache, new, slot, layer):
     return jax.lax.dynamic_update_slice(cache, new[None], at)
 
 
-def _layer(layers, i):
-    return jax.tree.map(lambda w: w[i], layers)
+def _layers(layers):
+    """The stacked layers apart; their gradients are joined in one pass."""
+    if isinstance(layers, list):
+        return layers
+    cut, structure = jax.tree.flatten(layers)
+    cut = zip(*map(jnp.unstack, cut), strict=True)
+    return [structure.unflatten(own) for own in cut]
 
 
 def _weight(module: nn.Module, name: str):
