@@ -99,14 +99,16 @@ def reward_alone(
     return difference
 
 
-def moved(seen: dict[str, jax.Array], after: jax.Array) -> float:
-    """How far the sampled tokens' log-probs moved in an update, the largest of them.
+def moved(before: jax.Array, after: jax.Array, mask: jax.Array) -> float:
+    """How far log-probs `[B, R]` of sampled tokens moved in an update, the largest of
+    them. Both are of the training pass: its difference from the sampler is rounding,
+    and no move.
 
     Raises:
         UserError: not at all: the sampler would go on drawing from the old policy; or
             to where log-probs are no numbers.
     """
-    change = _largest(np.asarray(seen['log_probs']) - np.asarray(after), seen['mask'])
+    change = _largest(np.asarray(before) - np.asarray(after), mask)
     if not np.isfinite(change):
         raise UserError(
             'policy: after an update a log-prob is not a number; lower '

@@ -106,7 +106,8 @@ class Trainer:
         )
         found = {}
         if self.checked == 0:
-            found |= self._check_before(state, seen, sampled, at)
+            before = self._teach(state, seen)
+            found |= self._check_before(seen, before, sampled, at)
         learn, memory, figures = self.judge(seen, state['memory'])
         clock.mark('score', figures)
         if self.config.kl_controller == 'adaptive':
@@ -114,10 +115,8 @@ class Trainer:
         state = {**state, 'memory': self.run.replicate(memory)}
         state, learned = self._learn(state, learn, at)
         if self.checked == 0:
-            after = self.teacher(
-                state['trainable']['policy'], self.frozen['policy'], seen
-            )
-            found['adapter_active'] = checks.moved(seen, after)
+            after = self._teach(state, seen)
+            found['adapter_active'] = checks.moved(before, after, seen['mask'])
         self.checked += 1
         clock.mark('update', learned)
         gold = self._gold(sampled, at)
@@ -139,9 +138,10 @@ class Trainer:
                 history.append(row)
         return state, jax.tree.map(lambda *xs: sum(xs) / len(xs), *history)
 
-    def _check_before(self, state, seen, sampled, at):
-        policy = state['trainable']['policy']
-        teacher = self.teacher(policy, self.frozen['policy'], seen)
+    def _teach(self, state, seen):
+        return self.teacher(state['trainable']['policy'], self.frozen['policy'], seen)
+
+    def _check_before(self, seen, teacher, sampled, at):
         found = checks.before(seen, teacher, self.run.arch, starts_at_reference=at == 0)
         found['reward'] = checks.reward_alone(
             self.frozen, seen, sampled.lengths, self.run.arch

@@ -48,12 +48,12 @@ def test_bfloat16_may_round_more():
 
 
 def test_an_update_must_move_the_policy():
-    assert checks.moved(SEEN, LOG_PROBS - 0.25) == 0.25
+    assert checks.moved(LOG_PROBS, LOG_PROBS - 0.25, SEEN['mask']) == 0.25
     for after in (LOG_PROBS, LOG_PROBS.at[0, 2].set(9.0)):
         with pytest.raises(UserError, match=r'left every log-prob.*learning rate of 0'):
-            checks.moved(SEEN, after)
+            checks.moved(LOG_PROBS, after, SEEN['mask'])
     with pytest.raises(UserError, match='not a number'):
-        checks.moved(SEEN, LOG_PROBS * jnp.nan)
+        checks.moved(LOG_PROBS, LOG_PROBS * jnp.nan, SEEN['mask'])
 
 
 @pytest.fixture(scope='module')
