@@ -76,7 +76,8 @@ def update(arch, loss, delta, frozen, comparisons=False, bind=None):
         inner = loss
         loss = lambda trainable, base, *rest: inner(bind(base, trainable), {}, *rest)  # noqa: E731
     run = functools.partial(step, loss=loss, optimizer=optimizer)
-    return run, init(delta, optimizer), frozen, batch(comparisons)
+    state = jax.eval_shape(lambda delta: init(delta, optimizer), delta)
+    return run, state, frozen, batch(comparisons)
 
 
 kinds = [tiny.LORA, LoraTuning(dropout=0.5)]
@@ -137,14 +138,15 @@ def full_gradient(arch, params):
 
 def tiny_delta(arch, kind=tiny.LORA):
     leaves = architecture.parameters(arch)
-    return tuning.init(jax.random.key(0), kind, None, leaves)
+    return jax.eval_shape(lambda: tuning.init(jax.random.key(0), kind, None, leaves))
 
 
 def test_training_an_adapter_leaves_the_base_as_it_was():
-    base, delta = tiny.weights(), tiny_delta(tiny.ARCH)
+    base, delta = tiny.weights(), tiny.adapter()
     before = jax.tree.map(np.array, base)
-    run, state, _, rows = update(tiny.ARCH, language.loss, delta, base)
-    state, _ = jax.jit(run, donate_argnums=0)(state, base, rows)
+    optimizer = optax.adamw(1e-3)
+    loss = functools.partial(language.loss, arch=tiny.ARCH)
+    run = functools.partial(step, loss=loss, optimizer=optimizer)
+    state = jax.jit(run, donate_argnums=0)(init(delta, optimizer), base, batch())[0]
     tiny.close(base, before, 0)
-    learned = jax.tree.leaves(state['opt'][0].mu, is_leaf=tree.is_lora)
-    assert all(np.any(lora.b) for lora in learned)
+    assert all(np.any(x) for x in jax.tree.leaves(state['opt'][0].mu))
