@@ -27,6 +27,7 @@ def get_config(arg: str | None = None) -> ConfigDict:
     config.data = ConfigDict({'name': 'taskmaster_coffee', 'root': ''})
     config.tokenizer.size = 1024
     config.model.update(width=96, layers=3, head_width=24, hidden=256, max_length=256)
+    config.model.scan = True  # most of a short run on a CPU is compilation
     config.lengths.update(prompt=192, response=64)  # the latest turns of the dialog
     tuning = configs.tuning_config(chosen.tuning, chosen.rank, alpha=16.0)
     lora = chosen.tuning == 'lora'
@@ -39,16 +40,17 @@ def get_config(arg: str | None = None) -> ConfigDict:
         tuning=configs.tuning_config('full'),
         steps=150,
         batch_size=16,
+        eval_every=0,
     )
     config.reward = configs.stage_config(
         'reward',
-        2e-3 if lora else 2e-4,
+        3e-3 if lora else 3e-4,
         tuning=tuning,
         start='sft',
         loss='pointwise',
-        steps=200,
+        steps=60,
         batch_size=16,
-        eval_every=50,
+        eval_every=30,
         keep_best=True,
     )
     config.policy = configs.policy_config(

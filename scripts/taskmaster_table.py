@@ -47,20 +47,26 @@ def reward_run(
     workdir: pathlib.Path, dataset: str, root: str, tuning: str, seed: int
 ) -> dict[str, Any]:
     """Trains one reward model from the data set's base; returns its row."""
-    home = workdir / dataset
-    folder = home / f'{tuning.replace(" ", "_")}-seed{seed}'
-    share(home / 'base', folder)
-    config = config_of(dataset, root, tuning, seed)
-    figures = train.run(config, folder, ['reward']).figures['reward']
-    wanted = ('trainable', 'auc', 'balanced_accuracy', 'accuracy', 'seconds')
+    folder = folder_of(workdir, dataset, tuning, seed)
+    if not (folder / metrics.RESULTS).is_file():
+        share(workdir / dataset / 'base', folder)
+        train.run(config_of(dataset, root, tuning, seed), folder, ['reward'])
+    figures = json.loads((folder / metrics.RESULTS).read_text())['reward']
+    wanted = ('trainable', 'auc', 'balanced_accuracy', 'accuracy', 'step_bytes')
     return {
         'dataset': dataset,
         'tuning': tuning,
         'seed': seed,
         **{name: figures[name] for name in wanted},
-        'step_seconds': step_seconds(metrics.read(folder / 'reward')),
-        'step_bytes': figures['step_bytes'],
+        'seconds': figures['steps'] * step_seconds(metrics.read(folder / 'reward')),
     }
+
+
+def folder_of(
+    workdir: pathlib.Path, dataset: str, tuning: str, seed: int
+) -> pathlib.Path:
+    """Where a run lives."""
+    return workdir / dataset / f'{tuning.replace(" ", "_")}-seed{seed}'
 
 
 def share(base: pathlib.Path, folder: pathlib.Path) -> None:
@@ -74,7 +80,7 @@ def share(base: pathlib.Path, folder: pathlib.Path) -> None:
 
 
 def step_seconds(rows: list[dict[str, Any]]) -> float:
-    """The median wall time from one step to the next: no compilation, no evaluation."""
+    """The median wall time from one step to the next: no compiling or evaluating."""
     times = [row['seconds'] for row in rows]
     return statistics.median(b - a for a, b in itertools.pairwise(times))
 
@@ -91,8 +97,8 @@ def summary(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
             values = [row[name] for row in found]
             line[name] = statistics.mean(values)
             line[f'{name}_std'] = statistics.stdev(values) if len(values) > 1 else 0.0
-        for name in ('trainable', 'seconds', 'step_seconds', 'step_bytes'):
-            line[name] = statistics.median(row[name] for row in found)
+        line['seconds'] = min(row['seconds'] for row in found)  # the least disturbed
+        line |= {name: found[0][name] for name in ('trainable', 'step_bytes')}
         lines.append(line)
     return lines
 
@@ -100,24 +106,23 @@ def summary(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
 def markdown(lines: list[dict[str, Any]], simple: dict[str, dict]) -> str:
     """The table, the baselines beneath each data set."""
     table = [
-        '| data | reward model | trained | AUC | balanced accuracy | seconds '
-        '| ms a step | peak MiB |',
+        '| data | reward model | trained | seeds | AUC | balanced accuracy | seconds '
+        '| peak MiB |',
         '|---|---|---:|---:|---:|---:|---:|---:|',
     ]
     for dataset, figures in simple.items():
         for line in (x for x in lines if x['dataset'] == dataset):
             table.append(
                 f'| {dataset} | {line["tuning"]} | {line["trainable"]:,} '
-                f'| {line["auc"]:.3f} ± {line["auc_std"]:.3f} '
+                f'| {line["seeds"]} | {line["auc"]:.3f} ± {line["auc_std"]:.3f} '
                 f'| {line["balanced_accuracy"]:.3f} '
                 f'± {line["balanced_accuracy_std"]:.3f} '
-                f'| {line["seconds"]:.0f} | {1000 * line["step_seconds"]:.0f} '
-                f'| {line["step_bytes"] / 2**20:.0f} |'
+                f'| {line["seconds"]:.0f} | {line["step_bytes"] / 2**20:.0f} |'
             )
         for name, found in figures.items():
             table.append(
-                f'| {dataset} | {name.replace("_", " ")} | | {found["auc"]:.3f} '
-                f'| {found["balanced_accuracy"]:.3f} | | | |'
+                f'| {dataset} | {name.replace("_", " ")} | | | {found["auc"]:.3f} '
+                f'| {found["balanced_accuracy"]:.3f} | | |'
             )
     return '\n'.join(table) + '\n'
 
@@ -129,14 +134,8 @@ def plot(
     figure, panels = canvas.panels(len(simple), len(simple), height=3.8)
     for axes, (dataset, figures) in zip(panels, simple.items(), strict=True):
         found = [x for x in lines if x['dataset'] == dataset]
-        axes.errorbar(
-            [x['tuning'] for x in found],
-            [x['auc'] for x in found],
-            [x['auc_std'] for x in found],
-            fmt='o',
-            color=canvas.BLUE,
-            capsize=4,
-        )
+        x, y, spread = ([x[k] for x in found] for k in ('tuning', 'auc', 'auc_std'))
+        axes.errorbar(x, y, spread, fmt='o', color=canvas.BLUE, capsize=4)
         colours = (canvas.GREY, canvas.GREEN, canvas.ORANGE)
         for (name, row), colour in zip(figures.items(), colours, strict=True):
             label = name.replace('_', ' ')
@@ -174,19 +173,21 @@ def main(argv: list[str] | None = None) -> None:
     flags.add_argument('--workdir', default='runs/taskmaster', type=pathlib.Path)
     flags.add_argument('--seeds', default=3, type=int, help='how many')
     flags.add_argument('--datasets', nargs='+', default=DATASETS, choices=DATASETS)
-    flags.add_argument('--tunings', nargs='+', default=list(TUNINGS), choices=TUNINGS)
+    flags.add_argument('--finished', action='store_true', help='train nothing more')
     args = flags.parse_args(argv)
     simple = {name: measure(args.root, name) for name in args.datasets}
     for name in args.datasets:
         config = config_of(name, args.root)
         train.run(config, args.workdir / name / 'base', ['pretrain', 'sft'])
-    runs = list(itertools.product(range(args.seeds), args.datasets, args.tunings))
-    rows = []
+    rows, text = [], ''
+    runs = list(itertools.product(range(args.seeds), args.datasets, TUNINGS))
     for seed, dataset, tuning in tqdm(runs, 'runs'):
+        folder = folder_of(args.workdir, dataset, tuning, seed)
+        if args.finished and not (folder / metrics.RESULTS).is_file():
+            continue
         rows.append(reward_run(args.workdir, dataset, args.root, tuning, seed))
         rows.sort(key=lambda row: list(TUNINGS).index(row['tuning']))
         text = write(args.workdir, rows, simple)
-    (args.workdir / 'baselines.json').write_text(json.dumps(simple, indent=2))
     print(text)
 
 

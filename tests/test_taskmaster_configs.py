@@ -105,8 +105,7 @@ def row(tuning, seed, auc, dataset='coffee'):
         'auc': auc,
         'balanced_accuracy': auc - 0.1,
         'accuracy': 0.8,
-        'seconds': 10.0 * seed,
-        'step_seconds': 0.1,
+        'seconds': 10.0 * (seed + 1),
         'step_bytes': 2**21,
     }
 
@@ -116,6 +115,14 @@ def test_step_seconds_is_deaf_to_a_compilation(script):
     assert script.step_seconds(rows) == pytest.approx(0.1)
 
 
+def test_finished_trains_nothing(script, tmp_path, monkeypatch):
+    monkeypatch.setattr(script.train, 'run', lambda *args: None)
+    monkeypatch.setattr(script, 'measure', lambda *args: {})
+    monkeypatch.setattr(script, 'reward_run', lambda *args: pytest.fail('trained'))
+    script.main(['--root=there', f'--workdir={tmp_path}', '--finished'])
+    assert not list(tmp_path.iterdir())
+
+
 def test_summary_is_over_seeds(script):
     rows = [row('full', s, auc) for s, auc in enumerate((0.6, 0.7, 0.8))]
     rows.append(row('lora r=1', 0, 0.5))
@@ -123,7 +130,7 @@ def test_summary_is_over_seeds(script):
     assert (full['seeds'], lora['seeds']) == (3, 1)
     assert full['auc'] == pytest.approx(0.7)
     assert full['auc_std'] == pytest.approx(np.std([0.6, 0.7, 0.8], ddof=1))
-    assert full['seconds'] == 10
+    assert full['seconds'] == 10  # the least disturbed
     assert lora['auc_std'] == 0
 
 
@@ -137,6 +144,6 @@ def test_write_puts_baselines_beneath_each_data_set(script, tmp_path):
         *('full', 'majority', 'length', 'bag of words'),
         *('full', 'majority', 'length', 'bag of words'),
     ]
-    assert '| 0.700 ± 0.000 | 0.600 ± 0.000 | 0 | 100 | 2 |' in text
+    assert '| 0.700 ± 0.000 | 0.600 ± 0.000 | 10 | 2 |' in text
     assert (tmp_path / 'table.png').read_bytes().startswith(b'\x89PNG')
     assert (tmp_path / 'table.csv').read_text().count('\n') == 3
