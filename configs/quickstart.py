@@ -28,7 +28,7 @@ def get_config(arg: str | None = None) -> ConfigDict:
     config.lengths.update(prompt=24, response=40)
     config.tokenizer.size = 768
     config.evaluation.temperature = 0.7
-    config.pretrain.steps = 520
+    config.pretrain.steps = 500
     config.pretrain.optimizer.b2 = 0.95
     config.pretrain.batch_size = 32
     config.sft = configs.stage_config(
@@ -49,7 +49,7 @@ def get_config(arg: str | None = None) -> ConfigDict:
         rate,
         tuning=tuning,
         algorithm=chosen.algorithm,
-        steps=36,
+        steps=32,
         batch_size=128,
         temperature=0.7,
         epochs=2,

@@ -14,6 +14,10 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from perl.errors import UserError
 from perl.weights import Leaf
 
+# On CPU, programs that overlap on several devices can wait for each other's collectives
+# for ever; run one after the other they cannot, and a single device loses nothing.
+jax.config.update('jax_cpu_enable_async_dispatch', False)
+
 AXES = ('data', 'fsdp', 'tensor')
 
 RULES: dict[str | None, str | tuple[str, ...] | None] = {

@@ -135,7 +135,7 @@ class Trainer:
                 chosen = shuffled[part * rows : (part + 1) * rows]
                 batch = _take(learn, chosen) if config.minibatches > 1 else learn
                 state, row = self.update(state, self.frozen, batch)
-                history.append(row)
+                history.append(jax.device_get(row))
         return state, jax.tree.map(lambda *xs: sum(xs) / len(xs), *history)
 
     def _teach(self, state, seen):
