@@ -38,7 +38,7 @@ EXTRAS = {
 setup(
     name='perl',
     version='0.1.0',
-    description='Parameter-efficient RLHF in JAX: one frozen base, every role an adapter',
+    description='Parameter-efficient RLHF in JAX: every role an adapter',
     license='Apache-2.0',
     packages=find_packages(include=['perl', 'perl.*']),
     python_requires='>=3.11',

@@ -64,8 +64,10 @@ def command(module, *args, stdin='', before=None, draw=False):
             target=_as_main, args=(module, [str(x) for x in args], folder, before, draw)
         )
         process.start()
-        process.join(300)
-        assert process.exitcode is not None, 'the command hangs'
+        process.join(900)
+        if process.exitcode is None:
+            process.kill()
+            raise TimeoutError(f'{module} {args} hangs')
         return Ended(process.exitcode, *map(_drain, said))
 
 
