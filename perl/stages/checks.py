@@ -19,6 +19,10 @@ from perl.stages import experience
 # of a log-prob, by compute dtype: rounding only
 TOLERANCE = {'float32': 2e-3, 'bfloat16': 0.25, 'float16': 0.1}
 
+# iterations after which a policy must have moved: in half precision the first updates
+# of a fresh adapter are smaller than the rounding of what they are added to
+PATIENCE = {'float32': 1, 'bfloat16': 20, 'float16': 20}
+
 
 def before(
     seen: dict[str, jax.Array],
@@ -99,14 +103,17 @@ def reward_alone(
     return difference
 
 
-def moved(before: jax.Array, after: jax.Array, mask: jax.Array) -> float:
-    """How far log-probs `[B, R]` of sampled tokens moved in an update, the largest of
-    them. Both are of the training pass: its difference from the sampler is rounding,
-    and no move.
+def moved(
+    before: jax.Array, after: jax.Array, mask: jax.Array, last: bool = True
+) -> float:
+    """How far log-probs `[B, R]` of sampled tokens moved in the updates so far, the
+    largest of them. Both are of the training pass: its difference from the sampler is
+    rounding, and no move.
 
     Raises:
-        UserError: not at all: the sampler would go on drawing from the old policy; or
-            to where log-probs are no numbers.
+        UserError: not at all, and `last` says that they should have by now: the
+            sampler would go on drawing from the old policy; or to where log-probs are
+            no numbers.
     """
     change = _largest(np.asarray(before) - np.asarray(after), mask)
     if not np.isfinite(change):
@@ -114,7 +121,7 @@ def moved(before: jax.Array, after: jax.Array, mask: jax.Array) -> float:
             'policy: after an update a log-prob is not a number; lower '
             'optimizer.learning_rate or set optimizer.clip'
         )
-    if change == 0:
+    if change == 0 and last:
         raise UserError(
             'policy: an update left every log-prob as it was; the cause is an adapter '
             'that is not bound, a learning rate of 0, or rewards that are all equal'

@@ -67,7 +67,7 @@ class Trainer:
                 _teacher, arch=arch, R=limits.response, temperature=config.temperature
             )
         )
-        self.checked = 0
+        self.probe, self.updates, self.moved = None, 0, 0.0
 
     def start(self) -> dict[str, Any]:
         """The state before the first iteration; compiles the update for it."""
@@ -105,19 +105,18 @@ class Trainer:
             trainable, self.frozen, prompts['tokens'], prompts['lengths'], sampled
         )
         found = {}
-        if self.checked == 0:
+        if self.probe is None:
             before = self._teach(state, seen)
             found |= self._check_before(seen, before, sampled, at)
+            self.probe = seen, before
         learn, memory, figures = self.judge(seen, state['memory'])
         clock.mark('score', figures)
         if self.config.kl_controller == 'adaptive':
             memory = self._steer(memory, figures['kl'])
         state = {**state, 'memory': self.run.replicate(memory)}
         state, learned = self._learn(state, learn, at)
-        if self.checked == 0:
-            after = self._teach(state, seen)
-            found['adapter_active'] = checks.moved(before, after, seen['mask'])
-        self.checked += 1
+        if not self.moved:
+            found['adapter_active'] = self._check_moved(state)
         clock.mark('update', learned)
         gold = self._gold(sampled, at)
         if at:  # a resume checks again, but leaves the lines of a run that had none
@@ -147,6 +146,14 @@ class Trainer:
             self.frozen, seen, sampled.lengths, self.run.arch
         )
         return {f'check_{name}': x for name, x in found.items()}
+
+    def _check_moved(self, state):
+        seen, before = self.probe
+        self.updates += 1
+        last = self.updates >= checks.PATIENCE[self.run.arch.dtype]
+        after = self._teach(state, seen)
+        self.moved = checks.moved(before, after, seen['mask'], last)
+        return self.moved
 
     def _steer(self, memory, observed):
         config = self.config
