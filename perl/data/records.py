@@ -22,10 +22,19 @@ class Demonstration:
 
 @dataclasses.dataclass(frozen=True)
 class Comparison:
-    """A prompt and K >= 2 completions, the best first."""
+    """A prompt and K >= 2 completions, the best first.
+
+    Attributes:
+        margin: how much better each completion is than the next, in units of reward, at
+            least 0; 0 says nothing about it (Llama 2, arXiv 2307.09288, eq. 2).
+        preference: how sure it is that the order is right, in [0, 1]: the soft label of
+            AI feedback (RLAIF, arXiv 2309.00267).
+    """
 
     prompt: str
     completions: tuple[str, ...]
+    margin: float = 0.0
+    preference: float = 1.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -83,7 +92,10 @@ def split_of(key: str, shares: tuple[int, int, int] = (8, 1, 1)) -> str:
 
 def pairs(comparison: Comparison) -> list[Comparison]:
     """The K(K-1)/2 pairs (better, worse) that a ranking of K completions implies."""
+    ranked = enumerate(comparison.completions)
     return [
-        Comparison(comparison.prompt, pair)
-        for pair in itertools.combinations(comparison.completions, 2)
+        dataclasses.replace(
+            comparison, completions=(a, b), margin=comparison.margin * (j - i)
+        )
+        for (i, a), (j, b) in itertools.combinations(ranked, 2)
     ]
