@@ -38,11 +38,8 @@ def scalar(params: Any, states: jax.Array) -> jax.Array:
 
 def rewards(arch: Architecture, params: Any, batch: dict[str, Any]) -> jax.Array:
     """The reward at the last token of each completion, `[N, E]` float32."""
-    states = decoder.hidden(
-        arch, params, batch['tokens'], batch['positions'], batch['segments']
-    )
-    last = jnp.take_along_axis(states, batch['ends'][..., None], axis=1)
-    return scalar(params, last)
+    rows = (batch[name] for name in ('tokens', 'positions', 'segments', 'ends'))
+    return scalar(params, decoder.hidden(arch, params, *rows))
 
 
 def token_log_probs(

@@ -216,8 +216,9 @@ def loss(
 def _states(arch, params, tokens, lengths, response):
     prompt = tokens.shape[1] - response
     positions, segments = left_padded(lengths, prompt, response)
-    states = decoder.hidden(arch, params, tokens, positions, segments)
-    return states[:, prompt - 1 : -1]
+    before = jnp.arange(prompt - 1, prompt + response - 1)
+    before = jnp.broadcast_to(before, (len(tokens), response))
+    return decoder.hidden(arch, params, tokens, positions, segments, before)
 
 
 def _bound(role):
