@@ -11,9 +11,8 @@ from typing import Any
 import jax
 
 from perl import metrics
-from perl.adapters import tree
-from perl.adapters.tuning import label
 from perl.stages import roles
+from perl.stages.account import account
 from perl.stages.compare import compare
 from perl.stages.fit import fit
 from perl.stages.iteration import Trainer
@@ -49,18 +48,9 @@ def policy(run: Run, stage: str) -> dict[str, Any]:
     began = time.monotonic()
     judged, rows = compare(run, policy, team['reference'], team['reward'], 'test')
     metrics.append_samples(run.workdir / stage, rows)
-    trainable = tree.size(trained)
-    total = tree.size(run.leaves_abstract)
     return {
-        'kind': config.kind,
+        **account(run, stage, [policy, value], took),
         'algorithm': config.algorithm,
-        'tuning': label(team['policy'].tuning),
-        'trainable': trainable,
-        'total': total,
-        'trainable_share': trainable / total,
-        'steps': config.steps,
-        **took,
-        'peak_bytes': metrics.peak_bytes(),
         'evaluation_seconds': time.monotonic() - began,
         **judged,
     }
