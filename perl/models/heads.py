@@ -49,14 +49,28 @@ def token_log_probs(
     targets: jax.Array,
     temperature: float = 1.0,
 ) -> jax.Array:
-    """Log-probs `[B, T]` float32 of `targets` under the states before them.
+    """Log-probs `[B, T]` float32 of `targets` under the states before them."""
+    return token_scores(arch, params, states, targets, temperature)[0]
+
+
+def token_scores(
+    arch: Architecture,
+    params: Any,
+    states: jax.Array,
+    targets: jax.Array,
+    temperature: float = 1.0,
+) -> tuple[jax.Array, jax.Array]:
+    """Log-probs of `targets`, and the entropy of what they were drawn from: `[B, T]`.
 
     Where the architecture recomputes its layers, it recomputes the logits too: they
-    are the largest array of a step.
+    are the largest array of a step. An entropy that nobody reads is not computed.
     """
 
     def of(params, states):
         logits = decoder.unembed(arch, params, states)
-        return language.log_probs(logits, targets, temperature)
+        return (
+            language.log_probs(logits, targets, temperature),
+            language.entropy(logits, temperature),
+        )
 
     return (jax.checkpoint(of) if arch.remat else of)(params, states)

@@ -12,9 +12,8 @@ from perl.adapters import tree
 from perl.data import batching, examples
 from perl.errors import UserError
 from perl.evaluation import intervals, winrate
-from perl.rollout import sampler
+from perl.rollout import sampler, scoring
 from perl.rollout.sampler import Sampling
-from perl.stages import experience
 from perl.stages.roles import Role
 from perl.stages.run import Run
 from perl.stages.supervised import slices
@@ -159,10 +158,10 @@ def _play(arch, sampling):
         tokens = jax.numpy.concatenate([prompts, said.tokens], axis=1)
         mask = jax.numpy.arange(R) < said.lengths[:, None]
         own, others = (
-            experience.log_probs(arch, p, tokens, lengths, R, temperature)
+            scoring.log_probs(arch, p, tokens, lengths, R, temperature)
             for p in (params, tree.bind(*other))
         )
-        raw = experience.raw_rewards(
+        raw = scoring.raw_rewards(
             arch, tree.bind(*reward), tokens, lengths, said.lengths, R
         )
         return said, raw, jax.numpy.sum((own - others) * mask, axis=1)
