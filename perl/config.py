@@ -82,7 +82,7 @@ def optimizer_config(learning_rate: float, **changes: Any) -> ConfigDict:
 
 
 def stage_config(kind: str, learning_rate: float, **changes: Any) -> ConfigDict:
-    """A supervised stage: pretrain, sft or reward."""
+    """A supervised stage: pretrain, sft, reward or dpo."""
     config = ConfigDict(
         {
             'kind': kind,
@@ -100,6 +100,16 @@ def stage_config(kind: str, learning_rate: float, **changes: Any) -> ConfigDict:
     if kind == 'reward':
         config.loss = 'bradley_terry'  # bradley_terry | pointwise
         config.share_prompts = False  # encode the prompt of a comparison once
+    config.update(changes)
+    return config
+
+
+def dpo_config(learning_rate: float, **changes: Any) -> ConfigDict:
+    """A policy from comparisons alone (arXiv 2305.18290)."""
+    config = stage_config('dpo', learning_rate, start='sft')
+    config.beta = 0.1  # the price of a nat
+    config.label_smoothing = 0.0  # the share of labels taken to be wrong
+    config.reward = 'reward'  # the stage whose reward model judges the result
     config.update(changes)
     return config
 
@@ -244,7 +254,7 @@ def validate(config: ConfigDict) -> None:
 
 
 def _validate_stage(name: str, stage: ConfigDict) -> None:
-    _choice(f'{name}.kind', stage.kind, 'pretrain', 'sft', 'reward', 'policy')
+    _choice(f'{name}.kind', stage.kind, 'pretrain', 'sft', 'reward', 'policy', 'dpo')
     tuning(stage.tuning)
     if stage.tuning.name == 'lora':
         _positive(f'{name}.tuning', stage.tuning, 'rank', 'alpha')
@@ -260,6 +270,10 @@ def _validate_stage(name: str, stage: ConfigDict) -> None:
     if stage.kind == 'policy':
         _validate_policy(name, stage)
         rows //= stage.minibatches
+    elif stage.kind == 'dpo':
+        _positive(name, stage, 'beta')
+        if not 0 <= stage.label_smoothing < 0.5:
+            raise UserError(f'{name}.label_smoothing: must be in [0, 0.5)')
     elif stage.kind == 'reward':
         _choice(f'{name}.loss', stage.loss, 'bradley_terry', 'pointwise')
     elif stage.kind == 'pretrain' and stage.tuning.name != 'full':

@@ -73,7 +73,7 @@ def policy(recorded: Recorded) -> Table:
         *_COST,
     )
     rows = []
-    for stage in recorded.stages('policy'):
+    for stage in recorded.stages('policy', 'dpo'):
         figures = recorded.results.get(stage, {})
         games = [count(figures.get(name)) for name in ('wins', 'ties', 'losses')]
         how = [figures.get('algorithm'), figures.get('tuning')]

@@ -113,7 +113,7 @@ class Trainer:
             trainable, frozen, prompts['tokens'], prompts['lengths'], sampled
         )
         found = {}
-        if self.probe is None:
+        if self.probe is None or at == self.config.value_warmup:
             before = self._teach(state, seen)
             found |= self._check_before(seen, before, sampled, at)
             self.probe = seen, before
@@ -126,12 +126,13 @@ class Trainer:
         if 'anchor' in state:
             rate, policy = self.config.anchor_rate, state['trainable']['policy']
             state['anchor'] = _drawn(state['anchor'], policy, rate)
-        if not self.moved and at >= self.config.value_warmup:
-            found['adapter_active'] = self._check_moved(state)
-        clock.mark('update', learned)
-        gold = self._gold(sampled, at)
         if at:  # a resume checks again, but leaves the lines of a run that had none
             found = {}
+        if not self.moved and at >= self.config.value_warmup:
+            moved = self._check_moved(state)
+            found |= {'adapter_active': moved} if at == self.config.value_warmup else {}
+        clock.mark('update', learned)
+        gold = self._gold(sampled, at)
         return state, {**figures, **learned, **found, **gold, **clock.seconds}
 
     def _anchored(self, state):

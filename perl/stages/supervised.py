@@ -30,6 +30,7 @@ def train(
     validate: Callable[[Role], dict[str, float]],
     shown: tuple[str, ...] = ('loss',),
     best: str | None = None,
+    frozen: Any = None,
 ) -> tuple[Role, dict[str, Any]]:
     """Trains a role and returns it with the figures that every stage reports.
 
@@ -37,11 +38,12 @@ def train(
         run: what all stages share.
         stage: its name in the config and in the run folder.
         role: before the first step, on the mesh.
-        loss: `(trainable, base, batch, key)`, see `perl.stages.step`.
+        loss: `(trainable, frozen, batch, key)`, see `perl.stages.step`.
         batch: host arrays of a step, a pure function of the step.
         validate: figures of a role on held-out data, named `val_...`.
         shown: metrics in the progress bar.
         best: with `keep_best`, the figure whose largest value chooses the role.
+        frozen: what the loss reads beside it; the role's base by default.
     """
     config = run.config[stage]
     optimizer = optimizers.make(config.optimizer, config.steps)
@@ -57,10 +59,11 @@ def train(
         donate_argnames=('state',),
         out_shardings=(jax.tree.map(lambda x: x.sharding, state), None),
     )
+    frozen = role.base if frozen is None else frozen
     chosen = Best(run, stage, best if config.keep_best else None)
 
     def advance(state, at):
-        return update(state, role.base, sharding.shard_batch(batch(at), run.mesh))
+        return update(state, frozen, sharding.shard_batch(batch(at), run.mesh))
 
     def now(state):
         return dataclasses.replace(role, delta=state['trainable'])
