@@ -141,13 +141,13 @@ def main(argv: Sequence[str]) -> None:
 
 def _judge(run, values):
     return Settings(
-        values.judge,
-        values.judge_template,
-        run.workdir / 'judge.jsonl',
-        values.judge_file,
-        values.judge_url,
-        values.judge_model,
-        {'key_env': values.judge_key_env},
+        kind=values.judge,
+        template=values.judge_template,
+        answers=run.workdir / 'judge.jsonl',
+        file=values.judge_file,
+        url=values.judge_url,
+        model=values.judge_model,
+        server={'key_env': values.judge_key_env},
         flip=0.0,  # an annotator errs in training data only, as in AlpacaFarm
     )
 

@@ -168,22 +168,24 @@ def _on(run):
 
 
 def _settings(values, output):
+    server, questions = (
+        {name: values[name].value for name in names}
+        for names in (
+            ('key_env', 'timeout', 'retries'),
+            ('max_tokens', 'logprobs', 'concurrency'),
+        )
+    )
     return Settings(
-        values.labeller,
-        values.template,
-        beside(output, 'answers.jsonl'),
-        values.file,
-        values.url,
-        values.model,
-        {name: values[name].value for name in ('key_env', 'timeout', 'retries')},
-        {
-            'max_tokens': values.max_tokens,
-            'logprobs': values.logprobs,
-            'concurrency': values.concurrency,
-            'extra': _extra(values.extra),
-        },
-        values.flip,
-        values.seed,
+        kind=values.labeller,
+        template=values.template,
+        answers=beside(output, 'answers.jsonl'),
+        file=values.file,
+        url=values.url,
+        model=values.model,
+        server=server,
+        questions={**questions, 'extra': _extra(values.extra)},
+        flip=values.flip,
+        seed=values.seed,
     )
 
 
