@@ -7,6 +7,7 @@ CORE = [
     'chex>=0.1.90',
     'datasets>=4.0,<6',
     'flax>=0.10,<0.13',
+    'httpx2>=2,<3',
     'jax>=0.8,<0.11; python_version<"3.12"',
     'jax>=0.8,<0.13; python_version>="3.12"',
     'matplotlib>=3.8',

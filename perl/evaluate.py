@@ -4,7 +4,9 @@
     python -m perl.evaluate --workdir=runs/quickstart --policy=policy --against=sft \
         --judge=reward
 
-Prints a table and writes `evaluation.json` into the run folder.
+`--judge=endpoint` asks a language model over HTTP, `model` a base or an adapter of the
+run, `recorded` a file of verdicts; what they say is kept in `judge.jsonl`. Prints a
+table and writes `evaluation.json` into the run folder.
 """
 
 import json
@@ -19,8 +21,10 @@ from ml_collections import ConfigDict
 from perl import cli, jsonl
 from perl.adapters import bundle
 from perl.errors import UserError
+from perl.feedback.labels import Asking
 from perl.stages import reward
 from perl.stages.compare import compare
+from perl.stages.labelling import KINDS, Opened, Settings, open_labeller
 from perl.stages.opening import open_base, open_run
 from perl.stages.run import Run
 
@@ -48,6 +52,7 @@ def evaluate(
     policy: str = '',
     against: str = 'sft',
     judge: str = '',
+    labeller: Opened | None = None,
 ) -> dict[str, Any]:
     """Figures of every finished reward stage, and of a policy against another.
 
@@ -58,6 +63,7 @@ def evaluate(
             stage where it is finished.
         judge: `gold`, or the stage or folder of a reward model; '' is gold if there
             is one, else the reward model of the policy stage.
+        labeller: who judges instead, under the name that `judge` gives.
     """
     found = {}
     for name in run.config.stages:
@@ -67,19 +73,24 @@ def evaluate(
     finished = bundle.exists(run.workdir / 'policy' / 'adapter')
     policy = policy or ('policy' if finished else '')
     if policy:
-        judging = judge if judge and judge != 'gold' else _reward_of(run)
+        named = judge and judge != 'gold' and labeller is None
+        judging = judge if named else _reward_of(run)
         if judge == 'gold' and run.dataset.gold is None:
             raise UserError(
                 f'--judge: {run.dataset.name} has no gold reward; give a reward stage'
             )
+        decide = Asking(labeller.ask) if labeller else None
         figures, _ = compare(
             run,
             run.role(policy),
             run.role(against),
             run.reward_role(judging),
             split,
-            'reward' if judge and judge != 'gold' else judge,
+            'reward' if named else judge,
+            decide,
         )
+        if labeller:
+            figures |= {**labeller.report(), 'unanswered': decide.unanswered}
         found[f'{policy} against {against}'] = figures
     return found
 
@@ -101,6 +112,8 @@ def table(found: dict[str, Any]) -> str:
         for key in ('reward_before', 'reward_after', 'gold_before', 'gold_after', 'kl'):
             if key in figures:
                 shown.append(f'{key} {figures[key]:.3f}')
+        if figures.get('unanswered'):
+            shown.append(f'{figures["unanswered"]} questions without a verdict')
         lines.append(f'{name}: n={figures["n"]}, ' + ', '.join(shown))
     return '\n'.join(lines)
 
@@ -111,7 +124,12 @@ def main(argv: Sequence[str]) -> None:
     values = flags.FLAGS
     run = open_finished(values.workdir)
     with jax.set_mesh(run.mesh):
-        found = evaluate(run, values.split, values.policy, values.against, values.judge)
+        labeller = None
+        if values.judge in KINDS:
+            labeller = open_labeller(_judge(run, values), run)
+        found = evaluate(
+            run, values.split, values.policy, values.against, values.judge, labeller
+        )
     if not found:
         raise UserError(
             f'--workdir: {values.workdir} has no finished reward or policy stage'
@@ -121,10 +139,32 @@ def main(argv: Sequence[str]) -> None:
     print(table(found))
 
 
+def _judge(run, values):
+    return Settings(
+        kind=values.judge,
+        template=values.judge_template,
+        answers=run.workdir / 'judge.jsonl',
+        file=values.judge_file,
+        url=values.judge_url,
+        model=values.judge_model,
+        server={'key_env': values.judge_key_env},
+        flip=0.0,  # an annotator errs in training data only, as in AlpacaFarm
+    )
+
+
 if __name__ == '__main__':
     flags.DEFINE_string('workdir', None, 'a run folder')
     flags.DEFINE_enum('split', 'test', ('train', 'val', 'test'), 'of the data')
     flags.DEFINE_string('policy', '', 'a stage or an adapter folder')
     flags.DEFINE_string('against', 'sft', 'a stage or an adapter folder')
-    flags.DEFINE_string('judge', '', 'gold, or a reward stage or folder')
+    flags.DEFINE_string(
+        'judge', '', 'gold, a reward stage or folder, endpoint, model, or recorded'
+    )
+    flags.DEFINE_string('judge_url', '', 'endpoint: http://host:8000/v1')
+    flags.DEFINE_string(
+        'judge_model', '', 'endpoint: its name there; model: a stage, folder, or base'
+    )
+    flags.DEFINE_string('judge_key_env', '', 'endpoint: the variable with the key')
+    flags.DEFINE_string('judge_file', '', 'recorded: the file of verdicts')
+    flags.DEFINE_string('judge_template', 'generic', 'of the question: name or file')
     cli.run(main, required=('workdir',))

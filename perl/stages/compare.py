@@ -39,7 +39,13 @@ class Answers:
 
 
 def compare(
-    run: Run, policy: Role, against: Role, reward: Role, split: str, judge: str = ''
+    run: Run,
+    policy: Role,
+    against: Role,
+    reward: Role,
+    split: str,
+    judge: str = '',
+    decide: winrate.Judge | None = None,
 ) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """Plays a policy against another (usually the one that it started from).
 
@@ -49,6 +55,7 @@ def compare(
         reward: the reward model that scores both.
         split: of the prompts, the first `evaluation.prompts` of them.
         judge: `gold`, `reward`, or '' for gold where there is one.
+        decide: another judge, which then has any other name.
 
     Returns:
         Figures with stable keys, and one row of text and scores a prompt.
@@ -95,7 +102,7 @@ def compare(
         }
     if judge == 'gold':
         decide = winrate.from_gold(gold)
-    else:
+    elif judge == 'reward':
         decide = winrate.from_scores(_recorded(rows))
     result = winrate.win_rate(decide, prompts, new.texts, old.texts)
     return figures | result, rows
