@@ -93,12 +93,13 @@ def test_dpo(finished, tmp_path):
     config = runs.config().unlock()
     config.stages = (*BEFORE, 'dpo')
     config.dpo = configs.dpo_config(
-        1e-2, tuning=config.sft.tuning, steps=6, batch_size=8, eval_every=3
+        1e-2, tuning=config.sft.tuning, steps=48, batch_size=8, eval_every=24
     )
     figures = runs.run(config.lock(), runs.copy(finished, tmp_path, BEFORE))['dpo']
     rows = read(tmp_path / 'dpo')
     losses = [row['loss'] for row in rows]
-    assert losses[0] == pytest.approx(math.log(2), abs=1e-4) and min(losses) < losses[0]
+    assert losses[0] == pytest.approx(math.log(2), abs=1e-4)
+    assert sum(losses[-8:]) / 8 < losses[0]
     assert 0 <= rows[-1]['val_accuracy'] <= 1
     assert {'win_rate', 'kl', 'reward_after', 'gold_after'} <= figures.keys()
 

@@ -67,3 +67,5 @@ def test_the_loss_by_hand():
         sums['chosen_reward'][0], 0.2 * gained[:, 0].sum(), rtol=1e-3
     )
     assert all(np.abs(x).max() > 0 for x in jax.tree.leaves(grads))
+    lower = jax.tree.map(lambda x, g: x - 1e-3 * g, POLICY, grads)
+    assert jax.jit(run)(lower, FROZEN, comparisons(), None)[0] < got
