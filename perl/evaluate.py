@@ -4,7 +4,9 @@
     python -m perl.evaluate --workdir=runs/quickstart --policy=policy --against=sft \
         --judge=reward
 
-Prints a table and writes `evaluation.json` into the run folder.
+Prints a table and writes `evaluation.json` and `evaluation/` into the run folder: see
+`docs/evaluation.md`. More run folders after a comma join the first in its plot of
+reward against KL; `--best_of=64` tells how far the reward model can be trusted.
 """
 
 import json
@@ -19,7 +21,9 @@ from ml_collections import ConfigDict
 from perl import cli, jsonl
 from perl.adapters import bundle
 from perl.errors import UserError
-from perl.stages import reward
+from perl.report import evaluated
+from perl.report.ways import ways
+from perl.stages import best_of_n, examine, reward
 from perl.stages.compare import compare
 from perl.stages.opening import open_base, open_run
 from perl.stages.run import Run
@@ -32,14 +36,18 @@ def open_finished(workdir: str | pathlib.Path) -> Run:
         UserError: the folder has no run.
     """
     workdir = pathlib.Path(workdir)
-    file = workdir / 'config.json'
+    run = open_run(ConfigDict(_config_of(workdir)).lock(), workdir)
+    open_base(run)
+    return run
+
+
+def _config_of(workdir):
+    file = pathlib.Path(workdir) / 'config.json'
     if not file.is_file():
         raise UserError(
             f'--workdir: {file} is not there; give the folder of a finished run'
         )
-    run = open_run(ConfigDict(jsonl.load(file)).lock(), workdir)
-    open_base(run)
-    return run
+    return jsonl.load(file)
 
 
 def evaluate(
@@ -63,7 +71,9 @@ def evaluate(
     for name in run.config.stages:
         done = bundle.exists(run.workdir / name / 'adapter')
         if run.config[name].kind == 'reward' and done:
-            found[name] = reward.evaluate(run, name, run.reward_role(name), split)
+            role = run.reward_role(name)
+            found[name] = reward.evaluate(run, name, role, split)
+            found[name] |= examine.reward_model(run, name, role, split)
     finished = bundle.exists(run.workdir / 'policy' / 'adapter')
     policy = policy or ('policy' if finished else '')
     if policy:
@@ -72,7 +82,7 @@ def evaluate(
             raise UserError(
                 f'--judge: {run.dataset.name} has no gold reward; give a reward stage'
             )
-        figures, _ = compare(
+        figures, rows = compare(
             run,
             run.role(policy),
             run.role(against),
@@ -80,6 +90,7 @@ def evaluate(
             split,
             'reward' if judge and judge != 'gold' else judge,
         )
+        figures |= examine.policy(run, rows, figures['judge'], split)
         found[f'{policy} against {against}'] = figures
     return found
 
@@ -101,6 +112,10 @@ def table(found: dict[str, Any]) -> str:
         for key in ('reward_before', 'reward_after', 'gold_before', 'gold_after', 'kl'):
             if key in figures:
                 shown.append(f'{key} {figures[key]:.3f}')
+        if 'calibration' in figures:
+            found_in = figures['calibration']
+            errors = [f'{found_in[when]["ece"]:.3f}' for when in ('before', 'after')]
+            shown.append(f'ece {" → ".join(errors)} at {found_in["temperature"]:.3g}')
         lines.append(f'{name}: n={figures["n"]}, ' + ', '.join(shown))
     return '\n'.join(lines)
 
@@ -109,22 +124,38 @@ def main(argv: Sequence[str]) -> None:
     """Entry point."""
     del argv
     values = flags.FLAGS
-    run = open_finished(values.workdir)
+    first, *others = values.workdir.split(',')
+    for other in others:
+        _config_of(other)
+    run = open_finished(first)
+    if values.best_of:
+        best_of_n.check(run, values.split, values.best_of)
     with jax.set_mesh(run.mesh):
         found = evaluate(run, values.split, values.policy, values.against, values.judge)
-    if not found:
-        raise UserError(
-            f'--workdir: {values.workdir} has no finished reward or policy stage'
-        )
-    text = json.dumps(found, indent=2)
+        if not found:
+            raise UserError(
+                f'--workdir: {first} has no finished reward or policy stage'
+            )
+        apart = {'frontier': ways([first, *others])}
+        if values.best_of:
+            apart['best_of_n'] = best_of_n.best_of_n(
+                run,
+                run.role(values.against),
+                run.reward_role(_reward_of(run)),
+                values.split,
+                values.best_of,
+            )
+    text = json.dumps(jsonl.plain(found | apart), indent=2)
     (run.workdir / 'evaluation.json').write_text(text + '\n')
     print(table(found))
+    print(evaluated.write(run.workdir, found | apart))
 
 
 if __name__ == '__main__':
-    flags.DEFINE_string('workdir', None, 'a run folder')
+    flags.DEFINE_string('workdir', None, 'a run folder; others after a comma')
     flags.DEFINE_enum('split', 'test', ('train', 'val', 'test'), 'of the data')
     flags.DEFINE_string('policy', '', 'a stage or an adapter folder')
     flags.DEFINE_string('against', 'sft', 'a stage or an adapter folder')
     flags.DEFINE_string('judge', '', 'gold, or a reward stage or folder')
+    flags.DEFINE_integer('best_of', 0, 'samples a prompt for the best-of-n curve')
     cli.run(main, required=('workdir',))

@@ -10,15 +10,13 @@ Figures take arrays [..., n], where leading axes are resamples.
 from typing import Any
 
 import numpy as np
-import scipy.optimize
 from scipy.special import expit
 
 from perl.errors import UserError
+from perl.evaluation import temperature
 from perl.evaluation.intervals import Interval, bootstrap, wilson
 
 BINS = 10
-# 1 / T is looked for within this factor of the logits' own scale.
-_REACH = 1e3
 
 
 def equal_width(bins: int = BINS, low: float = 0.0) -> np.ndarray:
@@ -105,41 +103,6 @@ def brier(probabilities: np.ndarray, outcomes: np.ndarray) -> np.ndarray:
     return np.mean((probabilities - outcomes) ** 2, -1)
 
 
-def log_loss(logits: np.ndarray, outcomes: np.ndarray) -> np.ndarray:
-    """The mean of -y log sigma(z) - (1 - y) log sigma(-z), in nats."""
-    return np.mean(np.logaddexp(0, logits) - outcomes * logits, -1)
-
-
-def temperature(logits: np.ndarray, outcomes: np.ndarray) -> float:
-    """The T > 0 with the lowest log loss of sigma(logits / T): more than 1 where the
-    model is too sure (temperature scaling, Guo et al. 2017, section 4.2).
-
-    The loss is convex in 1/T, so its slope has one root. Where it has none, a model no
-    better than chance or one that makes no mistake, T is at the end of its range: a
-    thousand times, or a thousandth of, the root mean square of the logits. 1 if all
-    logits are 0.
-
-    Args:
-        logits: [n], of ratings, or margins of pairs.
-        outcomes: [n] in [0, 1].
-    """
-    scale = float(np.sqrt(np.mean(np.square(logits))))
-    if not scale:
-        return 1.0
-    unit = np.asarray(logits, float) / scale
-
-    def slope(log_inverse):
-        return np.mean(unit * (expit(unit * np.exp(log_inverse)) - outcomes))
-
-    low, high = -np.log(_REACH), np.log(_REACH)
-    if slope(low) >= 0:
-        return scale * _REACH
-    if slope(high) <= 0:
-        return scale / _REACH
-    root = scipy.optimize.brentq(slope, low, high, xtol=1e-12, rtol=1e-12)
-    return float(scale / np.exp(root))
-
-
 def margins(scores: np.ndarray) -> np.ndarray:
     """Better minus worse of each pair of a ranking: [n, K] -> [n, K (K - 1) / 2]."""
     better, worse = np.triu_indices(np.shape(scores)[1], 1)
@@ -166,7 +129,7 @@ def calibration_metrics(
         seed: of the resampling, which draws prompts.
 
     Returns:
-        n (logits), temperature, and by `before` and `after`: ece with ece_ci95,
+        n (logits), pairs, temperature, and by `before` and `after`: ece with ece_ci95,
         ece_by_chance (mean and 95 % quantile if calibrated), ece_equal_mass,
         largest_gap, brier, log_loss, confidence (mean), found (mean outcome), curve.
 
@@ -174,9 +137,10 @@ def calibration_metrics(
         UserError: there are no logits, or one is not finite.
     """
     logits = _checked(logits)
-    fitted = temperature(_checked(fitted_on[0]).ravel(), np.ravel(fitted_on[1]))
+    fitted = temperature.fit(_checked(fitted_on[0]).ravel(), np.ravel(fitted_on[1]))
     return {
         'n': int(np.size(logits)),
+        'pairs': pairs,
         'temperature': fitted,
         'before': _figures(logits, outcomes, pairs, bins, seed),
         'after': _figures(logits / fitted, outcomes, pairs, bins, seed),
@@ -201,7 +165,7 @@ def _figures(logits, outcomes, pairs, bins, seed):
         'ece_equal_mass': float(ece(flat, y, equal_mass(flat, bins))),
         'largest_gap': float(largest_gap(flat, y, edges)),
         'brier': float(brier(flat, y)),
-        'log_loss': float(log_loss(logits.ravel(), y)),
+        'log_loss': float(temperature.log_loss(logits.ravel(), y)),
         'confidence': float(flat.mean()),
         'found': float(y.mean()),
         'curve': reliability(flat, y, edges),

@@ -1,14 +1,11 @@
 import numpy as np
 import pytest
-import scipy.optimize
 import sklearn.calibration
 import sklearn.metrics
-from hypothesis import given
-from hypothesis import strategies as st
 from scipy.special import expit
 
 from perl.errors import UserError
-from perl.evaluation import calibration
+from perl.evaluation import calibration, temperature
 
 RNG = np.random.default_rng(0)
 LOGITS = RNG.normal(0.3, 1.5, 400)
@@ -51,47 +48,18 @@ def test_brier_and_log_loss_are_scikit_learns():
     want = sklearn.metrics.brier_score_loss(OUTCOMES, p)
     assert calibration.brier(p, OUTCOMES) == pytest.approx(want)
     want = sklearn.metrics.log_loss(OUTCOMES, p)
-    assert calibration.log_loss(LOGITS, OUTCOMES) == pytest.approx(want)
+    assert temperature.log_loss(LOGITS, OUTCOMES) == pytest.approx(want)
 
 
 def test_a_calibrated_model():
     """With its own probabilities as outcomes nothing is left to mend."""
     p = expit(LOGITS)
     assert calibration.ece(p, p, EDGES) == pytest.approx(0, abs=1e-15)
-    assert calibration.temperature(LOGITS, p) == pytest.approx(1, abs=1e-9)
+    assert temperature.fit(LOGITS, p) == pytest.approx(1, abs=1e-9)
     logits = RNG.normal(0, 2, 100_000)
     outcomes = RNG.random(100_000) < expit(logits)
     assert calibration.ece(expit(logits), outcomes, EDGES) < 0.005
-    assert calibration.temperature(logits, outcomes) == pytest.approx(1, abs=0.02)
-
-
-@given(st.floats(0.01, 100), st.integers(0, 3))
-def test_scaled_logits_scale_the_temperature(c, seed):
-    logits = np.random.default_rng(seed).normal(0, 2, 50)
-    once = calibration.temperature(c * logits, expit(logits))
-    assert once == pytest.approx(c, rel=1e-6)
-    hard = np.where(np.arange(50) % 5, logits > 0, logits < 0)
-    one, other = (calibration.temperature(x, hard) for x in (logits, c * logits))
-    assert other == pytest.approx(c * one, rel=1e-6)
-
-
-def test_the_temperature_is_the_best_one():
-    fitted = calibration.temperature(3 * LOGITS, OUTCOMES)
-    found = scipy.optimize.minimize_scalar(
-        lambda t: calibration.log_loss(3 * LOGITS / t, OUTCOMES),
-        bounds=(0.1, 30),
-        method='bounded',
-        options={'xatol': 1e-9},
-    )
-    assert fitted == pytest.approx(found.x, rel=1e-4)
-    assert 2 < fitted < 4
-
-
-def test_a_temperature_that_is_nowhere():
-    logits = np.array([3.0, -3.0])
-    assert calibration.temperature(logits, np.array([1.0, 0.0])) == pytest.approx(0.003)
-    assert calibration.temperature(logits, np.array([0.0, 1.0])) == pytest.approx(3000)
-    assert calibration.temperature(np.zeros(2), np.array([0.0, 1.0])) == 1
+    assert temperature.fit(logits, outcomes) == pytest.approx(1, abs=0.02)
 
 
 def test_margins_of_a_ranking():
