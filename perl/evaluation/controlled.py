@@ -8,8 +8,8 @@ length, and the answer is what it says where that difference is nothing,
 
 std being the standard deviation (n - 1) of the differences. Their third term, the
 difficulty of each prompt, is estimated from many policies; here are two, so it is left
-out. Theirs has an L1 penalty of cross-validated weight and is drawn towards policies
-that game the judge; here both coefficients carry a slight ridge penalty, and Newton's
+out. Theirs has an L1 penalty of cross-validated weight and adds verdicts on responses
+that game the length; here both coefficients carry a slight ridge penalty, and Newton's
 method finds the optimum, for all resamples of the bootstrap at once.
 """
 
