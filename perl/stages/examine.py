@@ -113,7 +113,8 @@ def policy(
     Args:
         run: with its dataset.
         rows: of `compare`.
-        judge: whose verdict it was; gold and reward stand in the rows.
+        judge: whose verdict it was. That of gold or reward is read off their scores,
+            another's off the rows' `won` (1, 0.5 or 0).
         split: of the demonstrations to compare with.
 
     Returns:
@@ -124,11 +125,9 @@ def policy(
     prompts = [row['prompt'] for row in rows]
     sides = {'before': 'reference', 'after': 'response'}
     texts = {when: [row[key] for row in rows] for when, key in sides.items()}
-    found = {}
-    if judge in rows[0]:
-        gain = [row[judge] - row[f'{judge}_reference'] for row in rows]
+    found, won = {}, _won(rows, judge)
+    if won is not None:
         sizes = [[len(text) for text in texts[when]] for when in ('after', 'before')]
-        won = (1 + np.sign(gain)) / 2
         found['length_control'] = controlled.length_metrics(won, *sizes)
     measures = {
         'lengths': lambda said: rouge.length_metrics(said),
@@ -139,6 +138,13 @@ def policy(
         if measure:
             found[name] = {when: measure(said) for when, said in texts.items()}
     return found
+
+
+def _won(rows, judge):
+    if judge in ('gold', 'reward'):
+        gain = [row[judge] - row[f'{judge}_reference'] for row in rows]
+        return (1 + np.sign(gain)) / 2
+    return np.array([row['won'] for row in rows]) if 'won' in rows[0] else None
 
 
 def _against_demonstrations(run, prompts, split):

@@ -47,13 +47,13 @@ def test_a_win_in_one_order_and_a_tie_in_the_other_is_a_tie():
     assert (got['wins'], got['ties'], got['losses']) == (0, 3, 0)
 
 
-def test_the_outcomes_are_what_the_rate_counts():
+def test_what_the_rate_counts():
     a, b = ['xxx', 'xx', 'x', 'x', 'xx'], ['x', 'x', 'x', 'xx', '']
-    got = winrate.outcomes(winrate.from_scores(size), PROMPTS, a, b)
-    np.testing.assert_array_equal(got, [1, 1, 0.5, 0, 1])
-    np.testing.assert_array_equal(
-        winrate.outcomes(constant(1.0), PROMPTS, a, b), [0.5] * 5
-    )
+    won, biased = winrate.both_orders(winrate.from_scores(size), PROMPTS, a, b)
+    np.testing.assert_array_equal(won, [1, 1, 0.5, 0, 1])
+    assert not biased.any()
+    won, biased = winrate.both_orders(constant(1.0), PROMPTS, a, b)
+    assert (won == 0.5).all() and biased.all()
 
 
 def test_the_bootstrap_of_many_is_the_normal_interval():
@@ -61,7 +61,7 @@ def test_the_bootstrap_of_many_is_the_normal_interval():
     a, b = (['x' * n for n in rng.integers(3, size=400)] for _ in range(2))
     judge = winrate.from_scores(size)
     got = winrate.win_rate(judge, ['p'] * 400, a, b)
-    spread = winrate.outcomes(judge, ['p'] * 400, a, b).std() / 20
+    spread = winrate.both_orders(judge, ['p'] * 400, a, b)[0].std() / 20
     low, high = got['win_rate_bootstrap95']
     assert high - low == pytest.approx(2 * 1.96 * spread, rel=0.1)
     # Wilson takes a tie for half a win of a coin and so is the wider one

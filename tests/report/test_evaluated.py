@@ -33,11 +33,11 @@ def policy():
     a, b = (['x' * n for n in RNG.integers(5, 30, 80)] for _ in range(2))
     sizes = [list(map(len, texts)) for texts in (a, b)]
     judge = winrate.from_scores(lambda prompts, texts: list(map(len, texts)))
-    won = winrate.outcomes(judge, ['p'] * 80, a, b)
+    won, biased = winrate.both_orders(judge, ['p'] * 80, a, b)
     rated = {'n': 80, 'harmless_rate': 0.5, 'harmless_rate_ci95': [0.4, 0.6]}
     overlap = {'n': 3, 'rouge1': 0.25, 'rouge2': 0.125, 'rougeL': 0.2}
     return {
-        **winrate.win_rate(judge, ['p'] * 80, a, b),
+        **winrate.win_metrics(won, biased),
         'judge': 'gold',
         'length_control': controlled.length_metrics(won, *map(np.array, sizes)),
         'lengths': {'before': {'words': 10.0}, 'after': {'words': 12.0}},

@@ -106,6 +106,9 @@ def test_the_verdicts_are_the_judges(opened):
     assert found['win_rate'] == winrate.win_rate(judge, *texts)['win_rate']
     found = examine.policy(opened, made, 'somebody', 'test')
     assert 'length_control' not in found
+    told = [row | {'won': won} for row, won in zip(made, (1, 0.5, 1), strict=True)]
+    found = examine.policy(opened, told, 'somebody', 'test')['length_control']
+    assert found['win_rate'] == pytest.approx(2.5 / 3)
 
 
 def test_overlap_with_demonstrations(opened, monkeypatch):
