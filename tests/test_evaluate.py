@@ -7,6 +7,7 @@ import chat
 import pytest
 import runs
 from commands import command
+from small import STEPS
 
 from perl import evaluate
 from perl.errors import UserError
@@ -29,6 +30,7 @@ def test_command(finished, tmp_path):
         'reward',
         'reward_full',
         'policy against sft',
+        str(workdir / 'evaluation' / 'evaluation.md'),
     ]
     assert 'accuracy 0.' in lines[0] and '[' in lines[0]
     found = json.loads((workdir / 'evaluation.json').read_text())
@@ -41,6 +43,30 @@ def test_command(finished, tmp_path):
     assert against['judge'] == 'gold' and against['n'] > 0
     for name in ('reward_before', 'reward_after', 'gold_after', 'kl', 'win_rate'):
         assert against[name] == pytest.approx(trained['policy'][name]), name
+
+
+def test_what_a_sceptic_asks(finished, tmp_path):
+    workdir, other = (runs.clone(finished, tmp_path / name) for name in 'ab')
+    ended = command('perl.evaluate', f'--workdir={workdir},{other}', '--best_of=4')
+    assert ended.code == 0 and ended.err == '', ended
+    found = json.loads((workdir / 'evaluation.json').read_text())
+    calibration = found['reward']['calibration']
+    assert calibration['n'] == found['reward']['pairs']
+    assert calibration['before']['found'] == pytest.approx(found['reward']['accuracy'])
+    assert calibration['temperature'] > 0
+    against = found['policy against sft']
+    assert against['length_control']['win_rate'] == against['win_rate']
+    assert set(against['lengths']) == {'before', 'after'}
+    ways = found['frontier']['ways']
+    assert [way['label'] for way in ways] == ['a/policy', 'b/policy']
+    assert len(ways[0]['points']) == STEPS and found['frontier']['gold']
+    assert found['best_of_n']['sizes'] == [1, 2, 4]
+    made = workdir / 'evaluation'
+    text = (made / 'evaluation.md').read_text()
+    plots = {file.name for file in made.glob('*.png')}
+    assert {'reliability.png', 'buckets.png', 'frontier.png', 'best_of_n.png'} <= plots
+    assert all(f']({name})' in text for name in plots)
+    assert not (other / 'evaluation').exists()
 
 
 def test_judged_by_a_reward_model(opened):
@@ -138,6 +164,7 @@ def test_other_split(opened):
         (['--judge=model', '--judge_template=no'], "'no' is neither a file"),
         (['--split=train_'], 'split'),
         (['--workdir=nowhere'], 'nowhere/config.json is not there'),
+        (['--best_of=3'], '3 samples make no curve'),
     ],
 )
 def test_errors(finished, flags, words):
@@ -145,6 +172,11 @@ def test_errors(finished, flags, words):
     ended = command('perl.evaluate', f'--workdir={finished}', *flags)
     assert words in ended.error
     assert runs.files(finished) == before
+
+
+def test_every_run_must_be_there(finished):
+    ended = command('perl.evaluate', f'--workdir={finished},nowhere')
+    assert 'nowhere/config.json is not there' in ended.error
 
 
 def test_nothing_finished(finished, tmp_path):

@@ -104,8 +104,10 @@ def compare(
         decide = winrate.from_gold(gold)
     elif judge == 'reward':
         decide = winrate.from_scores(_recorded(rows))
-    result = winrate.win_rate(decide, prompts, new.texts, old.texts)
-    return figures | result, rows
+    won, biased = winrate.both_orders(decide, prompts, new.texts, old.texts)
+    for row, verdict in zip(rows, won, strict=True):
+        row['won'] = float(verdict)
+    return figures | winrate.win_metrics(won, biased), rows
 
 
 def answer(
