@@ -106,15 +106,10 @@ def draw_wrong(
     ]
     others = [{'action_type': 'scroll', 'direction': way} for way in DIRECTIONS]
     others += [{'action_type': kind} for kind in ('navigate_back', 'wait')]
-    kinds = [
-        [
-            action
-            for action in rng.sample(kind, len(kind))
-            if not same(action, done, clicked)
-        ]
-        for kind in rng.sample((clicks, others), 2)
-    ]
-    drawn = []
+    kinds, drawn = rng.sample((clicks, others), 2), []
+    for kind in kinds:
+        kind[:] = [action for action in kind if not same(action, done, clicked)]
+        rng.shuffle(kind)
     while len(drawn) < count and any(kinds):
         kinds = [kind for kind in (*kinds[1:], kinds[0]) if kind]
         drawn.append(kinds[-1].pop())

@@ -77,7 +77,7 @@ def _steps(record: dict, where: str) -> Iterator[tuple[str, Action, list[Element
         try:
             action, screen = actions.parse(text), accessibility.elements(tree)
         except ValueError as error:
-            raise _bad(where, str(error)) from error
+            raise _bad(where, f'step {len(past) + 1}: {error}') from error
         rows = [element.line for element in screen]
         rows += [f'goal: {goal}', *past]
         rows += [f'step: {_text(instruction)}', 'action:']

@@ -155,7 +155,7 @@ def _texts(file: pathlib.Path, source: str) -> Iterator[str]:
     opened = gzip.open if file.suffix == '.gz' else open
     try:
         with opened(file, 'rt', encoding='utf-8') as lines:
-            yield from lines
+            yield from (line.rstrip('\n') for line in lines)
     except (OSError, EOFError, zlib.error, UnicodeDecodeError) as error:
         raise UserError(
             f'{file} is damaged ({error!r}): get it again from {source}'

@@ -32,12 +32,12 @@ def read(
         UserError: the file is damaged or no TFRecord; names the record. The checksum of
             a length is checked, that of a payload is not.
     """
-    number = 0
+    number = 1
     try:
         with _open(path) as file:
             while header := file.read(12):
-                number += 1
                 yield _example(memoryview(_payload(file, header)), names)
+                number += 1
     except (Damaged, OSError, EOFError, struct.error, zlib.error) as error:
         raise UserError(
             f'{path}, record {number}: no TFRecord of examples, or damaged ({error}); '
