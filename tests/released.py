@@ -7,14 +7,13 @@ import gzip
 import json
 import struct
 
-WORDS = 'red blue small large old new cat dog house tree sun moon'.split()
+WORDS = ('red', 'blue', 'small', 'large', 'old', 'new', 'cat', 'dog', 'house', 'tree')
 
 
 def sentence(number, length=5):
     """Words that differ from one number to the next."""
-    return ' '.join(
-        WORDS[(number * 5 + k * (1 + number % 7)) % 12] for k in range(length)
-    )
+    step = 1 + number % 7
+    return ' '.join(WORDS[(number * 3 + k * step) % 10] for k in range(length))
 
 
 def write_lines(path, rows):

@@ -26,11 +26,11 @@ def test_steps_to_records(tmp_path):
     assert second.response == ' {"action_type":"click","x":100,"y":150}'
     *screen, goal, done, step, cue = second.prompt.split('\n')
     assert screen == [
-        'Button "save large dog" at 270 150',
+        'Button "save tree large" at 270 150',
         'Button "cancel" at 810 150',
         'ImageView at 540 350',
     ]
-    assert goal.startswith('goal: save large dog ')
+    assert goal.startswith('goal: save tree large ')
     assert (done, step) == (f'done:{first.response}', 'step: press save')
     assert cue == 'action:' and 'done:' not in first.prompt
     assert made.prompts['train'] == [first.prompt, second.prompt]
@@ -93,12 +93,12 @@ def test_missing_and_damaged_files_say_where_to_get_them(tmp_path):
     with pytest.raises(UserError, match=r'no .*splits.json: get it from .*gresearch'):
         data.load('android_control', root=str(tmp_path))
     (tmp_path / 'splits.json').write_text('{"train": []}')
-    with pytest.raises(UserError, match='splits.json does not list the episodes of'):
+    with pytest.raises(UserError, match=r'splits.json does not list the episodes of'):
         data.load('android_control', root=str(tmp_path))
     android_control(tmp_path)
     file = tmp_path / 'android_control-00001-of-00002'
     file.write_bytes(file.read_bytes()[:-20])
-    with pytest.raises(UserError, match='00001-of-00002, record .* damaged'):
+    with pytest.raises(UserError, match=r'00001-of-00002, record .* damaged'):
         data.load('android_control', root=str(tmp_path))
     for path in tmp_path.glob('android_control-*'):
         path.unlink()

@@ -15,11 +15,16 @@ def write(root, files, summaries):
     return str(root)
 
 
+def every(rows):
+    """The rows of all splits."""
+    return [*rows['train'], *rows['val'], *rows['test']]
+
+
 def one(root, *bodies):
     """The prompt of a conversation in a folder of its own."""
     rows = [{'conversation': 'c', 'summary': 's'}]
     made = data.load('bolt', root=write(root, {'a': conversation('c', bodies)}, rows))
-    (prompt,) = sum(made.prompts.values(), [])
+    (prompt,) = every(made.prompts)
     return prompt, made.counts
 
 
@@ -59,8 +64,8 @@ def test_what_is_empty_is_counted(tmp_path):
     assert made.counts['empty_messages_dropped'] == 2
     assert made.counts['empty_conversations_dropped'] == 1
     assert made.counts['conversations_without_summary'] == 1
-    assert 'A: z' in sum(made.text.values(), [])
-    assert sum(made.prompts.values(), []) == ['A: x\nA: y\n\nTL;DR:']
+    assert 'A: z' in every(made.text)
+    assert every(made.prompts) == ['A: x\nA: y\n\nTL;DR:']
 
 
 def test_ids_come_from_the_file_where_the_xml_has_none(tmp_path):
@@ -68,7 +73,7 @@ def test_ids_come_from_the_file_where_the_xml_has_none(tmp_path):
     root = write(tmp_path, {'name': text}, [{'conversation': 'name', 'summary': 's'}])
     assert sum(map(len, data.load('bolt', root=root).prompts.values())) == 1
     both = f'<collection>{text.partition("?>")[2]}</collection>'
-    with pytest.raises(UserError, match='name.xml: a <conversation> has no id; give'):
+    with pytest.raises(UserError, match=r'name.xml: a <conversation> has no id; give'):
         data.load('bolt', root=write(tmp_path, {'name': both}, []))
 
 
@@ -130,7 +135,7 @@ def test_missing_files_say_where_to_get_them(tmp_path):
     with pytest.raises(UserError, match=r'no .*xml: get it from .*LDC2018T19'):
         data.load('bolt', root=str(tmp_path))
     (tmp_path / 'a.xml').write_text(conversation('a', ['x']))
-    with pytest.raises(UserError, match='no .*summaries.jsonl: give a table'):
+    with pytest.raises(UserError, match=r'no .*summaries.jsonl: give a table'):
         data.load('bolt', root=str(tmp_path))
 
 

@@ -73,7 +73,7 @@ def test_helpfulness_has_parts(tmp_path):
     )
     assert one.name == two.name == 'helpfulness'
     assert sum(sizes(two.comparisons)) == 2 * sum(sizes(one.comparisons)) == 24
-    with pytest.raises(UserError, match="data.parts: 'online' is not one of helpful"):
+    with pytest.raises(UserError, match=r"data.parts: 'online' is not one of helpful"):
         data.load('helpfulness', root=str(tmp_path), parts=('online',))
 
 

@@ -77,7 +77,7 @@ def test_damage(tmp_path):
     ):
         list(lines.read(file, [], SOURCE))
     (tmp_path / 'b.jsonl').write_bytes(b'\xff\xfe')
-    with pytest.raises(UserError, match='b.jsonl is damaged'):
+    with pytest.raises(UserError, match=r'b.jsonl is damaged'):
         list(lines.read(tmp_path / 'b.jsonl', [], SOURCE))
 
 

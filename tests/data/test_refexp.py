@@ -18,12 +18,12 @@ def test_a_screen_to_records(tmp_path):
     made = load(tmp_path, screen(0, label=1))
     (row,) = made.demonstrations['test']
     assert row.prompt.split('\n') == [
-        'instruction: click on new dog',
+        'instruction: click on large new',
         '? at 84 2: 0',
         'text view "red blue" at 15 22: 1',
-        'image button "new dog" at 55 22: 2',
+        'image button "large new" at 55 22: 2',
         'image view "photo" at 15 42: 3',
-        'instruction: click on new dog',
+        'instruction: click on large new',
         'action:',
     ]
     assert row.response == ' click(2)'

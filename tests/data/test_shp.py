@@ -80,7 +80,7 @@ def test_strength_is_off_unless_asked(tmp_path):
     # The margin is the log-odds of the preference.
     odds = rows['preference'].preference / (1 - rows['preference'].preference)
     assert rows['margin'].margin == pytest.approx(math.log(odds))
-    with pytest.raises(UserError, match="data.strength: 'margins' is not margin"):
+    with pytest.raises(UserError, match=r"data.strength: 'margins' is not margin"):
         data.load('shp', root=root, strength='margins')
 
 

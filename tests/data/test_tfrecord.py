@@ -61,7 +61,7 @@ def test_damage_names_the_record(tmp_path):
         with pytest.raises(UserError, match=f'{said}.*again from https://example.org'):
             read(path)
     released.write_records(path, [good, b'\x0a\x05oops'])
-    with pytest.raises(UserError, match='record 2: .*after its message'):
+    with pytest.raises(UserError, match=r'record 2: .*after its message'):
         read(path)
 
 
