@@ -23,7 +23,8 @@ def _parse(argv):
     try:
         rest = values(argv)
     except (flags.Error, UserError) as error:
-        _fail(error)
+        # ml_collections puts a traceback before what the config file raised
+        _fail(str(error).rpartition(f'{UserError.__qualname__}: ')[2])
     except Exception as error:  # a config file may raise anything
         given = [arg for arg in argv if arg.lstrip('-').startswith('config=')]
         reason = error.args[0] if isinstance(error, KeyError) else error

@@ -40,6 +40,13 @@ __all__ = [
 # A name in configs, and the module and function that read it.
 _LOADERS = {
     'reservations': ('reservations', 'load'),
+    'tldr': ('tldr', 'load'),
+    'bolt': ('bolt', 'load'),
+    'harmlessness': ('hh', 'load_harmlessness'),
+    'helpfulness': ('hh', 'load_helpfulness'),
+    'shp': ('shp', 'load'),
+    'android_control': ('android_control', 'load'),
+    'refexp': ('refexp', 'load'),
     'taskmaster_coffee': ('taskmaster', 'load_coffee'),
     'taskmaster_ticketing': ('taskmaster', 'load_ticketing'),
     'files': ('readers', 'load'),

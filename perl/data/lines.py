@@ -1,0 +1,162 @@
+"""Rows of released data sets, from local files or the hub; complaints say how to mend.
+
+Files are JSON lines (.json or .jsonl, maybe with .gz) or Parquet. The hub is asked by
+`read_hub` alone, which a reader calls only where its option `hub` is set.
+"""
+
+import dataclasses
+import gzip
+import json
+import pathlib
+import zlib
+from collections.abc import Iterator
+
+from perl.data.rows import Row, read_rows
+from perl.errors import UserError
+
+
+class _Values(dict):
+    """A row in which what is not there is None, as in Parquet."""
+
+    def __missing__(self, key: str) -> None:
+        return None
+
+
+@dataclasses.dataclass(frozen=True)
+class Line(Row):
+    """A row that also knows where its data set comes from.
+
+    Attributes:
+        source: the address to get the file from again.
+    """
+
+    source: str = ''
+
+    def at(self, column: str) -> 'Line':
+        """The object in a column, as a row of its own."""
+        return self._object(column, self.values[column])
+
+    def each(self, column: str, count: int) -> list['Line']:
+        """The objects in a list of exactly `count`."""
+        values = self.values[column]
+        if not isinstance(values, list) or len(values) != count:
+            raise self.bad(column, f'is {values!r:.40}, not a list of {count}')
+        return [self._object(column, value) for value in values]
+
+    def one_of(self, column: str, *known: int | str) -> int | str:
+        """A value out of a few."""
+        value = self.values[column]
+        if value not in known or isinstance(value, bool):
+            listed = ', '.join(map(str, known))
+            raise self.bad(column, f'is {value!r:.40}, not one of {listed}')
+        return value
+
+    def between(self, column: str, low: float, high: float) -> float:
+        """A number between two bounds, both included."""
+        value = self.values[column]
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            raise self.bad(column, f'is {value!r:.40}, not a number')
+        if not low <= value <= high:
+            raise self.bad(column, f'is {value}, not between {low} and {high}')
+        return float(value)
+
+    def bad(self, column: str, what: str) -> UserError:
+        """The error that names file, row and column, and says how to mend it."""
+        return UserError(
+            f'{self.file}, row {self.number}: {column!r} {what}; mend or delete the '
+            f'row, or get the file again from {self.source}'
+        )
+
+    def _object(self, column: str, value: object) -> 'Line':
+        if not isinstance(value, dict):
+            raise self.bad(column, f'is {value!r:.40}, not an object')
+        return dataclasses.replace(self, values=_Values(value))
+
+    def _error(self, column: str, what: str) -> UserError:
+        return self.bad(column, what.partition(';')[0])
+
+
+def find(root: str | pathlib.Path, *patterns: str, source: str) -> list[pathlib.Path]:
+    """The files of the first pattern that any file matches, in order.
+
+    Args:
+        root: the folder that a person names as `data.root`.
+        patterns: where the files may be below it, the usual place first.
+        source: where to get them.
+
+    Raises:
+        UserError: no folder is named, or none of the patterns matches.
+    """
+    if not str(root):
+        raise UserError(
+            f'data.root is not given: get {patterns[0]} from {source} and name the '
+            'folder that holds it (--config.data.root=FOLDER)'
+        )
+    for pattern in patterns:
+        if files := sorted(pathlib.Path(root).glob(pattern)):
+            return files
+    raise UserError(
+        f'no {pathlib.Path(root) / patterns[0]}: get it from {source} and name the '
+        'folder that holds it (--config.data.root=FOLDER)'
+    )
+
+
+def read(file: pathlib.Path, columns: list[str], source: str) -> Iterator[Line]:
+    """The rows of a file; a row of JSON need not have all the columns.
+
+    Raises:
+        UserError: the file is damaged, or a line of it is no JSON object.
+    """
+    if file.suffix == '.parquet':
+        for row in read_rows(file, columns):
+            yield Line(file, row.number, _Values(row.values), source)
+        return
+    for number, text in enumerate(_texts(file, source), 1):
+        if not text.strip():
+            continue
+        try:
+            values = json.loads(text)
+        except json.JSONDecodeError as error:
+            raise UserError(
+                f'{file}, row {number} is no JSON ({error.msg}, column {error.colno}); '
+                f'mend or delete the line, or get the file again from {source}'
+            ) from None
+        yield Line(file, number, {'row': values}, source).at('row')
+
+
+def read_hub(repository: str, split: str, source: str, **options) -> Iterator[Line]:
+    """The rows of a data set of the Hugging Face hub; goes to the network.
+
+    Args:
+        repository: owner and name.
+        split: of the repository.
+        source: its address, for errors.
+        options: of `datasets.load_dataset`.
+
+    Raises:
+        UserError: the hub does not give it.
+    """
+    import datasets
+
+    try:
+        table = datasets.load_dataset(repository, split=split, **options)
+    except Exception as error:
+        reason = str(error).strip().partition('\n')[0] or repr(error)
+        raise UserError(
+            f'the hub did not give {repository} ({reason:.200}): set data.hub to False '
+            f'and data.root to a folder with the files of {source}'
+        ) from error
+    file = pathlib.Path(repository) / split
+    for number, values in enumerate(table, 1):
+        yield Line(file, number, _Values(values), source)
+
+
+def _texts(file: pathlib.Path, source: str) -> Iterator[str]:
+    opened = gzip.open if file.suffix == '.gz' else open
+    try:
+        with opened(file, 'rt', encoding='utf-8') as lines:
+            yield from (line.rstrip('\n') for line in lines)
+    except (OSError, EOFError, zlib.error, UnicodeDecodeError) as error:
+        raise UserError(
+            f'{file} is damaged ({error!r}): get it again from {source}'
+        ) from error
