@@ -31,9 +31,17 @@ def init_head(key: jax.Array, width: int) -> dict[str, jax.Array]:
 
 
 def scalar(params: Any, states: jax.Array) -> jax.Array:
-    """The head's output `[...]` in float32 on hidden states `[..., D]`."""
-    head = params[HEAD]
-    return states.astype(jnp.float32) @ head['kernel'] + head['bias']
+    """The head's output `[...]` in float32 on hidden states `[..., D]`.
+
+    A head of each example, kernel `[B, D]` and bias `[B]` (see `tree.bind`), reads
+    states `[B, ..., D]`.
+    """
+    kernel, bias = params[HEAD]['kernel'], params[HEAD]['bias']
+    states = states.astype(jnp.float32)
+    if kernel.ndim == 1:
+        return states @ kernel + bias
+    bias = bias.reshape(-1, *[1] * (states.ndim - 2))
+    return jnp.einsum('b...d,bd->b...', states, kernel) + bias
 
 
 def rewards(arch: Architecture, params: Any, batch: dict[str, Any]) -> jax.Array:
