@@ -29,6 +29,7 @@ from perl.report import evaluated
 from perl.report.ways import ways
 from perl.stages import best_of_n, examine, reward
 from perl.stages.compare import compare
+from perl.stages.judges import judges
 from perl.stages.labelling import KINDS, Opened, Settings, open_labeller
 from perl.stages.opening import open_base, open_run
 from perl.stages.run import Run
@@ -95,7 +96,7 @@ def evaluate(
             run,
             run.role(policy),
             run.role(against),
-            run.reward_role(judging),
+            judges(run, judging),
             split,
             'reward' if named else judge,
             decide,
@@ -160,7 +161,7 @@ def main(argv: Sequence[str]) -> None:
             apart['best_of_n'] = best_of_n.best_of_n(
                 run,
                 run.role(values.against),
-                run.reward_role(_reward_of(run)),
+                judges(run, _reward_of(run)),
                 values.split,
                 values.best_of,
             )

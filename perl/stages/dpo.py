@@ -19,6 +19,7 @@ from perl.losses.reduce import masked_sum
 from perl.models import decoder, heads
 from perl.models.architecture import Architecture
 from perl.stages.compare import compare
+from perl.stages.judges import judges
 from perl.stages.run import Run
 from perl.stages.supervised import slices, train
 
@@ -89,7 +90,7 @@ def loss(
 def dpo(run: Run, stage: str) -> dict[str, Any]:
     """Trains a policy by DPO; saves it, returns its figures beside the reference's."""
     config, limits = run.config[stage], run.config.lengths
-    reference, reward = run.source(config.start), run.reward_role(config.reward)
+    reference, panel = run.source(config.start), judges(run, config.reward)
     data = {
         split: examples.encode(
             run.dataset.comparisons[split],
@@ -136,7 +137,7 @@ def dpo(run: Run, stage: str) -> dict[str, Any]:
     )
     run.save_role(stage, policy)
     began = time.monotonic()
-    judged, rows = compare(run, policy, reference, reward, 'test')
+    judged, rows = compare(run, policy, reference, panel, 'test')
     metrics.append_samples(run.workdir / stage, rows)
     taken = {'evaluation_seconds': time.monotonic() - began}
     return {**figures, 'algorithm': 'dpo', **taken, **judged}

@@ -13,6 +13,7 @@ from perl import sharding
 from perl.adapters import tree
 from perl.data import batching, examples, order
 from perl.losses import kl
+from perl.models.panel import Panel
 from perl.rollout import sampler, scoring
 from perl.rollout.sampler import Sampling
 from perl.stages import checks, experience, objective
@@ -29,7 +30,7 @@ from perl.stages.supervised import place_state
 class Trainer:
     """The compiled parts of an iteration, and the host loop that joins them."""
 
-    def __init__(self, run: Run, stage: str, team: dict[str, Role]):
+    def __init__(self, run: Run, stage: str, team: dict[str, Role], judges: Panel):
         self.run, self.stage, self.team = run, stage, team
         config = self.config = run.config[stage]
         arch, limits = run.arch, run.config.lengths
@@ -41,8 +42,11 @@ class Trainer:
         )
         self.lengths = run.buckets(self.prompts.lengths, run.prompt_multiple)
         self.frozen = {
-            'reference': _scored(team['reference']),
-            'reward': _scored(team['reward']),
+            'reference': {
+                'base': team['reference'].base,
+                'delta': team['reference'].delta,
+            },
+            'reward': judges,
             **{name: team[name].base for name in self.trained},
         }
         self.text = self._text() if config.ptx_coefficient else None
@@ -142,7 +146,7 @@ class Trainer:
             return self.frozen
         delta = jax.tree.map(lambda x: x.copy(), state['anchor'])
         anchor = {'base': self.frozen['policy'], 'delta': delta}
-        return {**self.frozen, 'reference': {**self.frozen['reference'], **anchor}}
+        return {**self.frozen, 'reference': anchor}
 
     def _learn(self, state, frozen, learn, at):
         config, n = self.config, self.config.batch_size
@@ -278,15 +282,6 @@ def _teacher(delta, base, seen, *, arch, R, temperature):
     params = tree.bind(base, delta)
     tokens, lengths = seen['tokens'], seen['lengths']
     return scoring.log_probs(arch, params, tokens, lengths, R, temperature)
-
-
-def _scored(role):
-    return {
-        'base': role.base,
-        'delta': role.delta,
-        'shift': jnp.float32(role.shift),
-        'scale': jnp.float32(role.scale),
-    }
 
 
 @jax.jit

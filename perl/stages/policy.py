@@ -17,6 +17,7 @@ from perl.stages.algorithms import ALGORITHMS
 from perl.stages.compare import compare
 from perl.stages.fit import fit
 from perl.stages.iteration import Trainer
+from perl.stages.judges import judges
 from perl.stages.roles import Role
 from perl.stages.run import Run
 
@@ -24,9 +25,9 @@ from perl.stages.run import Run
 def policy(run: Run, stage: str) -> dict[str, Any]:
     """Optimises the policy; saves policy and value, returns the stage's figures."""
     config = run.config[stage]
-    team = assemble(run, stage, run.reward_role(config.reward))
-    print(f'{stage}: {roles.memory(team)}', flush=True)
-    trainer = Trainer(run, stage, team)
+    team, panel = assemble(run, stage), judges(run, config.reward)
+    print(f'{stage}: {roles.memory(team, panel)}', flush=True)
+    trainer = Trainer(run, stage, team, panel)
     start = trainer.start()
     state, took = fit(
         run.workdir / stage,
@@ -48,7 +49,7 @@ def policy(run: Run, stage: str) -> dict[str, Any]:
     if 'value' in trained:
         run.save_role(stage, trained['value'], 'value')
     began = time.monotonic()
-    judged, rows = compare(run, policy, team['reference'], team['reward'], 'test')
+    judged, rows = compare(run, policy, team['reference'], panel, 'test')
     metrics.append_samples(run.workdir / stage, rows)
     return {
         **account(run, stage, list(trained.values()), took),
@@ -58,23 +59,23 @@ def policy(run: Run, stage: str) -> dict[str, Any]:
     }
 
 
-def assemble(run: Run, stage: str, reward: Role) -> dict[str, Role]:
-    """The roles at the start: policy, reward, reference and, for an algorithm with a
-    critic, value."""
+def assemble(run: Run, stage: str) -> dict[str, Role]:
+    """The roles at the start: policy, reference and, for an algorithm with a critic,
+    value."""
     config = run.config[stage]
     team = {
         'policy': run.place(run.begin(stage)),
-        'reward': reward,
         'reference': run.source(config.start),
     }
     if not ALGORITHMS[config.algorithm].group:
-        team['value'] = run.place(_value(run, stage, reward))
+        team['value'] = run.place(_value(run, stage))
     return team
 
 
-def _value(run, stage, reward):
+def _value(run, stage):
     config = run.config[stage]
     if config.value_start == 'reward':
+        reward = run.reward_role(config.reward)
         value = dataclasses.replace(reward, delta=_copy(reward.delta))
     else:
         value = roles.begin(

@@ -11,12 +11,13 @@ import tiny
 
 from perl.adapters import tree
 from perl.losses import groups, kl
-from perl.models import decoder
+from perl.models import decoder, panel
 from perl.rollout import scoring
 from perl.rollout.sampler import Responses
 from perl.stages import experience
 from perl.stages import objective as objectives
 from perl.stages.objective import Objective
+from perl.stages.roles import Role
 
 PPO = Objective(
     algorithm='ppo',
@@ -221,6 +222,7 @@ def test_statistics_count_the_penalty():
 
 R = 3
 BASE = tiny.weights()
+SCORED = {**tiny.adapter(seed=7), 'head': tiny.head(8)}
 TRAINABLE = {
     'policy': tiny.adapter(),
     'value': {**tiny.adapter(seed=5), 'head': tiny.head()},
@@ -229,12 +231,7 @@ FROZEN = {
     'policy': BASE,
     'value': BASE,
     'reference': {'base': BASE, 'delta': {}},
-    'reward': {
-        'base': BASE,
-        'delta': {**tiny.adapter(seed=7), 'head': tiny.head(8)},
-        'shift': jnp.float32(0.25),
-        'scale': jnp.float32(2.0),
-    },
+    'reward': panel.build([Role(BASE, 'base', SCORED, tiny.LORA, 0.25, 2.0)]),
 }
 
 
@@ -263,7 +260,7 @@ def bare(row, params_of, head):
     tokens = jnp.concatenate([prompts[row, 4 - n :], said.tokens[row]])[None]
     role = {
         'reference': BASE,
-        'reward': tree.bind(BASE, FROZEN['reward']['delta']),
+        'reward': tree.bind(BASE, SCORED),
         'value': tree.bind(BASE, TRAINABLE['value']),
     }[params_of]
     states = decoder.hidden(tiny.ARCH, role, tokens, jnp.arange(tokens.size)[None])[0]
