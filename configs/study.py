@@ -130,7 +130,33 @@ def ranks(config: ConfigDict) -> None:
 
 
 def optimisation(config: ConfigDict) -> None:
-    """Four reward models of few, noisy labels; policies that push on one, on the
-    ensemble of all, and on their average, with and without a KL term."""
+    """Four reward models of few, noisy labels, alike but for the order of the data
+    after a probe that they share; policies push on one of them, on all together and on
+    their average, without a KL term, and on one with it."""
     config.data.update(comparisons=512, flip=0.25)
     config.stages = ('pretrain', 'sft')
+    noisy = {'steps': 100, 'batch_size': 16}
+    add(config, reward_probe=reward(lora(8), head_only=True, **noisy | {'steps': 30}))
+    members = tuple(f'reward_{i}' for i in range(4))
+    for i, name in enumerate(members):
+        member = reward(lora(8), start='reward_probe', shuffle=i + 1, **noisy)
+        add(config, **{name: member})
+    add(
+        config,
+        reward_average=configs.average_config(members),
+        reward_mean=configs.ensemble_config(members, combine='mean'),
+        reward_min=configs.ensemble_config(members, combine='min'),
+        reward_cautious=configs.ensemble_config(members, combine='mean_std'),
+        reward_mixture=configs.ensemble_config(members, combine='gate', eval_every=0),
+    )
+    free = {'kl_coefficient': 0.0, 'steps': 60}
+    add(
+        config,
+        policy_one=policy(reward='reward_0', **free),
+        policy_one_kl=policy(reward='reward_0', steps=60),
+        policy_average=policy(reward='reward_average', **free),
+        policy_mean=policy(reward='reward_mean', **free),
+        policy_min=policy(reward='reward_min', **free),
+        policy_cautious=policy(reward='reward_cautious', **free),
+        policy_mixture=policy(reward='reward_mixture', **free),
+    )

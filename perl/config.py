@@ -127,6 +127,8 @@ def policy_config(learning_rate: float, **changes: Any) -> ConfigDict:
             'value_start': 'sft',  # sft | reward | base
             'value_warmup': 0,  # first iterations, in which the value alone learns
             'reward': 'reward',  # the stage whose adapter rewards, or a folder
+            # d-RLAIF: who scores 1 to 10 in its place: endpoint, model, or '' nobody
+            'rater': {'kind': '', 'model': '', 'url': '', 'key_env': ''},
             'steps': 50,  # iterations of rollout and update
             'batch_size': 64,  # episodes of an iteration
             'samples': 1,  # responses to each prompt; rloo, grpo, best_of_n need 2
@@ -287,6 +289,7 @@ def _validate_policy(name: str, stage: ConfigDict) -> None:
     _choice(f'{name}.kl_controller', stage.kl_controller, 'fixed', 'adaptive')
     _choice(f'{name}.kl_estimator', stage.kl_estimator, *kl.FAMILY)
     _choice(f'{name}.kl_in', stage.kl_in, 'reward', 'loss')
+    _choice(f'{name}.rater.kind', stage.rater.kind, '', 'endpoint', 'model')
     _choice(f'{name}.value_start', stage.value_start, 'sft', 'reward', 'base')
     _positive(name, stage, 'epochs', 'minibatches', 'samples', 'temperature', 'clip')
     rules, rows = ALGORITHMS[stage.algorithm], stage.batch_size

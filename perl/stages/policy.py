@@ -18,6 +18,7 @@ from perl.stages.compare import compare
 from perl.stages.fit import fit
 from perl.stages.iteration import Trainer
 from perl.stages.judges import judges
+from perl.stages.labelling import Settings, open_rater
 from perl.stages.roles import Role
 from perl.stages.run import Run
 
@@ -27,7 +28,7 @@ def policy(run: Run, stage: str) -> dict[str, Any]:
     config = run.config[stage]
     team, panel = assemble(run, stage), judges(run, config.reward)
     print(f'{stage}: {roles.memory(team, panel)}', flush=True)
-    trainer = Trainer(run, stage, team, panel)
+    trainer = Trainer(run, stage, team, panel, _rater(run, stage))
     start = trainer.start()
     state, took = fit(
         run.workdir / stage,
@@ -86,6 +87,21 @@ def _value(run, stage):
             stage,
         )
     return roles.with_head(run.key(f'{stage}/head'), value, run.arch.width)
+
+
+def _rater(run, stage):
+    """Who scores responses in the place of the reward model; None where nobody does."""
+    said = run.config[stage].rater
+    if not said.kind:
+        return None
+    settings = Settings(
+        said.kind,
+        answers=run.workdir / stage / 'ratings.jsonl',
+        url=said.url,
+        model=said.model,
+        server={'key_env': said.key_env} if said.key_env else {},
+    )
+    return open_rater(settings, run)
 
 
 def _copy(delta):

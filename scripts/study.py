@@ -1,0 +1,177 @@
+"""Runs a study of configs/study.py over seeds; makes its table and plots.
+
+    python scripts/study.py --study=algorithms --seeds=0,1,2 --workdir=runs/studies
+
+Base, SFT and reward model of a seed are trained once and shared by the studies.
+Interrupt it at will: what is finished is skipped, and a run goes on from its
+checkpoint. `--finished` only makes table.csv, table.md and the plots of what there is.
+"""
+
+import argparse
+import csv
+import json
+import pathlib
+import shutil
+import statistics
+import sys
+from typing import Any
+
+import numpy as np
+
+from perl import metrics, train
+from perl.errors import UserError
+from perl.evaluation import frontier
+from perl.report import canvas
+from perl.stages.fit import Stopped
+
+CONFIG = pathlib.Path(__file__).parents[1] / 'configs' / 'study.py'
+STUDIES = ('algorithms', 'regularisers', 'ranks', 'optimisation')
+COLUMNS = {
+    'accuracy': 'accuracy',
+    'gold_before': 'gold before',
+    'gold_after': 'gold after',
+    'win_rate': 'win rate',
+    'kl': 'KL, nats',
+    'response_length': 'tokens',
+    'trainable': 'trained',
+    'seconds': 'seconds',
+}
+Figures = dict[str, dict[str, Any]]
+
+
+def run(study: str, seed: int, workdir: pathlib.Path) -> None:
+    """One seed of a study, from what the seed's studies share."""
+    shared = workdir / f'shared-seed{seed}'
+    train.run(train.load_config(f'{CONFIG}:study=shared,seed={seed}'), shared)
+    config = train.load_config(f'{CONFIG}:study={study},seed={seed}')
+    folder = folder_of(study, seed, workdir)
+    wanted = [name for name in metrics.read_results(shared) if name in config.stages]
+    if not (folder / metrics.RESULTS).is_file():
+        unfinished = folder.with_suffix('.unfinished')
+        shutil.rmtree(unfinished, ignore_errors=True)
+        for part in ('tokenizer', *wanted):
+            shutil.copytree(shared / part, unfinished / part)
+        figures = {name: metrics.read_results(shared)[name] for name in wanted}
+        (unfinished / metrics.RESULTS).write_text(json.dumps(figures, indent=2))
+        unfinished.rename(folder)
+    train.run(config, folder)
+
+
+def folder_of(study: str, seed: int, workdir: pathlib.Path) -> pathlib.Path:
+    """Where one seed of a study lives."""
+    return workdir / f'{study}-seed{seed}'
+
+
+def rows(runs: list[Figures]) -> list[dict[str, Any]]:
+    """Each stage's figures over the seeds: lists by column."""
+    names = dict.fromkeys(name for figures in runs for name in figures)
+    made = []
+    for name in names:
+        found = [figures[name] for figures in runs if name in figures]
+        if found[0]['kind'] in ('pretrain', 'sft'):
+            continue
+        columns = {
+            column: [row[column] for row in found if row.get(column) is not None]
+            for column in COLUMNS
+        }
+        made.append({'stage': name, 'seeds': len(found), **columns})
+    return made
+
+
+def table(made: list[dict[str, Any]]) -> list[list[str]]:
+    """Header and rows of text; columns that nobody fills are left out."""
+    used = [name for name in COLUMNS if any(row[name] for row in made)]
+    lines = [['stage', 'seeds', *(COLUMNS[name] for name in used)]]
+    for row in made:
+        cells = (_cell(name, row[name]) for name in used)
+        lines.append([row['stage'], str(row['seeds']), *cells])
+    return lines
+
+
+def _cell(name, values):
+    if not values:
+        return ''
+    mean = statistics.fmean(values)
+    if name in ('trainable', 'seconds'):
+        return f'{mean:,.0f}'
+    digits = 1 if name == 'response_length' else 3
+    spread = statistics.stdev(values) if len(values) > 1 else 0.0
+    return f'{mean:.{digits}f} ± {spread:.{digits}f}'
+
+
+def ways(folders: list[pathlib.Path], stage: str) -> dict[str, np.ndarray]:
+    """A policy's way from the metrics of its seeds: means of kl, reward and gold."""
+    paths = [frontier.path(metrics.read(folder / stage)) for folder in folders]
+    points = min(len(path) for path in paths)
+    return {
+        name: np.mean([[row[name] for row in path[:points]] for path in paths], axis=0)
+        for name in ('kl', 'reward', 'gold')
+        if all(name in row for path in paths for row in path)
+    }
+
+
+def plot(study: str, made: list[dict[str, Any]], folders: list[pathlib.Path]) -> Any:
+    """Gold reward of policies, and gold and proxy against the square root of KL."""
+    policies = [row for row in made if row['gold_after']]
+    figure, (left, right) = canvas.panels(2, 2, height=4.2)
+    places = range(len(policies))
+    for place, row in zip(places, policies, strict=True):
+        left.scatter(row['gold_after'], [place] * row['seeds'], s=18, color=canvas.BLUE)
+        left.scatter(
+            statistics.fmean(row['gold_after']), place, marker='|', s=160,
+            color=canvas.ORANGE,
+        )  # fmt: skip
+    left.axvline(
+        statistics.fmean(policies[0]['gold_before']), color=canvas.GREY, ls='--'
+    )
+    names = [row['stage'].removeprefix('policy_') for row in policies]
+    left.set_yticks(places, names)
+    left.invert_yaxis()
+    canvas.label(left, 'gold reward, each seed and the mean', 'gold reward', '')
+    drawn = [row['stage'] for row in policies if row['stage'].startswith('policy')]
+    colours = [*canvas.COLOURS, *'krbgcmy']
+    for colour, stage in zip(colours, drawn, strict=False):
+        way = ways([f for f in folders if (f / stage).is_dir()], stage)
+        if 'kl' in way:
+            at = np.sqrt(np.maximum(way['kl'], 0))
+            said = stage.removeprefix('policy_')
+            right.plot(at, way['gold'], color=colour, label=said)
+    canvas.label(right, 'gold reward while training', '√KL', 'gold reward')
+    right.legend(fontsize=7, frameon=False)
+    return figure
+
+
+def main() -> None:
+    """Entry point."""
+    flags = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    flags.add_argument('--study', choices=STUDIES, required=True)
+    flags.add_argument('--seeds', default='0,1,2')
+    flags.add_argument('--workdir', default='runs/studies', type=pathlib.Path)
+    flags.add_argument('--finished', action='store_true')
+    args = flags.parse_args()
+    seeds = [int(seed) for seed in args.seeds.split(',')]
+    if not args.finished:
+        for seed in seeds:
+            run(args.study, seed, args.workdir)
+    folders = [folder_of(args.study, seed, args.workdir) for seed in seeds]
+    folders = [folder for folder in folders if folder.is_dir()]
+    if not folders:
+        raise UserError(f'--workdir: {args.workdir} has no run of {args.study} yet')
+    made = rows([metrics.read_results(folder) for folder in folders])
+    lines = table(made)
+    out = args.workdir / args.study
+    out.mkdir(parents=True, exist_ok=True)
+    with (out / 'table.csv').open('w', newline='') as file:
+        csv.writer(file).writerows(lines)
+    rule = ['---', *['---:'] * (len(lines[0]) - 1)]
+    text = ''.join(f'| {" | ".join(x)} |\n' for x in (lines[0], rule, *lines[1:]))
+    (out / 'table.md').write_text(text)
+    plot(args.study, made, folders).savefig(out / f'{args.study}.png')
+    print(text + f'written: {out}')
+
+
+if __name__ == '__main__':
+    try:
+        main()
+    except (UserError, Stopped) as error:
+        sys.exit(f'error: {error}')
