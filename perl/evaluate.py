@@ -22,7 +22,7 @@ from perl import cli, jsonl
 from perl.adapters import bundle
 from perl.errors import UserError
 from perl.feedback.labels import Asking
-from perl.stages import reward
+from perl.stages import judging, lineage, panels
 from perl.stages.compare import compare
 from perl.stages.labelling import KINDS, Opened, Settings, open_labeller
 from perl.stages.opening import open_base, open_run
@@ -67,14 +67,13 @@ def evaluate(
     """
     found = {}
     for name in run.config.stages:
-        done = bundle.exists(run.workdir / name / 'adapter')
-        if run.config[name].kind == 'reward' and done:
-            found[name] = reward.evaluate(run, name, run.reward_role(name), split)
+        if lineage.makes(run.config, name) == 'reward' and panels.exists(run, name):
+            found[name] = judging.evaluate(run, name, panels.judge(run, name), split)
     finished = bundle.exists(run.workdir / 'policy' / 'adapter')
     policy = policy or ('policy' if finished else '')
     if policy:
         named = judge and judge != 'gold' and labeller is None
-        judging = judge if named else _reward_of(run)
+        by = judge if named else _reward_of(run)
         if judge == 'gold' and run.dataset.gold is None:
             raise UserError(
                 f'--judge: {run.dataset.name} has no gold reward; give a reward stage'
@@ -84,7 +83,7 @@ def evaluate(
             run,
             run.role(policy),
             run.role(against),
-            run.reward_role(judging),
+            run.reward_role(by),
             split,
             'reward' if named else judge,
             decide,

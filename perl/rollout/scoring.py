@@ -10,8 +10,9 @@ import jax
 import jax.numpy as jnp
 
 from perl.losses import kl
-from perl.models import decoder, heads
+from perl.models import decoder, heads, panel
 from perl.models.architecture import Architecture
+from perl.models.panel import Panel
 from perl.rollout.sampler import left_padded
 
 
@@ -82,6 +83,22 @@ def raw_rewards(
     batch = {'tokens': tokens, 'positions': positions, 'segments': segments}
     batch['ends'] = (prompt + response_lengths - 1)[:, None]
     return heads.rewards(arch, params, batch)[:, 0]
+
+
+def rewards(
+    arch: Architecture,
+    judges: Panel,
+    tokens: jax.Array,
+    prompt_lengths: jax.Array,
+    response_lengths: jax.Array,
+    response: int,
+) -> jax.Array:
+    """The reward `[B]` that a panel gives to each response, normalised."""
+    prompt = tokens.shape[1] - response
+    positions, segments = left_padded(prompt_lengths, prompt, response)
+    batch = {'tokens': tokens, 'positions': positions, 'segments': segments}
+    batch['ends'] = (prompt + response_lengths - 1)[:, None]
+    return panel.rewards(arch, judges, batch)[:, 0]
 
 
 def _states(arch, params, tokens, lengths, response):
