@@ -114,9 +114,8 @@ def _read(folder, name):
             raise ValueError(f'no {min(missing)}')
         gate = load_file(folder / GATE) if said['combine'] == 'gate' else None
     except FileNotFoundError as error:
-        raise UserError(
-            f'{name}: {error.filename} is not there; copy it again'
-        ) from None
+        lost = error.filename or folder / GATE
+        raise UserError(f'{name}: {lost} is not there; copy it again') from None
     except (SafetensorError, ValueError, AttributeError) as error:
         raise UserError(
             f'{name}: {folder / CARD} or its gate is damaged ({error}); train or copy '
