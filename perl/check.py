@@ -18,8 +18,8 @@ from perl import sharding
 from perl.adapters import tuning as tunings
 from perl.data import SPLITS, examples
 from perl.errors import UserError
-from perl.models import architecture, heads
-from perl.stages import opening, optimizer
+from perl.models import architecture, heads, panel
+from perl.stages import lineage, opening, optimizer
 from perl.weights import Leaf
 
 
@@ -87,7 +87,7 @@ def main(config: ConfigDict, workdir: pathlib.Path) -> None:
 
 
 def _data(config, name, dataset, tokenizer):
-    kind, _ = opening.needs(config[name])
+    kind, _ = opening.needs(config[lineage.origin(config, name)])
     splits = {}
     for split in SPLITS:
         records = getattr(dataset, kind)[split]
@@ -108,6 +108,8 @@ def _data(config, name, dataset, tokenizer):
 
 
 def _stage(stage, leaves, arch, mesh):
+    if stage.kind in lineage.MADE:
+        return _made(stage, arch)
     kind = configs.tuning(stage.tuning)
     said = tunings.declare(kind, leaves)
     scored = {**said, heads.HEAD: heads.head_leaves(arch.width)}
@@ -117,11 +119,8 @@ def _stage(stage, leaves, arch, mesh):
         base = 2 * _bytes(leaves, arch.dtype, mesh)  # reference and reward model
     trainable = _bytes(roles, 'float32', mesh)
     abstract = architecture.abstract(roles)
-    moments = jax.eval_shape(
-        functools.partial(_optimizer_state, stage.optimizer), abstract
-    )
     full = sum(math.prod(x.shape) for x in jax.tree.leaves(abstract))
-    ratio = sum(math.prod(x.shape) for x in jax.tree.leaves(moments)) / full
+    ratio = _moments(stage.optimizer, abstract) / full
     return {
         'coverage': tunings.coverage(kind, leaves),
         'trainable': full,
@@ -132,6 +131,29 @@ def _stage(stage, leaves, arch, mesh):
             'optimizer': int(trainable * ratio),
         },
     }
+
+
+def _made(stage, arch):
+    """A stage that is made of others: of its own it has a gate at most."""
+    gate, moments = 0, 0
+    if lineage.trains(stage):
+        made = functools.partial(panel.fresh_gate, len(stage.of), arch.width)
+        abstract = jax.eval_shape(made)
+        gate = sum(math.prod(x.shape) for x in jax.tree.leaves(abstract))
+        moments = _moments(stage.optimizer, abstract)
+    parts = {'trainable': gate, 'gradients': gate, 'optimizer': moments}
+    size = jnp.dtype('float32').itemsize
+    return {
+        'coverage': lineage.recipe(stage),
+        'trainable': gate,
+        'bytes_a_device': {name: size * count for name, count in parts.items()},
+    }
+
+
+def _moments(config, abstract):
+    """The numbers that the optimizer keeps."""
+    state = jax.eval_shape(functools.partial(_optimizer_state, config), abstract)
+    return sum(math.prod(x.shape) for x in jax.tree.leaves(state))
 
 
 def _optimizer_state(config, params):
@@ -152,6 +174,8 @@ def _divisible(config, mesh):
     ways = mesh.shape['data'] * mesh.shape['fsdp']
     for name in config.stages:
         stage = config[name]
+        if not lineage.trains(stage):
+            continue
         rows = stage.batch_size // stage.parts
         if stage.kind == 'policy':
             rows //= stage.minibatches

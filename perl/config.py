@@ -6,6 +6,7 @@ A config file is one experiment on one dataset: `get_config(arg=None)` returns t
 
 import difflib
 import json
+from collections.abc import Sequence
 from typing import Any
 
 from ml_collections import ConfigDict
@@ -15,9 +16,11 @@ from perl.adapters.tuning import ATTENTION, Full, LoraTuning, Tuning
 from perl.errors import UserError
 from perl.losses import kl
 from perl.models.architecture import Architecture
+from perl.stages import lineage
 from perl.stages.algorithms import ALGORITHMS
 from perl.stages.optimizer import OPTIMIZERS, SCHEDULES
 
+KINDS = ('pretrain', 'sft', 'reward', 'average', 'ensemble', 'policy', 'dpo')
 _FLAGS = {'': True, 'true': True, '1': True, 'false': False, '0': False}
 
 
@@ -88,7 +91,9 @@ def stage_config(kind: str, learning_rate: float, **changes: Any) -> ConfigDict:
             'kind': kind,
             'tuning': tuning_config(),
             'optimizer': optimizer_config(learning_rate),
-            'start': 'base',  # base | sft: what the stage's delta starts from
+            # what the stage's delta starts from: base | sft; a reward model also from
+            # an earlier one, whose head and adapters it goes on with
+            'start': 'base',
             'steps': 100,
             'batch_size': 32,  # examples of a step, on all devices together
             'parts': 1,  # the batch is taken in this many parts
@@ -100,6 +105,50 @@ def stage_config(kind: str, learning_rate: float, **changes: Any) -> ConfigDict:
     if kind == 'reward':
         config.loss = 'bradley_terry'  # bradley_terry | pointwise
         config.share_prompts = False  # encode the prompt of a comparison once
+        config.margins = True  # take those of the comparisons, where they have some
+        config.label_smoothing = 0.0  # the share of labels taken to be wrong
+        config.centre = 'responses'  # responses | demonstrations: what rewards 0
+        config.head_only = False  # a linear probe: the adapters stay as they start
+        config.shuffle = 0  # another number, another order of the data
+    config.update(changes)
+    return config
+
+
+def average_config(of: Sequence[str], **changes: Any) -> ConfigDict:
+    """The weights of earlier stages averaged (WARM, arXiv 2401.12187; WARP, arXiv
+    2406.16768); reward models must start from one that has their common head."""
+    return ConfigDict(
+        {
+            'kind': 'average',
+            'of': tuple(of),  # stages before this one
+            'method': 'mean',  # mean | slerp (of two) | liti (of one and its start)
+            'weight': 0.5,  # slerp: of the second; liti: of the stage, not its start
+            'rank': 0,  # of the average; 0 adds up the ranks, and is exact
+            **changes,
+        }
+    )
+
+
+def ensemble_config(
+    of: Sequence[str], learning_rate: float = 1e-3, **changes: Any
+) -> ConfigDict:
+    """Reward models that judge together; all but `combine` and `deviations` is about
+    training the gate of a mixture (MoLE, arXiv 2404.13628)."""
+    config = ConfigDict(
+        {
+            'kind': 'ensemble',
+            'of': tuple(of),  # reward models before this one
+            'combine': 'mean',  # mean | min | mean_std | gate
+            'deviations': 1.0,  # that mean_std takes off the mean
+            'balance': 0.5,  # what it costs the gate to neglect a member
+            'optimizer': optimizer_config(learning_rate),
+            'steps': 100,
+            'batch_size': 32,
+            'parts': 1,
+            'eval_every': 50,
+            'save_every': 50,
+        }
+    )
     config.update(changes)
     return config
 
@@ -237,6 +286,7 @@ def validate(config: ConfigDict) -> None:
                 f'stages: {name!r} is no stage of this config{near(name, config)}'
             )
         _validate_stage(name, config[name])
+        lineage.check(config, name)
     _positive('lengths', config.lengths, 'prompt', 'response')
     _positive('evaluation', config.evaluation, 'prompts', 'batch_size')
     if config.lengths.prompt + config.lengths.response > config.model.max_length:
@@ -256,17 +306,17 @@ def validate(config: ConfigDict) -> None:
 
 
 def _validate_stage(name: str, stage: ConfigDict) -> None:
-    _choice(f'{name}.kind', stage.kind, 'pretrain', 'sft', 'reward', 'policy', 'dpo')
-    tuning(stage.tuning)
-    if stage.tuning.name == 'lora':
-        _positive(f'{name}.tuning', stage.tuning, 'rank', 'alpha')
-        if not 0 <= stage.tuning.dropout < 1:
-            raise UserError(f'{name}.tuning.dropout: must be in [0, 1)')
+    _choice(f'{name}.kind', stage.kind, *KINDS)
+    if stage.kind == 'average':
+        _choice(f'{name}.method', stage.method, *lineage.METHODS)
+        return
+    if stage.kind != 'ensemble':
+        _validate_tuning(name, stage)
     _choice(f'{name}.optimizer.name', stage.optimizer.name, *OPTIMIZERS)
     _choice(f'{name}.optimizer.schedule', stage.optimizer.schedule, *SCHEDULES)
     _positive(f'{name}.optimizer', stage.optimizer, 'learning_rate')
     _positive(name, stage, 'steps', 'batch_size', 'parts', 'save_every')
-    if stage.kind != 'pretrain':
+    if stage.kind in ('sft', 'policy', 'dpo'):
         _choice(f'{name}.start', stage.start, 'base', 'sft')
     rows = stage.batch_size
     if stage.kind == 'policy':
@@ -277,11 +327,35 @@ def _validate_stage(name: str, stage: ConfigDict) -> None:
         if not 0 <= stage.label_smoothing < 0.5:
             raise UserError(f'{name}.label_smoothing: must be in [0, 0.5)')
     elif stage.kind == 'reward':
-        _choice(f'{name}.loss', stage.loss, 'bradley_terry', 'pointwise')
+        _validate_reward(name, stage)
+    elif stage.kind == 'ensemble':
+        _choice(f'{name}.combine', stage.combine, *lineage.COMBINE)
+        if stage.deviations < 0 or stage.balance < 0:
+            raise UserError(f'{name}: deviations and balance must be 0 or more')
     elif stage.kind == 'pretrain' and stage.tuning.name != 'full':
         raise UserError(f'{name}.tuning.name: a base from scratch is tuned in full')
     if rows % stage.parts:
         raise UserError(f'{name}.parts: {stage.parts} does not divide {rows} rows')
+
+
+def _validate_tuning(name: str, stage: ConfigDict) -> None:
+    tuning(stage.tuning)
+    if stage.tuning.name == 'lora':
+        _positive(f'{name}.tuning', stage.tuning, 'rank', 'alpha')
+        if not 0 <= stage.tuning.dropout < 1:
+            raise UserError(f'{name}.tuning.dropout: must be in [0, 1)')
+
+
+def _validate_reward(name: str, stage: ConfigDict) -> None:
+    _choice(f'{name}.loss', stage.loss, 'bradley_terry', 'pointwise')
+    _choice(f'{name}.centre', stage.centre, 'responses', 'demonstrations')
+    if not 0 <= stage.label_smoothing < 0.5:
+        raise UserError(f'{name}.label_smoothing: must be in [0, 0.5)')
+    if stage.loss == 'pointwise' and stage.label_smoothing:
+        raise UserError(
+            f'{name}.label_smoothing: it is of comparisons; ratings can be any number '
+            'in [0, 1] themselves, so set it to 0'
+        )
 
 
 def _validate_policy(name: str, stage: ConfigDict) -> None:

@@ -22,7 +22,7 @@ from perl import cli, report
 from perl import config as configs
 from perl.errors import UserError
 from perl.metrics import read, read_results, results
-from perl.stages import dpo, language, policy, reward
+from perl.stages import average, dpo, ensemble, language, lineage, policy, reward
 from perl.stages.fit import Stopped
 from perl.stages.opening import open_base, open_run
 from perl.stages.run import Run
@@ -31,6 +31,8 @@ STAGES = {
     'pretrain': language.pretrain,
     'sft': language.sft,
     'reward': reward.reward,
+    'average': average.average,
+    'ensemble': ensemble.ensemble,
     'policy': policy.policy,
     'dpo': dpo.dpo,
 }
@@ -103,12 +105,17 @@ def _run_stage(opened: Run, name: str) -> None:
         return
     if config[name].kind != 'pretrain' and opened.base is None:
         open_base(opened)
-    stage = config[name]
-    plan = configs.coverage(stage.tuning, opened.leaves)
-    print(f'{name}: {stage.steps} steps of {stage.batch_size}, {plan}', flush=True)
-    figures = STAGES[stage.kind](opened, name)
+    print(f'{name}: {_plan(config[name], opened)}', flush=True)
+    figures = STAGES[config[name].kind](opened, name)
     results(workdir, name, figures)
     _report(workdir)
+
+
+def _plan(stage, opened):
+    plan = lineage.recipe(stage) or configs.coverage(stage.tuning, opened.leaves)
+    if not lineage.trains(stage):
+        return plan
+    return f'{stage.steps} steps of {stage.batch_size}, {plan}'
 
 
 def _report(workdir: pathlib.Path) -> None:

@@ -18,8 +18,6 @@ from perl.errors import UserError
 from perl.models import decoder, heads
 from perl.models.architecture import Architecture
 
-COMBINE = ('mean', 'min', 'mean_std', 'gate')
-
 
 @functools.partial(
     jax.tree_util.register_dataclass,
@@ -53,6 +51,16 @@ class Panel:
     order: tuple[int, ...]
     combine: str = 'mean'
     deviations: float = 1.0
+
+    @property
+    def base(self) -> Any:
+        """What is frozen under the members."""
+        return [base for base, _ in self.stacks]
+
+    @property
+    def delta(self) -> Any:
+        """What is the panel's own: adapters, heads, gate."""
+        return [delta for _, delta in self.stacks], self.gate
 
 
 def build(

@@ -19,7 +19,7 @@ from perl.losses.reduce import masked_sum
 from perl.models import decoder, heads
 from perl.models.architecture import Architecture
 from perl.stages.compare import compare
-from perl.stages.judges import judges
+from perl.stages.panels import load_panel
 from perl.stages.run import Run
 from perl.stages.supervised import slices, train
 
@@ -90,7 +90,7 @@ def loss(
 def dpo(run: Run, stage: str) -> dict[str, Any]:
     """Trains a policy by DPO; saves it, returns its figures beside the reference's."""
     config, limits = run.config[stage], run.config.lengths
-    reference, panel = run.source(config.start), judges(run, config.reward)
+    reference, panel = run.source(config.start), load_panel(run, config.reward)
     data = {
         split: examples.encode(
             run.dataset.comparisons[split],

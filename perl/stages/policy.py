@@ -17,8 +17,8 @@ from perl.stages.algorithms import ALGORITHMS
 from perl.stages.compare import compare
 from perl.stages.fit import fit
 from perl.stages.iteration import Trainer
-from perl.stages.judges import judges
 from perl.stages.labelling import Settings, open_rater
+from perl.stages.panels import load_panel
 from perl.stages.roles import Role
 from perl.stages.run import Run
 
@@ -26,7 +26,7 @@ from perl.stages.run import Run
 def policy(run: Run, stage: str) -> dict[str, Any]:
     """Optimises the policy; saves policy and value, returns the stage's figures."""
     config = run.config[stage]
-    team, panel = assemble(run, stage), judges(run, config.reward)
+    team, panel = assemble(run, stage), load_panel(run, config.reward)
     print(f'{stage}: {roles.memory(team, panel)}', flush=True)
     trainer = Trainer(run, stage, team, panel, _rater(run, stage))
     start = trainer.start()

@@ -55,6 +55,9 @@ def begin(key: jax.Array, kind: Tuning, source: Role, leaves: Any, where: str) -
         else:
             plain = tree.merge(source.base, without_head(source.delta))
             delta = tuning.init(key, kind, plain, leaves)
+            if heads.HEAD in source.delta:
+                head = source.delta[heads.HEAD]
+                delta[heads.HEAD] = jax.tree.map(lambda x: x.copy(), head)
         return Role({}, source.base_id, delta, kind)
     if not source.delta:
         return Role(

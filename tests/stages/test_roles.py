@@ -15,7 +15,7 @@ from perl.adapters.tuning import Full, LoraTuning
 from perl.errors import UserError
 from perl.models import architecture
 from perl.stages import policy, roles
-from perl.stages.judges import judges
+from perl.stages.panels import load_panel
 from perl.stages.roles import Role
 from perl.stages.run import Run
 
@@ -167,7 +167,7 @@ def test_the_policy_begins_as_its_reference(tmp_path):
 
 def test_judges_share_the_base_and_keep_their_normalisation(tmp_path):
     run = opened(tmp_path, (1, 1, 1))
-    panel = judges(run, 'reward')
+    panel = load_panel(run, 'reward')
     (base, delta), *none = panel.stacks
     assert not none and 'head' in delta
     own = zip(jax.tree.leaves(base), jax.tree.leaves(run.base), strict=True)
