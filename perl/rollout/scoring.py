@@ -77,22 +77,6 @@ def rewards(
     response_lengths: jax.Array,
     response: int,
 ) -> jax.Array:
-    """The reward models' verdict `[B]` at the last token of each response."""
-    prompt = tokens.shape[1] - response
-    positions, segments = left_padded(prompt_lengths, prompt, response)
-    batch = {'tokens': tokens, 'positions': positions, 'segments': segments}
-    batch['ends'] = (prompt + response_lengths - 1)[:, None]
-    return panel.rewards(arch, judges, batch)[:, 0]
-
-
-def rewards(
-    arch: Architecture,
-    judges: Panel,
-    tokens: jax.Array,
-    prompt_lengths: jax.Array,
-    response_lengths: jax.Array,
-    response: int,
-) -> jax.Array:
     """The reward `[B]` that a panel gives to each response, normalised."""
     prompt = tokens.shape[1] - response
     positions, segments = left_padded(prompt_lengths, prompt, response)

@@ -24,7 +24,7 @@ ENSEMBLES = {'mean': {}, 'min': {}, 'mean_std': {'deviations': 2.0}, 'gate': {}}
 
 
 def experiment():
-    """The small experiment with a probe, two reward models of it, and what they make."""
+    """The small experiment with a probe, two reward models and what they make."""
     config = runs.config().unlock()
     tuning = config.sft.tuning
     short = {'tuning': tuning, 'steps': 3, 'batch_size': 8, 'save_every': 2}
