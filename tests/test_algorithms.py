@@ -95,10 +95,11 @@ def test_a_rater_takes_the_place_of_the_reward_model(finished, tmp_path):
     """d-RLAIF: the SFT model scores 1 to 10, and every answer is kept."""
     workdir = runs.copy(finished, tmp_path / 'run', BEFORE)
     rater = {'kind': 'model', 'model': 'sft', 'url': '', 'key_env': ''}
-    with mock.patch.object(
-        iteration.feedback, 'rewards', wraps=feedback.rewards
-    ) as asked:
-        runs.run(experiment(rater=rater), workdir)
+    config = experiment(rater=rater).unlock()
+    config.model.max_length = 1024  # of a question about a response
+    with mock.patch.object(iteration, 'feedback', wraps=feedback) as asking:
+        runs.run(config.lock(), workdir)
+    asked = asking.rewards
     kept = (workdir / 'policy' / 'ratings.jsonl').read_text().splitlines()
     assert asked.call_count == 3 and len(kept) > 8
     scores = [feedback.rewards(*call.args) for call in asked.call_args_list]
