@@ -13,7 +13,9 @@ from ml_collections import ConfigDict
 from perl.adapters import tuning as tunings
 from perl.adapters.tuning import ATTENTION, Full, LoraTuning, Tuning
 from perl.errors import UserError
+from perl.losses import kl
 from perl.models.architecture import Architecture
+from perl.stages.algorithms import ALGORITHMS
 from perl.stages.optimizer import OPTIMIZERS, SCHEDULES
 
 _FLAGS = {'': True, 'true': True, '1': True, 'false': False, '0': False}
@@ -80,7 +82,7 @@ def optimizer_config(learning_rate: float, **changes: Any) -> ConfigDict:
 
 
 def stage_config(kind: str, learning_rate: float, **changes: Any) -> ConfigDict:
-    """A supervised stage: pretrain, sft or reward."""
+    """A supervised stage: pretrain, sft, reward or dpo."""
     config = ConfigDict(
         {
             'kind': kind,
@@ -102,36 +104,56 @@ def stage_config(kind: str, learning_rate: float, **changes: Any) -> ConfigDict:
     return config
 
 
+def dpo_config(learning_rate: float, **changes: Any) -> ConfigDict:
+    """A policy from comparisons alone (arXiv 2305.18290)."""
+    config = stage_config('dpo', learning_rate, start='sft')
+    config.beta = 0.1  # the price of a nat
+    config.label_smoothing = 0.0  # the share of labels taken to be wrong
+    config.reward = 'reward'  # the stage whose reward model judges the result
+    config.update(changes)
+    return config
+
+
 def policy_config(learning_rate: float, **changes: Any) -> ConfigDict:
     """Reinforcement learning of the policy against the reward model."""
     config = ConfigDict(
         {
             'kind': 'policy',
-            'algorithm': 'ppo',  # ppo | reinforce
+            'algorithm': 'ppo',  # ppo | reinforce | rloo | grpo | best_of_n
             'tuning': tuning_config(),
             'optimizer': optimizer_config(learning_rate, schedule='constant'),
             'value_learning_rate': learning_rate,
             'start': 'sft',
             'value_start': 'sft',  # sft | reward | base
+            'value_warmup': 0,  # first iterations, in which the value alone learns
             'reward': 'reward',  # the stage whose adapter rewards, or a folder
             'steps': 50,  # iterations of rollout and update
             'batch_size': 64,  # episodes of an iteration
+            'samples': 1,  # responses to each prompt; rloo, grpo, best_of_n need 2
             'epochs': 2,
             'minibatches': 2,
             'parts': 1,
             'temperature': 1.0,
-            'kl_coefficient': 0.05,  # beta
+            'kl_coefficient': 0.05,  # beta; 0 runs no reference at all
+            'kl_estimator': 'k1',  # what beta prices: see perl/losses/kl.py
+            'kl_in': 'reward',  # reward | loss
             'kl_controller': 'fixed',  # fixed | adaptive
             'kl_target': 6.0,  # nats an episode
             'kl_horizon': 10000.0,  # episodes
+            'anchor_rate': 0.0,  # of the reference towards the policy (WARP: 0.01)
             'gamma': 1.0,
             'lam': 0.95,
             'clip': 0.2,
             'value_clip': 0.2,
             'value_coefficient': 0.1,
+            'entropy_coefficient': 0.0,
             'whiten_advantages': True,
+            'whiten_rewards': False,  # of tokens, their mean left as it is
             'scale_rewards': False,  # by their running standard deviation
+            'clip_rewards': 0.0,  # at +- this; 0 clips nothing
             'missing_eos_penalty': 1.0,  # taken off the reward of a cut response
+            'ptx_coefficient': 0.0,  # gamma of PPO-ptx: text in every update
+            'ptx_batch_size': 32,  # rows of text of an update
             'save_every': 10,
             'eval_every': 0,
         }
@@ -232,7 +254,7 @@ def validate(config: ConfigDict) -> None:
 
 
 def _validate_stage(name: str, stage: ConfigDict) -> None:
-    _choice(f'{name}.kind', stage.kind, 'pretrain', 'sft', 'reward', 'policy')
+    _choice(f'{name}.kind', stage.kind, 'pretrain', 'sft', 'reward', 'policy', 'dpo')
     tuning(stage.tuning)
     if stage.tuning.name == 'lora':
         _positive(f'{name}.tuning', stage.tuning, 'rank', 'alpha')
@@ -246,27 +268,56 @@ def _validate_stage(name: str, stage: ConfigDict) -> None:
         _choice(f'{name}.start', stage.start, 'base', 'sft')
     rows = stage.batch_size
     if stage.kind == 'policy':
-        _choice(f'{name}.algorithm', stage.algorithm, 'ppo', 'reinforce')
-        _choice(f'{name}.kl_controller', stage.kl_controller, 'fixed', 'adaptive')
-        _choice(f'{name}.value_start', stage.value_start, 'sft', 'reward', 'base')
-        _positive(name, stage, 'epochs', 'minibatches', 'temperature', 'clip')
-        if stage.algorithm == 'reinforce' and not 0 <= stage.kl_coefficient <= 1:
-            raise UserError(
-                f'{name}.kl_coefficient: reinforce weighs the reward with 1 - beta, '
-                f'so beta must be in [0, 1], not {stage.kl_coefficient}'
-            )
-        if rows % stage.minibatches:
-            raise UserError(
-                f'{name}.minibatches: {stage.minibatches} does not divide batch_size '
-                f'{rows}'
-            )
+        _validate_policy(name, stage)
         rows //= stage.minibatches
+    elif stage.kind == 'dpo':
+        _positive(name, stage, 'beta')
+        if not 0 <= stage.label_smoothing < 0.5:
+            raise UserError(f'{name}.label_smoothing: must be in [0, 0.5)')
     elif stage.kind == 'reward':
         _choice(f'{name}.loss', stage.loss, 'bradley_terry', 'pointwise')
     elif stage.kind == 'pretrain' and stage.tuning.name != 'full':
         raise UserError(f'{name}.tuning.name: a base from scratch is tuned in full')
     if rows % stage.parts:
         raise UserError(f'{name}.parts: {stage.parts} does not divide {rows} rows')
+
+
+def _validate_policy(name: str, stage: ConfigDict) -> None:
+    _choice(f'{name}.algorithm', stage.algorithm, *ALGORITHMS)
+    _choice(f'{name}.kl_controller', stage.kl_controller, 'fixed', 'adaptive')
+    _choice(f'{name}.kl_estimator', stage.kl_estimator, *kl.FAMILY)
+    _choice(f'{name}.kl_in', stage.kl_in, 'reward', 'loss')
+    _choice(f'{name}.value_start', stage.value_start, 'sft', 'reward', 'base')
+    _positive(name, stage, 'epochs', 'minibatches', 'samples', 'temperature', 'clip')
+    rules, rows = ALGORITHMS[stage.algorithm], stage.batch_size
+    if rules.convex and not 0 <= stage.kl_coefficient <= 1:
+        raise UserError(
+            f'{name}.kl_coefficient: {stage.algorithm} weighs the reward with 1 - '
+            f'beta, so beta must be in [0, 1], not {stage.kl_coefficient}'
+        )
+    if rules.group and stage.samples < 2:
+        raise UserError(
+            f'{name}.samples: {stage.algorithm} compares responses to one prompt, so '
+            f'it needs 2 or more, not {stage.samples}'
+        )
+    for divisor in ('samples', 'minibatches'):
+        if rows % stage[divisor]:
+            raise UserError(
+                f'{name}.{divisor}: {stage[divisor]} does not divide batch_size {rows}'
+            )
+    if not 0 <= stage.anchor_rate <= 1:
+        raise UserError(f'{name}.anchor_rate: must be in [0, 1]')
+    if stage.ptx_coefficient and stage.ptx_batch_size % stage.parts:
+        raise UserError(
+            f'{name}.ptx_batch_size: {stage.ptx_batch_size} rows are not divisible in '
+            f'{stage.parts} parts'
+        )
+    unregularised = stage.kl_coefficient == 0 or stage.kl_estimator == 'none'
+    if unregularised and stage.kl_controller == 'adaptive':
+        raise UserError(
+            f'{name}.kl_controller: adaptive steers a KL term, but there is none; set '
+            'kl_coefficient above 0, or kl_controller to fixed'
+        )
 
 
 def near(name: str, known) -> str:

@@ -4,7 +4,12 @@
     python -m perl.evaluate --workdir=runs/quickstart --policy=policy --against=sft \
         --judge=reward
 
-Prints a table and writes `evaluation.json` into the run folder.
+`--judge=endpoint` asks a language model over HTTP, `model` a base or an adapter of the
+run, `recorded` a file of verdicts; what they say is kept in `judge.jsonl`.
+
+Prints a table and writes `evaluation.json` and `evaluation/` into the run folder: see
+`docs/evaluation.md`. More run folders after a comma join the first in its plot of
+reward against KL; `--best_of=64` tells how far the reward model can be trusted.
 """
 
 import json
@@ -19,8 +24,12 @@ from ml_collections import ConfigDict
 from perl import cli, jsonl
 from perl.adapters import bundle
 from perl.errors import UserError
-from perl.stages import reward
+from perl.feedback.labels import Asking
+from perl.report import evaluated
+from perl.report.ways import ways
+from perl.stages import best_of_n, examine, reward
 from perl.stages.compare import compare
+from perl.stages.labelling import KINDS, Opened, Settings, open_labeller
 from perl.stages.opening import open_base, open_run
 from perl.stages.run import Run
 
@@ -32,14 +41,18 @@ def open_finished(workdir: str | pathlib.Path) -> Run:
         UserError: the folder has no run.
     """
     workdir = pathlib.Path(workdir)
-    file = workdir / 'config.json'
+    run = open_run(ConfigDict(_config_of(workdir)).lock(), workdir)
+    open_base(run)
+    return run
+
+
+def _config_of(workdir):
+    file = pathlib.Path(workdir) / 'config.json'
     if not file.is_file():
         raise UserError(
             f'--workdir: {file} is not there; give the folder of a finished run'
         )
-    run = open_run(ConfigDict(jsonl.load(file)).lock(), workdir)
-    open_base(run)
-    return run
+    return jsonl.load(file)
 
 
 def evaluate(
@@ -48,6 +61,7 @@ def evaluate(
     policy: str = '',
     against: str = 'sft',
     judge: str = '',
+    labeller: Opened | None = None,
 ) -> dict[str, Any]:
     """Figures of every finished reward stage, and of a policy against another.
 
@@ -58,28 +72,37 @@ def evaluate(
             stage where it is finished.
         judge: `gold`, or the stage or folder of a reward model; '' is gold if there
             is one, else the reward model of the policy stage.
+        labeller: who judges instead, under the name that `judge` gives.
     """
     found = {}
     for name in run.config.stages:
         done = bundle.exists(run.workdir / name / 'adapter')
         if run.config[name].kind == 'reward' and done:
-            found[name] = reward.evaluate(run, name, run.reward_role(name), split)
+            role = run.reward_role(name)
+            found[name] = reward.evaluate(run, name, role, split)
+            found[name] |= examine.reward_model(run, name, role, split)
     finished = bundle.exists(run.workdir / 'policy' / 'adapter')
     policy = policy or ('policy' if finished else '')
     if policy:
-        judging = judge if judge and judge != 'gold' else _reward_of(run)
+        named = judge and judge != 'gold' and labeller is None
+        judging = judge if named else _reward_of(run)
         if judge == 'gold' and run.dataset.gold is None:
             raise UserError(
                 f'--judge: {run.dataset.name} has no gold reward; give a reward stage'
             )
-        figures, _ = compare(
+        decide = Asking(labeller.ask) if labeller else None
+        figures, rows = compare(
             run,
             run.role(policy),
             run.role(against),
             run.reward_role(judging),
             split,
-            'reward' if judge and judge != 'gold' else judge,
+            'reward' if named else judge,
+            decide,
         )
+        figures |= examine.policy(run, rows, figures['judge'], split)
+        if labeller:
+            figures |= {**labeller.report(), 'unanswered': decide.unanswered}
         found[f'{policy} against {against}'] = figures
     return found
 
@@ -101,6 +124,12 @@ def table(found: dict[str, Any]) -> str:
         for key in ('reward_before', 'reward_after', 'gold_before', 'gold_after', 'kl'):
             if key in figures:
                 shown.append(f'{key} {figures[key]:.3f}')
+        if 'calibration' in figures:
+            found_in = figures['calibration']
+            errors = [f'{found_in[when]["ece"]:.3f}' for when in ('before', 'after')]
+            shown.append(f'ece {" → ".join(errors)} at {found_in["temperature"]:.3g}')
+        if figures.get('unanswered'):
+            shown.append(f'{figures["unanswered"]} questions without a verdict')
         lines.append(f'{name}: n={figures["n"]}, ' + ', '.join(shown))
     return '\n'.join(lines)
 
@@ -109,22 +138,65 @@ def main(argv: Sequence[str]) -> None:
     """Entry point."""
     del argv
     values = flags.FLAGS
-    run = open_finished(values.workdir)
+    first, *others = values.workdir.split(',')
+    for other in others:
+        _config_of(other)
+    run = open_finished(first)
+    if values.best_of:
+        best_of_n.check(run, values.split, values.best_of)
     with jax.set_mesh(run.mesh):
-        found = evaluate(run, values.split, values.policy, values.against, values.judge)
-    if not found:
-        raise UserError(
-            f'--workdir: {values.workdir} has no finished reward or policy stage'
+        labeller = None
+        if values.judge in KINDS:
+            labeller = open_labeller(_judge(run, values), run)
+        found = evaluate(
+            run, values.split, values.policy, values.against, values.judge, labeller
         )
-    text = json.dumps(found, indent=2)
+        if not found:
+            raise UserError(
+                f'--workdir: {first} has no finished reward or policy stage'
+            )
+        apart = {'frontier': ways([first, *others])}
+        if values.best_of:
+            apart['best_of_n'] = best_of_n.best_of_n(
+                run,
+                run.role(values.against),
+                run.reward_role(_reward_of(run)),
+                values.split,
+                values.best_of,
+            )
+    text = json.dumps(jsonl.plain(found | apart), indent=2)
     (run.workdir / 'evaluation.json').write_text(text + '\n')
     print(table(found))
+    print(evaluated.write(run.workdir, found | apart))
+
+
+def _judge(run, values):
+    return Settings(
+        kind=values.judge,
+        template=values.judge_template,
+        answers=run.workdir / 'judge.jsonl',
+        file=values.judge_file,
+        url=values.judge_url,
+        model=values.judge_model,
+        server={'key_env': values.judge_key_env},
+        flip=0.0,  # an annotator errs in training data only, as in AlpacaFarm
+    )
 
 
 if __name__ == '__main__':
-    flags.DEFINE_string('workdir', None, 'a run folder')
+    flags.DEFINE_string('workdir', None, 'a run folder; others after a comma')
     flags.DEFINE_enum('split', 'test', ('train', 'val', 'test'), 'of the data')
     flags.DEFINE_string('policy', '', 'a stage or an adapter folder')
     flags.DEFINE_string('against', 'sft', 'a stage or an adapter folder')
-    flags.DEFINE_string('judge', '', 'gold, or a reward stage or folder')
+    flags.DEFINE_string(
+        'judge', '', 'gold, a reward stage or folder, endpoint, model, or recorded'
+    )
+    flags.DEFINE_string('judge_url', '', 'endpoint: http://host:8000/v1')
+    flags.DEFINE_string(
+        'judge_model', '', 'endpoint: its name there; model: a stage, folder, or base'
+    )
+    flags.DEFINE_string('judge_key_env', '', 'endpoint: the variable with the key')
+    flags.DEFINE_string('judge_file', '', 'recorded: the file of verdicts')
+    flags.DEFINE_string('judge_template', 'generic', 'of the question: name or file')
+    flags.DEFINE_integer('best_of', 0, 'samples a prompt for the best-of-n curve')
     cli.run(main, required=('workdir',))

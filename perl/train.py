@@ -22,7 +22,7 @@ from perl import cli, report
 from perl import config as configs
 from perl.errors import UserError
 from perl.metrics import read, read_results, results
-from perl.stages import language, policy, reward
+from perl.stages import dpo, language, policy, reward
 from perl.stages.fit import Stopped
 from perl.stages.opening import open_base, open_run
 from perl.stages.run import Run
@@ -32,6 +32,7 @@ STAGES = {
     'sft': language.sft,
     'reward': reward.reward,
     'policy': policy.policy,
+    'dpo': dpo.dpo,
 }
 
 

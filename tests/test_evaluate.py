@@ -3,12 +3,15 @@
 import dataclasses
 import json
 
+import chat
 import pytest
 import runs
 from commands import command
+from small import STEPS
 
 from perl import evaluate
 from perl.errors import UserError
+from perl.stages.labelling import Settings, open_labeller
 
 
 @pytest.fixture(scope='module')
@@ -27,6 +30,7 @@ def test_command(finished, tmp_path):
         'reward',
         'reward_full',
         'policy against sft',
+        str(workdir / 'evaluation' / 'evaluation.md'),
     ]
     assert 'accuracy 0.' in lines[0] and '[' in lines[0]
     found = json.loads((workdir / 'evaluation.json').read_text())
@@ -41,12 +45,90 @@ def test_command(finished, tmp_path):
         assert against[name] == pytest.approx(trained['policy'][name]), name
 
 
+def test_what_a_sceptic_asks(finished, tmp_path):
+    workdir, other = (runs.clone(finished, tmp_path / name) for name in 'ab')
+    ended = command('perl.evaluate', f'--workdir={workdir},{other}', '--best_of=4')
+    assert ended.code == 0 and ended.err == '', ended
+    found = json.loads((workdir / 'evaluation.json').read_text())
+    calibration = found['reward']['calibration']
+    assert calibration['n'] == found['reward']['pairs']
+    assert calibration['before']['found'] == pytest.approx(found['reward']['accuracy'])
+    assert calibration['temperature'] > 0
+    against = found['policy against sft']
+    assert against['length_control']['win_rate'] == against['win_rate']
+    assert set(against['lengths']) == {'before', 'after'}
+    ways = found['frontier']['ways']
+    assert [way['label'] for way in ways] == ['a/policy', 'b/policy']
+    assert len(ways[0]['points']) == STEPS and found['frontier']['gold']
+    assert found['best_of_n']['sizes'] == [1, 2, 4]
+    made = workdir / 'evaluation'
+    text = (made / 'evaluation.md').read_text()
+    plots = {file.name for file in made.glob('*.png')}
+    assert {'reliability.png', 'buckets.png', 'frontier.png', 'best_of_n.png'} <= plots
+    assert all(f']({name})' in text for name in plots)
+    assert not (other / 'evaluation').exists()
+
+
 def test_judged_by_a_reward_model(opened):
     found = evaluate.evaluate(opened, judge='reward_full')
     figures = found['policy against sft']
     assert figures['judge'] == 'reward' and 0 <= figures['win_rate'] <= 1
     trained = runs.results(opened.workdir)['policy']
     assert figures['reward_after'] != trained['reward_after'], 'by another model'
+
+
+def judged(workdir, *args):
+    """The win rate of the policy by a judge, and how the command ended."""
+    ended = command(
+        'perl.evaluate', f'--workdir={workdir}', *args, before=chat.straight
+    )
+    assert ended.code == 0 and ended.err == '', ended
+    found = json.loads((workdir / 'evaluation.json').read_text())
+    return found['policy against sft'], ended.out
+
+
+def test_judged_by_an_endpoint_and_again_offline(finished, tmp_path):
+    workdir = runs.clone(finished, tmp_path / 'run')
+    with chat.serve(chat.longer) as server:
+        args = ('--judge=endpoint', f'--judge_url={server.url}', '--judge_model=m')
+        live, _ = judged(workdir, *args, '--judge_template=brief')
+        assert 0 < len(server.requests) == live['requests'] <= 2 * live['n']
+    assert (live['judge'], live['unanswered']) == ('endpoint', 0)
+    assert live['wins'] + live['losses'] + live['ties'] == live['n'] == 8
+    answers = workdir / 'judge.jsonl'
+    again, _ = judged(workdir, '--judge=recorded', f'--judge_file={answers}')
+    for name in ('win_rate', 'wins', 'ties', 'losses', 'position_bias', 'reward_after'):
+        assert again[name] == live[name]
+    assert again['judge'] == 'recorded'
+
+
+def test_a_judge_without_verdicts_is_told(opened, monkeypatch):
+    monkeypatch.setenv('NO_PROXY', '127.0.0.1')
+    with chat.serve(lambda *_: chat.Reply('Both are fine.')) as server:
+        mute = open_labeller(Settings('endpoint', url=server.url, model='m'))
+        found = evaluate.evaluate(opened, judge='endpoint', labeller=mute)
+    figures = found['policy against sft']
+    assert figures['ties'] == 8 and figures['unanswered'] == 16
+    assert '16 questions without a verdict' in evaluate.table(found)
+
+
+def test_judged_by_a_model_of_the_run(opened, tmp_path):
+    template = tmp_path / 'short.txt'
+    template.write_text('{prompt}{first}\n{second}\n')
+    by = Settings('model', str(template), tmp_path / 'judge.jsonl', model='sft')
+    found = evaluate.evaluate(opened, judge='model', labeller=open_labeller(by, opened))
+    figures = found['policy against sft']
+    assert figures['judge'] == 'model'
+    assert figures['unanswered'] == figures['too_long'] < 16
+
+
+def test_judged_by_the_annotators_who_do_not_err(opened):
+    ask = open_labeller(Settings('annotators', flip=0.0))
+    found = evaluate.evaluate(opened, judge='annotators', labeller=ask)
+    gold = evaluate.evaluate(opened, judge='gold')
+    said, exact = (x['policy against sft'] for x in (found, gold))
+    assert said['judge'] == 'annotators' and said['position_bias'] == 0
+    assert said['gold_after'] == exact['gold_after']
 
 
 def test_against_itself(opened):
@@ -75,8 +157,14 @@ def test_other_split(opened):
         (['--judge=rewrd'], 'rewrd'),
         (['--policy=pretrain'], 'pretrain'),
         (['--judge=sft'], 'sft: it has no scalar head'),
+        (['--judge=endpoint'], 'needs its address and the name of a model'),
+        (['--judge=recorded'], 'need the file'),
+        (['--judge=recorded', '--judge_file=no.jsonl'], 'no file no.jsonl'),
+        (['--judge=model', '--judge_model=sfft'], 'sfft'),
+        (['--judge=model', '--judge_template=no'], "'no' is neither a file"),
         (['--split=train_'], 'split'),
         (['--workdir=nowhere'], 'nowhere/config.json is not there'),
+        (['--best_of=3'], '3 samples make no curve'),
     ],
 )
 def test_errors(finished, flags, words):
@@ -84,6 +172,11 @@ def test_errors(finished, flags, words):
     ended = command('perl.evaluate', f'--workdir={finished}', *flags)
     assert words in ended.error
     assert runs.files(finished) == before
+
+
+def test_every_run_must_be_there(finished):
+    ended = command('perl.evaluate', f'--workdir={finished},nowhere')
+    assert 'nowhere/config.json is not there' in ended.error
 
 
 def test_nothing_finished(finished, tmp_path):

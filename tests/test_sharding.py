@@ -17,12 +17,12 @@ from perl.errors import UserError
 from perl.models import architecture, heads
 from perl.rollout import sampler
 from perl.rollout.sampler import Sampling
-from perl.stages import experience, reward
-from perl.stages.experience import Objective
+from perl.stages import objective, reward
+from perl.stages.objective import Objective
 from perl.stages.step import init, step
 from perl.weights import Leaf
 
-ARCH = tiny.arch(scan=True)
+ARCH, LOOP = tiny.arch(scan=True), tiny.arch(scan=False)
 LEAVES = architecture.parameters(ARCH)
 MESHES = [
     (2, 1, 1),
@@ -37,7 +37,24 @@ MESHES = [
     (1, 1, 8),
 ]
 OPTIMIZER = optax.sgd(0.5)
-OBJECTIVE = Objective('ppo', 1.0, 1.0, 0.95, 0.2, 0.2, 0.1, True, 1.0, False)
+OBJECTIVE = Objective(
+    algorithm='ppo',
+    samples=1,
+    temperature=1.0,
+    gamma=1.0,
+    lam=0.95,
+    clip=0.2,
+    value_clip=0.2,
+    value_coefficient=0.1,
+    whiten_advantages=True,
+    whiten_rewards=False,
+    scale_rewards=False,
+    clip_rewards=0.0,
+    missing_eos_penalty=1.0,
+    kl_estimator='k1',
+    kl_in='reward',
+    entropy_coefficient=0.0,
+)
 HEAD = {'head': heads.head_leaves(16)}
 
 
@@ -134,7 +151,7 @@ def policy_step(shape, kind):
     }
     run = functools.partial(
         step,
-        loss=functools.partial(experience.loss, arch=ARCH, objective=OBJECTIVE),
+        loss=functools.partial(objective.loss, arch=LOOP, objective=OBJECTIVE),
         optimizer=OPTIMIZER,
     )
     with jax.set_mesh(mesh):
@@ -147,12 +164,7 @@ def policy_step(shape, kind):
 
 @pytest.mark.parametrize(
     'shape, kind',
-    [
-        ((2, 2, 2), tiny.LORA),
-        ((1, 8, 1), tiny.LORA),
-        ((1, 1, 8), tiny.LORA),
-        ((2, 2, 2), Full()),
-    ],
+    [*((shape, tiny.LORA) for shape in MESHES), ((2, 2, 2), Full())],
     ids=label,
 )
 def test_a_policy_step_is_the_same(shape, kind):

@@ -79,8 +79,8 @@ def test_figures(finished, stage, keys):
     found = runs.results(finished)[stage]
     assert found.keys() >= OF_A_STAGE | keys
     assert found['seconds'] > 0 and found['step_bytes'] > 0 and found['steps'] == 6
-    if stage == 'sft':
-        assert found['trainable_share'] < 0.05
+    share = found['trainable_share']
+    assert share == 1 if stage in ('pretrain', 'reward_full') else 0 < share < 0.5
 
 
 def test_losses_fall(finished):

@@ -24,8 +24,12 @@ def bind(base: Any, delta: Any, ids: Any = None, key: Any = None) -> Any:
     Args:
         base: frozen parameters, or an empty dict where the delta holds them all.
         delta: the trainable tree of a role.
-        ids: `[B]` int32, which of the stacked adapters serves each example.
+        ids: `[B]` int32, which of the stacked adapters serves each example. Arrays that
+            come new (a scalar head) are chosen with them: `[N, ...]` to `[B, ...]`.
         key: a random key that turns adapter dropout on.
+
+    Raises:
+        UserError: there are ids, and a delta that replaces weights of the base.
     """
     return _bind(base, delta, ids, key, layered=False)
 
@@ -39,13 +43,22 @@ def _bind(base, delta, ids, key, layered):
             key = jax.random.split(key, depth)
         return Adapted(base, delta, ids, key)
     if not isinstance(delta, dict):
-        return delta
+        return delta if ids is None else _chosen(base, delta, ids)
     bound = dict(base or {})
     for i, (name, part) in enumerate(sorted(delta.items())):
         sub = None if key is None else jax.random.fold_in(key, i)
         inner = layered or name == LAYERS
         bound[name] = _bind(bound.get(name), part, ids, sub, inner)
     return bound
+
+
+def _chosen(base, stacked, ids):
+    if base is not None:
+        raise UserError(
+            'adapters: weights that are tuned in full cannot be chosen by example; '
+            'stack adapters of LoRA'
+        )
+    return jnp.take(stacked, ids, axis=0)
 
 
 def merge(base: Any, delta: Any) -> Any:
@@ -68,10 +81,9 @@ def stack(deltas: Sequence[Any]) -> Any:
     The scales are folded into `b`, so adapters of different scale can be stacked.
 
     Raises:
-        UserError: the deltas have not the same keys.
+        UserError: the deltas have not the same keys and kinds of leaves.
     """
-    structures = [jax.tree.structure(_opened(d)) for d in deltas]
-    if any(s != structures[0] for s in structures):
+    if any(kinds(delta) != kinds(deltas[0]) for delta in deltas):
         raise UserError(
             'adapters: cannot stack adapters with different targets; '
             'train them with the same target rules'
@@ -80,7 +92,7 @@ def stack(deltas: Sequence[Any]) -> Any:
 
 
 def _stacked(path, *leaves):
-    axis = 1 if path[0].key == LAYERS else 0
+    axis = _axis(path)
     if not is_lora(leaves[0]):
         return jnp.stack(leaves, axis)
     rank = max(leaf.a.shape[-1] for leaf in leaves)
@@ -92,8 +104,13 @@ def _stacked(path, *leaves):
 def select(stacked: Any, i: int) -> Any:
     """The `i`-th delta of a stack (its rank the stack's, its scale folded in)."""
     return jax.tree_util.tree_map_with_path(
-        lambda path, x: jnp.take(x, i, axis=1 if path[0].key == LAYERS else 0), stacked
+        lambda path, x: jnp.take(x, i, axis=_axis(path)), stacked
     )
+
+
+def stacked_axes(stacked: Any) -> Any:
+    """The axis of adapters of each array of a stack, for `jax.vmap`."""
+    return jax.tree_util.tree_map_with_path(lambda path, _: _axis(path), stacked)
 
 
 def is_lora(x: Any) -> bool:
@@ -101,13 +118,20 @@ def is_lora(x: Any) -> bool:
     return isinstance(x, Lora)
 
 
+def kinds(delta: Any) -> Any:
+    """A delta with the kind of each leaf in its place: `lora` or `array`."""
+    return jax.tree.map(
+        lambda x: 'lora' if is_lora(x) else 'array', delta, is_leaf=is_lora
+    )
+
+
 def size(tree: Any) -> int:
     """The number of elements in all leaves."""
     return sum(x.size for x in jax.tree.leaves(tree))
 
 
-def _opened(delta):
-    return jax.tree.map(lambda x: 0, delta, is_leaf=is_lora)
+def _axis(path):
+    return 1 if path[0].key == LAYERS else 0
 
 
 def _pad(x, rank, axis):

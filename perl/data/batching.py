@@ -9,6 +9,8 @@ A batch is a dict of numpy arrays, padded on the right (N rows, T slots):
     sources     int32 [N, T]   the slot whose logits predict the token
     ends        int32 [N, E]   the slot of the last token of each completion
     labels      float32 [B]
+    margins, preferences
+                float32 [B]    of comparisons
 
 Slot t may look at slot s when s <= t, segments[s] >= 0, and segments[s] is 0 or
 segments[t]. All of it comes from lengths; no token is ever compared with pad.
@@ -79,7 +81,10 @@ def collate(
             for prompt, completions in examples_
         ]
     batch = _fill(rows, examples.pad, multiple)
-    batch['labels'] = examples.labels[np.asarray(indices)]
+    strengths = ('labels', 'margins', 'preferences')
+    for name, values in ((name, getattr(examples, name)) for name in strengths):
+        if values is not None:
+            batch[name] = values[np.asarray(indices)]
     return batch
 
 

@@ -2,6 +2,7 @@
 
 import collections
 import dataclasses
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -22,12 +23,16 @@ class Examples:
             completions of a comparison, best first.
         labels: float32 [n], the ratings' labels; 1 for every other kind.
         pad: the id that fills rows up. Nothing looks at it.
+        margins, preferences: float32 [n] of comparisons, as `Comparison` has them; None
+            for every other kind.
     """
 
     prompts: list[np.ndarray]
     completions: list[tuple[np.ndarray, ...]]
     labels: np.ndarray
     pad: int = 0
+    margins: np.ndarray | None = None
+    preferences: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.prompts)
@@ -62,8 +67,9 @@ def encode(
         prompts_cut, prompt_tokens_cut, responses_cut, response_tokens_cut.
 
     Raises:
-        UserError: a response without text, a rating outside [0, 1], or a comparison
-            with another number of completions than the first; the row is named.
+        UserError: a response without text, a rating or preference outside [0, 1], a
+            margin below 0, or a comparison with another number of completions than the
+            first; the row is named.
     """
     if min(max_prompt, max_response) < 1:
         raise UserError(
@@ -84,7 +90,8 @@ def encode(
         labels.append(label)
     counts['examples'] = len(prompts)
     labels = np.array(labels, np.float32)
-    return Examples(prompts, completions, labels, tokenizer.pad), dict(counts)
+    extra = _strengths(records)
+    return Examples(prompts, completions, labels, tokenizer.pad, *extra), dict(counts)
 
 
 _COUNTS = (
@@ -96,6 +103,23 @@ _COUNTS = (
     'responses_cut',
     'response_tokens_cut',
 )
+
+
+def _strengths(records):
+    """Margins and preferences where the records are comparisons."""
+    if not records or not isinstance(records[0], Comparison):
+        return None, None
+    for row, record in enumerate(records):
+        if not 0 <= record.preference <= 1:
+            raise UserError(
+                f'row {row}: the preference {record.preference} is not between 0 and 1'
+            )
+        if not 0 <= record.margin < math.inf:
+            raise UserError(
+                f'row {row}: the margin {record.margin} is not a number of at least 0'
+            )
+    fields = ('margin', 'preference')
+    return (np.array([getattr(r, f) for r in records], np.float32) for f in fields)
 
 
 def _parts(record: Record | str) -> tuple[str, tuple[str, ...], float]:

@@ -30,6 +30,8 @@ FIELDS = {
     'ratings': ('prompt', 'response', 'label'),
     'prompts': ('prompt',),
 }
+# read where a file has them
+OPTIONAL = {'comparisons': ('margin', 'preference')}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,7 +43,8 @@ class Source:
         path: one file, or {split: file} where the splits are made already.
         columns: {field: column} where they differ. The fields by kind are text; prompt,
             response; prompt, chosen, rejected (or completions, a list with the best
-            first); prompt, response, label; prompt.
+            first), and margin and preference if there are such columns; prompt,
+            response, label; prompt.
         group: the column that decides the split of a row of a single file, so that rows
             that share it stay together; the prompt or text where none is named.
         prompt, response: templates that the texts are put in, such as
@@ -57,8 +60,9 @@ class Source:
 
     def __post_init__(self):
         for field in self.columns:
-            if field not in FIELDS[self.kind]:
-                hint = near_miss(field, FIELDS[self.kind])
+            known = (*FIELDS[self.kind], *OPTIONAL.get(self.kind, ()))
+            if field not in known:
+                hint = near_miss(field, known)
                 raise UserError(f'{self.kind} have no field {field!r}{hint}')
         for field in ('prompt', 'response'):
             if '{' + field + '}' not in getattr(self, field):
@@ -66,15 +70,22 @@ class Source:
 
     @property
     def fields(self) -> dict[str, str]:
-        """{field: column} of the fields that are read."""
+        """{field: column} of the fields that are needed."""
         left_out = ('completions',) if self.kind == 'comparisons' else ()
         if 'completions' in self.columns:
             left_out = ('chosen', 'rejected')
+        named = [field for field in self.optional if field in self.columns]
         return {
             field: self.columns.get(field, field)
-            for field in FIELDS[self.kind]
+            for field in (*FIELDS[self.kind], *named)
             if field not in left_out
         }
+
+    @property
+    def optional(self) -> dict[str, str]:
+        """{field: column} of the fields that may be missing, unless they are named."""
+        fields = OPTIONAL.get(self.kind, ())
+        return {field: self.columns.get(field, field) for field in fields}
 
 
 def load(
@@ -119,16 +130,17 @@ def read(
 ) -> Iterator[tuple[str, Record | str]]:
     """(split, record) of every row of a source; raises as `load` does."""
     columns = list(source.fields.values())
+    more = list(source.optional.values())
     if isinstance(source.path, Path):
         key = source.group or columns[0]
-        for row in read_rows(source.path, [*columns, key], cache):
+        for row in read_rows(source.path, [*columns, key], cache, more):
             yield split_of(row.text(key), shares), _record(row, source)
         return
     for split, path in source.path.items():
         if split not in SPLITS:
             hint = near_miss(split, SPLITS)
             raise UserError(f'{source.kind} have no split {split!r}{hint}')
-        for row in read_rows(path, columns, cache):
+        for row in read_rows(path, columns, cache, more):
             yield split, _record(row, source)
 
 
@@ -157,13 +169,24 @@ def _record(row: Row, source: Source) -> Record | str:
     prompt = source.prompt.replace('{prompt}', row.text(columns['prompt']))
     if source.kind == 'prompts':
         return prompt
-    if 'completions' in columns:
-        ranked = row.filled_list(columns['completions'])
-        return Comparison(prompt, tuple(map(said, ranked)))
     if source.kind == 'comparisons':
-        pair = (row.filled(columns['chosen']), row.filled(columns['rejected']))
-        return Comparison(prompt, tuple(map(said, pair)))
+        if 'completions' in columns:
+            texts = row.filled_list(columns['completions'])
+        else:
+            texts = [row.filled(columns['chosen']), row.filled(columns['rejected'])]
+        return Comparison(prompt, tuple(map(said, texts)), **_strength(row, source))
     response = said(row.filled(columns['response']))
     if source.kind == 'ratings':
         return Rating(prompt, response, row.share(columns['label']))
     return Demonstration(prompt, response)
+
+
+def _strength(row: Row, source: Source) -> dict[str, float]:
+    """Margin and preference, as far as the row has them."""
+    margin, preference = (source.optional[name] for name in ('margin', 'preference'))
+    found = {}
+    if row.has(margin):
+        found['margin'] = row.amount(margin)
+    if row.has(preference):
+        found['preference'] = row.share(preference)
+    return found

@@ -29,21 +29,28 @@ class Comparison:
             least 0; 0 says nothing about it (Llama 2, arXiv 2307.09288, eq. 2).
         preference: how sure it is that the order is right, in [0, 1]: the soft label of
             AI feedback (RLAIF, arXiv 2309.00267).
+        tags: (name, value) of what the label belongs to, such as a batch or a domain;
+            an evaluation tells its accuracy by each.
     """
 
     prompt: str
     completions: tuple[str, ...]
     margin: float = 0.0
     preference: float = 1.0
+    tags: tuple[tuple[str, str], ...] = ()
 
 
 @dataclasses.dataclass(frozen=True)
 class Rating:
-    """A prompt, one response and how good it is: a label in [0, 1]."""
+    """A prompt, one response and how good it is: a label in [0, 1].
+
+    `tags` are those of a comparison.
+    """
 
     prompt: str
     response: str
     label: float
+    tags: tuple[tuple[str, str], ...] = ()
 
 
 Record = Demonstration | Comparison | Rating

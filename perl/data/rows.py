@@ -4,9 +4,10 @@ import contextlib
 import dataclasses
 import gzip
 import json
+import math
 import pathlib
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from perl.data.near import near_miss
 from perl.errors import UserError
@@ -48,16 +49,30 @@ class Row:
             raise self._error(column, f'is {values!r:.40}, not a list of two or more')
         return [self._something(self._string(v, column), column) for v in values]
 
+    def has(self, column: str) -> bool:
+        """Whether there is a value in a column that may be left out."""
+        return self.values.get(column) not in (None, '')
+
     def share(self, column: str) -> float:
         """A number in [0, 1]."""
-        value = self.values[column]
-        try:
-            number = float(value)
-        except (TypeError, ValueError):
-            raise self._error(column, f'is {value!r:.40}, not a number') from None
+        number = self._number(column)
         if not 0 <= number <= 1:
             raise self._error(column, f'is {number}, not between 0 and 1')
         return number
+
+    def amount(self, column: str) -> float:
+        """A finite number, 0 or more."""
+        number = self._number(column)
+        if not 0 <= number < math.inf:
+            raise self._error(column, f'is {number}, not 0 or more')
+        return number
+
+    def _number(self, column: str) -> float:
+        value = self.values[column]
+        try:
+            return float(value)
+        except (TypeError, ValueError):
+            raise self._error(column, f'is {value!r:.40}, not a number') from None
 
     def _string(self, value: object, column: str) -> str:
         if value is None:
@@ -79,6 +94,7 @@ def read_rows(
     path: str | pathlib.Path,
     columns: list[str],
     cache: str | pathlib.Path | None = None,
+    optional: Sequence[str] = (),
 ) -> Iterator[Row]:
     """The rows of a .json, .jsonl, .csv, .tsv or .parquet file, maybe with .gz.
 
@@ -88,6 +104,7 @@ def read_rows(
         path: the file.
         columns: those that are needed; others are left unread.
         cache: a folder for the Arrow copy; without one it is thrown away.
+        optional: those that are read where the file has them.
 
     Raises:
         UserError: no such file, kind, column or row; damage, with the row if known.
@@ -104,7 +121,7 @@ def read_rows(
     if _BUILDERS[suffix] == 'csv':
         options = {
             'sep': '\t' if suffix == '.tsv' else ',',
-            'converters': dict.fromkeys(columns, str),
+            'converters': dict.fromkeys([*columns, *optional], str),
             'keep_default_na': False,
         }
     with contextlib.ExitStack() as stack:
@@ -114,7 +131,8 @@ def read_rows(
             if column not in table.column_names:
                 hint = near_miss(column, table.column_names)
                 raise UserError(f'{file} has no column {column!r}{hint}')
-        for number, values in enumerate(table.select_columns(list(set(columns))), 1):
+        there = {*columns, *(c for c in optional if c in table.column_names)}
+        for number, values in enumerate(table.select_columns(list(there)), 1):
             yield Row(file, number, values)
 
 

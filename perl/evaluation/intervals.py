@@ -22,7 +22,8 @@ def bootstrap(
 
     Args:
         statistic: maps arrays [..., n] to [...], so that many resamples are one call.
-        arrays: [n] each; observation i is the i-th entry of all of them.
+        arrays: [n] each; observation i is the i-th entry of all of them. An array may
+            be [n, m]: the statistic gets [..., n, m].
         seed: of the resampling.
         resamples: how often n observations are drawn with replacement.
         level: the coverage.

@@ -6,7 +6,7 @@ from typing import Protocol
 import numpy as np
 
 from perl.errors import UserError
-from perl.evaluation.intervals import sign_test, wilson
+from perl.evaluation.intervals import bootstrap, sign_test, wilson
 
 Texts = Sequence[str]
 
@@ -56,15 +56,21 @@ def from_gold(gold: Callable[[str, str], float], margin: float = 0.0) -> Judge:
 def win_rate(
     judge: Judge, prompts: Texts, a: Texts, b: Texts
 ) -> dict[str, float | int | list[float]]:
-    """How often responses `a` beat responses `b`.
+    """How often responses `a` beat responses `b`: `win_metrics` of `both_orders`."""
+    return win_metrics(*both_orders(judge, prompts, a, b))
 
-    The judge sees each pair in both orders; only a verdict that survives the exchange
-    counts, all else is a tie (PERL, arXiv 2403.10704, evaluation protocol).
+
+def both_orders(
+    judge: Judge, prompts: Texts, a: Texts, b: Texts
+) -> tuple[np.ndarray, np.ndarray]:
+    """Asks the judge about each pair twice, the second time in the other order.
+
+    Only a verdict that survives the exchange counts, all else is a tie (PERL, arXiv
+    2403.10704, evaluation protocol).
 
     Returns:
-        win_rate = (wins + ties / 2) / n, win_rate_ci95 (Wilson), wins, ties, losses,
-        n, sign_test (two-sided p-value, ties left out), and position_bias, the share
-        of pairs where the same place won twice.
+        won [n], 1.0 where `a` wins, 0.0 where `b` does, else 0.5; and biased, bool [n],
+        where the same place won twice.
 
     Raises:
         UserError: nothing to compare, lengths differ, or a verdict is no verdict.
@@ -76,18 +82,34 @@ def win_rate(
             'prompt, of at least one, a response of either side'
         )
     forward, backward = _verdicts(judge, prompts, a, b), _verdicts(judge, prompts, b, a)
-    wins = int(np.sum((forward == 1) & (backward == 0)))
-    losses = int(np.sum((forward == 0) & (backward == 1)))
+    won = np.where((forward == 1) & (backward == 0), 1.0, 0.5)
+    won = np.where((forward == 0) & (backward == 1), 0.0, won)
+    return won, (forward == backward) & (forward != 0.5)
+
+
+def win_metrics(
+    won: np.ndarray, biased: np.ndarray
+) -> dict[str, float | int | list[float]]:
+    """The figures of what `both_orders` returns.
+
+    Returns:
+        win_rate = (wins + ties / 2) / n, win_rate_ci95 (Wilson),
+        win_rate_bootstrap95 (the prompts drawn anew, a prompt with both its responses),
+        wins, ties, losses, n, sign_test (two-sided p-value, ties left out), and
+        position_bias, the share of pairs where the same place won twice.
+    """
+    wins, losses, n = int(np.sum(won == 1)), int(np.sum(won == 0)), len(won)
     ties = n - wins - losses
     return {
         'win_rate': (wins + ties / 2) / n,
         'win_rate_ci95': list(wilson(wins + ties / 2, n)),
+        'win_rate_bootstrap95': list(bootstrap(lambda x: x.mean(-1), won)),
         'wins': wins,
         'ties': ties,
         'losses': losses,
         'n': n,
         'sign_test': sign_test(wins, losses),
-        'position_bias': float(np.mean((forward == backward) & (forward != 0.5))),
+        'position_bias': float(biased.mean()),
     }
 
 

@@ -1,7 +1,12 @@
-"""How far a policy p has moved from its reference q: KL(p || q), in nats.
+"""How far a policy p has moved from its reference q, in nats: the whole family.
 
-k1, k2 and k3 estimate it from one sampled token each (tokens drawn from p; Schulman,
-"Approximating KL divergence", 2020); `full` sums over the vocabulary.
+`ESTIMATORS` read one sampled token each (drawn from p) and may serve in the reward or
+in the loss: k1, k2 and k3 of Schulman ("Approximating KL divergence", 2020), and the
+regularisers of Sun et al. (arXiv 2309.09055), whose squared error is k2 and whose
+Bregman divergence is k3. `full` sums over the vocabulary.
+
+In the loss an estimator is differentiated as it stands. That of k1 is then no help:
+its gradient is the score function, zero on average; k2, k3 and `full` do what they say.
 """
 
 import jax
@@ -27,6 +32,27 @@ def k3(log_p: jax.Array, log_q: jax.Array) -> jax.Array:
     """
     log_ratio = k1(log_p, log_q)
     return jnp.expm1(-log_ratio) + log_ratio
+
+
+def absolute(log_p: jax.Array, log_q: jax.Array) -> jax.Array:
+    """|log p/q|. [B, T], [B, T] -> [B, T]."""
+    return jnp.abs(k1(log_p, log_q))
+
+
+def clamped(log_p: jax.Array, log_q: jax.Array) -> jax.Array:
+    """max(log p/q, 0): k1 that never pays for falling below q. [B, T] twice."""
+    return jnp.maximum(k1(log_p, log_q), 0)
+
+
+def jensen_shannon(log_p: jax.Array, log_q: jax.Array) -> jax.Array:
+    """(max(log p/m, 0) + max(log q/m, 0)) / 2 with m = (p + q) / 2: [B, T] twice.
+
+    The clamped term of a token that Sun et al. penalise; symmetric, and no unbiased
+    estimate of the Jensen-Shannon divergence.
+    """
+    log_p, log_q = as_float(log_p), as_float(log_q)
+    log_m = jnp.logaddexp(log_p, log_q) - jnp.log(2.0)
+    return (jnp.maximum(log_p - log_m, 0) + jnp.maximum(log_q - log_m, 0)) / 2
 
 
 def full(
@@ -63,3 +89,16 @@ def adaptive(
     """
     error = jnp.clip(as_float(observed) / target - 1, -0.2, 0.2)
     return coefficient * (1 + error * batch_size / horizon)
+
+
+ESTIMATORS = {
+    'k1': k1,
+    'k2': k2,
+    'k3': k3,
+    'abs': absolute,
+    'clamped': clamped,
+    'bregman': k3,
+    'squared': k2,
+    'jensen_shannon': jensen_shannon,
+}
+FAMILY = (*ESTIMATORS, 'full', 'none')

@@ -1,17 +1,35 @@
 """Losses of a reward model, one per comparison or rating."""
 
 import jax
+import jax.numpy as jnp
 
 from perl.losses.reduce import as_float
 
 
-def bradley_terry(chosen: jax.Array, rejected: jax.Array) -> jax.Array:
-    """-log sigmoid(chosen - rejected), elementwise: [B], [B] -> [B].
+def bradley_terry(
+    chosen: jax.Array,
+    rejected: jax.Array,
+    margin: jax.Array | float = 0.0,
+    preference: jax.Array | float = 1.0,
+    smoothing: float = 0.0,
+) -> jax.Array:
+    """The cross-entropy of sigmoid(chosen - rejected - margin): [B], [B] -> [B].
 
-    The pairwise loss of PERL (arXiv 2403.10704, A.1.2) and InstructGPT. Shapes
+    With the defaults it is -log sigmoid(chosen - rejected), the pairwise loss of PERL
+    (arXiv 2403.10704, A.1.2) and InstructGPT. With a preference it is the soft loss of
+    RLAIF (arXiv 2309.00267), the cross-entropy of softmax((chosen, rejected)). Shapes
     broadcast, so that all pairs of K completions are one call.
+
+    Args:
+        chosen, rejected: rewards of the completion named better, and of the other.
+        margin: by how much the one should lead (Llama 2, arXiv 2307.09288, eq. 2).
+        preference: how sure it is that the order is right, in [0, 1].
+        smoothing: in [0, 1/2), the share of labels that are taken to be wrong: the
+            loss is (1 - smoothing) of this order's and smoothing of the other's.
     """
-    return jax.nn.softplus(as_float(rejected) - as_float(chosen))
+    lead = as_float(chosen) - as_float(rejected) - jnp.asarray(margin)
+    right = jnp.asarray(preference) * (1 - 2 * smoothing) + smoothing
+    return right * jax.nn.softplus(-lead) + (1 - right) * jax.nn.softplus(lead)
 
 
 def pointwise(rewards: jax.Array, labels: jax.Array) -> jax.Array:

@@ -10,6 +10,7 @@ Scores and softmax are float32 whatever the inputs are. A query that may see no 
 """
 
 import functools
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -24,6 +25,7 @@ def causal(
     k: jax.Array,
     v: jax.Array,
     segments: jax.Array | None = None,
+    read: jax.Array | None = None,
     *,
     scale: float | None = None,
     soft_cap: float | None = None,
@@ -45,10 +47,19 @@ def causal(
     """
     tokens, groups = q.shape[1], q.shape[2] // k.shape[2]
     q, k, v = _group(q, k.shape[2], scale), k.swapaxes(1, 2), v.swapaxes(1, 2)
+    slots = jnp.arange(k.shape[2])
+    if read is not None:
+        both = segments if segments is None else (at(segments, read), segments)
+        allowed = _allowed(read, slots, both, window)
+        return _ungroup(_attend(q, k, v, allowed, soft_cap), tokens)
     blocks = []
     for start, stop in _blocks(tokens):
         oldest = 0 if window is None else max(0, start - window + 1)
-        allowed = _allowed(start, stop, oldest, segments, window)
+        asking, seen = slice(start, stop), slice(oldest, stop)
+        both = (
+            segments if segments is None else (segments[:, asking], segments[:, seen])
+        )
+        allowed = _allowed(slots[None, asking], slots[seen], both, window)
         queries = q[:, :, start * groups : stop * groups]
         keys, values = k[:, :, oldest:stop], v[:, :, oldest:stop]
         blocks.append(_attend(queries, keys, values, allowed, soft_cap))
@@ -81,6 +92,11 @@ def cached(
     return _ungroup(out, q.shape[1])
 
 
+def at(arrays: Any, slots: jax.Array) -> Any:
+    """A tree of arrays `[B, T, ...]` at `slots [B, E]`: `[B, E, ...]` each."""
+    return jax.tree.map(lambda x: jax.vmap(lambda row, s: row[s])(x, slots), arrays)
+
+
 def _attend(q, k, v, allowed, soft_cap):
     """`[B, K, T * G, N]` of `q` likewise, `k, v [B, K, S, N]`, `allowed [B, T, S]`."""
     scores = _product('bkqn,bksn->bkqs', q, k)
@@ -102,15 +118,15 @@ def _blocks(tokens: int) -> list[tuple[int, int]]:
     return [(i, min(i + size, tokens)) for i in range(0, tokens, size)]
 
 
-def _allowed(start, stop, oldest, segments, window):
-    """Which keys `oldest..stop` the queries `start..stop` see: `[B or 1, T, S]`."""
-    t, s = jnp.arange(start, stop)[:, None], jnp.arange(oldest, stop)
-    allowed = s <= t
+def _allowed(t, s, segments, window):
+    """Which keys in slots `s [S]` the queries in slots `t [B or 1, T]` see, as
+    `[B or 1, T, S]`; `segments` are theirs, `[B, T]` and `[B, S]`, or None."""
+    allowed = s <= t[..., None]
     if window is not None:
-        allowed &= t - s < window
+        allowed &= t[..., None] - s < window
     if segments is None:
-        return allowed[None]
-    own, seen = segments[:, start:stop, None], segments[:, None, oldest:stop]
+        return allowed
+    own, seen = segments[0][..., None], segments[1][:, None]
     return allowed & (seen >= 0) & ((own == seen) | (seen == 0))
 
 

@@ -22,6 +22,7 @@ def hidden(
     tokens: jax.Array,
     positions: jax.Array,
     segments: jax.Array | None = None,
+    read: jax.Array | None = None,
 ) -> jax.Array:
     """Final hidden states `[B, T, D]`, in the compute dtype.
 
@@ -33,8 +34,10 @@ def hidden(
         segments: `[B, T]` int32, who sees whom: -1 is padding, 0 is seen by every
             later token of the row, k > 0 by later tokens of the same segment. None
             is plain causal attention.
+        read: `[B, E]` int32, the slots whose states are wanted: `[B, E, D]` then. None
+            is all of them.
     """
-    return forward(arch, params, tokens, positions, segments)[0]
+    return forward(arch, params, tokens, positions, segments, read=read)[0]
 
 
 def forward(
@@ -45,6 +48,7 @@ def forward(
     segments: jax.Array | None,
     cache: Any = None,
     slot: jax.Array | None = None,
+    read: jax.Array | None = None,
 ) -> tuple[jax.Array, Any]:
     """As `hidden`, and the keys and values of each layer.
 
@@ -54,7 +58,7 @@ def forward(
     Layers come stacked where the architecture scans, else as a list.
     """
     return Decoder(arch).apply(
-        {'params': params}, tokens, positions, segments, cache, slot
+        {'params': params}, tokens, positions, segments, cache, slot, read
     )
 
 
@@ -76,12 +80,16 @@ def unrolled(arch: Architecture, params: Any) -> Any:
 
 
 class Decoder(nn.Module):
-    """Embedding, blocks, final norm."""
+    """Embedding, blocks, final norm.
+
+    Of the last block only the slots that are read are computed, beside all keys and
+    values, unless the layers are scanned: those are alike, and what is read is cut out.
+    """
 
     arch: Architecture
 
     @nn.compact
-    def __call__(self, tokens, positions, segments, cache, slot):
+    def __call__(self, tokens, positions, segments, cache, slot, read):
         arch = self.arch
         x = take(_weight(self, 'embed'), tokens).astype(arch.dtype)
         x = constrain(x, 'batch', None, None)
@@ -97,11 +105,14 @@ class Decoder(nn.Module):
             )(arch, name='layers')
             index = None if cache is None else jnp.arange(arch.layers)
             (x, cache), kv = layers((x, cache), turn, segments, slot, index)
+            x = x if read is None else attention.at(x, read)
         else:
             layers, kv = _layers(_weight(self, 'layers')), []
             for i, own in enumerate(layers):
+                wanted = read if i == len(layers) - 1 else None
+                carry = x, cache and cache[i]
                 (x, seen), made = block(arch, parent=None).apply(
-                    {'params': own}, (x, cache and cache[i]), turn, segments, slot, None
+                    {'params': own}, carry, turn, segments, slot, None, wanted
                 )
                 kv.append(made if cache is None else seen)
         if arch.scan and cache is not None:
@@ -118,11 +129,11 @@ class Block(nn.Module):
     arch: Architecture
 
     @nn.compact
-    def __call__(self, carry, turn, segments, slot, layer):
+    def __call__(self, carry, turn, segments, slot, layer, read=None):
         x, cache = carry
         attend = Attention(self.arch, name='attention')
-        y, cache, kv = attend(x, cache, turn, segments, slot, layer)
-        x = x + y
+        y, cache, kv = attend(x, cache, turn, segments, slot, layer, read)
+        x = y + (x if read is None else attention.at(x, read))
         x = x + Mlp(self.arch, name='mlp')(x)
         return (constrain(x, 'batch', None, None), cache), kv
 
@@ -133,15 +144,17 @@ class Attention(nn.Module):
     arch: Architecture
 
     @nn.compact
-    def __call__(self, x, cache, turn, segments, slot, layer):
+    def __call__(self, x, cache, turn, segments, slot, layer, read):
         arch = self.arch
         x = rms_norm(x, _weight(self, 'norm'), arch.norm_eps)
-        q = rotate(arch, einsum('btd,dhn->bthn', x, _weight(self, 'q')), turn)
+        asking = (x, turn) if read is None else attention.at((x, turn), read)
+        q = einsum('btd,dhn->bthn', asking[0], _weight(self, 'q'))
+        q = rotate(arch, q, asking[1])
         k = rotate(arch, einsum('btd,dkn->btkn', x, _weight(self, 'k')), turn)
         v = einsum('btd,dkn->btkn', x, _weight(self, 'v'))
         kv = k.swapaxes(1, 2), v.swapaxes(1, 2)
         if cache is None:
-            out = attention.causal(q, k, v, segments)
+            out = attention.causal(q, k, v, segments, read)
         else:
             cache = tuple(
                 _write(c, new, slot, layer) for c, new in zip(cache, kv, strict=True)

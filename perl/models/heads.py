@@ -31,18 +31,23 @@ def init_head(key: jax.Array, width: int) -> dict[str, jax.Array]:
 
 
 def scalar(params: Any, states: jax.Array) -> jax.Array:
-    """The head's output `[...]` in float32 on hidden states `[..., D]`."""
-    head = params[HEAD]
-    return states.astype(jnp.float32) @ head['kernel'] + head['bias']
+    """The head's output `[...]` in float32 on hidden states `[..., D]`.
+
+    A head of each example, kernel `[B, D]` and bias `[B]` (see `tree.bind`), reads
+    states `[B, ..., D]`.
+    """
+    kernel, bias = params[HEAD]['kernel'], params[HEAD]['bias']
+    states = states.astype(jnp.float32)
+    if kernel.ndim == 1:
+        return states @ kernel + bias
+    bias = bias.reshape(-1, *[1] * (states.ndim - 2))
+    return jnp.einsum('b...d,bd->b...', states, kernel) + bias
 
 
 def rewards(arch: Architecture, params: Any, batch: dict[str, Any]) -> jax.Array:
     """The reward at the last token of each completion, `[N, E]` float32."""
-    states = decoder.hidden(
-        arch, params, batch['tokens'], batch['positions'], batch['segments']
-    )
-    last = jnp.take_along_axis(states, batch['ends'][..., None], axis=1)
-    return scalar(params, last)
+    rows = (batch[name] for name in ('tokens', 'positions', 'segments', 'ends'))
+    return scalar(params, decoder.hidden(arch, params, *rows))
 
 
 def token_log_probs(
@@ -52,14 +57,28 @@ def token_log_probs(
     targets: jax.Array,
     temperature: float = 1.0,
 ) -> jax.Array:
-    """Log-probs `[B, T]` float32 of `targets` under the states before them.
+    """Log-probs `[B, T]` float32 of `targets` under the states before them."""
+    return token_scores(arch, params, states, targets, temperature)[0]
+
+
+def token_scores(
+    arch: Architecture,
+    params: Any,
+    states: jax.Array,
+    targets: jax.Array,
+    temperature: float = 1.0,
+) -> tuple[jax.Array, jax.Array]:
+    """Log-probs of `targets`, and the entropy of what they were drawn from: `[B, T]`.
 
     Where the architecture recomputes its layers, it recomputes the logits too: they
-    are the largest array of a step.
+    are the largest array of a step. An entropy that nobody reads is not computed.
     """
 
     def of(params, states):
         logits = decoder.unembed(arch, params, states)
-        return language.log_probs(logits, targets, temperature)
+        return (
+            language.log_probs(logits, targets, temperature),
+            language.entropy(logits, temperature),
+        )
 
     return (jax.checkpoint(of) if arch.remat else of)(params, states)

@@ -16,6 +16,7 @@ BLUE, ORANGE, GREEN, PURPLE, GREY = (
     '#CC79A7',
     '#8A8F98',
 )
+COLOURS = (BLUE, ORANGE, GREEN, PURPLE, '#E69F00', '#56B4E9', '#5F6570')
 STYLE = {
     'axes.axisbelow': True,
     'axes.edgecolor': '#5F6570',

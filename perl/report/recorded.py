@@ -8,7 +8,7 @@ from typing import Any
 from perl import metrics
 from perl.errors import UserError
 
-KINDS = ('pretrain', 'sft', 'reward', 'policy')
+KINDS = ('pretrain', 'sft', 'reward', 'policy', 'dpo')
 
 
 @dataclasses.dataclass(frozen=True)

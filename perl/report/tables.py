@@ -53,8 +53,8 @@ def reward(recorded: Recorded) -> Table:
     for stage in recorded.stages('reward'):
         figures = recorded.results.get(stage, {})
         row = [stage, str(figures.get('tuning', ''))]
-        row += [_percent(figures, name) for name in ('accuracy', 'balanced_accuracy')]
-        row += [_with_interval(figures, 'auc'), count(figures.get('n'))]
+        row += [percent(figures, name) for name in ('accuracy', 'balanced_accuracy')]
+        row += [with_interval(figures, 'auc'), count(figures.get('n'))]
         rows.append(row + _cost(recorded, stage))
     return Table('Reward models', header, rows)
 
@@ -73,13 +73,13 @@ def policy(recorded: Recorded) -> Table:
         *_COST,
     )
     rows = []
-    for stage in recorded.stages('policy'):
+    for stage in recorded.stages('policy', 'dpo'):
         figures = recorded.results.get(stage, {})
         games = [count(figures.get(name)) for name in ('wins', 'ties', 'losses')]
         how = [figures.get('algorithm'), figures.get('tuning')]
         row = [stage, ', '.join(str(x) for x in how if x)]
         row += [_moved(figures, 'gold'), _moved(figures, 'reward')]
-        row += [number(figures.get('kl')), _percent(figures, 'win_rate')]
+        row += [number(figures.get('kl')), percent(figures, 'win_rate')]
         row += [' / '.join(games) if all(games) else '']
         lengths = ('response_length_before', 'response_length')
         row += [' → '.join(filter(None, (number(figures.get(x)) for x in lengths)))]
@@ -136,6 +136,22 @@ def flat(value: Any, name: str = '') -> dict[str, Any]:
     return {name: value}
 
 
+def percent(figures: dict[str, Any], name: str) -> str:
+    """A share and its interval, where it has one, in percent."""
+    if not is_number(figures.get(name)):
+        return ''
+    around = interval(figures, name)
+    low_high = f' [{100 * around[0]:.1f}, {100 * around[1]:.1f}]' if around else ''
+    return f'{100 * figures[name]:.1f} %{low_high}'
+
+
+def with_interval(figures: dict[str, Any], name: str) -> str:
+    """A figure and its interval, where it has one."""
+    around = interval(figures, name)
+    low_high = f' [{around[0]:.3f}, {around[1]:.3f}]' if around else ''
+    return f'{figures[name]:.3f}{low_high}' if is_number(figures.get(name)) else ''
+
+
 _COST = (
     'trainable parameters',
     'trainable share',
@@ -154,20 +170,6 @@ def _cost(recorded, stage):
         *(amount(figures.get(name)) for name in ('step_bytes', 'peak_bytes')),
         duration(seconds(recorded, stage)),
     ]
-
-
-def _percent(figures, name):
-    if not is_number(figures.get(name)):
-        return ''
-    around = interval(figures, name)
-    low_high = f' [{100 * around[0]:.1f}, {100 * around[1]:.1f}]' if around else ''
-    return f'{100 * figures[name]:.1f} %{low_high}'
-
-
-def _with_interval(figures, name):
-    around = interval(figures, name)
-    low_high = f' [{around[0]:.3f}, {around[1]:.3f}]' if around else ''
-    return f'{figures[name]:.3f}{low_high}' if is_number(figures.get(name)) else ''
 
 
 def _moved(figures, name):

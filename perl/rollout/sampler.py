@@ -73,9 +73,10 @@ def sample(
     R = sampling.max_tokens
     positions, segments = left_padded(lengths, P)
     params = decoder.unrolled(arch, params)
-    states, kv = decoder.forward(arch, params, prompts, positions, segments)
+    last = jnp.full((B, 1), P - 1)
+    states, kv = decoder.forward(arch, params, prompts, positions, segments, read=last)
     cache = _room(kv, R, stacked=arch.scan)
-    first = decoder.unembed(arch, params, states[:, -1:])[:, 0]
+    first = decoder.unembed(arch, params, states)[:, 0]
     slots = jnp.arange(P + R)
     start = P - lengths[:, None]
 

@@ -14,7 +14,7 @@ import numpy as np
 from perl.adapters import tree
 from perl.errors import UserError
 from perl.models.architecture import Architecture
-from perl.stages import experience
+from perl.rollout import scoring
 
 # of a log-prob, by compute dtype: rounding only
 TOLERANCE = {'float32': 2e-3, 'bfloat16': 0.25, 'float16': 0.1}
@@ -87,7 +87,7 @@ def reward_alone(
     def score(role, tokens, lengths, responses):
         wide = jnp.pad(tokens, ((0, 0), (16, 0)))
         params = tree.bind(role['base'], role['delta'])
-        raw = experience.raw_rewards(arch, params, wide, lengths, responses, R)
+        raw = scoring.raw_rewards(arch, params, wide, lengths, responses, R)
         return (raw - role['shift']) / role['scale']
 
     host = jax.device_get((seen['tokens'], seen['lengths'], responses))

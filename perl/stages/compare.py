@@ -12,9 +12,8 @@ from perl.adapters import tree
 from perl.data import batching, examples
 from perl.errors import UserError
 from perl.evaluation import intervals, winrate
-from perl.rollout import sampler
+from perl.rollout import sampler, scoring
 from perl.rollout.sampler import Sampling
-from perl.stages import experience
 from perl.stages.roles import Role
 from perl.stages.run import Run
 from perl.stages.supervised import slices
@@ -40,7 +39,13 @@ class Answers:
 
 
 def compare(
-    run: Run, policy: Role, against: Role, reward: Role, split: str, judge: str = ''
+    run: Run,
+    policy: Role,
+    against: Role,
+    reward: Role,
+    split: str,
+    judge: str = '',
+    decide: winrate.Judge | None = None,
 ) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """Plays a policy against another (usually the one that it started from).
 
@@ -50,6 +55,7 @@ def compare(
         reward: the reward model that scores both.
         split: of the prompts, the first `evaluation.prompts` of them.
         judge: `gold`, `reward`, or '' for gold where there is one.
+        decide: another judge, which then has any other name.
 
     Returns:
         Figures with stable keys, and one row of text and scores a prompt.
@@ -96,10 +102,12 @@ def compare(
         }
     if judge == 'gold':
         decide = winrate.from_gold(gold)
-    else:
+    elif judge == 'reward':
         decide = winrate.from_scores(_recorded(rows))
-    result = winrate.win_rate(decide, prompts, new.texts, old.texts)
-    return figures | result, rows
+    won, biased = winrate.both_orders(decide, prompts, new.texts, old.texts)
+    for row, verdict in zip(rows, won, strict=True):
+        row['won'] = float(verdict)
+    return figures | winrate.win_metrics(won, biased), rows
 
 
 def answer(
@@ -159,10 +167,10 @@ def _play(arch, sampling):
         tokens = jax.numpy.concatenate([prompts, said.tokens], axis=1)
         mask = jax.numpy.arange(R) < said.lengths[:, None]
         own, others = (
-            experience.log_probs(arch, p, tokens, lengths, R, temperature)
+            scoring.log_probs(arch, p, tokens, lengths, R, temperature)
             for p in (params, tree.bind(*other))
         )
-        raw = experience.raw_rewards(
+        raw = scoring.raw_rewards(
             arch, tree.bind(*reward), tokens, lengths, said.lengths, R
         )
         return said, raw, jax.numpy.sum((own - others) * mask, axis=1)

@@ -4,75 +4,18 @@ Rows are a prompt padded on the left to P slots and R slots of response; everyth
 per token is `[B, R]`, and `mask` says which of them were sampled.
 """
 
-import dataclasses
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 
 from perl.adapters import tree
-from perl.losses import advantages, kl, policy, value
+from perl.losses import advantages, kl
 from perl.losses.reduce import masked_sum, masked_whiten
-from perl.models import decoder, heads
 from perl.models.architecture import Architecture
-from perl.rollout.sampler import Responses, left_padded
-
-
-@dataclasses.dataclass(frozen=True)
-class Objective:
-    """The numbers of the algorithm; names as in the config of a policy stage."""
-
-    algorithm: str
-    temperature: float
-    gamma: float
-    lam: float
-    clip: float
-    value_clip: float
-    value_coefficient: float
-    whiten_advantages: bool
-    missing_eos_penalty: float
-    scale_rewards: bool
-
-
-def log_probs(
-    arch: Architecture,
-    params: Any,
-    tokens: jax.Array,
-    lengths: jax.Array,
-    response: int,
-    temperature: float,
-) -> jax.Array:
-    """Log-probs `[B, R]` of the responses at the end of `tokens [B, P + R]`."""
-    states = _states(arch, params, tokens, lengths, response)
-    targets = tokens[:, -response:]
-    return heads.token_log_probs(arch, params, states, targets, temperature)
-
-
-def values(
-    arch: Architecture,
-    params: Any,
-    tokens: jax.Array,
-    lengths: jax.Array,
-    response: int,
-) -> jax.Array:
-    """What each state before a response token is worth, `[B, R]`."""
-    return heads.scalar(params, _states(arch, params, tokens, lengths, response))
-
-
-def raw_rewards(
-    arch: Architecture,
-    params: Any,
-    tokens: jax.Array,
-    prompt_lengths: jax.Array,
-    response_lengths: jax.Array,
-    response: int,
-) -> jax.Array:
-    """The reward model's output `[B]` at the last token of each response."""
-    prompt = tokens.shape[1] - response
-    positions, segments = left_padded(prompt_lengths, prompt, response)
-    batch = {'tokens': tokens, 'positions': positions, 'segments': segments}
-    batch['ends'] = (prompt + response_lengths - 1)[:, None]
-    return heads.rewards(arch, params, batch)[:, 0]
+from perl.rollout import scoring
+from perl.rollout.sampler import Responses
+from perl.stages.objective import Objective
 
 
 def observe(
@@ -94,23 +37,29 @@ def observe(
     tokens = jnp.concatenate([prompts, responses.tokens], axis=1)
     mask = jnp.arange(R) < responses.lengths[:, None]
     reward = frozen['reward']
-    scores = raw_rewards(arch, _bound(reward), tokens, lengths, responses.lengths, R)
-    scores = (scores - reward['shift']) / reward['scale']
+    scores = scoring.raw_rewards(
+        arch, _bound(reward), tokens, lengths, responses.lengths, R
+    )
     seen = {
         'tokens': tokens,
         'lengths': lengths,
         'mask': mask,
         'log_probs': responses.log_probs,
         'finished': responses.finished,
-        'scores': scores,
-        'values': values(
-            arch, tree.bind(frozen['value'], trainable['value']), tokens, lengths, R
-        ),
+        'scores': (scores - reward['shift']) / reward['scale'],
     }
+    rows = tokens, lengths, R
+    if 'value' in trainable:
+        params = tree.bind(frozen['value'], trainable['value'])
+        seen['values'] = scoring.values(arch, params, *rows)
     if with_reference:
-        seen['reference'] = log_probs(
-            arch, _bound(frozen['reference']), tokens, lengths, R, objective.temperature
-        )
+        reference, temperature = _bound(frozen['reference']), objective.temperature
+        seen['reference'] = scoring.log_probs(arch, reference, *rows, temperature)
+        if objective.kl_estimator == 'full':
+            params = tree.bind(frozen['policy'], trainable['policy'])
+            seen['divergence'] = scoring.divergence(
+                arch, params, reference, *rows, temperature
+            )
     return seen
 
 
@@ -133,19 +82,52 @@ def judge(
     if objective.scale_rewards:
         variance = memory['m2'] / jnp.maximum(memory['count'] - 1, 1)
         scores = scores / jnp.sqrt(variance + 1e-8)
-    reference = seen.get('reference', seen['log_probs'])
-    moved = kl.k1(seen['log_probs'], reference)
-    # PERL: (1 - beta) r - beta KL; InstructGPT and PPO: r - beta KL
-    weight = 1 - beta if objective.algorithm == 'reinforce' else 1.0
-    rewards = advantages.shaped_rewards(scores, moved, mask, beta, weight)
-    gamma, lam = objective.gamma, objective.lam
-    if objective.algorithm == 'reinforce':
-        lam = 1.0  # the return minus the value
-    gains, returns = advantages.gae(rewards, seen['values'], mask, gamma, lam)
+    if objective.clip_rewards:
+        scores = jnp.clip(scores, -objective.clip_rewards, objective.clip_rewards)
+    if objective.rules.convex:  # PERL: (1 - beta) r - beta KL; others: r - beta KL
+        scores = (1 - beta) * scores
+    penalty = _penalty(seen, objective)
+    price = beta if objective.kl_in == 'reward' else 0.0
+    rewards = advantages.shaped_rewards(scores, penalty, mask, price)
+    if objective.rules.group:
+        whole = objective.rules.group(jnp.sum(rewards, 1), objective.samples)
+        learn = {'advantages': jnp.where(mask, whole[:, None], 0)}
+    else:
+        learn = _critic(rewards, seen, objective)
+    names = ('tokens', 'lengths', 'mask', 'log_probs')
+    learn |= {name: seen[name] for name in names}
+    if objective.kl_in == 'loss' and 'reference' in seen:
+        learn['reference'] = seen['reference']
+        learn['beta'] = jnp.broadcast_to(beta, mask.shape[:1])
+    return learn, memory, _metrics(seen, rewards, penalty, beta, objective)
+
+
+def _penalty(seen, objective):
+    """The KL term that is optimised, `[B, R]`; 0 where there is no reference."""
+    if 'reference' not in seen:
+        return jnp.zeros(seen['mask'].shape)
+    if objective.kl_estimator == 'full':
+        return seen['divergence']
+    return kl.ESTIMATORS[objective.kl_estimator](seen['log_probs'], seen['reference'])
+
+
+def _critic(rewards, seen, objective):
+    """Advantages of tokens from a value function, and the returns that it learns."""
+    mask = seen['mask']
+    if objective.whiten_rewards:
+        rewards = masked_whiten(rewards, mask, shift_mean=False)
+    lam = 1.0 if objective.rules.convex else objective.lam  # the return less the value
+    gains, returns = advantages.gae(rewards, seen['values'], mask, objective.gamma, lam)
     if objective.whiten_advantages:
         gains = masked_whiten(gains, mask)
+    return {'advantages': gains, 'returns': returns, 'values': seen['values']}
+
+
+def _metrics(seen, rewards, penalty, beta, objective):
+    """Means over responses, or tokens; `kl` is k1, `penalty_...` what is optimised."""
+    mask = seen['mask']
     episodes, tokens = mask.shape[0], jnp.sum(mask)
-    metrics = {
+    found = {
         'reward': jnp.mean(seen['scores']),
         'reward_std': jnp.std(seen['scores']),
         'return': jnp.sum(jnp.where(mask, rewards, 0)) / episodes,
@@ -155,69 +137,13 @@ def judge(
         'kl_coefficient': beta,
     }
     if 'reference' in seen:
-        metrics['kl'] = masked_sum(moved, mask) / episodes
-        metrics['kl_k3'] = (
-            masked_sum(kl.k3(seen['log_probs'], reference), mask) / episodes
+        ratios = seen['log_probs'], seen['reference']
+        found['kl'] = masked_sum(kl.k1(*ratios), mask) / episodes
+        found['kl_k3'] = masked_sum(kl.k3(*ratios), mask) / episodes
+        found[f'penalty_{objective.kl_estimator}'] = (
+            masked_sum(penalty, mask) / episodes
         )
-    names = ('tokens', 'lengths', 'mask', 'log_probs', 'values')
-    learn = {name: seen[name] for name in names}
-    return learn | {'advantages': gains, 'returns': returns}, memory, metrics
-
-
-def loss(
-    trainable: Any,
-    frozen: Any,
-    batch: dict[str, jax.Array],
-    key: jax.Array,
-    *,
-    arch: Architecture,
-    objective: Objective,
-) -> tuple[jax.Array, tuple[jax.Array, dict]]:
-    """Policy and value loss, summed over tokens.
-
-    PPO: clipped policy and value losses. REINFORCE with a value baseline (RLAIF, arXiv
-    2309.00267, A.3): -log pi (Z - V) and (Z - V)^2.
-    """
-    tokens, lengths, mask = batch['tokens'], batch['lengths'], batch['mask']
-    R = mask.shape[1]
-    new = log_probs(
-        arch,
-        tree.bind(frozen['policy'], trainable['policy'], key=key),
-        tokens,
-        lengths,
-        R,
-        objective.temperature,
-    )
-    worth = values(
-        arch, tree.bind(frozen['value'], trainable['value']), tokens, lengths, R
-    )
-    old, gains = batch['log_probs'], batch['advantages']
-    count = jnp.sum(mask)
-    if objective.algorithm == 'ppo':
-        pushed = policy.ppo(new, old, gains, objective.clip)
-        missed = value.clipped(
-            worth, batch['values'], batch['returns'], objective.value_clip
-        )
-    else:
-        pushed = policy.reinforce(new, gains)
-        missed = value.squared(worth, batch['returns'])
-    sums = {
-        'policy_loss': masked_sum(pushed, mask),
-        'value_loss': masked_sum(missed, mask),
-        'clip_fraction': masked_sum(
-            policy.clip_fraction(new, old, gains, objective.clip), mask
-        ),
-        'update_kl': masked_sum(kl.k3(old, new), mask),
-    }
-    total = sums['policy_loss'] + objective.value_coefficient * sums['value_loss']
-    return total, (count, {name: (x, count) for name, x in sums.items()})
-
-
-def _states(arch, params, tokens, lengths, response):
-    prompt = tokens.shape[1] - response
-    positions, segments = left_padded(lengths, prompt, response)
-    states = decoder.hidden(arch, params, tokens, positions, segments)
-    return states[:, prompt - 1 : -1]
+    return found
 
 
 def _bound(role):

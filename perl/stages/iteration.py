@@ -13,13 +13,13 @@ from perl import sharding
 from perl.adapters import tree
 from perl.data import batching, examples, order
 from perl.losses import kl
-from perl.rollout import sampler
+from perl.rollout import sampler, scoring
 from perl.rollout.sampler import Sampling
-from perl.stages import checks, experience
+from perl.stages import checks, experience, objective
 from perl.stages import optimizer as optimizers
 from perl.stages.compare import decode
 from perl.stages.compiled import Compiled
-from perl.stages.experience import Objective
+from perl.stages.objective import Objective
 from perl.stages.roles import Role
 from perl.stages.run import Run
 from perl.stages.step import init, step
@@ -41,11 +41,11 @@ class Trainer:
         )
         self.lengths = run.buckets(self.prompts.lengths, run.prompt_multiple)
         self.frozen = {
-            'policy': team['policy'].base,
-            'value': team['value'].base,
             'reference': _scored(team['reference']),
             'reward': _scored(team['reward']),
+            **{name: team[name].base for name in self.trained},
         }
+        self.text = self._text() if config.ptx_coefficient else None
         self.optimizer = self._optimizer()
         sampling = Sampling(limits.response, run.tokenizer.eos, config.temperature)
         self.rollout = Compiled(
@@ -56,7 +56,7 @@ class Trainer:
                 experience.observe,
                 arch=arch,
                 objective=self.objective,
-                with_reference=config.kl_coefficient > 0,
+                with_reference=regularised(config),
             )
         )
         self.judge = jax.jit(
@@ -69,20 +69,27 @@ class Trainer:
         )
         self.probe, self.updates, self.moved = None, 0, 0.0
 
+    @property
+    def trained(self) -> list[str]:
+        """The roles that learn: the policy and, where there is one, its critic."""
+        return [name for name in ('policy', 'value') if name in self.team]
+
     def start(self) -> dict[str, Any]:
         """The state before the first iteration; compiles the update for it."""
-        trainable = {name: self.team[name].delta for name in ('policy', 'value')}
+        trainable = {name: self.team[name].delta for name in self.trained}
         state = init(trainable, self.optimizer)
         zero = jnp.zeros((), jnp.float32)
         beta = jnp.float32(self.config.kl_coefficient)
         state['memory'] = {'kl_coefficient': beta, 'count': zero, 'mean': zero}
         state['memory']['m2'] = zero
+        if self.config.anchor_rate:
+            state['anchor'] = jax.tree.map(lambda x: x.copy(), trainable['policy'])
         state = place_state(self.run, state)
         self.update = Compiled(
             functools.partial(
                 step,
                 loss=functools.partial(
-                    experience.loss, arch=self.run.arch, objective=self.objective
+                    objective.loss, arch=self.run.arch, objective=self.objective
                 ),
                 optimizer=self.optimizer,
                 seed=self.run.config.seed,
@@ -101,11 +108,12 @@ class Trainer:
         trainable = state['trainable']
         sampled = self.rollout(trainable['policy'], self.frozen['policy'], prompts, key)
         clock.mark('rollout', sampled)
+        frozen = self._anchored(state)
         seen = self.observe(
-            trainable, self.frozen, prompts['tokens'], prompts['lengths'], sampled
+            trainable, frozen, prompts['tokens'], prompts['lengths'], sampled
         )
         found = {}
-        if self.probe is None:
+        if self.probe is None or at == self.config.value_warmup:
             before = self._teach(state, seen)
             found |= self._check_before(seen, before, sampled, at)
             self.probe = seen, before
@@ -114,16 +122,29 @@ class Trainer:
         if self.config.kl_controller == 'adaptive':
             memory = self._steer(memory, figures['kl'])
         state = {**state, 'memory': self.run.replicate(memory)}
-        state, learned = self._learn(state, learn, at)
-        if not self.moved:
-            found['adapter_active'] = self._check_moved(state)
-        clock.mark('update', learned)
-        gold = self._gold(sampled, at)
+        state, learned = self._learn(state, frozen, learn, at)
+        if 'anchor' in state:
+            rate, policy = self.config.anchor_rate, state['trainable']['policy']
+            state['anchor'] = _drawn(state['anchor'], policy, rate)
         if at:  # a resume checks again, but leaves the lines of a run that had none
             found = {}
+        if not self.moved and at >= self.config.value_warmup:
+            moved = self._check_moved(state)
+            found |= {'adapter_active': moved} if at == self.config.value_warmup else {}
+        clock.mark('update', learned)
+        gold = self._gold(sampled, at)
         return state, {**figures, **learned, **found, **gold, **clock.seconds}
 
-    def _learn(self, state, learn, at):
+    def _anchored(self, state):
+        """What is frozen in this iteration; the reference may be the moving anchor,
+        copied, since an update donates the state."""
+        if 'anchor' not in state:
+            return self.frozen
+        delta = jax.tree.map(lambda x: x.copy(), state['anchor'])
+        anchor = {'base': self.frozen['policy'], 'delta': delta}
+        return {**self.frozen, 'reference': {**self.frozen['reference'], **anchor}}
+
+    def _learn(self, state, frozen, learn, at):
         config, n = self.config, self.config.batch_size
         rows = n // config.minibatches
         history = []
@@ -133,7 +154,9 @@ class Trainer:
             for part in range(config.minibatches):
                 chosen = shuffled[part * rows : (part + 1) * rows]
                 batch = _take(learn, chosen) if config.minibatches > 1 else learn
-                state, row = self.update(state, self.frozen, batch)
+                if self.text is not None:
+                    batch = {**batch, 'ptx': self._ptx(batch, len(history), at)}
+                state, row = self.update(state, frozen, batch)
                 history.append(jax.device_get(row))
         return state, jax.tree.map(lambda *xs: sum(xs) / len(xs), *history)
 
@@ -167,8 +190,37 @@ class Trainer:
         return {**memory, 'kl_coefficient': beta}
 
     def _rows(self, at):
-        n, seed = len(self.prompts), self.run.config.seed
-        return order(n, self.config.batch_size, seed, at, self.lengths)
+        """Which prompts: each as often in a row as it gets responses."""
+        n, seed, samples = len(self.prompts), self.run.config.seed, self.config.samples
+        rows = order(n, self.config.batch_size // samples, seed, at, self.lengths)
+        return np.repeat(rows, samples)
+
+    def _text(self):
+        """Packed rows of the dataset's text, for PPO-ptx."""
+        limits = self.run.config.lengths
+        texts = self.run.dataset.text['train']
+        width = limits.prompt + limits.response
+        return batching.pack(texts, self.run.tokenizer, width)
+
+    def _ptx(self, batch, part, at):
+        """Rows of text whose summed loss, over the count of the policy's, is the
+        coefficient times their mean."""
+        config, updates = self.config, self.config.epochs * self.config.minibatches
+        rows = order(
+            len(self.text['tokens']),
+            config.ptx_batch_size,
+            self.run.config.seed,
+            at * updates + part,
+        )
+        names = ('tokens', 'positions', 'segments', 'completion')
+        text = {name: self.text[name][rows] for name in names}
+        by_response = self.objective.rules.by_response
+        mask = batch['mask']
+        count = mask.shape[0] if by_response else int(jnp.sum(mask))
+        words = text['completion'].sum()
+        weight = config.ptx_coefficient * count / words
+        text['weight'] = np.full(len(rows), weight, np.float32)
+        return sharding.shard_batch(text, self.run.mesh)
 
     def _prompts(self, at):
         chosen = [self.prompts.prompts[i] for i in self._rows(at)]
@@ -186,14 +238,21 @@ class Trainer:
 
     def _optimizer(self):
         config = self.config
-        steps = config.steps * config.epochs * config.minibatches
+        updates = config.epochs * config.minibatches
+        steps = config.steps * updates
+        policy = optimizers.make(config.optimizer, steps)
+        if config.value_warmup:
+            still = config.value_warmup * updates
+            policy = optax.chain(policy, optax.scale_by_schedule(lambda n: n >= still))
         value = config.optimizer.copy_and_resolve_references()
         value.learning_rate = config.value_learning_rate
-        parts = {
-            'policy': optimizers.make(config.optimizer, steps),
-            'value': optimizers.make(value, steps),
-        }
-        return optax.partition(parts, {'policy': 'policy', 'value': 'value'})
+        parts = {'policy': policy, 'value': optimizers.make(value, steps)}
+        return optax.partition(parts, {name: name for name in self.trained})
+
+
+def regularised(config: Any) -> bool:
+    """Whether a policy stage needs its reference; without one none is computed."""
+    return config.kl_coefficient > 0 and config.kl_estimator != 'none'
 
 
 class _Clock:
@@ -218,7 +277,7 @@ def _rollout(delta, base, prompts, key, *, arch, sampling):
 def _teacher(delta, base, seen, *, arch, R, temperature):
     params = tree.bind(base, delta)
     tokens, lengths = seen['tokens'], seen['lengths']
-    return experience.log_probs(arch, params, tokens, lengths, R, temperature)
+    return scoring.log_probs(arch, params, tokens, lengths, R, temperature)
 
 
 def _scored(role):
@@ -228,6 +287,13 @@ def _scored(role):
         'shift': jnp.float32(role.shift),
         'scale': jnp.float32(role.scale),
     }
+
+
+@jax.jit
+def _drawn(anchor, policy, rate):
+    """The anchor a little nearer to the policy (WARP, arXiv 2406.16768, section 3.1);
+    of an adapter its factors are averaged, which is near the average product."""
+    return jax.tree.map(lambda a, x: a + rate * (x - a), anchor, policy)
 
 
 @jax.jit

@@ -24,6 +24,7 @@ NEEDS = {
     'bradley_terry': ('comparisons', SPLITS),
     'pointwise': ('ratings', SPLITS),
     'policy': ('prompts', ('train', 'test')),
+    'dpo': ('comparisons', ('train', 'val')),
 }
 
 

@@ -11,9 +11,9 @@ from typing import Any
 import jax
 
 from perl import metrics
-from perl.adapters import tree
-from perl.adapters.tuning import label
 from perl.stages import roles
+from perl.stages.account import account
+from perl.stages.algorithms import ALGORITHMS
 from perl.stages.compare import compare
 from perl.stages.fit import fit
 from perl.stages.iteration import Trainer
@@ -39,37 +39,41 @@ def policy(run: Run, stage: str) -> dict[str, Any]:
         tensorboard=run.config.tensorboard,
         shown=('reward', 'gold', 'kl', 'no_eos'),
     )
-    trained = state['trainable']
-    policy, value = (
-        dataclasses.replace(team[name], delta=trained[name])
-        for name in ('policy', 'value')
-    )
+    trained = {
+        name: dataclasses.replace(team[name], delta=delta)
+        for name, delta in state['trainable'].items()
+    }
+    policy = trained['policy']
     run.save_role(stage, policy)
-    run.save_role(stage, value, 'value')
+    if 'value' in trained:
+        run.save_role(stage, trained['value'], 'value')
     began = time.monotonic()
     judged, rows = compare(run, policy, team['reference'], team['reward'], 'test')
     metrics.append_samples(run.workdir / stage, rows)
-    trainable = tree.size(trained)
-    total = tree.size(run.leaves_abstract)
     return {
-        'kind': config.kind,
+        **account(run, stage, list(trained.values()), took),
         'algorithm': config.algorithm,
-        'tuning': label(team['policy'].tuning),
-        'trainable': trainable,
-        'total': total,
-        'trainable_share': trainable / total,
-        'steps': config.steps,
-        **took,
-        'peak_bytes': metrics.peak_bytes(),
         'evaluation_seconds': time.monotonic() - began,
         **judged,
     }
 
 
 def assemble(run: Run, stage: str, reward: Role) -> dict[str, Role]:
-    """The four roles at the start: policy, value, reward, reference."""
+    """The roles at the start: policy, reward, reference and, for an algorithm with a
+    critic, value."""
     config = run.config[stage]
-    policy = run.begin(stage)
+    team = {
+        'policy': run.place(run.begin(stage)),
+        'reward': reward,
+        'reference': run.source(config.start),
+    }
+    if not ALGORITHMS[config.algorithm].group:
+        team['value'] = run.place(_value(run, stage, reward))
+    return team
+
+
+def _value(run, stage, reward):
+    config = run.config[stage]
     if config.value_start == 'reward':
         value = dataclasses.replace(reward, delta=_copy(reward.delta))
     else:
@@ -80,13 +84,7 @@ def assemble(run: Run, stage: str, reward: Role) -> dict[str, Role]:
             run.leaves,
             stage,
         )
-    value = roles.with_head(run.key(f'{stage}/head'), value, run.arch.width)
-    return {
-        'policy': run.place(policy),
-        'value': run.place(value),
-        'reward': reward,
-        'reference': run.source(config.start),
-    }
+    return roles.with_head(run.key(f'{stage}/head'), value, run.arch.width)
 
 
 def _copy(delta):

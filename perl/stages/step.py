@@ -59,7 +59,7 @@ def step(
     grads = jax.tree.map(lambda g: g * scale, grads)
     updates, opt = optimizer.update(grads, state['opt'], state['trainable'])
     metrics = {name: s / jnp.maximum(c, 1) for name, (s, c) in sums.items()}
-    metrics |= {'loss': total * scale, 'grad_norm': optax.global_norm(grads)}
+    metrics |= {'loss': total * scale, 'grad_norm': optax.tree.norm(grads)}
     state = {
         **state,
         'trainable': optax.apply_updates(state['trainable'], updates),

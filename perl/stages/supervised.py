@@ -8,13 +8,13 @@ from typing import Any
 import jax
 import numpy as np
 
-from perl import metrics, sharding
-from perl.adapters import bundle, tree
-from perl.adapters.tuning import label
+from perl import sharding
 from perl.stages import optimizer as optimizers
+from perl.stages.account import account
+from perl.stages.best import Best
 from perl.stages.compiled import Compiled
 from perl.stages.fit import fit
-from perl.stages.roles import Role, card
+from perl.stages.roles import Role
 from perl.stages.run import Run
 from perl.stages.step import Loss, init, step
 
@@ -30,6 +30,7 @@ def train(
     validate: Callable[[Role], dict[str, float]],
     shown: tuple[str, ...] = ('loss',),
     best: str | None = None,
+    frozen: Any = None,
 ) -> tuple[Role, dict[str, Any]]:
     """Trains a role and returns it with the figures that every stage reports.
 
@@ -37,11 +38,12 @@ def train(
         run: what all stages share.
         stage: its name in the config and in the run folder.
         role: before the first step, on the mesh.
-        loss: `(trainable, base, batch, key)`, see `perl.stages.step`.
+        loss: `(trainable, frozen, batch, key)`, see `perl.stages.step`.
         batch: host arrays of a step, a pure function of the step.
         validate: figures of a role on held-out data, named `val_...`.
         shown: metrics in the progress bar.
         best: with `keep_best`, the figure whose largest value chooses the role.
+        frozen: what the loss reads beside it; the role's base by default.
     """
     config = run.config[stage]
     optimizer = optimizers.make(config.optimizer, config.steps)
@@ -57,18 +59,18 @@ def train(
         donate_argnames=('state',),
         out_shardings=(jax.tree.map(lambda x: x.sharding, state), None),
     )
-    trainable = tree.size(role.delta)
-    memory = {'best': None}
+    frozen = role.base if frozen is None else frozen
+    chosen = Best(run, stage, best if config.keep_best else None)
 
     def advance(state, at):
-        return update(state, role.base, sharding.shard_batch(batch(at), run.mesh))
+        return update(state, frozen, sharding.shard_batch(batch(at), run.mesh))
+
+    def now(state):
+        return dataclasses.replace(role, delta=state['trainable'])
 
     def evaluate(state, at):
-        now = dataclasses.replace(role, delta=state['trainable'])
-        figures = validate(now)
-        if config.keep_best and best and _better(figures[best], memory['best']):
-            memory.update(best=figures[best], best_step=at)
-            _save_best(run, stage, now)
+        figures = validate(now(state))
+        chosen.offer(figures, at, now(state))
         return figures
 
     state, took = fit(
@@ -81,27 +83,15 @@ def train(
         evaluate=evaluate,
         eval_every=config.eval_every,
         program=update,
-        memory=memory,
+        memory=chosen.memory,
         tensorboard=run.config.tensorboard,
         shown=shown,
     )
-    role = dataclasses.replace(role, delta=state['trainable'])
-    if config.keep_best and best:
-        folder = run.workdir / stage / 'best'
-        delta, _ = bundle.load(folder)
-        role = run.place(dataclasses.replace(role, delta=delta))
-    total = tree.size(run.leaves_abstract)
-    return role, {
-        'kind': config.kind,
-        'tuning': label(role.tuning),
-        'trainable': trainable,
-        'total': total,
-        'trainable_share': trainable / total,
-        'steps': config.steps,
-        **took,
-        'peak_bytes': metrics.peak_bytes(),
-        **({'best_step': memory['best_step']} if 'best_step' in memory else {}),
-    }
+    role = chosen.choose(now(state))
+    figures = account(run, stage, [role], took)
+    if 'best_step' in chosen.memory:
+        figures['best_step'] = chosen.memory['best_step']
+    return role, figures
 
 
 def place_state(run: Run, state: Any) -> Any:
@@ -116,13 +106,3 @@ def slices(total: int, size: int) -> Iterator[tuple[np.ndarray, int]]:
     last batch is filled up with the first examples."""
     for at in range(0, total, size):
         yield np.arange(at, at + size) % total, min(size, total - at)
-
-
-def _better(figure, best):
-    return best is None or figure > best
-
-
-def _save_best(run, stage, role):
-    folder = run.workdir / stage / 'best'
-    said = card(role, run.config[stage].kind, run.tokenizer.fingerprint)
-    bundle.save(folder, jax.device_get(role.delta), said)

@@ -91,6 +91,55 @@ def test_rankings_and_groups(tmp_path):
     assert made[split_of('one')][3] == Comparison('p3', ('best', 'good', 'bad'))
 
 
+PAIR = {'prompt': 'p', 'chosen': 'a', 'rejected': 'b'}
+
+
+@pytest.mark.parametrize('name', ['a.jsonl', 'a.csv', 'a.parquet'])
+def test_margin_and_preference(tmp_path, name):
+    rows = [{**PAIR, 'margin': 1.5, 'preference': 0.75}, {**PAIR, 'margin': 0}]
+    if name != 'a.csv':
+        rows[1]['preference'] = None
+    source = {'path': {'train': write(tmp_path / name, rows)}}
+    made = data.load('files', comparisons=source).comparisons['train']
+    want = [Comparison('p', ('a', 'b'), 1.5, 0.75), Comparison('p', ('a', 'b'))]
+    assert made == want
+
+
+def test_margin_and_preference_by_other_names(tmp_path):
+    rows = [{**PAIR, 'gap': 2, 'sure': 0.25, 'margin': 'in words'}]
+    columns = {'margin': 'gap', 'preference': 'sure'}
+    source = {'path': {'train': write(tmp_path / 'a.jsonl', rows)}, 'columns': columns}
+    made = data.load('files', comparisons=source).comparisons['train']
+    assert made == [Comparison('p', ('a', 'b'), 2.0, 0.25)]
+    source['columns'] = {'margin': 'gapp'}
+    with pytest.raises(UserError, match="no column 'gapp'; did you mean 'gap'"):
+        data.load('files', comparisons=source)
+
+
+def test_strength_of_a_ranking(tmp_path):
+    rows = [{'prompt': 'p', 'completions': ['a', 'b', 'c'], 'margin': 0.5}]
+    path = {'train': write(tmp_path / 'a.jsonl', rows)}
+    source = {'path': path, 'columns': {'completions': 'completions'}}
+    made = data.load('files', comparisons=source).comparisons['train']
+    assert made == [Comparison('p', ('a', 'b', 'c'), 0.5)]
+
+
+@pytest.mark.parametrize(
+    ('said', 'message'),
+    [
+        ({'preference': 1.5}, r"row 1: 'preference' is 1.5, not between 0 and 1"),
+        ({'preference': 'x'}, r"row 1: 'preference' is 'x', not a number"),
+        ({'margin': -1}, r"row 1: 'margin' is -1.0, not 0 or more"),
+        ({'margin': 'inf'}, r"row 1: 'margin' is inf, not 0 or more"),
+        ({'margin': [1]}, r"row 1: 'margin' is \[1\], not a number"),
+    ],
+)
+def test_bad_strength(tmp_path, said, message):
+    path = {'train': write(tmp_path / 'a.jsonl', [{**PAIR, **said}])}
+    with pytest.raises(UserError, match=message):
+        data.load('files', comparisons={'path': path})
+
+
 def test_text_and_prompts(tmp_path):
     write(tmp_path / 'a.json', [{'text': 'once'}])
     write(tmp_path / 'b.json', [{'prompt': 'why'}])

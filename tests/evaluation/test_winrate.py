@@ -26,6 +26,8 @@ def test_win_rate_by_hand():
     assert got['sign_test'] == pytest.approx(10 / 16)  # 3 : 1 or more uneven, of 2^4
     low, high = got['win_rate_ci95']
     assert 0 < low < 0.7 < high < 1
+    low, high = got['win_rate_bootstrap95']
+    assert 0 <= low < 0.7 < high <= 1
     assert got['position_bias'] == 0
 
 
@@ -43,6 +45,27 @@ def test_a_win_in_one_order_and_a_tie_in_the_other_is_a_tie():
         lambda *_: next(verdicts), PROMPTS[:3], PROMPTS[:3], PROMPTS[:3]
     )
     assert (got['wins'], got['ties'], got['losses']) == (0, 3, 0)
+
+
+def test_what_the_rate_counts():
+    a, b = ['xxx', 'xx', 'x', 'x', 'xx'], ['x', 'x', 'x', 'xx', '']
+    won, biased = winrate.both_orders(winrate.from_scores(size), PROMPTS, a, b)
+    np.testing.assert_array_equal(won, [1, 1, 0.5, 0, 1])
+    assert not biased.any()
+    won, biased = winrate.both_orders(constant(1.0), PROMPTS, a, b)
+    assert (won == 0.5).all() and biased.all()
+
+
+def test_the_bootstrap_of_many_is_the_normal_interval():
+    rng = np.random.default_rng(0)
+    a, b = (['x' * n for n in rng.integers(3, size=400)] for _ in range(2))
+    judge = winrate.from_scores(size)
+    got = winrate.win_rate(judge, ['p'] * 400, a, b)
+    spread = winrate.both_orders(judge, ['p'] * 400, a, b)[0].std() / 20
+    low, high = got['win_rate_bootstrap95']
+    assert high - low == pytest.approx(2 * 1.96 * spread, rel=0.1)
+    # Wilson takes a tie for half a win of a coin and so is the wider one
+    assert np.diff(got['win_rate_ci95']) > high - low
 
 
 @given(st.lists(st.tuples(texts, texts), min_size=1))

@@ -44,6 +44,42 @@ def test_k2_agrees_to_second_order():
     np.testing.assert_allclose(expected, kl.full(P, near), rtol=1e-2)
 
 
+def test_the_regularisers_of_sun_et_al_by_hand():
+    """p = .5 and .2 against q = .25 and .8; the terms as the paper's code has them."""
+    p, q = np.array([[0.5, 0.2]]), np.array([[0.25, 0.8]])
+    log_p, log_q = np.log(p), np.log(q)
+    m = (p + q) / 2
+    want = {
+        'abs': np.abs(log_p - log_q),
+        'clamped': [[np.log(2), 0]],
+        'bregman': (q / p - 1) + log_p - log_q,
+        'squared': 0.5 * (log_p - log_q) ** 2,
+        'jensen_shannon': 0.5
+        * (np.maximum(np.log(p / m), 0) + np.maximum(np.log(q / m), 0)),
+    }
+    for name, term in want.items():
+        got = kl.ESTIMATORS[name](log_p, log_q)
+        np.testing.assert_allclose(got, term, atol=1e-9, err_msg=name)
+    assert set(kl.FAMILY) == {'k1', 'k2', 'k3', 'full', 'none', *want}
+
+
+@settings(deadline=None, max_examples=50)
+@given(log_probs, log_probs)
+def test_jensen_shannon_is_symmetric_bounded_and_zero_at_equality(log_p, log_q):
+    term = kl.jensen_shannon(log_p, log_q)
+    assert term == kl.jensen_shannon(log_q, log_p)
+    assert 0 <= term <= np.log(2) / 2 + 1e-9
+    assert kl.jensen_shannon(log_p, log_p) == pytest.approx(0, abs=1e-12)
+
+
+@settings(deadline=None, max_examples=50)
+@given(log_probs, log_probs)
+def test_clamped_and_absolute_split_k1(log_p, log_q):
+    ratio, back = kl.clamped(log_p, log_q), kl.clamped(log_q, log_p)
+    assert ratio - back == pytest.approx(float(kl.k1(log_p, log_q)), abs=1e-12)
+    assert ratio + back == pytest.approx(float(kl.absolute(log_p, log_q)), abs=1e-12)
+
+
 @settings(deadline=None, max_examples=50)
 @given(log_probs, log_probs)
 def test_k3_is_never_negative_and_zero_at_equality(log_p, log_q):

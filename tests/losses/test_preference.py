@@ -64,3 +64,52 @@ def test_extreme_scores_are_finite(score):
         value, grad = jax.value_and_grad(loss)(score)
         assert value.dtype == jnp.float32
         assert np.isfinite(value) and abs(grad) <= 1
+
+
+@settings(deadline=None, max_examples=30)
+@given(scores, scores, st.floats(0, 3), st.floats(0, 1), st.floats(0, 0.49))
+def test_the_soft_loss_is_the_mixture_of_both_orders(a, b, margin, preference, smooth):
+    got = preference_loss(a, b, margin, preference, smooth)
+    lead, right = a - b - margin, preference * (1 - 2 * smooth) + smooth
+    both = -scipy.special.log_expit(lead), -scipy.special.log_expit(-lead)
+    assert float(got) == pytest.approx(right * both[0] + (1 - right) * both[1])
+    swapped = preference_loss(b, a, -margin, 1 - preference, smooth)
+    assert float(got) == pytest.approx(float(swapped))
+
+
+def preference_loss(*args):
+    return preference.bradley_terry(*map(jnp.float64, args[:2]), *args[2:])
+
+
+def test_a_sure_label_without_a_margin_is_minus_log_sigmoid():
+    lead = np.linspace(-20, 20, 41)
+    got = preference.bradley_terry(lead, 0 * lead, 0.0, 1.0, 0.0)
+    np.testing.assert_allclose(got, -scipy.special.log_expit(lead), atol=1e-12)
+
+
+def test_an_even_label_has_no_order():
+    got = preference.bradley_terry(1.5, 0.25, preference=0.5)
+    assert got == preference.bradley_terry(0.25, 1.5, preference=0.5)
+
+
+def test_a_soft_label_is_the_cross_entropy_of_the_softmax():
+    rng = np.random.default_rng(1)
+    rewards, p = rng.normal(size=(20, 2)), rng.random(20)
+    got = preference.bradley_terry(*rewards.T, preference=p)
+    want = -np.sum(
+        np.stack([p, 1 - p], 1) * scipy.special.log_softmax(rewards, axis=1), 1
+    )
+    np.testing.assert_allclose(got, want, atol=1e-9)
+
+
+def test_smoothing_mixes_both_orders():
+    one, other = preference.bradley_terry(2.0, 0.5), preference.bradley_terry(0.5, 2.0)
+    got = preference.bradley_terry(2.0, 0.5, smoothing=0.1)
+    assert float(got) == pytest.approx(0.9 * float(one) + 0.1 * float(other), abs=1e-9)
+
+
+@pytest.mark.parametrize('p', [0.0, 0.3, 1.0])
+def test_the_gradient_is_least_where_the_chance_is_the_label(p):
+    grad = jax.grad(lambda r: preference.bradley_terry(r, 0.0, 0.5, p, 0.05))(1.7)
+    want = scipy.special.expit(1.2) - (0.9 * p + 0.05)
+    assert float(grad) == pytest.approx(want, abs=1e-9)

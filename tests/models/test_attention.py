@@ -68,6 +68,20 @@ def test_causal_equals_a_loop_over_queries(segments, window, options):
     np.testing.assert_allclose(got[rows], want[rows], atol=2e-6)
 
 
+@pytest.mark.parametrize('window', [None, 3])
+@pytest.mark.parametrize('segments', [None, SHARED, PACKED])
+def test_queries_that_are_read_equal_those_of_all(segments, window):
+    q, k, v = draw()
+    if segments is not None:
+        segments = jnp.asarray([segments, segments[::-1]], jnp.int32)
+    read = jnp.asarray([[9, 0, 4], [3, 3, 8]])
+    few = jnp.stack([q[b, read[b]] for b in range(2)])
+    got = attention.causal(few, k, v, segments, read, window=window, soft_cap=0.7)
+    want = attention.causal(q, k, v, segments, window=window, soft_cap=0.7)
+    want = np.stack([want[b, read[b]] for b in range(2)])
+    np.testing.assert_allclose(got, want, atol=2e-6)
+
+
 @pytest.mark.parametrize('heads, kv_heads', [(4, 4), (4, 1), (6, 2)])
 def test_grouped_queries_share_their_key_head(heads, kv_heads):
     q, k, v = draw(heads=heads, kv_heads=kv_heads)

@@ -11,9 +11,8 @@ import tiny
 
 from perl.adapters import tree
 from perl.models import decoder
-from perl.rollout import sampler
+from perl.rollout import sampler, scoring
 from perl.rollout.sampler import Sampling
-from perl.stages import experience
 
 R = 6
 play = jax.jit(sampler.sample, static_argnums=(0, 5))
@@ -42,7 +41,7 @@ def test_log_probs_equal_teacher_forcing(scan, temperature):
     sampling = Sampling(R, None, temperature)
     said = play(arch, params, tokens, lengths, jax.random.key(0), sampling)
     whole = jnp.concatenate([tokens, said.tokens], 1)
-    want = experience.log_probs(arch, params, whole, lengths, R, temperature or 1.0)
+    want = scoring.log_probs(arch, params, whole, lengths, R, temperature or 1.0)
     np.testing.assert_allclose(said.log_probs, want, atol=1e-4)
     assert np.all(said.lengths == R) and not np.any(said.finished)
 
@@ -107,10 +106,10 @@ def test_sampling_ends_when_every_row_has(monkeypatch):
     want = int(np.flatnonzero(free == free[2])[0])
     steps, forward = [], decoder.forward
 
-    def counted(arch, params, tokens, positions, segments, cache=None, slot=None):
-        if cache is not None:
-            jax.debug.callback(lambda t: steps.append(int(t)), slot)
-        return forward(arch, params, tokens, positions, segments, cache, slot)
+    def counted(*args, **options):
+        if len(args) > 5:
+            jax.debug.callback(lambda t: steps.append(int(t)), args[6])
+        return forward(*args, **options)
 
     monkeypatch.setattr(decoder, 'forward', counted)
     sampling = Sampling(50, int(free[2]), 0.0)

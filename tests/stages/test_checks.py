@@ -8,6 +8,7 @@ import tiny
 
 from perl.adapters import tree
 from perl.errors import UserError
+from perl.rollout import scoring
 from perl.stages import checks, experience
 
 MASK = jnp.array([[True, True, False], [True, False, False]])
@@ -64,7 +65,7 @@ def scored():
     role |= {'shift': jnp.float32(0.5), 'scale': jnp.float32(2.0)}
     tokens, _ = tiny.rows((3, 8))
     lengths, responses = jnp.array([2, 5, 4]), jnp.array([1, 3, 2])
-    raw = jax.jit(experience.raw_rewards, static_argnums=(0, 5))(
+    raw = jax.jit(scoring.raw_rewards, static_argnums=(0, 5))(
         tiny.ARCH, tree.bind(base, delta), tokens, lengths, responses, 3
     )
     mask = jnp.arange(3) < responses[:, None]

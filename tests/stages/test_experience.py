@@ -10,13 +10,17 @@ import pytest
 import tiny
 
 from perl.adapters import tree
+from perl.losses import groups, kl
 from perl.models import decoder
+from perl.rollout import scoring
 from perl.rollout.sampler import Responses
 from perl.stages import experience
-from perl.stages.experience import Objective
+from perl.stages import objective as objectives
+from perl.stages.objective import Objective
 
 PPO = Objective(
     algorithm='ppo',
+    samples=1,
     temperature=0.8,
     gamma=0.9,
     lam=0.5,
@@ -25,7 +29,12 @@ PPO = Objective(
     value_coefficient=0.3,
     whiten_advantages=False,
     missing_eos_penalty=0.5,
+    whiten_rewards=False,
     scale_rewards=False,
+    clip_rewards=0.0,
+    kl_estimator='k1',
+    kl_in='reward',
+    entropy_coefficient=0.0,
 )
 REINFORCE = dataclasses.replace(PPO, algorithm='reinforce')
 
@@ -92,6 +101,58 @@ def test_reinforce_advantages_are_returns_less_values():
     )
 
 
+@pytest.mark.parametrize('algorithm', ['rloo', 'grpo', 'best_of_n'])
+def test_groups_share_one_advantage_a_response(algorithm):
+    objective = dataclasses.replace(PPO, algorithm=algorithm, samples=2)
+    learn, _, _ = judge(objective)
+    totals = np.array([2.0 - 0.1 * (0.5 - 1), 0.5 - 0.1 * (-1.0)])  # score - beta KL
+    gap = totals[0] - totals[1]
+    want = {
+        'rloo': [gap, -gap],
+        'grpo': [0.5 * gap / (0.5 * gap + 1e-4), -0.5 * gap / (0.5 * gap + 1e-4)],
+        'best_of_n': [1, 0],
+    }[algorithm]
+    mask = np.asarray(SEEN['mask'])
+    want = np.where(mask, np.array(want)[:, None], 0)
+    np.testing.assert_allclose(learn['advantages'], want, atol=1e-6)
+    assert not {'values', 'returns'} & learn.keys()
+
+
+@pytest.mark.parametrize('name', kl.ESTIMATORS)
+def test_the_estimator_that_is_asked_for_prices_the_reward(name):
+    objective = dataclasses.replace(PPO, kl_estimator=name)
+    learn, _, metrics = judge(objective)
+    mask = np.asarray(SEEN['mask'])
+    term = np.asarray(kl.ESTIMATORS[name](SEEN['log_probs'], SEEN['reference']))
+    want = np.where(mask, -0.1 * term, 0) + np.array([[0, 0, 2.0], [0.5, 0, 0]])
+    np.testing.assert_allclose(rewards_of(learn, PPO), want, atol=1e-6)
+    paid = np.where(mask, term, 0).sum() / 2
+    np.testing.assert_allclose(metrics[f'penalty_{name}'], paid, rtol=1e-5)
+    np.testing.assert_allclose(metrics['kl'], -0.75, rtol=1e-5)
+
+
+def test_a_kl_term_of_the_loss_leaves_the_reward_alone():
+    objective = dataclasses.replace(PPO, kl_in='loss', kl_estimator='k3')
+    learn, _, metrics = judge(objective)
+    np.testing.assert_allclose(
+        rewards_of(learn, PPO), [[0, 0, 2], [0.5, 0, 0]], atol=1e-6
+    )
+    np.testing.assert_array_equal(learn['reference'], SEEN['reference'])
+    np.testing.assert_allclose(learn['beta'], [0.1, 0.1])
+    assert metrics['penalty_k3'] > 0
+
+
+def test_rewards_are_clipped_and_whitened():
+    clipped, _, _ = judge(dataclasses.replace(PPO, clip_rewards=1.5))
+    want = np.array([[-0.05, 0.1, 1.5], [0.6, 0, 0]])
+    np.testing.assert_allclose(rewards_of(clipped, PPO), want, atol=1e-6)
+    white, _, _ = judge(dataclasses.replace(PPO, whiten_rewards=True))
+    mask = np.asarray(SEEN['mask'])
+    plain = np.array([-0.05, 0.1, 2.0, 0.6])
+    want = (plain - plain.mean()) / plain.std() + plain.mean()
+    np.testing.assert_allclose(rewards_of(white, PPO)[mask], want, atol=1e-5)
+
+
 def test_advantages_are_whitened_over_the_tokens_sampled():
     plain, _, _ = judge()
     white, _, _ = judge(dataclasses.replace(PPO, whiten_advantages=True))
@@ -125,6 +186,7 @@ def test_metrics_by_hand():
         'kl_coefficient': 0.1,
         'kl': (-0.5 - 1.0) / 2,
         'kl_k3': (np.exp(-0.5) - 0.5 + np.exp(1) - 2 + np.exp(1) - 2) / 2,
+        'penalty_k1': (-0.5 - 1.0) / 2,
     }
     assert metrics.keys() == want.keys()
     for name, x in want.items():
@@ -245,7 +307,7 @@ def test_without_a_reference_none_is_run():
 
 @functools.partial(jax.jit, static_argnums=0)
 def learned(objective, trainable, batch):
-    run = functools.partial(experience.loss, arch=tiny.ARCH, objective=objective)
+    run = functools.partial(objectives.loss, arch=tiny.ARCH, objective=objective)
     return jax.value_and_grad(run, has_aux=True)(
         trainable, FROZEN, batch, jax.random.key(0)
     )
@@ -254,7 +316,7 @@ def learned(objective, trainable, batch):
 def batch(**changes):
     """What `judge` hands on, at ratio 1: the old policy is the new one."""
     seen = observed()
-    new = jax.jit(experience.log_probs, static_argnums=(0, 4, 5))(
+    new = jax.jit(scoring.log_probs, static_argnums=(0, 4, 5))(
         tiny.ARCH, tree.bind(BASE, TRAINABLE['policy']), seen['tokens'],
         seen['lengths'], R, PPO.temperature,
     )  # fmt: skip
@@ -279,6 +341,114 @@ def test_the_gradient_of_ppo_at_ratio_1_is_that_of_reinforce():
     assert count == 4
     assert sums['clip_fraction'][0] == 0
     np.testing.assert_allclose(sums['update_kl'][0], 0, atol=1e-6)
+
+
+def policy_alone(**changes):
+    """A batch without a critic."""
+    names = ('values', 'returns')
+    return {k: v for k, v in batch(**changes).items() if k not in names}
+
+
+def only(trainable):
+    return {'policy': trainable['policy']}
+
+
+def test_one_rloo_update_is_reinforce_with_the_others_as_baseline():
+    """At ratio 1 the clip is idle: RLOO of two is REINFORCE on their difference."""
+    rloo = dataclasses.replace(PPO, algorithm='rloo', samples=2)
+    scores = jnp.array([1.5, -0.5])
+    mask = observed()['mask']
+    gains = jnp.where(mask, groups.leave_one_out(scores, 2)[:, None], 0)
+    _, got = learned(rloo, only(TRAINABLE), policy_alone(advantages=gains))
+    pushed = jnp.where(mask, jnp.array([[2.0], [-2.0]]), 0)
+    _, want = learned(REINFORCE, TRAINABLE, batch(advantages=pushed))
+    tiny.close(got['policy'], want['policy'], atol=1e-5)
+
+
+def test_grpo_weighs_responses_alike():
+    grpo = dataclasses.replace(PPO, algorithm='grpo', samples=2)
+    given = policy_alone()
+    (total, (count, _)), _ = learned(grpo, only(TRAINABLE), given)
+    gains, mask = np.asarray(given['advantages']), np.asarray(given['mask'])
+    rows = [-gains[i][mask[i]].mean() for i in range(2)]  # ratio 1
+    assert count == 2
+    np.testing.assert_allclose(total / count, np.mean(rows), rtol=1e-4)
+
+
+def test_best_of_n_is_imitation_of_the_best():
+    best = dataclasses.replace(PPO, algorithm='best_of_n', samples=2)
+    gains = jnp.where(
+        observed()['mask'], groups.best(jnp.array([0.2, 0.9]), 2)[:, None], 0
+    )
+    given = policy_alone(advantages=gains)
+    (total, _), _ = learned(best, only(TRAINABLE), given)
+    old, mask = np.asarray(given['log_probs']), np.asarray(given['mask'])
+    np.testing.assert_allclose(total, -old[1][mask[1]].sum(), rtol=1e-4)
+
+
+def test_the_entropy_bonus_pays_for_entropy():
+    bonus = dataclasses.replace(PPO, entropy_coefficient=0.7)
+    (plain, (_, sums)), _ = learned(PPO, TRAINABLE, batch())
+    (paid, _), grads = learned(bonus, TRAINABLE, batch())
+    entropy = sums['policy_entropy'][0]
+    assert 0 < entropy < 4 * np.log(32)
+    np.testing.assert_allclose(paid, plain - 0.7 * entropy, rtol=1e-5)
+    without = learned(PPO, TRAINABLE, batch())[1]
+    differ = jax.tree.map(
+        lambda a, b: np.abs(a - b).max(), grads['policy'], without['policy']
+    )
+    assert max(jax.tree.leaves(differ)) > 1e-4
+
+
+@pytest.mark.parametrize('name', ['k2', 'k3', 'full'])
+def test_a_kl_term_in_the_loss_by_hand(name):
+    objective = dataclasses.replace(PPO, kl_in='loss', kl_estimator=name)
+    seen, given = observed(), batch()
+    beta = jnp.array([0.3, 0.3])
+    with_term = {**given, 'reference': seen['reference'], 'beta': beta}
+    (total, (_, sums)), grads = learned(objective, TRAINABLE, with_term)
+    (plain, _), _ = learned(PPO, TRAINABLE, given)
+    mask = np.asarray(given['mask'])
+    if name == 'full':
+        term = jax.jit(scoring.divergence, static_argnums=(0, 5, 6))(
+            tiny.ARCH, tree.bind(BASE, TRAINABLE['policy']), BASE, seen['tokens'],
+            seen['lengths'], R, PPO.temperature,
+        )  # fmt: skip
+    else:
+        term = kl.ESTIMATORS[name](given['log_probs'], seen['reference'])
+    paid = np.asarray(term)[mask].sum()
+    assert paid > 0
+    np.testing.assert_allclose(sums[f'loss_{name}'][0], paid, rtol=1e-4)
+    np.testing.assert_allclose(total, plain + 0.3 * paid, rtol=1e-4)
+    assert all(np.isfinite(x).all() for x in jax.tree.leaves(grads))
+
+
+def test_text_joins_the_loss_with_its_weight():
+    """PPO-ptx: the gradient is the sum of both, and parts are the whole."""
+    tokens, positions = tiny.rows((2, 8), seed=9)
+    rows = {
+        'tokens': tokens,
+        'positions': positions,
+        'segments': jnp.zeros_like(tokens),
+        'completion': jnp.ones_like(tokens, bool).at[1, 5:].set(False),
+        'weight': jnp.array([0.4, 0.4]),
+    }
+    (total, (_, sums)), got = learned(PPO, TRAINABLE, {**batch(), 'ptx': rows})
+    (plain, _), policy = learned(PPO, TRAINABLE, batch())
+    logits = decoder.unembed(
+        tiny.ARCH,
+        tree.bind(BASE, TRAINABLE['policy']),
+        decoder.hidden(
+            tiny.ARCH, tree.bind(BASE, TRAINABLE['policy']), tokens, positions
+        ),
+    )
+    scores = np.asarray(jax.nn.log_softmax(logits))[:, :-1]
+    missed = -np.take_along_axis(scores, np.asarray(tokens)[:, 1:, None], 2)[..., 0]
+    missed = missed[np.asarray(rows['completion'])[:, 1:]]
+    np.testing.assert_allclose(sums['ptx_loss'][0], missed.sum(), rtol=1e-4)
+    assert sums['ptx_loss'][1] == missed.size == 11
+    np.testing.assert_allclose(total, plain + 0.4 * missed.sum(), rtol=1e-4)
+    tiny.close(got['value'], policy['value'], atol=1e-6)
 
 
 def test_losses_by_hand():

@@ -1,0 +1,43 @@
+"""The temperature that makes the probabilities of a reward model honest."""
+
+import numpy as np
+import scipy.optimize
+from scipy.special import expit
+
+# 1 / T is looked for within this factor of the logits' own scale.
+_REACH = 1e3
+
+
+def log_loss(logits: np.ndarray, outcomes: np.ndarray) -> np.ndarray:
+    """The mean of -y log sigma(z) - (1 - y) log sigma(-z), in nats."""
+    return np.mean(np.logaddexp(0, logits) - outcomes * logits, -1)
+
+
+def fit(logits: np.ndarray, outcomes: np.ndarray) -> float:
+    """The T > 0 with the lowest log loss of sigma(logits / T): more than 1 where the
+    model is too sure (temperature scaling, Guo et al. 2017, section 4.2).
+
+    The loss is convex in 1/T, so its slope has one root. Where it has none, a model no
+    better than chance or one that makes no mistake, T is at the end of its range: a
+    thousand times, or a thousandth of, the root mean square of the logits. 1 if all
+    logits are 0.
+
+    Args:
+        logits: [n], of ratings, or margins of pairs.
+        outcomes: [n] in [0, 1].
+    """
+    scale = float(np.sqrt(np.mean(np.square(logits))))
+    if not scale:
+        return 1.0
+    unit = np.asarray(logits, float) / scale
+
+    def slope(log_inverse):
+        return np.mean(unit * (expit(unit * np.exp(log_inverse)) - outcomes))
+
+    low, high = -np.log(_REACH), np.log(_REACH)
+    if slope(low) >= 0:
+        return scale * _REACH
+    if slope(high) <= 0:
+        return scale / _REACH
+    root = scipy.optimize.brentq(slope, low, high, xtol=1e-12, rtol=1e-12)
+    return float(scale / np.exp(root))

@@ -1,0 +1,43 @@
+"""What a stage trained and what it cost: the figures that every stage reports."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from perl import metrics
+from perl.adapters import tree
+from perl.adapters.tuning import label
+from perl.models import heads
+from perl.stages.roles import Role
+from perl.stages.run import Run
+
+
+def account(
+    run: Run, stage: str, trained: Sequence[Role], took: dict[str, float]
+) -> dict[str, Any]:
+    """Figures with stable keys.
+
+    `trainable` counts what the roles train, `total` all that they compute with: a base
+    that two of them share counts twice, for each of them is a model of that size.
+
+    Args:
+        run: what all stages share.
+        stage: its name.
+        trained: the roles that the stage trained.
+        took: seconds and step_bytes, from `fit`.
+    """
+    config = run.config[stage]
+    trainable = sum(tree.size(role.delta) for role in trained)
+    total = sum(
+        tree.size(run.leaves_abstract) + tree.size(role.delta.get(heads.HEAD, {}))
+        for role in trained
+    )
+    return {
+        'kind': config.kind,
+        'tuning': label(trained[0].tuning),
+        'trainable': trainable,
+        'total': total,
+        'trainable_share': trainable / total,
+        'steps': config.steps,
+        **took,
+        'peak_bytes': metrics.peak_bytes(),
+    }

@@ -1,0 +1,148 @@
+"""Direct preference optimisation: a policy from comparisons, with no reward model.
+
+The step is that of every stage; a reward model is asked afterwards, to judge.
+"""
+
+import functools
+import time
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from perl import metrics, sharding
+from perl.adapters import tree
+from perl.data import batching, examples, order
+from perl.losses import direct as losses
+from perl.losses.reduce import masked_sum
+from perl.models import decoder, heads
+from perl.models.architecture import Architecture
+from perl.stages.compare import compare
+from perl.stages.run import Run
+from perl.stages.supervised import slices, train
+
+
+def totals(arch: Architecture, params: Any, batch: Any) -> jax.Array:
+    """Log-probs `[B, K]` of whole completions; rows are `[B, K, T]`."""
+    B, K, T = batch['tokens'].shape
+    names = ('tokens', 'positions', 'segments', 'completion')
+    rows = {name: batch[name].reshape(B * K, T) for name in names}
+    states = decoder.hidden(
+        arch, params, rows['tokens'], rows['positions'], rows['segments']
+    )
+    targets = jnp.roll(rows['tokens'], -1, axis=1)
+    mask = jnp.roll(rows['completion'], -1, axis=1).at[:, -1].set(False)
+    log_probs = heads.token_log_probs(arch, params, states, targets)
+    return masked_sum(log_probs, mask, 1).reshape(B, K)
+
+
+def margins(
+    trainable: Any,
+    frozen: Any,
+    batch: Any,
+    key: jax.Array | None,
+    *,
+    arch: Architecture,
+    beta: float,
+) -> tuple[jax.Array, jax.Array]:
+    """Margins `[B, pairs]` of implicit rewards, and the reward `[B]` of the best.
+
+    Args:
+        trainable: the policy's delta.
+        frozen: the policy's base, and the reference.
+        batch: comparisons, rows `[B, K, T]` with the best completion first.
+        key: of dropout, or None.
+        arch: the decoder.
+        beta: the price of a nat.
+    """
+    policy = totals(arch, tree.bind(frozen['policy'], trainable, key=key), batch)
+    role = frozen['reference']
+    reference = totals(arch, tree.bind(role['base'], role['delta']), batch)
+    better, worse = jnp.triu_indices(policy.shape[1], 1)
+    pairs = (x[:, i] for x in (policy, reference) for i in (better, worse))
+    return losses.margins(*pairs, beta), beta * (policy - reference)[:, 0]
+
+
+def loss(
+    trainable: Any,
+    frozen: Any,
+    batch: Any,
+    key: jax.Array,
+    *,
+    arch: Architecture,
+    beta: float,
+    smoothing: float,
+) -> tuple[jax.Array, tuple[jax.Array, dict]]:
+    """DPO over all pairs of each comparison; a comparison counts one."""
+    ahead, gained = margins(trainable, frozen, batch, key, arch=arch, beta=beta)
+    count = jnp.float32(len(gained))
+
+    def summed(x):
+        return jnp.sum(jnp.mean(x, axis=1)), count
+
+    total, _ = summed(losses.dpo(ahead, smoothing))
+    figures = {'accuracy': summed(ahead > 0), 'margin': summed(ahead)}
+    return total, (count, {**figures, 'chosen_reward': (jnp.sum(gained), count)})
+
+
+def dpo(run: Run, stage: str) -> dict[str, Any]:
+    """Trains a policy by DPO; saves it, returns its figures beside the reference's."""
+    config, limits = run.config[stage], run.config.lengths
+    reference, reward = run.source(config.start), run.reward_role(config.reward)
+    data = {
+        split: examples.encode(
+            run.dataset.comparisons[split],
+            run.tokenizer,
+            limits.prompt,
+            limits.response,
+        )[0]
+        for split in ('train', 'val')
+    }
+    lengths = run.buckets(data['train'].lengths, run.multiple)
+    policy = run.place(run.begin(stage))
+    frozen = {
+        'policy': policy.base,
+        'reference': {'base': reference.base, 'delta': reference.delta},
+    }
+    learn = functools.partial(
+        loss, arch=run.arch, beta=config.beta, smoothing=config.label_smoothing
+    )
+    measure = jax.jit(functools.partial(margins, arch=run.arch, beta=config.beta))
+
+    def batch(at):
+        rows = order(len(lengths), config.batch_size, run.config.seed, at, lengths)
+        return _collate(data['train'], rows, run.multiple)
+
+    def validate(role):
+        right, n = 0.0, len(data['val'])
+        for rows, new in slices(n, config.batch_size):
+            part = _collate(data['val'], rows, run.multiple)
+            part = sharding.shard_batch(part, run.mesh)
+            ahead = np.asarray(measure(role.delta, frozen, part, None)[0])
+            right += (ahead[:new] > 0).mean(1).sum()
+        return {'val_accuracy': right / n}
+
+    policy, figures = train(
+        run,
+        stage,
+        policy,
+        learn,
+        batch,
+        validate,
+        shown=('loss', 'accuracy', 'val_accuracy'),
+        best='val_accuracy',
+        frozen=frozen,
+    )
+    run.save_role(stage, policy)
+    began = time.monotonic()
+    judged, rows = compare(run, policy, reference, reward, 'test')
+    metrics.append_samples(run.workdir / stage, rows)
+    taken = {'evaluation_seconds': time.monotonic() - began}
+    return {**figures, 'algorithm': 'dpo', **taken, **judged}
+
+
+def _collate(data, rows, multiple):
+    batch = batching.collate(data, rows, 'apart', multiple)
+    B = len(batch.pop('labels'))
+    return {k: x.reshape(B, -1, *x.shape[1:]) for k, x in batch.items()}

@@ -1,0 +1,197 @@
+"""AI feedback on a run: labellers by name, labels of pairs and their figures."""
+
+import dataclasses
+import pathlib
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from perl.data import annotators, desk
+from perl.data.near import near_miss
+from perl.data.records import Comparison
+from perl.errors import UserError
+from perl.evaluation.intervals import wilson
+from perl.feedback import labels, pool, recorded, templates
+from perl.feedback.answers import Answers, remembered
+from perl.feedback.labels import Ask, Labels
+from perl.feedback.model import Model
+from perl.stages.pairs import identity
+from perl.stages.run import Run
+
+KINDS = ('endpoint', 'model', 'annotators', 'recorded')
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+    """Who labels, and how; a labeller reads only what concerns it.
+
+    Attributes:
+        kind: 'endpoint', 'model', 'annotators' or 'recorded'.
+        template: of the question, see `templates.pairwise`.
+        answers: the file where an endpoint's or a model's answers are kept.
+        file: with the recorded answers.
+        url, model: of an endpoint; of kind 'model' `model` is a stage, an adapter
+            folder, or base.
+        server: further settings of `Client`: key_env, timeout, retries.
+        questions: further settings of `Endpoint`: max_tokens, logprobs, again,
+            concurrency, extra.
+        flip: how often an annotator errs.
+        seed: of the annotators.
+    """
+
+    kind: str
+    template: str = 'generic'
+    answers: pathlib.Path | None = None
+    file: str = ''
+    url: str = ''
+    model: str = ''
+    server: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    questions: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    flip: float = 0.25
+    seed: int = 0
+
+
+@dataclasses.dataclass(frozen=True)
+class Opened:
+    """A labeller, ready to be asked.
+
+    Attributes:
+        ask: how likely the first of two is the better.
+        report: what it took so far.
+    """
+
+    ask: Ask
+    report: Callable[[], dict[str, Any]]
+
+
+def open_labeller(settings: Settings, run: Run | None = None) -> Opened:
+    """The labeller that the settings ask for.
+
+    Args:
+        settings: who labels.
+        run: the run whose model labels, for the kind 'model'.
+
+    Raises:
+        UserError: an unknown kind, or a setting that it needs is missing or wrong.
+    """
+    if settings.kind not in KINDS:
+        raise UserError(
+            f'no labeller {settings.kind!r}{near_miss(settings.kind, KINDS)}'
+        )
+    return _OPEN[settings.kind](settings, run)
+
+
+def _endpoint(settings, run):
+    from perl.feedback.client import Client
+    from perl.feedback.endpoint import Endpoint
+
+    if not settings.url or not settings.model:
+        raise UserError('an endpoint needs its address and the name of a model there')
+    template = templates.pairwise(settings.template)
+    client = Client(settings.url, **settings.server)
+    answers = Answers(settings.answers)
+    endpoint = Endpoint(client, settings.model, answers, **settings.questions)
+    return Opened(labels.ask(endpoint, template), endpoint.report)
+
+
+def _model(settings, run):
+    if run is None:
+        raise UserError('a model that labels needs the run folder it is in')
+    template, name = templates.pairwise(settings.template), settings.model or 'base'
+    role = run.source('base') if name == 'base' else run.role(name)
+    model = Model(
+        run.arch,
+        role.bound(),
+        run.tokenizer,
+        run.config.evaluation.batch_size,
+        run.multiple,
+    )
+    kept = remembered(model, Answers(settings.answers), f'{name}@{identity(role)}')
+    return Opened(labels.ask(kept, template), model.report)
+
+
+def _annotators(settings, run):
+    weights = tuple(desk.WEIGHTS.values())
+    people = annotators.pool(weights, flip=settings.flip, seed=settings.seed)
+    return Opened(pool.labeller(people), dict)
+
+
+def _recorded(settings, run):
+    if not settings.file:
+        raise UserError('recorded answers need the file that they are in')
+    return Opened(recorded.ask(settings.file), dict)
+
+
+_OPEN = {
+    'endpoint': _endpoint,
+    'model': _model,
+    'annotators': _annotators,
+    'recorded': _recorded,
+}
+
+
+def label(
+    pairs: Sequence[Comparison], ask: Ask, gold: Callable | None = None
+) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+    """Labels pairs by asking in both orders.
+
+    Args:
+        pairs: of two completions each, in an order that is given.
+        ask: the labeller.
+        gold: the exact reward, where there is one.
+
+    Returns:
+        A row {prompt, chosen, rejected, preference} for each pair with a verdict, a tie
+        in the order given; and the summary (see `summary`).
+    """
+    prompts = [pair.prompt for pair in pairs]
+    firsts, seconds = ([pair.completions[i] for pair in pairs] for i in (0, 1))
+    said = labels.both_orders(ask, prompts, firsts, seconds)
+    rows = []
+    for pair, p, known in zip(pairs, said.preferences, said.known, strict=True):
+        chosen, rejected = pair.completions[:: 1 if p >= 0.5 else -1]
+        row = {'prompt': pair.prompt, 'chosen': chosen, 'rejected': rejected}
+        if known:
+            rows.append({**row, 'preference': float(max(p, 1 - p))})
+    return rows, summary(pairs, said, gold)
+
+
+def summary(
+    pairs: Sequence[Comparison], said: Labels, gold: Callable | None = None
+) -> dict[str, Any]:
+    """Figures of some labels.
+
+    Returns:
+        n, labelled, unlabelled, ties; agreement with the order given and with gold (a
+        tie of the labeller is half, pairs of equal gold are left out), each with a
+        Wilson interval; position_bias; and confidence, the mean of max(p, 1 - p).
+    """
+    known = [i for i, there in enumerate(said.known) if there]
+    p = said.preferences[known]
+    found = {
+        'n': len(pairs),
+        'labelled': len(known),
+        'unlabelled': len(pairs) - len(known),
+        'ties': int((p == 0.5).sum()),
+        **_agreement('agreement', p, np.ones(len(known))),
+    }
+    if gold:
+        apart = np.array([_apart(pairs[i], gold) for i in known], float)
+        found |= _agreement('gold_agreement', p, np.sign(apart))
+    return found | {
+        'position_bias': said.position_bias,
+        'confidence': float(np.maximum(p, 1 - p).mean()) if known else None,
+    }
+
+
+def _agreement(name, p, sides):
+    """How often preferences fall on the side (1 the first, -1 the second, 0 none)."""
+    right = 0.5 + np.sign(p - 0.5) * sides / 2
+    right, n = float(right[sides != 0].sum()), int((sides != 0).sum())
+    return {name: right / n if n else None, f'{name}_ci95': list(wilson(right, n))}
+
+
+def _apart(pair, gold):
+    first, second = (gold(pair.prompt, text) for text in pair.completions)
+    return first - second

@@ -1,0 +1,38 @@
+import numpy as np
+import pytest
+
+from perl.errors import UserError
+from perl.evaluation import harmless
+from perl.evaluation.intervals import wilson
+
+
+def test_rate_by_hand():
+    found = harmless.harmless_rate(
+        lambda prompts, responses: np.array([1, 0, 0.5, 1]), list('pppp'), list('abcd')
+    )
+    assert found == {
+        'n': 4,
+        'harmless_rate': 0.625,
+        'harmless_rate_ci95': list(wilson(2.5, 4)),
+        'harmful': 1,
+        'unclear': 1,
+    }
+
+
+def test_an_exact_aspect():
+    rater = harmless.from_aspect(lambda prompt, response: float(prompt != response))
+    np.testing.assert_array_equal(rater(['a', 'b'], ['a', 'a']), [0, 1])
+
+
+@pytest.mark.parametrize(
+    'rated, prompts, message',
+    [
+        ([1.0], ['p', 'q'], '2 prompts with 1 responses'),
+        ([], [], '0 prompts'),
+        ([0.3], ['p'], '1, 0.5 or 0'),
+        ([[1.0]], ['p'], r'shape \(1, 1\)'),
+    ],
+)
+def test_bad_input_is_one_clear_line(rated, prompts, message):
+    with pytest.raises(UserError, match=message):
+        harmless.harmless_rate(lambda *_: rated, prompts, ['r'] * len(rated))

@@ -1,0 +1,71 @@
+"""The stage's loss against whole rows scored one by one."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import tiny
+
+from perl.adapters import tree
+from perl.models import decoder
+from perl.stages import dpo
+
+BASE, POLICY, REFERENCE = tiny.weights(), tiny.adapter(), tiny.adapter(seed=4)
+FROZEN = {'policy': BASE, 'reference': {'base': BASE, 'delta': REFERENCE}}
+PROMPT, ENDS = 3, np.array([[8, 6], [7, 9]])  # slots of a prompt, of whole rows
+
+
+def comparisons():
+    """Two comparisons of two completions, ragged."""
+    tokens, positions = tiny.rows((4, 9))
+    slots, ends = np.arange(9), ENDS.reshape(-1, 1)
+    return {
+        'tokens': tokens.reshape(2, 2, 9),
+        'positions': jnp.asarray(positions).reshape(2, 2, 9),
+        'segments': jnp.where(slots < ends, 0, -1).reshape(2, 2, 9),
+        'completion': ((slots >= PROMPT) & (slots < ends)).reshape(2, 2, 9),
+    }
+
+
+@functools.cache
+def total(delta, pair, place):
+    params = tree.bind(BASE, {'policy': POLICY, 'reference': REFERENCE}[delta])
+    row = np.asarray(comparisons()['tokens'])[pair, place, : ENDS[pair, place]]
+    states = decoder.hidden(tiny.ARCH, params, row[None], np.arange(len(row))[None])
+    logits = decoder.unembed(tiny.ARCH, params, states)[0]
+    scores = np.asarray(jax.nn.log_softmax(logits), float)
+    return sum(scores[t - 1, row[t]] for t in range(PROMPT, len(row)))
+
+
+def test_totals_are_those_of_the_completions_alone():
+    got = jax.jit(dpo.totals, static_argnums=0)(
+        tiny.ARCH, tree.bind(BASE, POLICY), comparisons()
+    )
+    want = [[total('policy', i, k) for k in range(2)] for i in range(2)]
+    np.testing.assert_allclose(got, want, rtol=1e-4)
+
+
+def test_the_loss_by_hand():
+    run = functools.partial(dpo.loss, arch=tiny.ARCH, beta=0.2, smoothing=0.1)
+    (got, (count, sums)), grads = jax.jit(jax.value_and_grad(run, has_aux=True))(
+        POLICY, FROZEN, comparisons(), None
+    )
+    gained = np.array(
+        [
+            [total('policy', i, k) - total('reference', i, k) for k in range(2)]
+            for i in range(2)
+        ]
+    )
+    margin = 0.2 * (gained[:, 0] - gained[:, 1])
+    losses = 0.9 * np.log1p(np.exp(-margin)) + 0.1 * np.log1p(np.exp(margin))
+    assert count == 2
+    np.testing.assert_allclose(got, losses.sum(), rtol=1e-4)
+    np.testing.assert_allclose(sums['margin'][0], margin.sum(), rtol=1e-3)
+    np.testing.assert_allclose(sums['accuracy'][0], (margin > 0).sum())
+    np.testing.assert_allclose(
+        sums['chosen_reward'][0], 0.2 * gained[:, 0].sum(), rtol=1e-3
+    )
+    assert all(np.abs(x).max() > 0 for x in jax.tree.leaves(grads))
+    lower = jax.tree.map(lambda x, g: x - 1e-3 * g, POLICY, grads)
+    assert jax.jit(run)(lower, FROZEN, comparisons(), None)[0] < got

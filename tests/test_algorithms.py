@@ -1,0 +1,134 @@
+"""Every algorithm end to end on the small experiment, and its exact resume."""
+
+import math
+
+import pytest
+import runs
+
+from perl import config as configs
+from perl import train
+from perl.errors import UserError
+from perl.metrics import read
+
+BEFORE = ('pretrain', 'sft', 'reward')
+VARIANTS = {
+    'rloo': {'algorithm': 'rloo', 'samples': 2},
+    'grpo': {
+        'algorithm': 'grpo',
+        'samples': 4,
+        'kl_in': 'loss',
+        'kl_estimator': 'k3',
+        'minibatches': 1,
+    },
+    'best_of_n': {'algorithm': 'best_of_n', 'samples': 4, 'kl_coefficient': 0.0},
+    'everything': {
+        'algorithm': 'ppo',
+        'kl_in': 'loss',
+        'kl_estimator': 'full',
+        'anchor_rate': 0.1,
+        'entropy_coefficient': 0.01,
+        'value_warmup': 1,
+        'whiten_rewards': True,
+        'clip_rewards': 2.0,
+        'ptx_coefficient': 0.5,
+        'ptx_batch_size': 8,
+    },
+}
+
+
+def experiment(**changes):
+    """The small experiment with another policy stage."""
+    steps = {'policy.steps': 3, 'policy.save_every': 1}
+    return runs.config(**steps, **{f'policy.{k}': x for k, x in changes.items()})
+
+
+@pytest.fixture(scope='module', params=VARIANTS)
+def trained(request, finished, tmp_path_factory):
+    """A variant, its folder and its figures."""
+    workdir = runs.copy(finished, tmp_path_factory.mktemp(request.param), BEFORE)
+    config = experiment(**VARIANTS[request.param])
+    return request.param, workdir, runs.run(config, workdir)['policy']
+
+
+def test_it_trains(trained):
+    name, workdir, figures = trained
+    rows = read(workdir / 'policy')
+    critic = name == 'everything'
+    assert figures['algorithm'] == VARIANTS[name]['algorithm']
+    assert (workdir / 'policy' / 'value').is_dir() == critic
+    assert all(('value_loss' in row) == critic for row in rows)
+    assert all(math.isfinite(x) for row in rows for x in row.values())
+    assert ('kl' in rows[0]) == (name != 'best_of_n')
+    warm = VARIANTS[name].get('value_warmup', 0)
+    moved = [row.get('adapter_active', 0) for row in rows]
+    assert moved[warm] > 0 and not any(moved[:warm])
+
+
+def test_what_is_optimised_is_named(trained):
+    name, workdir, _ = trained
+    row = read(workdir / 'policy')[0]
+    said = {k for k in row if k.startswith(('penalty_', 'loss_'))}
+    assert (
+        said
+        == {
+            'rloo': {'penalty_k1'},
+            'grpo': {'penalty_k3', 'loss_k3'},
+            'best_of_n': set(),
+            'everything': {'penalty_full', 'loss_full'},
+        }[name]
+    )
+
+
+def test_it_resumes_exactly(trained, finished, tmp_path):
+    name, workdir, _ = trained
+    again = runs.copy(finished, tmp_path, BEFORE)
+    config = experiment(**VARIANTS[name])
+    with pytest.raises(runs.Killed), runs.dying('policy', 2, runs.killed):
+        runs.run(config, again)
+    runs.run(config, again)
+    runs.assert_same(again, workdir, 'policy')
+
+
+def test_dpo(finished, tmp_path):
+    config = runs.config().unlock()
+    config.stages = (*BEFORE, 'dpo')
+    config.dpo = configs.dpo_config(
+        1e-2, tuning=config.sft.tuning, steps=48, batch_size=8, eval_every=24
+    )
+    figures = runs.run(config.lock(), runs.copy(finished, tmp_path, BEFORE))['dpo']
+    rows = read(tmp_path / 'dpo')
+    losses = [row['loss'] for row in rows]
+    assert losses[0] == pytest.approx(math.log(2), abs=1e-4)
+    assert sum(losses[-8:]) / 8 < losses[0]
+    assert 0 <= rows[-1]['val_accuracy'] <= 1
+    assert {'win_rate', 'kl', 'reward_after', 'gold_after'} <= figures.keys()
+
+
+@pytest.mark.parametrize(
+    'changes, says',
+    [
+        ({'algorithm': 'rlo'}, "'rlo' is not one of .*; did you mean 'rloo'"),
+        ({'algorithm': 'rloo'}, 'samples: rloo compares responses to one prompt'),
+        ({'algorithm': 'grpo', 'samples': 3}, 'samples: 3 does not divide batch_size'),
+        ({'kl_estimator': 'k4'}, "'k4' is not one of k1"),
+        ({'kl_in': 'both'}, "'both' is not one of reward, loss"),
+        ({'anchor_rate': 2.0}, 'anchor_rate: must be in'),
+        (
+            {'kl_estimator': 'none', 'kl_controller': 'adaptive'},
+            'steers a KL term, but there is none',
+        ),
+        (
+            {'ptx_coefficient': 1.0, 'ptx_batch_size': 9, 'parts': 2},
+            '9 rows are not divisible in 2 parts',
+        ),
+        ({'algorithm': 'reinforce', 'kl_coefficient': 1.5}, 'beta must be in'),
+    ],
+)
+def test_rules(changes, says):
+    with pytest.raises(UserError, match=says):
+        configs.validate(experiment(**changes))
+
+
+def test_the_default_is_valid():
+    configs.validate(experiment())
+    assert train.STAGES.keys() >= {'policy', 'dpo'}
