@@ -97,9 +97,7 @@ def algorithms(config: ConfigDict) -> None:
         policy_ppo=policy(),
         policy_reinforce=policy(algorithm='reinforce', **once),
         policy_rloo=policy(algorithm='rloo', **group),
-        policy_grpo=policy(
-            algorithm='grpo', kl_in='loss', kl_estimator='k3', **group
-        ),
+        policy_grpo=policy(algorithm='grpo', kl_in='loss', kl_estimator='k3', **group),
         policy_best_of_n=policy(algorithm='best_of_n', kl_coefficient=0.0, **group),
         dpo=configs.dpo_config(
             LORA_RATE / 4,
