@@ -94,13 +94,15 @@ def _add(
     wrong: list[Action],
 ) -> None:
     right = f' {actions.write(action)}'
+    tags = (('action', action['action_type']),)
     found.add('text', split, episode, prompt + right)
     found.add('prompts', split, episode, prompt)
     found.add('demonstrations', split, episode, Demonstration(prompt, right))
-    found.add('ratings', split, episode, Rating(prompt, right, 1.0))
+    found.add('ratings', split, episode, Rating(prompt, right, 1.0, tags))
     for said in (f' {actions.write(other)}' for other in wrong):
-        found.add('comparisons', split, episode, Comparison(prompt, (right, said)))
-        found.add('ratings', split, episode, Rating(prompt, said, 0.0))
+        pair = Comparison(prompt, (right, said), tags=tags)
+        found.add('comparisons', split, episode, pair)
+        found.add('ratings', split, episode, Rating(prompt, said, 0.0, tags))
 
 
 def _splits(file: pathlib.Path) -> dict[str, str]:

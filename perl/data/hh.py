@@ -63,7 +63,8 @@ def _load(name, root, parts, test_only, hub):
     for part in parts:
         for split in ('test',) if test_only else ('train', 'test'):
             for row in _rows(root, part, split, hub):
-                _add(found, row, split, test_only)
+                tags = (('part', part),) if len(parts) > 1 else ()
+                _add(found, row, split, test_only, tags)
     return found.dataset(name)
 
 
@@ -82,7 +83,7 @@ def _rows(root: str, part: str, split: str, hub: bool) -> Iterator[Line]:
     yield from lines.read(files[0], ['chosen', 'rejected'], SOURCE)
 
 
-def _add(found: Groups, row: Line, split: str, test_only: bool) -> None:
+def _add(found: Groups, row: Line, split: str, test_only: bool, tags: tuple) -> None:
     (prompt, chosen), (other, rejected) = (
         _cut(row, column) for column in ('chosen', 'rejected')
     )
@@ -98,7 +99,8 @@ def _add(found: Groups, row: Line, split: str, test_only: bool) -> None:
         split = split_of(group)
     elif split == 'test':
         split = split_of(group, (0, 2, 1))
-    found.add('comparisons', split, group, Comparison(prompt, (chosen, rejected)))
+    pair = Comparison(prompt, (chosen, rejected), tags=tags)
+    found.add('comparisons', split, group, pair)
     found.add('demonstrations', split, group, Demonstration(prompt, chosen))
     found.add('prompts', split, group, prompt)
     found.add('text', split, group, prompt + chosen)

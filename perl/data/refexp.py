@@ -12,9 +12,9 @@ action, `click(7)`, and whether it is the right one is known exactly.
     action:
 
 Elements are numbered as one reads, and say where their middle is in hundredths of the
-screen. The number stands behind what it is the number of, and the instruction before
-the screen too, because a decoder sees only what went before. About a quarter of the
-elements lie on a leaf of the view hierarchy, which says what they are.
+screen. The instruction stands before the screen too, because a decoder sees only what
+went before. About a quarter of the elements lie on a leaf of the view hierarchy, which
+says what they are.
 """
 
 import pathlib
@@ -24,9 +24,10 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from perl.data import lines, tfrecord
+from perl.data import lines, screens, tfrecord
 from perl.data.groups import Groups
 from perl.data.records import Comparison, Dataset, Demonstration, Rating, split_of
+from perl.data.screens import Item
 from perl.errors import UserError
 
 SOURCE = 'https://github.com/google-research-datasets/uibert'
@@ -57,7 +58,11 @@ class Gold:
 
 
 def load(
-    root: str = '', no_train: bool = False, negatives: int = 3, seed: int = 0
+    root: str = '',
+    no_train: bool = False,
+    negatives: int = 3,
+    drills: int = 0,
+    seed: int = 0,
 ) -> Dataset:
     """Right clicks to imitate, right against wrong ones, screens as prompts.
 
@@ -68,7 +73,8 @@ def load(
         root: the folder that holds ref_exp/{train,dev,test}.tfrecord.
         no_train: there is no train file; a tenth of dev is 'val' and the rest 'train'.
         negatives: wrong clicks of each screen, each a comparison and a rating of 0.
-        seed: decides which.
+        drills: texts of made-up questions about each screen, to pretrain on.
+        seed: decides which clicks and questions.
 
     Raises:
         UserError: a file is missing or damaged, or a record is not of this kind.
@@ -81,12 +87,17 @@ def load(
             screen = _one(record, _ID, where).decode('utf-8', 'replace')
             if no_train and name == 'dev':
                 split = split_of(screen, (9, 1, 0))
-            prompt, label, others = _screen(record, where, found)
+            items, label = _screen(record, where, found)
+            asked = screens.ask(_one(record, _TEXT, where).decode('utf-8', 'replace'))
+            before = asked.removesuffix('\naction:')
+            prompt = '\n'.join([before, screens.show(items), asked])
             gold.labels[prompt] = label
-            drawn = random.Random(f'{seed} {screen}')
-            wrong = _draw(others, negatives, drawn)
+            rng = random.Random(f'{seed} {screen}')
+            wrong = _draw(items, label, negatives, rng)
             found.counts['programmatic_negatives'] += len(wrong)
             _add(found, split, screen, prompt, label, wrong)
+            for _ in range(drills):
+                found.add('text', split, screen, screens.drill(items, rng))
     return found.dataset('refexp', gold)
 
 
@@ -106,30 +117,20 @@ def _records(root: str, name: str) -> Iterator[tuple[str, dict]]:
         yield f'{files[0]}, record {number}', record
 
 
-def _screen(
-    record: dict, where: str, found: Groups
-) -> tuple[str, int, tuple[list[int], list[int]]]:
-    """The prompt, the number of the right element, and of the wrong ones: those that
-    are described and those that are not."""
+def _screen(record: dict, where: str, found: Groups) -> tuple[list[Item], int]:
+    """The elements in the order of reading, and the number of the right one."""
     boxes, leaves = (_boxes(record, names, where) for names in (_ELEMENTS, _LEAVES))
     label = _one(record, _LABEL, where)
     if not 0 <= label < len(boxes):
         raise _bad(where, f'{_LABEL} is {label}, of {len(boxes)} elements')
-    instruction = _one(record, _TEXT, where).decode('utf-8', 'replace')
     words = _leaf_words(record, len(leaves), where, found)
+    said = [words[leaf] if leaf >= 0 else ('', '') for leaf in _matching(boxes, leaves)]
+    found.counts['targets_undescribed'] += not said[label][0]
     middle = (boxes[:, :2] + boxes[:, 2:]) / 2
     order = np.lexsort((middle[:, 0], np.round(middle[:, 1] * 50)))
-    said = [words[leaf] if leaf >= 0 else '' for leaf in _matching(boxes, leaves)]
-    asked = f'instruction: {" ".join(instruction.split())}'
-    rows = [asked]
-    for number, element in enumerate(order):
-        x, y = np.clip(middle[element] * 100, 0, 99).astype(int)
-        rows.append(f'{said[element] or "?"} at {x} {y}: {number}')
-    right = int(np.flatnonzero(order == label)[0])
-    described = [n for n, e in enumerate(order) if said[e] and n != right]
-    bare = [n for n, e in enumerate(order) if not said[e] and n != right]
-    found.counts['targets_undescribed'] += not said[label]
-    return '\n'.join([*rows, asked, 'action:']), right, (described, bare)
+    places = np.clip(middle * 100, 0, 99).astype(int)
+    items = [Item(*said[element], *map(int, places[element])) for element in order]
+    return items, int(np.flatnonzero(order == label)[0])
 
 
 def _matching(boxes: np.ndarray, leaves: np.ndarray) -> np.ndarray:
@@ -145,8 +146,10 @@ def _matching(boxes: np.ndarray, leaves: np.ndarray) -> np.ndarray:
     return np.where(overlap.max(1) >= OVERLAP, overlap.argmax(1), -1)
 
 
-def _leaf_words(record: dict, count: int, where: str, found: Groups) -> list[str]:
-    """What each leaf is: its class and its text, description or else its id."""
+def _leaf_words(
+    record: dict, count: int, where: str, found: Groups
+) -> list[tuple[str, str]]:
+    """What each leaf is: its class, and its text, description or else its id."""
     columns = [record.get(name, []) for name in _WORDS]
     if any(len(column) != count for column in columns):
         raise _bad(where, f'it has {count} leaves and not as many {", ".join(_WORDS)}')
@@ -155,27 +158,27 @@ def _leaf_words(record: dict, count: int, where: str, found: Groups) -> list[str
         kind, *words = (' '.join(x.decode('utf-8', 'replace').split()) for x in texts)
         text = next(filter(None, words), '')
         found.counts['leaf_texts_cut'] += len(text) > TEXT_CHARS
-        rows.append(f'{kind.lower().replace("_", " ")} "{text[:TEXT_CHARS]}"')
+        rows.append((kind.lower().replace('_', ' ') or 'view', text[:TEXT_CHARS]))
     return rows
 
 
-def _draw(
-    others: tuple[list[int], list[int]], count: int, rng: random.Random
-) -> list[int]:
-    described, bare = (rng.sample(x, min(count, len(x))) for x in others)
-    return (described + bare)[:count]
+def _draw(items: list[Item], label: int, count: int, rng: random.Random) -> list[int]:
+    """Numbers of other elements, first of described ones."""
+    others = [number for number in range(len(items)) if number != label]
+    drawn = rng.sample(others, len(others))
+    return sorted(drawn, key=lambda number: not items[number].kind)[:count]
 
 
 def _add(
     found: Groups, split: str, screen: str, prompt: str, label: int, wrong: list[int]
 ) -> None:
-    right = f' click({label})'
+    right = screens.click(label)
     found.add('text', split, screen, prompt + right)
     found.add('prompts', split, screen, prompt)
     found.add('demonstrations', split, screen, Demonstration(prompt, right))
     found.add('ratings', split, screen, Rating(prompt, right, 1.0))
     for other in wrong:
-        said = f' click({other})'
+        said = screens.click(other)
         found.add('comparisons', split, screen, Comparison(prompt, (right, said)))
         found.add('ratings', split, screen, Rating(prompt, said, 0.0))
 

@@ -81,8 +81,7 @@ def load(
 def _rows(root: str, name: str, domains: tuple[str, ...], hub: bool) -> Iterator[Line]:
     local = _local(root, name, domains)
     for row in lines.read_hub(HUB, name, SOURCE) if hub else local:
-        # The released field names the split too: 'askbaking_train'.
-        domain = row.filled('domain').removesuffix(f'_{name}')
+        domain = _domain(row)
         if domain not in DOMAINS:
             raise row.bad('domain', f'is {domain!r}, not one of the 18')
         if not domains or domain in domains:
@@ -96,6 +95,11 @@ def _local(root: str, name: str, domains: tuple[str, ...]) -> Iterator[Line]:
         one = file.parent != pathlib.Path(root)
         if not (one and domains and file.parent.name not in domains):
             yield from lines.read(file, _COLUMNS, SOURCE)
+
+
+def _domain(row: Line) -> str:
+    """Without the split, which the released field names too: 'askbaking_train'."""
+    return row.filled('domain').partition('_')[0]
 
 
 def _strength(kind: str, ratio: float) -> dict[str, float]:
@@ -113,9 +117,9 @@ def _add(
     if better == worse:
         found.counts['identical_pairs_dropped'] += 1
         return
-    found.add(
-        'comparisons', split, post, Comparison(prompt, (better, worse), **strength)
-    )
+    tags = (('domain', _domain(row)),)
+    pair = Comparison(prompt, (better, worse), **strength, tags=tags)
+    found.add('comparisons', split, post, pair)
     found.add('demonstrations', split, post, Demonstration(prompt, better))
     found.add('prompts', split, post, prompt)
     found.add('text', split, post, prompt + better)

@@ -127,6 +127,7 @@ def _compare(
     said = {}
     if sure is not None:
         said = {strength: sure if strength == 'margin' else (1 + sure) / 2}
+    said['tags'] = (('batch', row.filled('batch')),)
     ordered = (texts[choice], texts[1 - choice])
     _add(found, split, info, 'comparisons', Comparison(prompt, ordered, **said))
 

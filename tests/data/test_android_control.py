@@ -41,6 +41,8 @@ def test_right_and_wrong(tmp_path):
     made = load(tmp_path, episode(3), negatives=2)
     assert made.counts['programmatic_negatives'] == 4
     assert [row.label for row in made.ratings['train']] == [1, 0, 0] * 2
+    kinds = [row.tags for row in made.comparisons['train'][::2]]
+    assert kinds == [(('action', 'open_app'),), (('action', 'click'),)]
     for row in made.ratings['train']:
         assert made.gold(row.prompt, row.response) == row.label
     for row in made.comparisons['train']:

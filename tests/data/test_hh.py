@@ -72,6 +72,9 @@ def test_helpfulness_has_parts(tmp_path):
         'helpfulness', root=str(tmp_path), parts=('helpful-base', 'helpful-online')
     )
     assert one.name == two.name == 'helpfulness'
+    tags = {row.tags for row in two.comparisons['train']}
+    assert tags == {(('part', 'helpful-base'),), (('part', 'helpful-online'),)}
+    assert one.comparisons['train'][0].tags == ()
     assert sum(sizes(two.comparisons)) == 2 * sum(sizes(one.comparisons)) == 24
     with pytest.raises(UserError, match=r"data.parts: 'online' is not one of helpful"):
         data.load('helpfulness', root=str(tmp_path), parts=('online',))

@@ -135,3 +135,10 @@ def test_real_files(shared):
         assert {row.completions[0] for row in made.comparisons[split]} >= {' click(1)'}
     elements = [row.count(': ') - 2 for row in made.prompts['test']]
     assert 18 < sum(elements) / 616 < 20
+
+
+def test_drills_are_text_alone(tmp_path):
+    plain, drilled = (load(tmp_path, screen(0), drills=n) for n in (0, 5))
+    assert drilled.comparisons == plain.comparisons
+    assert drilled.text['test'][:1] == plain.text['test']
+    assert len(plain.text['test']) < len(drilled.text['test']) <= 6

@@ -27,7 +27,8 @@ def test_rows_to_records(tmp_path):
     first, second = made.comparisons['train']
     prompt = f'POST: {rows[0]["history"]}\n\nRESPONSE:'
     said = (f' {rows[0]["human_ref_A"]}', f' {rows[0]["human_ref_B"]}')
-    assert first == data.Comparison(prompt, said, margin=0.0, preference=1.0)
+    tags = (('domain', 'askbaking'),)
+    assert first == data.Comparison(prompt, said, 0.0, 1.0, tags)
     assert second.completions[0] == f' {rows[1]["human_ref_B"]}'
     assert made.demonstrations['train'][0] == data.Demonstration(prompt, said[0])
     assert made.text['train'][0] == prompt + said[0]

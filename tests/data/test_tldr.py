@@ -43,6 +43,7 @@ def test_comparisons(tmp_path):
         chosen = row['summaries'][row['choice']]['text']
         assert record.completions[0] == chosen and chosen.startswith(' ')
         assert (record.margin, record.preference) == (0.0, 1.0)
+        assert record.tags == (('batch', 'batch3'),)
     assert made.comparisons['train'][0].prompt.endswith('\n\nTL;DR:')
 
 

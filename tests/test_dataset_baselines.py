@@ -1,0 +1,48 @@
+"""The script of the baselines that docs/datasets.md reports."""
+
+import importlib.util
+
+import numpy as np
+import pytest
+import released
+from commands import ROOT
+
+from perl import data
+from perl.data import Comparison
+
+
+@pytest.fixture(scope='module')
+def script():
+    path = ROOT / 'scripts/dataset_baselines.py'
+    spec = importlib.util.spec_from_file_location('dataset_baselines', path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_pairs(script):
+    """Good words win, and the shorter one does in two of three."""
+    made = data.Dataset('made up')
+    rows = [
+        Comparison('p', ('good', 'bad bad')),
+        Comparison('p', ('good good', 'bad bad bad')),
+        Comparison('p', ('good good good', 'bad')),
+    ]
+    made.comparisons.update(train=rows * 4, test=[*rows, Comparison('p', ('a', 'b'))])
+    found = script.pairs(made)
+    assert list(found['shorter wins']) == [1, 1, 0, 0.5]
+    assert list(found['bag of words']) == [1, 1, 1, 0.5]
+
+
+def test_clicks(script, tmp_path):
+    """Four elements of which three are described; the third says nothing asked for."""
+    released.refexp(tmp_path, size=6)
+    found = script.clicks(data.load('refexp', root=str(tmp_path), no_train=True))
+    assert set(found['any element']) == {0.25}
+    np.testing.assert_allclose(found['any described element'], 1 / 3)
+    assert found['shared words'][0] == 1.0
+
+
+def test_write(script, capsys):
+    script.write('set', {'always': np.ones(8)})
+    assert capsys.readouterr().out == 'set: always: 1.000 [1.000, 1.000], n=8\n'
