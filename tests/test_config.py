@@ -7,11 +7,18 @@ import pytest
 import tiny
 
 from perl import config as configs
+from perl import train
 from perl.adapters.tuning import Full, LoraTuning
 from perl.errors import UserError
 from perl.models import architecture
 
-CONFIGS = sorted((pathlib.Path(__file__).parents[1] / 'configs').glob('[a-z]*.py'))
+# but for BOLT's, which wants a reward model first: see test_dataset_configs.py
+CONFIGS = sorted(
+    path
+    for path in (pathlib.Path(__file__).parents[1] / 'configs').glob('[a-z]*.py')
+    if path.stem != 'bolt_messages'
+)
+STUDIES = ('algorithms', 'regularisers', 'ranks', 'optimisation', 'shared')
 
 
 def parse(arg):
@@ -66,6 +73,12 @@ def test_shipped_configs_keep_the_rules(path):
     configs.validate(module.get_config())
     with pytest.raises(UserError, match='unknown'):
         module.get_config('colour=red')
+
+
+@pytest.mark.parametrize('study', STUDIES)
+def test_studies_keep_the_rules(study):
+    path = next(path for path in CONFIGS if path.stem == 'study')
+    configs.validate(train.load_config(f'{path}:study={study},seed=3'))
 
 
 def test_the_defaults_keep_the_rules():
