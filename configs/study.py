@@ -92,15 +92,16 @@ def algorithms(config: ConfigDict) -> None:
     """The same number of sampled or compared responses for each algorithm."""
     once = {'epochs': 1, 'minibatches': 1}
     group = {'samples': 4}
+    anchored = {'kl_in': 'loss', 'kl_estimator': 'k3'}
     add(
         config,
         policy_ppo=policy(),
         policy_reinforce=policy(algorithm='reinforce', **once),
         policy_rloo=policy(algorithm='rloo', **group),
-        policy_grpo=policy(algorithm='grpo', kl_in='loss', kl_estimator='k3', **group),
-        policy_best_of_n=policy(algorithm='best_of_n', kl_coefficient=0.0, **group),
+        policy_grpo=policy(algorithm='grpo', **group, **anchored),
+        policy_best_of_n=policy(algorithm='best_of_n', **group, **anchored),
         dpo=configs.dpo_config(
-            LORA_RATE / 4,
+            LORA_RATE,
             tuning=lora(8),
             steps=32,
             batch_size=EPISODES // 2,  # comparisons of two responses
