@@ -285,3 +285,18 @@ def test_an_adapter_of_an_average_is_whole(made, run):
     assert card.role == 'average' and card.tuning.rank == 6
     assert panel.build([run.role('arc'), run.role('back')]).sizes == (2,)
     assert jsonl.load(made / 'by_min' / 'ensemble.json')['combine'] == 'min'
+
+
+def test_a_mesh_makes_the_same(made, tmp_path):
+    before = (*BEFORE, 'policy', 'probe', *REWARDS)
+    again = runs.copy(made, tmp_path / 'again', before)
+    config = experiment().unlock()
+    config.mesh.update(data=2, tensor=2)
+    config.stages = (*before, 'warm', 'by_gate')
+    runs.run(config.lock(), again)
+    one, other = ((folder / 'by_gate' / 'ensemble.json') for folder in (made, again))
+    one, other = jsonl.load(one), jsonl.load(other)
+    assert other['scale'] == pytest.approx(one['scale'], rel=1e-3)
+    rows = [runs.rows(folder / 'by_gate') for folder in (made, again)]
+    for row, same in zip(*rows, strict=True):
+        assert same['loss'] == pytest.approx(row['loss'], rel=1e-3)

@@ -1,6 +1,7 @@
 """The preference losses of a stage by hand, and where gradients go."""
 
 import functools
+import types
 
 import jax
 import jax.numpy as jnp
@@ -9,6 +10,7 @@ import pytest
 import scipy.special
 import tiny
 
+from perl import config as configs
 from perl.data import examples
 from perl.data.records import Comparison
 from perl.data.tokenizers import Bytes
@@ -177,3 +179,20 @@ def test_the_loss_of_a_gate_by_hand():
         want.sum() - 2 * 0.5 * np.log(q).sum(), rel=1e-4
     )
     assert all(np.abs(g).max() > 0 for g in jax.tree.leaves(grads))
+
+
+def test_what_a_panel_says_of_ratings_is_no_logit(monkeypatch):
+    # z-scores: their 0 is the mean reward, and not where the model says 1/2
+    labels, scores = np.array([0.0, 1, 1, 1]), np.array([-1.5, -0.5, 0.5, 1.5])
+    data = examples.Examples([np.arange(2)] * 4, [(np.arange(2),)] * 4, labels)
+    monkeypatch.setattr(judging, 'records', lambda *args: data)
+    monkeypatch.setattr(judging, 'scores', lambda *args: scores[:, None])
+    config = configs.experiment('rated')
+    config.reward.loss = 'pointwise'
+    run = types.SimpleNamespace(config=config)
+    delta = {**tiny.adapter(), 'head': tiny.head()}
+    role = Role(tiny.weights(), 'base1', delta, tiny.LORA)
+    alone = judging.evaluate(run, 'reward', role, 'test')
+    assert (alone['accuracy'], alone['threshold']) == (0.75, -1.0)
+    together = judging.evaluate(run, 'reward', panel.build([role]), 'test')
+    assert (together['accuracy'], together['auc']) == (1.0, 1.0)
