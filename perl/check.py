@@ -113,6 +113,8 @@ def _stage(stage, leaves, arch, mesh):
     kind = configs.tuning(stage.tuning)
     said = tunings.declare(kind, leaves)
     scored = {**said, heads.HEAD: heads.head_leaves(arch.width)}
+    if stage.get('head_only'):
+        scored = {heads.HEAD: scored[heads.HEAD]}
     roles = {'reward': (scored,), 'policy': (said, scored)}.get(stage.kind, (said,))
     base = 0 if kind == tunings.Full() else _bytes(leaves, arch.dtype, mesh)
     if stage.kind == 'policy' and kind == tunings.Full():

@@ -113,6 +113,8 @@ def _run_stage(opened: Run, name: str) -> None:
 
 def _plan(stage, opened):
     plan = lineage.recipe(stage) or configs.coverage(stage.tuning, opened.leaves)
+    if stage.get('head_only'):
+        plan = f'the head alone, beside {plan}'
     if not lineage.trains(stage):
         return plan
     return f'{stage.steps} steps of {stage.batch_size}, {plan}'

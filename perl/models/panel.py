@@ -52,16 +52,6 @@ class Panel:
     combine: str = 'mean'
     deviations: float = 1.0
 
-    @property
-    def base(self) -> Any:
-        """What is frozen under the members."""
-        return [base for base, _ in self.stacks]
-
-    @property
-    def delta(self) -> Any:
-        """What is the panel's own: adapters, heads, gate."""
-        return [delta for _, delta in self.stacks], self.gate
-
 
 def build(
     members: Sequence[Any],

@@ -51,6 +51,8 @@ def check(config: Any, stage: str) -> None:
         _check_parts(config, stage)
     if kind == 'average':
         _check_average(config, stage)
+    if kind == 'policy':
+        _check_value(config, stage)
 
 
 def _check_start(config, stage):
@@ -62,6 +64,16 @@ def _check_start(config, stage):
         raise UserError(
             f'{stage}.start: {start!r} is neither base, nor sft, nor an earlier stage '
             f'of kind reward{near_miss(start, ["base", "sft", *known])}'
+        )
+
+
+def _check_value(config, stage):
+    own = config[stage]
+    ensemble = own.reward in config and config[own.reward].kind == 'ensemble'
+    if own.value_start == 'reward' and ensemble:
+        raise UserError(
+            f'{stage}.value_start: a value starts from one reward model, but '
+            f'{own.reward} is an ensemble; set it to sft or base'
         )
 
 

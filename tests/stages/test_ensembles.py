@@ -10,8 +10,8 @@ import pytest
 import runs
 import tiny
 
+from perl import check, evaluate, jsonl
 from perl import config as configs
-from perl import evaluate, jsonl
 from perl.adapters import averaging, bundle, tree
 from perl.errors import UserError
 from perl.metrics import read
@@ -24,7 +24,7 @@ ENSEMBLES = {'mean': {}, 'min': {}, 'mean_std': {'deviations': 2.0}, 'gate': {}}
 
 
 def experiment():
-    """The small experiment with a probe, two reward models and what they make."""
+    """The small one with a probe, two reward models of it, and what they make."""
     config = runs.config().unlock()
     tuning = config.sft.tuning
     short = {'tuning': tuning, 'steps': 3, 'batch_size': 8, 'save_every': 2}
@@ -41,15 +41,16 @@ def experiment():
         'warm': configs.average_config(REWARDS, rank=3),
         'arc': configs.average_config(REWARDS, method='slerp'),
         'back': configs.average_config(('arc',), method='liti', weight=0.3),
-        'policy_b': configs.policy_config(
-            1e-2, tuning=tuning, steps=1, batch_size=8, minibatches=1, epochs=1
-        ),
-        'warp': configs.average_config(('policy', 'policy_b'), method='slerp'),
     }
     for name, changes in ENSEMBLES.items():
         made[f'by_{name}'] = configs.ensemble_config(
             (*REWARDS, 'warm'), 1e-2, combine=name, steps=3, batch_size=8, **changes
         )
+    once = {'steps': 1, 'batch_size': 8, 'minibatches': 1, 'epochs': 1}
+    made['policy_b'] = configs.policy_config(
+        1e-2, tuning=tuning, reward='by_gate', **once
+    )
+    made['warp'] = configs.average_config(('policy', 'policy_b'), method='slerp')
     for name, stage in made.items():
         config[name] = stage
     config.stages = ('pretrain', 'sft', 'reward', 'policy', *made)
@@ -145,6 +146,12 @@ def test_averages_are_measured_like_reward_models(figures):
     assert figures['warm']['tuning'] == 'lora r=3, mean of reward_a, reward_b'
 
 
+def test_a_policy_may_be_judged_by_an_ensemble(made, figures):
+    row = read(made / 'policy_b')[0]
+    assert np.isfinite(row['reward']) and row['check_reward'] < 1e-2
+    assert np.isfinite(figures['policy_b']['reward_after'])
+
+
 def test_an_average_of_policies_is_compared_with_the_reference(made, figures):
     row = figures['warp']
     assert row['kind'] == 'policy' and {'win_rate', 'kl', 'reward_after'} <= row.keys()
@@ -206,7 +213,7 @@ def test_panels_by_name(made, run):
         run.role('reward_a').scale
     )
     three = panels.load_panel(run, 'by_gate')
-    assert three.sizes == (3,) and three.base[0] is run.base
+    assert three.sizes == (3,) and three.stacks[0][0] is run.base
     elsewhere = panels.load_panel(run, str(made / 'by_min'))
     assert jax.tree.structure(elsewhere) == jax.tree.structure(
         panels.load_panel(run, 'by_min')
@@ -261,8 +268,35 @@ def test_the_report_shows_them(made):
     assert 'warp' in tables.policy(recorded.read(made)).markdown()
 
 
+def test_what_is_checked_before(tmp_path):
+    found = check.check(experiment(), tmp_path / 'run')['stages']
+    assert found['by_gate']['trainable'] == 3 * 16 * 3 + 1
+    assert found['by_gate']['bytes_a_device']['optimizer'] >= 2 * 4 * 145
+    assert found['warm'] == {
+        'coverage': 'mean of reward_a, reward_b',
+        'trainable': 0,
+        'bytes_a_device': {'trainable': 0, 'gradients': 0, 'optimizer': 0},
+    }
+    assert found['probe']['trainable'] == 17
+
+
 def test_an_adapter_of_an_average_is_whole(made, run):
     _, card = bundle.load(made / 'arc' / 'adapter')
     assert card.role == 'average' and card.tuning.rank == 6
     assert panel.build([run.role('arc'), run.role('back')]).sizes == (2,)
     assert jsonl.load(made / 'by_min' / 'ensemble.json')['combine'] == 'min'
+
+
+def test_a_mesh_makes_the_same(made, tmp_path):
+    before = (*BEFORE, 'policy', 'probe', *REWARDS)
+    again = runs.copy(made, tmp_path / 'again', before)
+    config = experiment().unlock()
+    config.mesh.update(data=2, tensor=2)
+    config.stages = (*before, 'warm', 'by_gate')
+    runs.run(config.lock(), again)
+    one, other = ((folder / 'by_gate' / 'ensemble.json') for folder in (made, again))
+    one, other = jsonl.load(one), jsonl.load(other)
+    assert other['scale'] == pytest.approx(one['scale'], rel=1e-3)
+    rows = [runs.rows(folder / 'by_gate') for folder in (made, again)]
+    for row, same in zip(*rows, strict=True):
+        assert same['loss'] == pytest.approx(row['loss'], rel=1e-3)

@@ -63,6 +63,13 @@ def test_a_role_begins_as_its_source(old, new, head):
     assert role.base == {} if isinstance(new, Full) else role.base is BASE
 
 
+@pytest.mark.parametrize('new', [tiny.LORA, Full()], ids=tuning.label)
+def test_a_head_goes_on_with_its_adapter(new):
+    start = source(tiny.LORA, head=True)
+    role = roles.begin(KEY, new, start, LEAVES, 'reward')
+    tiny.close(role.delta['head'], start.delta['head'], 0)
+
+
 @pytest.mark.parametrize('kind', [tiny.LORA, Full()], ids=tuning.label)
 def test_what_begins_shares_no_buffer_with_what_it_began_from(kind):
     # the new delta is donated to every step: its source must survive that
