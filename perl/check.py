@@ -14,7 +14,7 @@ from jax.sharding import AbstractMesh, AxisType
 from ml_collections import ConfigDict
 
 from perl import config as configs
-from perl import sharding
+from perl import rules, sharding
 from perl.adapters import tuning as tunings
 from perl.data import SPLITS, examples
 from perl.errors import UserError
@@ -36,7 +36,7 @@ def check(config: ConfigDict, workdir: pathlib.Path) -> dict[str, Any]:
     Raises:
         UserError: the first thing that would stop the run.
     """
-    configs.validate(config)
+    rules.validate(config)
     with tempfile.TemporaryDirectory() as scratch:
         folder = workdir / 'tokenizer'
         dataset = opening.open_data(config)

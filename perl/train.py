@@ -18,8 +18,9 @@ import jax
 from absl import flags
 from ml_collections import ConfigDict, config_flags
 
-from perl import cli, report
+from perl import cli, report, rules
 from perl import config as configs
+from perl.data.near import meant
 from perl.errors import UserError
 from perl.metrics import read, read_results, results
 from perl.stages import average, dpo, ensemble, language, lineage, policy, reward
@@ -78,13 +79,13 @@ def run(
         UserError: anything that a person has to mend.
         Stopped: SIGTERM or Ctrl-C; everything is saved.
     """
-    configs.validate(config)
+    rules.validate(config)
     workdir = pathlib.Path(workdir or pathlib.Path('runs') / config.name)
     unknown = [name for name in stages or () if name not in config.stages]
     if unknown:
         raise UserError(
             f'stages: {unknown[0]!r} is not one of {", ".join(config.stages)}'
-            f'{configs.near(unknown[0], config.stages)}'
+            f'{meant(unknown[0], config.stages)}'
         )
     opened = open_run(config, workdir)
     with jax.set_mesh(opened.mesh), opened.interrupt as interrupt:

@@ -7,7 +7,7 @@ import pytest
 import runs
 
 from perl import config as configs
-from perl import feedback, train
+from perl import feedback, rules, train
 from perl.errors import UserError
 from perl.metrics import read
 from perl.stages import iteration
@@ -145,9 +145,9 @@ def test_dpo(finished, tmp_path):
 )
 def test_rules(changes, says):
     with pytest.raises(UserError, match=says):
-        configs.validate(experiment(**changes))
+        rules.validate(experiment(**changes))
 
 
 def test_the_default_is_valid():
-    configs.validate(experiment())
+    rules.validate(experiment())
     assert train.STAGES.keys() >= {'policy', 'dpo'}

@@ -6,8 +6,7 @@ import pathlib
 import numpy as np
 import pytest
 
-from perl import check, train
-from perl import config as configs
+from perl import check, rules, train
 from perl.errors import UserError
 
 ROOT = pathlib.Path(__file__).parents[1]
@@ -32,7 +31,7 @@ def script():
 @pytest.mark.parametrize('tuning', ['full', 'lora'])
 def test_arguments_reach_the_stages(name, algorithm, tuning):
     config = load(name, f'tuning={tuning},rank=4,algorithm={algorithm},seed=2')
-    configs.validate(config)
+    rules.validate(config)
     assert config.data.name == config.name == f'taskmaster_{name}'
     assert config.seed == 2
     assert config.policy.algorithm == algorithm

@@ -82,7 +82,8 @@ def loss(
     def summed(x):
         return jnp.sum(jnp.mean(x, axis=1)), count
 
-    total, _ = summed(losses.dpo(ahead, smoothing))
+    sure = batch['preferences'][:, None] if 'preferences' in batch else 1.0
+    total, _ = summed(losses.dpo(ahead, sure, smoothing))
     figures = {'accuracy': summed(ahead > 0), 'margin': summed(ahead)}
     return total, (count, {**figures, 'chosen_reward': (jnp.sum(gained), count)})
 
@@ -145,5 +146,7 @@ def dpo(run: Run, stage: str) -> dict[str, Any]:
 
 def _collate(data, rows, multiple):
     batch = batching.collate(data, rows, 'apart', multiple)
-    B = len(batch.pop('labels'))
-    return {k: x.reshape(B, -1, *x.shape[1:]) for k, x in batch.items()}
+    said = {k: batch.pop(k) for k in ('preferences',) if k in batch}
+    names = ('tokens', 'positions', 'segments', 'completion')
+    batch = {k: batch[k].reshape(len(rows), -1, *batch[k].shape[1:]) for k in names}
+    return {**batch, **said}

@@ -3,6 +3,7 @@
 import pytest
 
 from perl import config as configs
+from perl import rules
 from perl.errors import UserError
 from perl.stages import lineage
 
@@ -29,7 +30,7 @@ def experiment(**changes):
 
 
 def test_the_rules_are_kept():
-    configs.validate(experiment())
+    rules.validate(experiment())
 
 
 def test_where_stages_come_from():
@@ -83,4 +84,4 @@ def test_where_stages_come_from():
 )
 def test_a_rule_that_is_broken_is_named(changes, says):
     with pytest.raises(UserError, match=says):
-        configs.validate(experiment(**changes))
+        rules.validate(experiment(**changes))
