@@ -16,7 +16,6 @@ from perl.data.near import meant
 from perl.errors import UserError
 from perl.models.architecture import Architecture
 
-KINDS = ('pretrain', 'sft', 'reward', 'average', 'ensemble', 'policy', 'dpo')
 _FLAGS = {'': True, 'true': True, '1': True, 'false': False, '0': False}
 
 

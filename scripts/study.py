@@ -9,6 +9,7 @@ checkpoint. `--finished` only makes table.csv, table.md and the plots of what th
 
 import argparse
 import csv
+import itertools
 import json
 import pathlib
 import shutil
@@ -20,7 +21,7 @@ import numpy as np
 
 from perl import metrics, train
 from perl.errors import UserError
-from perl.evaluation import frontier
+from perl.evaluation import frontier, optimisation
 from perl.report import canvas
 from perl.stages.fit import Stopped
 
@@ -34,7 +35,6 @@ COLUMNS = {
     'kl': 'KL, nats',
     'response_length': 'tokens',
     'trainable': 'trained',
-    'seconds': 'seconds',
 }
 Figures = dict[str, dict[str, Any]]
 
@@ -92,7 +92,7 @@ def _cell(name, values):
     if not values:
         return ''
     mean = statistics.fmean(values)
-    if name in ('trainable', 'seconds'):
+    if name == 'trainable':
         return f'{mean:,.0f}'
     digits = 1 if name == 'response_length' else 3
     spread = statistics.stdev(values) if len(values) > 1 else 0.0
@@ -100,44 +100,67 @@ def _cell(name, values):
 
 
 def ways(folders: list[pathlib.Path], stage: str) -> dict[str, np.ndarray]:
-    """A policy's way from the metrics of its seeds: means of kl, reward and gold."""
-    paths = [frontier.path(metrics.read(folder / stage)) for folder in folders]
+    """A policy's ways `[seeds, points]` from its metrics: kl, reward and gold."""
+    paths = [
+        frontier.path(metrics.read(folder / stage))
+        for folder in folders
+        if (folder / stage).is_dir()
+    ]
     points = min(len(path) for path in paths)
     return {
-        name: np.mean([[row[name] for row in path[:points]] for path in paths], axis=0)
+        name: np.array([[row[name] for row in path[:points]] for path in paths])
         for name in ('kl', 'reward', 'gold')
-        if all(name in row for path in paths for row in path)
+        if points and all(name in row for path in paths for row in path)
     }
 
 
-def plot(study: str, made: list[dict[str, Any]], folders: list[pathlib.Path]) -> Any:
-    """Gold reward of policies, and gold and proxy against the square root of KL."""
-    policies = [row for row in made if row['gold_after']]
-    figure, (left, right) = canvas.panels(2, 2, height=4.2)
-    places = range(len(policies))
-    for place, row in zip(places, policies, strict=True):
-        left.scatter(row['gold_after'], [place] * row['seeds'], s=18, color=canvas.BLUE)
-        left.scatter(
-            statistics.fmean(row['gold_after']), place, marker='|', s=160,
-            color=canvas.ORANGE,
-        )  # fmt: skip
-    left.axvline(
-        statistics.fmean(policies[0]['gold_before']), color=canvas.GREY, ls='--'
-    )
-    names = [row['stage'].removeprefix('policy_') for row in policies]
-    left.set_yticks(places, names)
-    left.invert_yaxis()
-    canvas.label(left, 'gold reward, each seed and the mean', 'gold reward', '')
-    drawn = [row['stage'] for row in policies if row['stage'].startswith('policy')]
-    colours = [*canvas.COLOURS, *'krbgcmy']
-    for colour, stage in zip(colours, drawn, strict=False):
-        way = ways([f for f in folders if (f / stage).is_dir()], stage)
-        if 'kl' in way:
-            at = np.sqrt(np.maximum(way['kl'], 0))
-            said = stage.removeprefix('policy_')
-            right.plot(at, way['gold'], color=colour, label=said)
-    canvas.label(right, 'gold reward while training', '√KL', 'gold reward')
-    right.legend(fontsize=7, frameon=False)
+def fits(made: list[dict[str, Any]], folders: list[pathlib.Path]) -> list[list[str]]:
+    """Gao's R_RL of each policy's gold reward, all seeds together: a table."""
+    lines = [['policy', 'alpha', 'beta', 'peak at sqrt(KL)', 'largest sqrt(KL)', 'R2']]
+    for row in policies(made):
+        way = ways(folders, row['stage'])
+        if 'kl' not in way:
+            continue
+        start = statistics.fmean(row['gold_before'])
+        found = optimisation.fit_metrics(
+            'rl', way['kl'].ravel(), way['gold'].ravel() - start
+        )
+        names = ('alpha', 'beta', 'peak', 'farthest', 'r2')
+        lines.append([row['stage'], *(f'{found[name]:.2f}' for name in names)])
+    return lines
+
+
+def policies(made: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The rows of trained policies."""
+    return [row for row in made if row['gold_after']]
+
+
+def plot(made: list[dict[str, Any]], folders: list[pathlib.Path]) -> Any:
+    """Gold reward of policies at the end; gold and proxy on the way, against √KL."""
+    judged = policies(made)
+    figure, (ends, *sides) = canvas.panels(3, 3, height=4.6)
+    places = range(len(judged))
+    for place, row in zip(places, judged, strict=True):
+        gold = row['gold_after']
+        ends.scatter(gold, [place] * len(gold), s=14, color=canvas.BLUE)
+        ends.scatter(
+            statistics.fmean(gold), place, marker='|', s=140, color=canvas.ORANGE
+        )
+    ends.axvline(statistics.fmean(judged[0]['gold_before']), color=canvas.GREY, ls='--')
+    ends.set_yticks(places, [row['stage'].removeprefix('policy_') for row in judged])
+    ends.invert_yaxis()
+    canvas.label(ends, 'gold at the end; SFT dashed', 'gold reward', '')
+    found = {row['stage']: ways(folders, row['stage']) for row in judged}
+    found = {stage: way for stage, way in found.items() if 'kl' in way}
+    colours = itertools.cycle([*canvas.COLOURS, 'black', 'brown', 'olive'])
+    for colour, (stage, way) in zip(colours, found.items(), strict=False):
+        at = np.sqrt(np.maximum(way['kl'].mean(0), 0))
+        said = stage.removeprefix('policy_')
+        for axes, name in zip(sides, ('gold', 'reward'), strict=True):
+            axes.plot(at, way[name].mean(0), color=colour, label=said, lw=1.4)
+    for axes, title in zip(sides, ('gold', 'proxy'), strict=True):
+        canvas.label(axes, f'{title} while training', '√KL', f'{title} reward')
+    sides[1].legend(fontsize=6.5, frameon=False)
     return figure
 
 
@@ -163,11 +186,17 @@ def main() -> None:
     out.mkdir(parents=True, exist_ok=True)
     with (out / 'table.csv').open('w', newline='') as file:
         csv.writer(file).writerows(lines)
-    rule = ['---', *['---:'] * (len(lines[0]) - 1)]
-    text = ''.join(f'| {" | ".join(x)} |\n' for x in (lines[0], rule, *lines[1:]))
+    text = markdown(lines)
     (out / 'table.md').write_text(text)
-    plot(args.study, made, folders).savefig(out / f'{args.study}.png')
+    plot(made, folders).savefig(out / f'{args.study}.png')
+    (out / 'fits.md').write_text(markdown(fits(made, folders)))
     print(text + f'written: {out}')
+
+
+def markdown(lines: list[list[str]]) -> str:
+    """A table, its first line the header."""
+    rule = ['---', *['---:'] * (len(lines[0]) - 1)]
+    return ''.join(f'| {" | ".join(x)} |\n' for x in (lines[0], rule, *lines[1:]))
 
 
 if __name__ == '__main__':
