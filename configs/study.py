@@ -116,7 +116,7 @@ def regularisers(config: ConfigDict) -> None:
     for tuning in (lora(8), configs.tuning_config('full')):
         for term in terms:
             name = f'policy_{tuning.name}_{term}'
-            add(config, **{name: policy(tuning, kl_estimator=term)})
+            add(config, **{name: policy(tuning, kl_estimator=term, steps=24)})
 
 
 def ranks(config: ConfigDict) -> None:
@@ -127,7 +127,7 @@ def ranks(config: ConfigDict) -> None:
         if name != 'r8':  # the shared one
             add(config, **{f'reward_{name}': reward(tuning)})
     for name, tuning in tunings.items():
-        add(config, **{f'policy_{name}': policy(tuning)})
+        add(config, **{f'policy_{name}': policy(tuning, steps=24)})
 
 
 def optimisation(config: ConfigDict) -> None:
@@ -151,11 +151,11 @@ def optimisation(config: ConfigDict) -> None:
         reward_mixture=configs.ensemble_config(members, combine='gate', eval_every=0),
     )
     # a price of nothing, but it has the KL measured
-    free = {'kl_coefficient': 1e-6, 'steps': 60}
+    free = {'kl_coefficient': 1e-6, 'steps': 40}
     add(
         config,
         policy_one=policy(reward='reward_0', **free),
-        policy_one_kl=policy(reward='reward_0', steps=60),
+        policy_one_kl=policy(reward='reward_0', steps=40),
         policy_average=policy(reward='reward_average', **free),
         policy_mean=policy(reward='reward_mean', **free),
         policy_min=policy(reward='reward_min', **free),
