@@ -16,26 +16,16 @@ from perl.rollout import scoring
 from perl.rollout.sampler import Responses
 from perl.stages import experience
 from perl.stages import objective as objectives
-from perl.stages.objective import Objective
 from perl.stages.roles import Role
 
-PPO = Objective(
-    algorithm='ppo',
-    samples=1,
+PPO = dataclasses.replace(
+    tiny.OBJECTIVE,
     temperature=0.8,
     gamma=0.9,
     lam=0.5,
-    clip=0.2,
-    value_clip=0.2,
     value_coefficient=0.3,
     whiten_advantages=False,
     missing_eos_penalty=0.5,
-    whiten_rewards=False,
-    scale_rewards=False,
-    clip_rewards=0.0,
-    kl_estimator='k1',
-    kl_in='reward',
-    entropy_coefficient=0.0,
 )
 REINFORCE = dataclasses.replace(PPO, algorithm='reinforce')
 
