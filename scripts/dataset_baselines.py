@@ -2,9 +2,10 @@
 
     python scripts/dataset_baselines.py --root=../shared/data
 
-Comparisons are judged by length and by a bag of words, ratings by the baselines of
-`perl.evaluation`, clicks by chance and by the words that an element shares with the
-instruction; ratings also by whether the element is described. Prints accuracies on the test split with 95 % intervals.
+Comparisons are judged by length and by a bag of words; ratings by the baselines of
+`perl.evaluation` and by whether the element is described; clicks by chance and by the
+words that an element shares with the instruction. Prints figures of the test split with
+95 % intervals.
 """
 
 import pathlib
@@ -19,7 +20,8 @@ from perl.data.records import Comparison, Dataset, Rating
 from perl.evaluation import accuracy, baselines, intervals
 
 _ELEMENT = re.compile(
-    r'^(?:(?P<kind>.+) "(?P<words>.*)"|\?) at \d+ \d+: click\(\d+\)$', re.M
+    r'^(?:(?P<kind>.+) "(?P<words>.*)"|\?) at \d+ \d+:(?P<action> click\(\d+\))$',
+    re.M,
 )
 
 
