@@ -2,9 +2,10 @@
 
     python scripts/dataset_baselines.py --root=../shared/data
 
-Comparisons are judged by length and by a bag of words, ratings by the baselines of
-`perl.evaluation`, clicks by chance and by the words that an element shares with the
-instruction. Prints accuracies on the test split with 95 % intervals.
+Comparisons are judged by length and by a bag of words; ratings by the baselines of
+`perl.evaluation` and by whether the element is described; clicks by chance and by the
+words that an element shares with the instruction. Prints figures of the test split with
+95 % intervals.
 """
 
 import pathlib
@@ -15,10 +16,13 @@ import numpy as np
 from absl import app, flags
 
 from perl import data
-from perl.data.records import Comparison, Dataset
-from perl.evaluation import baselines, intervals
+from perl.data.records import Comparison, Dataset, Rating
+from perl.evaluation import accuracy, baselines, intervals
 
-_ELEMENT = re.compile(r'^(?:(?P<kind>.+) "(?P<words>.*)"|\?) at \d+ \d+: \d+$', re.M)
+_ELEMENT = re.compile(
+    r'^(?:(?P<kind>.+) "(?P<words>.*)"|\?) at \d+ \d+:(?P<action> click\(\d+\))$',
+    re.M,
+)
 
 
 def pairs(dataset: Dataset) -> dict[str, np.ndarray]:
@@ -83,6 +87,15 @@ def clicks(dataset: Dataset) -> dict[str, np.ndarray]:
     return {name: np.array(values) for name, values in found.items()}
 
 
+def described(ratings: Sequence[Rating]) -> np.ndarray:
+    """1 for a click on an element that is described, else 0."""
+    scores = []
+    for row in ratings:
+        elements = _ELEMENT.finditer(row.prompt)
+        scores.append(any(x['kind'] and x['action'] == row.response for x in elements))
+    return np.array(scores, float)
+
+
 def write(dataset: str, rows: dict[str, np.ndarray]) -> None:
     """Prints a line a baseline."""
     for name, right in rows.items():
@@ -101,9 +114,13 @@ def main(argv: Sequence[str]) -> None:
     write('harmlessness', pairs(harmless))
     refexp = data.load('refexp', root=str(root / 'uibert_refexp'), no_train=True)
     write('refexp', clicks(refexp))
-    for name, figures in baselines.rating_baselines(refexp.ratings).items():
-        low, high = figures['ci95']['auc']
-        auc = f'auc {figures["auc"]:.3f} [{low:.3f}, {high:.3f}]'
+    test = refexp.ratings['test']
+    labels = np.array([row.label for row in test])
+    figures = baselines.rating_baselines(refexp.ratings)
+    figures['described'] = accuracy.rating_metrics(described(test), labels, 0.5)
+    for name, row in figures.items():
+        low, high = row['ci95']['auc']
+        auc = f'auc {row["auc"]:.3f} [{low:.3f}, {high:.3f}]'
         print(f'refexp ratings: {name}: {auc}')
 
 

@@ -43,6 +43,14 @@ def test_clicks(script, tmp_path):
     assert found['shared words'][0] == 1.0
 
 
+def test_described(script, tmp_path):
+    """The element without a leaf is the first, at the top of the screen."""
+    released.refexp(tmp_path, size=6)
+    made = data.load('refexp', root=str(tmp_path), no_train=True)
+    found = script.described(made.ratings['test'])
+    assert list(found) == [r.response != ' click(0)' for r in made.ratings['test']]
+
+
 def test_write(script, capsys):
     script.write('set', {'always': np.ones(8)})
     assert capsys.readouterr().out == 'set: always: 1.000 [1.000, 1.000], n=8\n'

@@ -5,16 +5,15 @@ https://github.com/google-research-datasets/uibert, CC BY 4.0 (Bai et al. 2021, 
 action, `click(7)`, and whether it is the right one is known exactly.
 
     instruction: click on the search icon
-    text view "popular" at 38 15: 0
-    ? at 50 96: 1
-    image button "search" at 81 7: 2
+    image button "search" at 81 7: click(0)
+    text view "popular" at 38 15: click(1)
+    ? at 50 96: click(2)
     instruction: click on the search icon
-    action:
+    action: click(0)
 
 Elements are numbered as one reads, and say where their middle is in hundredths of the
-screen. The instruction stands before the screen too, because a decoder sees only what
-went before. About a quarter of the elements lie on a leaf of the view hierarchy, which
-says what they are.
+screen. About a quarter of them lie on a leaf of the view hierarchy, which says what
+they are.
 """
 
 import pathlib
@@ -61,20 +60,18 @@ def load(
     root: str = '',
     no_train: bool = False,
     negatives: int = 3,
-    drills: int = 0,
     seed: int = 0,
 ) -> Dataset:
     """Right clicks to imitate, right against wrong ones, screens as prompts.
 
-    Wrong clicks are drawn, not human: of the elements that are described, while there
-    are any, so that being described gives nothing away.
+    Wrong clicks are drawn, not human, and from all other elements alike: that most of
+    these are not described, and the right one is, gives much away.
 
     Args:
         root: the folder that holds ref_exp/{train,dev,test}.tfrecord.
         no_train: there is no train file; a tenth of dev is 'val' and the rest 'train'.
         negatives: wrong clicks of each screen, each a comparison and a rating of 0.
-        drills: texts of made-up questions about each screen, to pretrain on.
-        seed: decides which clicks and questions.
+        seed: decides which.
 
     Raises:
         UserError: a file is missing or damaged, or a record is not of this kind.
@@ -88,16 +85,14 @@ def load(
             if no_train and name == 'dev':
                 split = split_of(screen, (9, 1, 0))
             items, label = _screen(record, where, found)
-            asked = screens.ask(_one(record, _TEXT, where).decode('utf-8', 'replace'))
-            before = asked.removesuffix('\naction:')
-            prompt = '\n'.join([before, screens.show(items), asked])
+            asked = _one(record, _TEXT, where).decode('utf-8', 'replace')
+            prompt = screens.prompt(items, asked)
             gold.labels[prompt] = label
+            others = [number for number in range(len(items)) if number != label]
             rng = random.Random(f'{seed} {screen}')
-            wrong = _draw(items, label, negatives, rng)
+            wrong = rng.sample(others, min(negatives, len(others)))
             found.counts['programmatic_negatives'] += len(wrong)
             _add(found, split, screen, prompt, label, wrong)
-            for _ in range(drills):
-                found.add('text', split, screen, screens.drill(items, rng))
     return found.dataset('refexp', gold)
 
 
@@ -160,13 +155,6 @@ def _leaf_words(
         found.counts['leaf_texts_cut'] += len(text) > TEXT_CHARS
         rows.append((kind.lower().replace('_', ' ') or 'view', text[:TEXT_CHARS]))
     return rows
-
-
-def _draw(items: list[Item], label: int, count: int, rng: random.Random) -> list[int]:
-    """Numbers of other elements, first of described ones."""
-    others = [number for number in range(len(items)) if number != label]
-    drawn = rng.sample(others, len(others))
-    return sorted(drawn, key=lambda number: not items[number].kind)[:count]
 
 
 def _add(

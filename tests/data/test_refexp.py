@@ -19,10 +19,10 @@ def test_a_screen_to_records(tmp_path):
     (row,) = made.demonstrations['test']
     assert row.prompt.split('\n') == [
         'instruction: click on large new',
-        '? at 84 2: 0',
-        'text view "red blue" at 15 22: 1',
-        'image button "large new" at 55 22: 2',
-        'image view "photo" at 15 42: 3',
+        '? at 84 2: click(0)',
+        'text view "red blue" at 15 22: click(1)',
+        'image button "large new" at 55 22: click(2)',
+        'image view "photo" at 15 42: click(3)',
         'instruction: click on large new',
         'action:',
     ]
@@ -34,9 +34,8 @@ def test_a_screen_to_records(tmp_path):
 def test_right_and_wrong(tmp_path):
     made = load(tmp_path, screen(0, label=1), negatives=2)
     assert [row.label for row in made.ratings['test']] == [1, 0, 0]
-    # The wrong ones are described, as the right one is.
     wrong = {row.completions[1] for row in made.comparisons['test']}
-    assert wrong == {' click(1)', ' click(3)'}
+    assert len(wrong) == 2 and wrong < {' click(0)', ' click(1)', ' click(3)'}
     assert made.counts['programmatic_negatives'] == 2
     for row in made.ratings['test']:
         assert made.gold(row.prompt, row.response) == row.label
@@ -74,9 +73,9 @@ def test_a_leaf_describes_what_it_covers(tmp_path):
     made = load(tmp_path, screen(0, label=0, **more))
     rows = made.prompts['test'][0].split('\n')
     assert rows[2:5] == [
-        '? at 15 22: 1',
-        'image button "like" at 55 22: 2',
-        f'image view "{"x" * 60}" at 15 42: 3',
+        '? at 15 22: click(1)',
+        'image button "like" at 55 22: click(2)',
+        f'image view "{"x" * 60}" at 15 42: click(3)',
     ]
     assert made.counts['targets_undescribed'] == made.counts['leaf_texts_cut'] == 1
 
@@ -135,10 +134,3 @@ def test_real_files(shared):
         assert {row.completions[0] for row in made.comparisons[split]} >= {' click(1)'}
     elements = [row.count(': ') - 2 for row in made.prompts['test']]
     assert 18 < sum(elements) / 616 < 20
-
-
-def test_drills_are_text_alone(tmp_path):
-    plain, drilled = (load(tmp_path, screen(0), drills=n) for n in (0, 5))
-    assert drilled.comparisons == plain.comparisons
-    assert drilled.text['test'][:1] == plain.text['test']
-    assert len(plain.text['test']) < len(drilled.text['test']) <= 6
