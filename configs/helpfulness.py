@@ -28,8 +28,9 @@ def get_config(arg: str | None = None) -> ConfigDict:
     config = recipes.experiment('helpfulness', data, chosen)
     if chosen.scale == 'laptop':
         config.data.test_only = True
+        config.tokenizer.size = 2048
         return recipes.laptop(
-            config, chosen, lengths=(192, 64), steps=(800, 150, 100, 20)
+            config, chosen, lengths=(160, 96), steps=(800, 150, 100, 20)
         )
     return recipes.paper(
         config,

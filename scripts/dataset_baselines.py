@@ -2,10 +2,9 @@
 
     python scripts/dataset_baselines.py --root=../shared/data
 
-Comparisons are judged by length and by a bag of words; ratings by the baselines of
-`perl.evaluation` and by whether the element is described; clicks by chance and by the
-words that an element shares with the instruction. Prints figures of the test split with
-95 % intervals.
+Comparisons are judged by length, by a bag of words, and by which element is described;
+clicks by chance and by the words that an element shares with the instruction. Prints
+accuracies on the test split with 95 % intervals.
 """
 
 import pathlib
@@ -16,8 +15,8 @@ import numpy as np
 from absl import app, flags
 
 from perl import data
-from perl.data.records import Comparison, Dataset, Rating
-from perl.evaluation import accuracy, baselines, intervals
+from perl.data.records import Comparison, Dataset
+from perl.evaluation import intervals
 
 _ELEMENT = re.compile(
     r'^(?:(?P<kind>.+) "(?P<words>.*)"|\?) at \d+ \d+:(?P<action> click\(\d+\))$',
@@ -87,13 +86,16 @@ def clicks(dataset: Dataset) -> dict[str, np.ndarray]:
     return {name: np.array(values) for name, values in found.items()}
 
 
-def described(ratings: Sequence[Rating]) -> np.ndarray:
-    """1 for a click on an element that is described, else 0."""
-    scores = []
-    for row in ratings:
+def described(comparisons: Sequence[Comparison]) -> np.ndarray:
+    """Per comparison of clicks, whether the right element alone is described (1), the
+    wrong one alone (0), or both or none (1/2)."""
+    found = []
+    for row in comparisons:
         elements = _ELEMENT.finditer(row.prompt)
-        scores.append(any(x['kind'] and x['action'] == row.response for x in elements))
-    return np.array(scores, float)
+        known = {element['action'] for element in elements if element['kind']}
+        right, wrong = (text in known for text in row.completions)
+        found.append((1 + right - wrong) / 2)
+    return np.array(found)
 
 
 def write(dataset: str, rows: dict[str, np.ndarray]) -> None:
@@ -113,15 +115,9 @@ def main(argv: Sequence[str]) -> None:
     harmless = data.load('harmlessness', root=str(root / 'hh-rlhf'), test_only=True)
     write('harmlessness', pairs(harmless))
     refexp = data.load('refexp', root=str(root / 'uibert_refexp'), no_train=True)
-    write('refexp', clicks(refexp))
-    test = refexp.ratings['test']
-    labels = np.array([row.label for row in test])
-    figures = baselines.rating_baselines(refexp.ratings)
-    figures['described'] = accuracy.rating_metrics(described(test), labels, 0.5)
-    for name, row in figures.items():
-        low, high = row['ci95']['auc']
-        auc = f'auc {row["auc"]:.3f} [{low:.3f}, {high:.3f}]'
-        print(f'refexp ratings: {name}: {auc}')
+    test = refexp.comparisons['test']
+    write('refexp pairs', pairs(refexp) | {'described wins': described(test)})
+    write('refexp clicks', clicks(refexp))
 
 
 if __name__ == '__main__':

@@ -47,8 +47,9 @@ def test_described(script, tmp_path):
     """The element without a leaf is the first, at the top of the screen."""
     released.refexp(tmp_path, size=6)
     made = data.load('refexp', root=str(tmp_path), no_train=True)
-    found = script.described(made.ratings['test'])
-    assert list(found) == [r.response != ' click(0)' for r in made.ratings['test']]
+    rows = made.comparisons['test']
+    expected = [1.0 if r.completions[1] == ' click(0)' else 0.5 for r in rows]
+    assert list(script.described(rows)) == expected and 1.0 in expected
 
 
 def test_write(script, capsys):

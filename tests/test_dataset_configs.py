@@ -234,7 +234,7 @@ def test_messages_need_the_base_of_the_reward_model(summarised):
     ('name', 'folder', 'sizes'),
     [
         ('harmlessness', 'hh-rlhf', [1860, 229, 214]),
-        ('ui_automation of refexp', 'uibert_refexp', [1826, 205, 2450]),
+        ('ui_automation of refexp', 'uibert_refexp', [1369, 153, 1834]),
     ],
 )
 def test_check_of_the_real_data(name, folder, sizes, shared, tmp_path, offline):
