@@ -120,7 +120,16 @@ def regularisers(config: ConfigDict) -> None:
 
 
 def ranks(config: ConfigDict) -> None:
-    """Reward models and policies by rank; one reward model serves all policies."""
+    """Reward models and policies by rank over an SFT model tuned in full; one reward
+    model serves all policies."""
+    config.sft = configs.stage_config(
+        'sft',
+        FULL_RATE,
+        tuning=configs.tuning_config('full'),
+        steps=150,
+        batch_size=32,
+        eval_every=0,
+    )
     tunings = {f'r{rank}': lora(rank) for rank in (1, 4, 8, 16)}
     tunings['full'] = configs.tuning_config('full')
     for name, tuning in tunings.items():

@@ -42,10 +42,13 @@ Figures = dict[str, dict[str, Any]]
 def run(study: str, seed: int, workdir: pathlib.Path) -> None:
     """One seed of a study, from what the seed's studies share."""
     shared = workdir / f'shared-seed{seed}'
-    train.run(train.load_config(f'{CONFIG}:study=shared,seed={seed}'), shared)
+    common = train.load_config(f'{CONFIG}:study=shared,seed={seed}')
+    train.run(common, shared)
     config = train.load_config(f'{CONFIG}:study={study},seed={seed}')
     folder = folder_of(study, seed, workdir)
-    wanted = [name for name in metrics.read_results(shared) if name in config.stages]
+    wanted = list(
+        itertools.takewhile(lambda x: alike(x, common, config), common.stages)
+    )
     if not (folder / metrics.RESULTS).is_file():
         unfinished = folder.with_suffix('.unfinished')
         shutil.rmtree(unfinished, ignore_errors=True)
@@ -55,6 +58,11 @@ def run(study: str, seed: int, workdir: pathlib.Path) -> None:
         (unfinished / metrics.RESULTS).write_text(json.dumps(figures, indent=2))
         unfinished.rename(folder)
     train.run(config, folder)
+
+
+def alike(stage: str, common: Any, config: Any) -> bool:
+    """Whether a study trains a stage just as the others do."""
+    return stage in config.stages and config[stage].to_dict() == common[stage].to_dict()
 
 
 def folder_of(study: str, seed: int, workdir: pathlib.Path) -> pathlib.Path:
