@@ -116,7 +116,8 @@ def markdown(lines: list[dict[str, Any]], simple: dict[str, dict]) -> str:
         for line in (x for x in lines if x['dataset'] == dataset):
             row = [dataset, line['tuning'], f'{line["trainable"]:,}', line['seeds']]
             for name in SCORES:
-                row.append(f'{line[name]:.3f} ± {line[f"{name}_std"]:.3f}')
+                spread = f' ± {line[f"{name}_std"]:.3f}' if line['seeds'] > 1 else ''
+                row.append(f'{line[name]:.3f}{spread}')
             mebibytes = line['step_bytes'] / 2**20
             rows.append([*row, f'{line["seconds"]:.0f}', f'{mebibytes:.0f}'])
         for name, found in figures.items():
