@@ -140,7 +140,7 @@ def plot(
             label = name.replace('_', ' ')
             axes.axhline(row['auc'], color=colour, ls='--', lw=1, label=label)
         canvas.label(axes, dataset, 'tuning of the reward model', 'AUC, test split')
-        axes.legend(frameon=False)
+        axes.legend(frameon=False, loc='center right', bbox_to_anchor=(1, 0.25))
     figure.savefig(file, dpi=120)
 
 
