@@ -116,7 +116,8 @@ def markdown(lines: list[dict[str, Any]], simple: dict[str, dict]) -> str:
         for line in (x for x in lines if x['dataset'] == dataset):
             row = [dataset, line['tuning'], f'{line["trainable"]:,}', line['seeds']]
             for name in SCORES:
-                row.append(f'{line[name]:.3f} ± {line[f"{name}_std"]:.3f}')
+                spread = f' ± {line[f"{name}_std"]:.3f}' if line['seeds'] > 1 else ''
+                row.append(f'{line[name]:.3f}{spread}')
             mebibytes = line['step_bytes'] / 2**20
             rows.append([*row, f'{line["seconds"]:.0f}', f'{mebibytes:.0f}'])
         for name, found in figures.items():
@@ -139,7 +140,7 @@ def plot(
             label = name.replace('_', ' ')
             axes.axhline(row['auc'], color=colour, ls='--', lw=1, label=label)
         canvas.label(axes, dataset, 'tuning of the reward model', 'AUC, test split')
-        axes.legend(frameon=False)
+        axes.legend(frameon=False, loc='center right', bbox_to_anchor=(1, 0.25))
     figure.savefig(file, dpi=120)
 
 
