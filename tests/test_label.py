@@ -103,7 +103,7 @@ def test_killed_and_resumed(pairs, tmp_path, where):
         ended = label(output, *args, before=kill)
         assert ended.code == -signal.SIGKILL and not output.exists()
         kept = {json.loads(line)['key'] for line in answers.open()}
-        assert 11 <= len(kept) < 20
+        assert 11 - 4 <= len(kept) < 20  # four were being written
         first = len(server.requests)
         with answers.open('a') as out:
             out.write('{"key": "half a li')

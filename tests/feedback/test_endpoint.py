@@ -390,6 +390,15 @@ def test_those_on_their_way_are_kept_when_another_fails(tmp_path):
     assert row['prompt'] == 'p1'
 
 
+@pytest.fixture
+def interruptible():
+    """SIGINT raises, also in a worker of pytest-xdist, which ignores it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures('interruptible')
 def test_ctrl_c_does_not_wait_for_retries(tmp_path):
     """It comes while one answer is on its way and another waits a minute to retry."""
     file = tmp_path / 'a.jsonl'
