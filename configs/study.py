@@ -92,15 +92,16 @@ def algorithms(config: ConfigDict) -> None:
     """The same number of sampled or compared responses for each algorithm."""
     once = {'epochs': 1, 'minibatches': 1}
     group = {'samples': 4}
+    anchored = {'kl_in': 'loss', 'kl_estimator': 'k3'}
     add(
         config,
         policy_ppo=policy(),
         policy_reinforce=policy(algorithm='reinforce', **once),
         policy_rloo=policy(algorithm='rloo', **group),
-        policy_grpo=policy(algorithm='grpo', kl_in='loss', kl_estimator='k3', **group),
-        policy_best_of_n=policy(algorithm='best_of_n', kl_coefficient=0.0, **group),
+        policy_grpo=policy(algorithm='grpo', **group, **anchored),
+        policy_best_of_n=policy(algorithm='best_of_n', **group, **anchored),
         dpo=configs.dpo_config(
-            LORA_RATE / 4,
+            LORA_RATE,
             tuning=lora(8),
             steps=32,
             batch_size=EPISODES // 2,  # comparisons of two responses
@@ -115,22 +116,58 @@ def regularisers(config: ConfigDict) -> None:
     for tuning in (lora(8), configs.tuning_config('full')):
         for term in terms:
             name = f'policy_{tuning.name}_{term}'
-            add(config, **{name: policy(tuning, kl_estimator=term)})
+            add(config, **{name: policy(tuning, kl_estimator=term, steps=24)})
 
 
 def ranks(config: ConfigDict) -> None:
-    """Reward models and policies by rank; one reward model serves all policies."""
+    """Reward models and policies by rank over an SFT model tuned in full; one reward
+    model serves all policies."""
+    config.sft = configs.stage_config(
+        'sft',
+        FULL_RATE,
+        tuning=configs.tuning_config('full'),
+        steps=150,
+        batch_size=32,
+        eval_every=0,
+    )
     tunings = {f'r{rank}': lora(rank) for rank in (1, 4, 8, 16)}
     tunings['full'] = configs.tuning_config('full')
     for name, tuning in tunings.items():
         if name != 'r8':  # the shared one
             add(config, **{f'reward_{name}': reward(tuning)})
     for name, tuning in tunings.items():
-        add(config, **{f'policy_{name}': policy(tuning)})
+        add(config, **{f'policy_{name}': policy(tuning, steps=24)})
 
 
 def optimisation(config: ConfigDict) -> None:
-    """Four reward models of few, noisy labels; policies that push on one, on the
-    ensemble of all, and on their average, with and without a KL term."""
+    """Four reward models of few, noisy labels, alike but for the order of the data
+    after a probe that they share; policies push on one of them, on all together and on
+    their average, without a KL term, and on one with it."""
     config.data.update(comparisons=512, flip=0.25)
     config.stages = ('pretrain', 'sft')
+    noisy = {'steps': 100, 'batch_size': 16}
+    add(config, reward_probe=reward(lora(8), head_only=True, **noisy | {'steps': 30}))
+    members = tuple(f'reward_{i}' for i in range(4))
+    for i, name in enumerate(members):
+        member = reward(lora(8), start='reward_probe', shuffle=i + 1, **noisy)
+        add(config, **{name: member})
+    add(
+        config,
+        reward_average=configs.average_config(members),
+        reward_mean=configs.ensemble_config(members, combine='mean'),
+        reward_min=configs.ensemble_config(members, combine='min'),
+        reward_cautious=configs.ensemble_config(members, combine='mean_std'),
+        reward_mixture=configs.ensemble_config(members, combine='gate', eval_every=0),
+    )
+    # a price of nothing, but it has the KL measured
+    free = {'kl_coefficient': 1e-6, 'steps': 40}
+    add(
+        config,
+        policy_one=policy(reward='reward_0', **free),
+        policy_one_kl=policy(reward='reward_0', steps=40),
+        policy_average=policy(reward='reward_average', **free),
+        policy_mean=policy(reward='reward_mean', **free),
+        policy_min=policy(reward='reward_min', **free),
+        policy_cautious=policy(reward='reward_cautious', **free),
+        policy_mixture=policy(reward='reward_mixture', **free),
+    )

@@ -25,37 +25,37 @@ def get_config(arg: str | None = None) -> ConfigDict:
     config = configs.experiment('taskmaster_coffee')
     config.seed = chosen.seed
     config.data = ConfigDict({'name': 'taskmaster_coffee', 'root': ''})
+    config.data.api_chars = 160  # of an api response; what follows is cut
     config.tokenizer.size = 1024
-    config.model.update(width=96, layers=3, head_width=24, hidden=256, max_length=256)
+    config.model.update(width=96, layers=3, head_width=24, hidden=256, max_length=384)
     config.model.scan = True  # most of a short run on a CPU is compilation
-    config.lengths.update(prompt=192, response=64)  # the latest turns of the dialog
-    tuning = configs.tuning_config(chosen.tuning, chosen.rank, alpha=16.0)
+    config.lengths.update(prompt=320, response=64)  # nearly every dialog, whole
+    tuning = {'name': chosen.tuning, 'rank': chosen.rank, 'alpha': 16.0}
     lora = chosen.tuning == 'lora'
 
-    config.pretrain.update(steps=800, batch_size=8, eval_every=200, save_every=200)
+    config.pretrain.update(steps=1000, batch_size=8, eval_every=200, save_every=200)
     config.pretrain.optimizer.b2 = 0.95
     config.sft = configs.stage_config(
         'sft',
         5e-4,
         tuning=configs.tuning_config('full'),
-        steps=150,
+        steps=250,
         batch_size=16,
         eval_every=0,
     )
     config.reward = configs.stage_config(
         'reward',
-        3e-3 if lora else 3e-4,
-        tuning=tuning,
+        3e-3 if lora else 2e-4,
+        tuning=configs.tuning_config(**tuning, dropout=0.2),
         start='sft',
         loss='pointwise',
-        steps=60,
+        steps=480,  # nearly three epochs
         batch_size=16,
-        eval_every=30,
-        keep_best=True,
+        eval_every=120,
     )
     config.policy = configs.policy_config(
         1e-3 if lora else 1e-4,
-        tuning=tuning,
+        tuning=configs.tuning_config(**tuning),
         algorithm=chosen.algorithm,
         steps=20,
         batch_size=32,

@@ -14,12 +14,12 @@ from jax.sharding import AbstractMesh, AxisType
 from ml_collections import ConfigDict
 
 from perl import config as configs
-from perl import sharding
+from perl import rules, sharding
 from perl.adapters import tuning as tunings
 from perl.data import SPLITS, examples
 from perl.errors import UserError
-from perl.models import architecture, heads
-from perl.stages import opening, optimizer
+from perl.models import architecture, heads, panel
+from perl.stages import lineage, opening, optimizer
 from perl.weights import Leaf
 
 
@@ -36,7 +36,7 @@ def check(config: ConfigDict, workdir: pathlib.Path) -> dict[str, Any]:
     Raises:
         UserError: the first thing that would stop the run.
     """
-    configs.validate(config)
+    rules.validate(config)
     with tempfile.TemporaryDirectory() as scratch:
         folder = workdir / 'tokenizer'
         dataset = opening.open_data(config)
@@ -87,7 +87,7 @@ def main(config: ConfigDict, workdir: pathlib.Path) -> None:
 
 
 def _data(config, name, dataset, tokenizer):
-    kind, _ = opening.needs(config[name])
+    kind, _ = opening.needs(config[lineage.origin(config, name)])
     splits = {}
     for split in SPLITS:
         records = getattr(dataset, kind)[split]
@@ -108,20 +108,21 @@ def _data(config, name, dataset, tokenizer):
 
 
 def _stage(stage, leaves, arch, mesh):
+    if stage.kind in lineage.MADE:
+        return _made(stage, arch)
     kind = configs.tuning(stage.tuning)
     said = tunings.declare(kind, leaves)
     scored = {**said, heads.HEAD: heads.head_leaves(arch.width)}
+    if stage.get('head_only'):
+        scored = {heads.HEAD: scored[heads.HEAD]}
     roles = {'reward': (scored,), 'policy': (said, scored)}.get(stage.kind, (said,))
     base = 0 if kind == tunings.Full() else _bytes(leaves, arch.dtype, mesh)
     if stage.kind == 'policy' and kind == tunings.Full():
         base = 2 * _bytes(leaves, arch.dtype, mesh)  # reference and reward model
     trainable = _bytes(roles, 'float32', mesh)
     abstract = architecture.abstract(roles)
-    moments = jax.eval_shape(
-        functools.partial(_optimizer_state, stage.optimizer), abstract
-    )
     full = sum(math.prod(x.shape) for x in jax.tree.leaves(abstract))
-    ratio = sum(math.prod(x.shape) for x in jax.tree.leaves(moments)) / full
+    ratio = _moments(stage.optimizer, abstract) / full
     return {
         'coverage': tunings.coverage(kind, leaves),
         'trainable': full,
@@ -132,6 +133,29 @@ def _stage(stage, leaves, arch, mesh):
             'optimizer': int(trainable * ratio),
         },
     }
+
+
+def _made(stage, arch):
+    """A stage that is made of others: of its own it has a gate at most."""
+    gate, moments = 0, 0
+    if lineage.trains(stage):
+        made = functools.partial(panel.fresh_gate, len(stage.of), arch.width)
+        abstract = jax.eval_shape(made)
+        gate = sum(math.prod(x.shape) for x in jax.tree.leaves(abstract))
+        moments = _moments(stage.optimizer, abstract)
+    parts = {'trainable': gate, 'gradients': gate, 'optimizer': moments}
+    size = jnp.dtype('float32').itemsize
+    return {
+        'coverage': lineage.recipe(stage),
+        'trainable': gate,
+        'bytes_a_device': {name: size * count for name, count in parts.items()},
+    }
+
+
+def _moments(config, abstract):
+    """The numbers that the optimizer keeps."""
+    state = jax.eval_shape(functools.partial(_optimizer_state, config), abstract)
+    return sum(math.prod(x.shape) for x in jax.tree.leaves(state))
 
 
 def _optimizer_state(config, params):
@@ -152,6 +176,8 @@ def _divisible(config, mesh):
     ways = mesh.shape['data'] * mesh.shape['fsdp']
     for name in config.stages:
         stage = config[name]
+        if not lineage.trains(stage):
+            continue
         rows = stage.batch_size // stage.parts
         if stage.kind == 'policy':
             rows //= stage.minibatches

@@ -1,22 +1,20 @@
-"""Experiments as locked configs, and every rule that one must keep.
+"""Experiments as locked configs; `rules.py` has what one must keep.
 
 A config file is one experiment on one dataset: `get_config(arg=None)` returns the
 `ConfigDict` that `experiment()` starts, with what the dataset wants changed.
 """
 
-import difflib
 import json
+from collections.abc import Sequence
 from typing import Any
 
 from ml_collections import ConfigDict
 
 from perl.adapters import tuning as tunings
 from perl.adapters.tuning import ATTENTION, Full, LoraTuning, Tuning
+from perl.data.near import meant
 from perl.errors import UserError
-from perl.losses import kl
 from perl.models.architecture import Architecture
-from perl.stages.algorithms import ALGORITHMS
-from perl.stages.optimizer import OPTIMIZERS, SCHEDULES
 
 _FLAGS = {'': True, 'true': True, '1': True, 'false': False, '0': False}
 
@@ -34,8 +32,8 @@ def parse_arg(arg: str | None, **defaults: Any) -> ConfigDict:
         name, _, text = part.partition('=')
         if name not in defaults:
             raise UserError(
-                f'config argument {name!r} is unknown{near(name, defaults)}; there are '
-                f'{", ".join(defaults)}'
+                f'config argument {name!r} is unknown{meant(name, defaults)}; there '
+                f'are {", ".join(defaults)}'
             )
         kind = type(defaults[name])
         try:
@@ -88,7 +86,9 @@ def stage_config(kind: str, learning_rate: float, **changes: Any) -> ConfigDict:
             'kind': kind,
             'tuning': tuning_config(),
             'optimizer': optimizer_config(learning_rate),
-            'start': 'base',  # base | sft: what the stage's delta starts from
+            # what the stage's delta starts from: base | sft; a reward model also from
+            # an earlier one, whose head and adapters it goes on with
+            'start': 'base',
             'steps': 100,
             'batch_size': 32,  # examples of a step, on all devices together
             'parts': 1,  # the batch is taken in this many parts
@@ -100,6 +100,50 @@ def stage_config(kind: str, learning_rate: float, **changes: Any) -> ConfigDict:
     if kind == 'reward':
         config.loss = 'bradley_terry'  # bradley_terry | pointwise
         config.share_prompts = False  # encode the prompt of a comparison once
+        config.margins = True  # take those of the comparisons, where they have some
+        config.label_smoothing = 0.0  # the share of labels taken to be wrong
+        config.centre = 'responses'  # responses | demonstrations: what rewards 0
+        config.head_only = False  # a linear probe: the adapters stay as they start
+        config.shuffle = 0  # another number, another order of the data
+    config.update(changes)
+    return config
+
+
+def average_config(of: Sequence[str], **changes: Any) -> ConfigDict:
+    """The weights of earlier stages averaged (WARM, arXiv 2401.12187; WARP, arXiv
+    2406.16768); reward models must start from one that has their common head."""
+    return ConfigDict(
+        {
+            'kind': 'average',
+            'of': tuple(of),  # stages before this one
+            'method': 'mean',  # mean | slerp (of two) | liti (of one and its start)
+            'weight': 0.5,  # slerp: of the second; liti: of the stage, not its start
+            'rank': 0,  # of the average; 0 adds up the ranks, and is exact
+            **changes,
+        }
+    )
+
+
+def ensemble_config(
+    of: Sequence[str], learning_rate: float = 1e-3, **changes: Any
+) -> ConfigDict:
+    """Reward models that judge together; all but `combine` and `deviations` is about
+    training the gate of a mixture (MoLE, arXiv 2404.13628)."""
+    config = ConfigDict(
+        {
+            'kind': 'ensemble',
+            'of': tuple(of),  # reward models before this one
+            'combine': 'mean',  # mean | min | mean_std | gate
+            'deviations': 1.0,  # that mean_std takes off the mean
+            'balance': 0.5,  # what it costs the gate to neglect a member
+            'optimizer': optimizer_config(learning_rate),
+            'steps': 100,
+            'batch_size': 32,
+            'parts': 1,
+            'eval_every': 50,
+            'save_every': 50,
+        }
+    )
     config.update(changes)
     return config
 
@@ -127,6 +171,8 @@ def policy_config(learning_rate: float, **changes: Any) -> ConfigDict:
             'value_start': 'sft',  # sft | reward | base
             'value_warmup': 0,  # first iterations, in which the value alone learns
             'reward': 'reward',  # the stage whose adapter rewards, or a folder
+            # d-RLAIF: who scores 1 to 10 in its place: endpoint, model, or '' nobody
+            'rater': {'kind': '', 'model': '', 'url': '', 'key_env': ''},
             'steps': 50,  # iterations of rollout and update
             'batch_size': 64,  # episodes of an iteration
             'samples': 1,  # responses to each prompt; rloo, grpo, best_of_n need 2
@@ -227,105 +273,6 @@ def coverage(config: ConfigDict, leaves: Any) -> str:
     return tunings.coverage(tuning(config), leaves)
 
 
-def validate(config: ConfigDict) -> None:
-    """Raises a `UserError` for the first rule that the config breaks."""
-    for name in config.stages:
-        if name not in config:
-            raise UserError(
-                f'stages: {name!r} is no stage of this config{near(name, config)}'
-            )
-        _validate_stage(name, config[name])
-    _positive('lengths', config.lengths, 'prompt', 'response')
-    _positive('evaluation', config.evaluation, 'prompts', 'batch_size')
-    if config.lengths.prompt + config.lengths.response > config.model.max_length:
-        raise UserError(
-            f'lengths: prompt {config.lengths.prompt} + response '
-            f'{config.lengths.response} is longer than model.max_length '
-            f'{config.model.max_length}; shorten one or widen the window'
-        )
-    _choice('tokenizer.kind', config.tokenizer.kind, 'bytes', 'sentencepiece', 'file')
-    if config.tokenizer.kind == 'file' and not config.tokenizer.path:
-        raise UserError('tokenizer.path: kind "file" needs a path')
-    if 'pretrain' in config.stages and config.model.path:
-        raise UserError(
-            'stages: pretrain makes a base, but model.path gives one; '
-            'leave one of the two out'
-        )
-
-
-def _validate_stage(name: str, stage: ConfigDict) -> None:
-    _choice(f'{name}.kind', stage.kind, 'pretrain', 'sft', 'reward', 'policy', 'dpo')
-    tuning(stage.tuning)
-    if stage.tuning.name == 'lora':
-        _positive(f'{name}.tuning', stage.tuning, 'rank', 'alpha')
-        if not 0 <= stage.tuning.dropout < 1:
-            raise UserError(f'{name}.tuning.dropout: must be in [0, 1)')
-    _choice(f'{name}.optimizer.name', stage.optimizer.name, *OPTIMIZERS)
-    _choice(f'{name}.optimizer.schedule', stage.optimizer.schedule, *SCHEDULES)
-    _positive(f'{name}.optimizer', stage.optimizer, 'learning_rate')
-    _positive(name, stage, 'steps', 'batch_size', 'parts', 'save_every')
-    if stage.kind != 'pretrain':
-        _choice(f'{name}.start', stage.start, 'base', 'sft')
-    rows = stage.batch_size
-    if stage.kind == 'policy':
-        _validate_policy(name, stage)
-        rows //= stage.minibatches
-    elif stage.kind == 'dpo':
-        _positive(name, stage, 'beta')
-        if not 0 <= stage.label_smoothing < 0.5:
-            raise UserError(f'{name}.label_smoothing: must be in [0, 0.5)')
-    elif stage.kind == 'reward':
-        _choice(f'{name}.loss', stage.loss, 'bradley_terry', 'pointwise')
-    elif stage.kind == 'pretrain' and stage.tuning.name != 'full':
-        raise UserError(f'{name}.tuning.name: a base from scratch is tuned in full')
-    if rows % stage.parts:
-        raise UserError(f'{name}.parts: {stage.parts} does not divide {rows} rows')
-
-
-def _validate_policy(name: str, stage: ConfigDict) -> None:
-    _choice(f'{name}.algorithm', stage.algorithm, *ALGORITHMS)
-    _choice(f'{name}.kl_controller', stage.kl_controller, 'fixed', 'adaptive')
-    _choice(f'{name}.kl_estimator', stage.kl_estimator, *kl.FAMILY)
-    _choice(f'{name}.kl_in', stage.kl_in, 'reward', 'loss')
-    _choice(f'{name}.value_start', stage.value_start, 'sft', 'reward', 'base')
-    _positive(name, stage, 'epochs', 'minibatches', 'samples', 'temperature', 'clip')
-    rules, rows = ALGORITHMS[stage.algorithm], stage.batch_size
-    if rules.convex and not 0 <= stage.kl_coefficient <= 1:
-        raise UserError(
-            f'{name}.kl_coefficient: {stage.algorithm} weighs the reward with 1 - '
-            f'beta, so beta must be in [0, 1], not {stage.kl_coefficient}'
-        )
-    if rules.group and stage.samples < 2:
-        raise UserError(
-            f'{name}.samples: {stage.algorithm} compares responses to one prompt, so '
-            f'it needs 2 or more, not {stage.samples}'
-        )
-    for divisor in ('samples', 'minibatches'):
-        if rows % stage[divisor]:
-            raise UserError(
-                f'{name}.{divisor}: {stage[divisor]} does not divide batch_size {rows}'
-            )
-    if not 0 <= stage.anchor_rate <= 1:
-        raise UserError(f'{name}.anchor_rate: must be in [0, 1]')
-    if stage.ptx_coefficient and stage.ptx_batch_size % stage.parts:
-        raise UserError(
-            f'{name}.ptx_batch_size: {stage.ptx_batch_size} rows are not divisible in '
-            f'{stage.parts} parts'
-        )
-    unregularised = stage.kl_coefficient == 0 or stage.kl_estimator == 'none'
-    if unregularised and stage.kl_controller == 'adaptive':
-        raise UserError(
-            f'{name}.kl_controller: adaptive steers a KL term, but there is none; set '
-            'kl_coefficient above 0, or kl_controller to fixed'
-        )
-
-
-def near(name: str, known) -> str:
-    """`'; did you mean x?'` where something known is near, else nothing."""
-    match = difflib.get_close_matches(name, list(known), 1)
-    return f'; did you mean {match[0]!r}?' if match else ''
-
-
 def to_json(config: ConfigDict) -> dict:
     """The resolved config as plain JSON values."""
     return json.loads(config.to_json_best_effort())
@@ -340,16 +287,3 @@ def differences(old: Any, new: Any, path: str = '') -> list[str]:
             lines += differences(old.get(name), new.get(name), where)
         return lines
     return [] if old == new else [f'{path}: was {old!r}, is {new!r}']
-
-
-def _choice(where: str, value: str, *known: str) -> None:
-    if value not in known:
-        raise UserError(
-            f'{where}: {value!r} is not one of {", ".join(known)}{near(value, known)}'
-        )
-
-
-def _positive(where: str, config: ConfigDict, *names: str) -> None:
-    for name in names:
-        if not config[name] > 0:
-            raise UserError(f'{where}.{name}: {config[name]} must be greater than 0')

@@ -27,7 +27,7 @@ from perl.errors import UserError
 from perl.feedback.labels import Asking
 from perl.report import evaluated
 from perl.report.ways import ways
-from perl.stages import best_of_n, examine, reward
+from perl.stages import best_of_n, examine, judging, lineage, panels
 from perl.stages.compare import compare
 from perl.stages.labelling import KINDS, Opened, Settings, open_labeller
 from perl.stages.opening import open_base, open_run
@@ -76,16 +76,15 @@ def evaluate(
     """
     found = {}
     for name in run.config.stages:
-        done = bundle.exists(run.workdir / name / 'adapter')
-        if run.config[name].kind == 'reward' and done:
-            role = run.reward_role(name)
-            found[name] = reward.evaluate(run, name, role, split)
+        if lineage.makes(run.config, name) == 'reward' and panels.exists(run, name):
+            role = panels.judge(run, name)
+            found[name] = judging.evaluate(run, name, role, split)
             found[name] |= examine.reward_model(run, name, role, split)
     finished = bundle.exists(run.workdir / 'policy' / 'adapter')
     policy = policy or ('policy' if finished else '')
     if policy:
         named = judge and judge != 'gold' and labeller is None
-        judging = judge if named else _reward_of(run)
+        by = judge if named else _reward_of(run)
         if judge == 'gold' and run.dataset.gold is None:
             raise UserError(
                 f'--judge: {run.dataset.name} has no gold reward; give a reward stage'
@@ -95,7 +94,7 @@ def evaluate(
             run,
             run.role(policy),
             run.role(against),
-            run.reward_role(judging),
+            panels.load_panel(run, by),
             split,
             'reward' if named else judge,
             decide,
@@ -160,7 +159,7 @@ def main(argv: Sequence[str]) -> None:
             apart['best_of_n'] = best_of_n.best_of_n(
                 run,
                 run.role(values.against),
-                run.reward_role(_reward_of(run)),
+                panels.load_panel(run, _reward_of(run)),
                 values.split,
                 values.best_of,
             )

@@ -18,11 +18,12 @@ import jax
 from absl import flags
 from ml_collections import ConfigDict, config_flags
 
-from perl import cli, report
+from perl import cli, report, rules
 from perl import config as configs
+from perl.data.near import meant
 from perl.errors import UserError
 from perl.metrics import read, read_results, results
-from perl.stages import dpo, language, policy, reward
+from perl.stages import average, dpo, ensemble, language, lineage, policy, reward
 from perl.stages.fit import Stopped
 from perl.stages.opening import open_base, open_run
 from perl.stages.run import Run
@@ -31,6 +32,8 @@ STAGES = {
     'pretrain': language.pretrain,
     'sft': language.sft,
     'reward': reward.reward,
+    'average': average.average,
+    'ensemble': ensemble.ensemble,
     'policy': policy.policy,
     'dpo': dpo.dpo,
 }
@@ -76,13 +79,13 @@ def run(
         UserError: anything that a person has to mend.
         Stopped: SIGTERM or Ctrl-C; everything is saved.
     """
-    configs.validate(config)
+    rules.validate(config)
     workdir = pathlib.Path(workdir or pathlib.Path('runs') / config.name)
     unknown = [name for name in stages or () if name not in config.stages]
     if unknown:
         raise UserError(
             f'stages: {unknown[0]!r} is not one of {", ".join(config.stages)}'
-            f'{configs.near(unknown[0], config.stages)}'
+            f'{meant(unknown[0], config.stages)}'
         )
     opened = open_run(config, workdir)
     with jax.set_mesh(opened.mesh), opened.interrupt as interrupt:
@@ -103,12 +106,19 @@ def _run_stage(opened: Run, name: str) -> None:
         return
     if config[name].kind != 'pretrain' and opened.base is None:
         open_base(opened)
-    stage = config[name]
-    plan = configs.coverage(stage.tuning, opened.leaves)
-    print(f'{name}: {stage.steps} steps of {stage.batch_size}, {plan}', flush=True)
-    figures = STAGES[stage.kind](opened, name)
+    print(f'{name}: {_plan(config[name], opened)}', flush=True)
+    figures = STAGES[config[name].kind](opened, name)
     results(workdir, name, figures)
     _report(workdir)
+
+
+def _plan(stage, opened):
+    plan = lineage.recipe(stage) or configs.coverage(stage.tuning, opened.leaves)
+    if stage.get('head_only'):
+        plan = f'the head alone, beside {plan}'
+    if not lineage.trains(stage):
+        return plan
+    return f'{stage.steps} steps of {stage.batch_size}, {plan}'
 
 
 def _report(workdir: pathlib.Path) -> None:

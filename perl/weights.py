@@ -104,7 +104,11 @@ def einsum(eqn: str, x: jax.Array, w: Weight, dtype=None) -> jax.Array:
 
 
 def take(w: Weight, ids: jax.Array) -> jax.Array:
-    """Rows of an embedding `[V, D]` for `ids [...]`: `[..., D]`."""
+    """Rows of an embedding `[V, D]` for `ids [...]`: `[..., D]`.
+
+    Dropout leaves a lookup alone, as in PEFT: its input is a token, of which there are
+    no parts to drop.
+    """
     if not isinstance(w, Adapted):
         return jnp.take(w, ids, axis=0)
     a, b = w.lora.a, w.lora.b

@@ -24,6 +24,7 @@ from perl import data, metrics, train
 from perl.errors import UserError
 from perl.evaluation import baselines
 from perl.report import canvas
+from perl.report.tables import Table
 from perl.stages.fit import Stopped
 
 CONFIGS = pathlib.Path(__file__).parents[1] / 'configs'
@@ -32,6 +33,11 @@ TUNINGS = {
     'full': 'tuning=full',
     **{f'lora r={rank}': f'tuning=lora,rank={rank}' for rank in (1, 4, 8, 16)},
 }
+SCORES = ('auc', 'balanced_accuracy')
+HEADER = (
+    *('data', 'reward model', 'trained', 'seeds', 'AUC', 'balanced accuracy'),
+    *('seconds', 'peak MiB'),
+)
 SHARED = ('tokenizer', 'pretrain/base', 'sft/adapter')  # of the base, in every run
 
 
@@ -52,7 +58,7 @@ def reward_run(
         share(workdir / dataset / 'base', folder)
         train.run(config_of(dataset, root, tuning, seed), folder, ['reward'])
     figures = json.loads((folder / metrics.RESULTS).read_text())['reward']
-    wanted = ('trainable', 'auc', 'balanced_accuracy', 'accuracy', 'step_bytes')
+    wanted = ('trainable', *SCORES, 'accuracy', 'step_bytes')
     return {
         'dataset': dataset,
         'tuning': tuning,
@@ -93,7 +99,7 @@ def summary(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     lines = []
     for (dataset, tuning), found in groups.items():
         line = {'dataset': dataset, 'tuning': tuning, 'seeds': len(found)}
-        for name in ('auc', 'balanced_accuracy'):
+        for name in SCORES:
             values = [row[name] for row in found]
             line[name] = statistics.mean(values)
             line[f'{name}_std'] = statistics.stdev(values) if len(values) > 1 else 0.0
@@ -105,26 +111,19 @@ def summary(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 def markdown(lines: list[dict[str, Any]], simple: dict[str, dict]) -> str:
     """The table, the baselines beneath each data set."""
-    table = [
-        '| data | reward model | trained | seeds | AUC | balanced accuracy | seconds '
-        '| peak MiB |',
-        '|---|---|---:|---:|---:|---:|---:|---:|',
-    ]
+    rows = []
     for dataset, figures in simple.items():
         for line in (x for x in lines if x['dataset'] == dataset):
-            table.append(
-                f'| {dataset} | {line["tuning"]} | {line["trainable"]:,} '
-                f'| {line["seeds"]} | {line["auc"]:.3f} ± {line["auc_std"]:.3f} '
-                f'| {line["balanced_accuracy"]:.3f} '
-                f'± {line["balanced_accuracy_std"]:.3f} '
-                f'| {line["seconds"]:.0f} | {line["step_bytes"] / 2**20:.0f} |'
-            )
+            row = [dataset, line['tuning'], f'{line["trainable"]:,}', line['seeds']]
+            for name in SCORES:
+                spread = f' ± {line[f"{name}_std"]:.3f}' if line['seeds'] > 1 else ''
+                row.append(f'{line[name]:.3f}{spread}')
+            mebibytes = line['step_bytes'] / 2**20
+            rows.append([*row, f'{line["seconds"]:.0f}', f'{mebibytes:.0f}'])
         for name, found in figures.items():
-            table.append(
-                f'| {dataset} | {name.replace("_", " ")} | | | {found["auc"]:.3f} '
-                f'| {found["balanced_accuracy"]:.3f} | | |'
-            )
-    return '\n'.join(table) + '\n'
+            scores = [f'{found[x]:.3f}' for x in SCORES]
+            rows.append([dataset, name.replace('_', ' '), '', '', *scores, '', ''])
+    return Table('', HEADER, [list(map(str, row)) for row in rows]).markdown()
 
 
 def plot(
@@ -141,7 +140,7 @@ def plot(
             label = name.replace('_', ' ')
             axes.axhline(row['auc'], color=colour, ls='--', lw=1, label=label)
         canvas.label(axes, dataset, 'tuning of the reward model', 'AUC, test split')
-        axes.legend(frameon=False)
+        axes.legend(frameon=False, loc='center right', bbox_to_anchor=(1, 0.25))
     figure.savefig(file, dpi=120)
 
 

@@ -1,14 +1,16 @@
 """Every algorithm end to end on the small experiment, and its exact resume."""
 
 import math
+from unittest import mock
 
 import pytest
 import runs
 
 from perl import config as configs
-from perl import train
+from perl import feedback, rules, train
 from perl.errors import UserError
 from perl.metrics import read
+from perl.stages import iteration
 
 BEFORE = ('pretrain', 'sft', 'reward')
 VARIANTS = {
@@ -89,6 +91,23 @@ def test_it_resumes_exactly(trained, finished, tmp_path):
     runs.assert_same(again, workdir, 'policy')
 
 
+def test_a_rater_takes_the_place_of_the_reward_model(finished, tmp_path):
+    """d-RLAIF: the SFT model scores 1 to 10, and every answer is kept."""
+    workdir = runs.copy(finished, tmp_path / 'run', BEFORE)
+    rater = {'kind': 'model', 'model': 'sft', 'url': '', 'key_env': ''}
+    config = experiment(rater=rater).unlock()
+    config.model.max_length = 1024  # of a question about a response
+    with mock.patch.object(iteration, 'feedback', wraps=feedback) as asking:
+        runs.run(config.lock(), workdir)
+    asked = asking.rewards
+    kept = (workdir / 'policy' / 'ratings.jsonl').read_text().splitlines()
+    assert asked.call_count == 3 and len(kept) > 8
+    scores = [feedback.rewards(*call.args) for call in asked.call_args_list]
+    means = [row['reward'] for row in read(workdir / 'policy')]
+    assert means == pytest.approx([float(x.mean()) for x in scores], abs=1e-5)
+    assert all(-1 <= x <= 1 for x in means)
+
+
 def test_dpo(finished, tmp_path):
     config = runs.config().unlock()
     config.stages = (*BEFORE, 'dpo')
@@ -126,9 +145,9 @@ def test_dpo(finished, tmp_path):
 )
 def test_rules(changes, says):
     with pytest.raises(UserError, match=says):
-        configs.validate(experiment(**changes))
+        rules.validate(experiment(**changes))
 
 
 def test_the_default_is_valid():
-    configs.validate(experiment())
+    rules.validate(experiment())
     assert train.STAGES.keys() >= {'policy', 'dpo'}

@@ -7,8 +7,10 @@ import pytest
 import runs
 from commands import ROOT, command, launch, unplug
 
+COMMANDS = ['perl.train', 'perl.evaluate', 'perl.generate', 'perl.label']
 
-@pytest.mark.parametrize('module', ['perl.train', 'perl.evaluate', 'perl.generate'])
+
+@pytest.mark.parametrize('module', COMMANDS)
 def test_as_people_type_it(module):
     """One real `python -m`, not from the server that tests use."""
     line = [sys.executable, '-m', module]
@@ -17,7 +19,7 @@ def test_as_people_type_it(module):
     assert ended.stderr.startswith('error: ') and ended.stderr.count('\n') == 1
 
 
-@pytest.mark.parametrize('module', ['perl.train', 'perl.evaluate', 'perl.generate'])
+@pytest.mark.parametrize('module', COMMANDS)
 def test_help(module):
     ended = command(module, '--help')
     assert '--workdir' in ended.out + ended.err

@@ -7,8 +7,7 @@ import released
 import runs
 from commands import ROOT, command
 
-from perl import check, train
-from perl import config as configs
+from perl import check, rules, train
 from perl.errors import UserError
 
 # A config, the writer of small files of its data, and arguments that fit those files.
@@ -84,7 +83,7 @@ def test_arguments_reach_the_stages(name, scale, tuning):
     config = load(
         name, f'scale={scale}', f'tuning={tuning},rank=4,algorithm=ppo,seed=2'
     )
-    configs.validate(config)
+    rules.validate(config)
     assert config.seed == 2 and config.policy.algorithm == 'ppo'
     assert config.stages == ('pretrain', 'sft', 'reward', 'policy')
     for stage in (config.reward, config.policy):

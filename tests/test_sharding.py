@@ -18,7 +18,6 @@ from perl.models import architecture, heads
 from perl.rollout import sampler
 from perl.rollout.sampler import Sampling
 from perl.stages import objective, reward
-from perl.stages.objective import Objective
 from perl.stages.step import init, step
 from perl.weights import Leaf
 
@@ -37,24 +36,6 @@ MESHES = [
     (1, 1, 8),
 ]
 OPTIMIZER = optax.sgd(0.5)
-OBJECTIVE = Objective(
-    algorithm='ppo',
-    samples=1,
-    temperature=1.0,
-    gamma=1.0,
-    lam=0.95,
-    clip=0.2,
-    value_clip=0.2,
-    value_coefficient=0.1,
-    whiten_advantages=True,
-    whiten_rewards=False,
-    scale_rewards=False,
-    clip_rewards=0.0,
-    missing_eos_penalty=1.0,
-    kl_estimator='k1',
-    kl_in='reward',
-    entropy_coefficient=0.0,
-)
 HEAD = {'head': heads.head_leaves(16)}
 
 
@@ -151,7 +132,7 @@ def policy_step(shape, kind):
     }
     run = functools.partial(
         step,
-        loss=functools.partial(objective.loss, arch=LOOP, objective=OBJECTIVE),
+        loss=functools.partial(objective.loss, arch=LOOP, objective=tiny.OBJECTIVE),
         optimizer=OPTIMIZER,
     )
     with jax.set_mesh(mesh):

@@ -11,6 +11,7 @@ from perl.adapters.tree import is_lora
 from perl.adapters.tuning import LoraTuning
 from perl.models import architecture
 from perl.models.architecture import Architecture
+from perl.stages.objective import Objective
 from perl.weights import Lora
 
 ARCH = Architecture(
@@ -23,6 +24,24 @@ ARCH = Architecture(
     hidden=24,
     max_length=64,
     scan=False,
+)
+OBJECTIVE = Objective(
+    algorithm='ppo',
+    samples=1,
+    temperature=1.0,
+    gamma=1.0,
+    lam=0.95,
+    clip=0.2,
+    value_clip=0.2,
+    value_coefficient=0.1,
+    whiten_advantages=True,
+    whiten_rewards=False,
+    scale_rewards=False,
+    clip_rewards=0.0,
+    missing_eos_penalty=1.0,
+    kl_estimator='k1',
+    kl_in='reward',
+    entropy_coefficient=0.0,
 )
 EVERYWHERE = ('layers/.*/(q|k|v|o|gate|up|down)', '(un)?embed')
 LORA = LoraTuning(rank=3, alpha=6.0, targets=EVERYWHERE)

@@ -154,8 +154,10 @@ def coverage(tuning: Tuning, leaves: Any) -> str:
     )
 
 
-def label(tuning: Tuning) -> str:
-    """A short name for tables: `full` or `lora r=8`."""
+def label(tuning: Tuning | None) -> str:
+    """A short name for tables: `full` or `lora r=8`; `none` where nothing is tuned."""
+    if tuning is None:
+        return 'none'
     return 'full' if isinstance(tuning, Full) else f'lora r={tuning.rank}'
 
 

@@ -1,7 +1,9 @@
 """Preference learning without a reward model."""
 
 import jax
+import jax.numpy as jnp
 
+from perl.losses.preference import bradley_terry
 from perl.losses.reduce import as_float
 
 
@@ -26,11 +28,15 @@ def margins(
     return beta * (gained - as_float(rejected) + as_float(reference_rejected))
 
 
-def dpo(margins: jax.Array, smoothing: float = 0.0) -> jax.Array:
+def dpo(
+    margins: jax.Array, preference: jax.Array | float = 1.0, smoothing: float = 0.0
+) -> jax.Array:
     """-log sigmoid(margin), [B] -> [B] (arXiv 2305.18290, eq. 7).
 
-    With `smoothing` that share of the labels is taken to be wrong: conservative DPO.
+    Args:
+        margins: [B], from `margins`.
+        preference: [B] or one, how sure it is that the chosen is the better: the
+            cross-entropy with a soft label.
+        smoothing: the share of labels taken to be wrong: conservative DPO.
     """
-    margins = as_float(margins)
-    right, wrong = jax.nn.softplus(-margins), jax.nn.softplus(margins)
-    return (1 - smoothing) * right + smoothing * wrong
+    return bradley_terry(margins, jnp.zeros(()), 0.0, preference, smoothing)

@@ -18,8 +18,6 @@ from perl.errors import UserError
 from perl.models import decoder, heads
 from perl.models.architecture import Architecture
 
-COMBINE = ('mean', 'min', 'mean_std', 'gate')
-
 
 @functools.partial(
     jax.tree_util.register_dataclass,

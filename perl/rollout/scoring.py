@@ -10,8 +10,9 @@ import jax
 import jax.numpy as jnp
 
 from perl.losses import kl
-from perl.models import decoder, heads
+from perl.models import decoder, heads, panel
 from perl.models.architecture import Architecture
+from perl.models.panel import Panel
 from perl.rollout.sampler import left_padded
 
 
@@ -68,20 +69,20 @@ def values(
     return heads.scalar(params, _states(arch, params, tokens, lengths, response))
 
 
-def raw_rewards(
+def rewards(
     arch: Architecture,
-    params: Any,
+    judges: Panel,
     tokens: jax.Array,
     prompt_lengths: jax.Array,
     response_lengths: jax.Array,
     response: int,
 ) -> jax.Array:
-    """The reward model's output `[B]` at the last token of each response."""
+    """The reward `[B]` that a panel gives to each response, normalised."""
     prompt = tokens.shape[1] - response
     positions, segments = left_padded(prompt_lengths, prompt, response)
     batch = {'tokens': tokens, 'positions': positions, 'segments': segments}
     batch['ends'] = (prompt + response_lengths - 1)[:, None]
-    return heads.rewards(arch, params, batch)[:, 0]
+    return panel.rewards(arch, judges, batch)[:, 0]
 
 
 def _states(arch, params, tokens, lengths, response):

@@ -6,6 +6,7 @@ import numpy as np
 
 from perl.errors import UserError
 from perl.evaluation import optimisation
+from perl.models.panel import Panel
 from perl.stages.compare import answer
 from perl.stages.roles import Role
 from perl.stages.run import Run
@@ -25,7 +26,7 @@ def check(run: Run, split: str, samples: int) -> None:
 
 
 def best_of_n(
-    run: Run, role: Role, proxy: Role, split: str, samples: int
+    run: Run, role: Role, proxy: Panel, split: str, samples: int
 ) -> dict[str, Any]:
     """How the gold reward of the proxy's best of n grows, and falls, with n.
 

@@ -11,7 +11,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from perl.adapters import tree
 from perl.errors import UserError
 from perl.models.architecture import Architecture
 from perl.rollout import scoring
@@ -81,17 +80,14 @@ def reward_alone(
         UserError: it is larger than rounding.
     """
     R, rows = seen['mask'].shape[1], min(2, seen['mask'].shape[0])
-    role = frozen['reward']
 
     @jax.jit
-    def score(role, tokens, lengths, responses):
+    def score(judges, tokens, lengths, responses):
         wide = jnp.pad(tokens, ((0, 0), (16, 0)))
-        params = tree.bind(role['base'], role['delta'])
-        raw = scoring.raw_rewards(arch, params, wide, lengths, responses, R)
-        return (raw - role['shift']) / role['scale']
+        return scoring.rewards(arch, judges, wide, lengths, responses, R)
 
     host = jax.device_get((seen['tokens'], seen['lengths'], responses))
-    alone = score(role, *(x[:rows] for x in host))
+    alone = score(frozen['reward'], *(x[:rows] for x in host))
     scores = np.asarray(seen['scores'])[:rows]
     difference = float(np.max(np.abs(np.asarray(alone) - scores)))
     limit = TOLERANCE[arch.dtype] * max(1.0, float(np.abs(scores).max()))

@@ -12,6 +12,7 @@ from perl.adapters import tree
 from perl.data import batching, examples
 from perl.errors import UserError
 from perl.evaluation import intervals, winrate
+from perl.models.panel import Panel
 from perl.rollout import sampler, scoring
 from perl.rollout.sampler import Sampling
 from perl.stages.roles import Role
@@ -42,7 +43,7 @@ def compare(
     run: Run,
     policy: Role,
     against: Role,
-    reward: Role,
+    reward: Panel,
     split: str,
     judge: str = '',
     decide: winrate.Judge | None = None,
@@ -52,7 +53,7 @@ def compare(
     Args:
         run: what all stages share.
         policy, against: the two.
-        reward: the reward model that scores both.
+        reward: the reward models that score both.
         split: of the prompts, the first `evaluation.prompts` of them.
         judge: `gold`, `reward`, or '' for gold where there is one.
         decide: another judge, which then has any other name.
@@ -111,7 +112,7 @@ def compare(
 
 
 def answer(
-    run: Run, prompts: list[str], policy: Role, other: Role, reward: Role, seed: int
+    run: Run, prompts: list[str], policy: Role, other: Role, reward: Panel, seed: int
 ) -> Answers:
     """Samples and scores a policy's responses; KL is to `other`."""
     limits, size = run.config.lengths, run.config.evaluation.batch_size
@@ -125,12 +126,12 @@ def answer(
         batch = batching.left(chosen, run.tokenizer.pad, run.prompt_multiple)
         batch = sharding.shard_batch(batch, run.mesh)
         key, now = jax.random.split(key)
-        got = play(_parts(policy), _parts(other), _parts(reward), batch, now)
+        got = play(_parts(policy), _parts(other), reward, batch, now)
         made.append(jax.tree.map(lambda x, new=new: np.asarray(x)[:new], got))
-    sampled, raw, kl = jax.tree.map(lambda *xs: np.concatenate(xs), *made)
+    sampled, rewards, kl = jax.tree.map(lambda *xs: np.concatenate(xs), *made)
     return Answers(
         decode(run.tokenizer, sampled),
-        (raw - reward.shift) / reward.scale,
+        rewards,
         kl,
         sampled.lengths,
         sampled.finished,
@@ -170,10 +171,8 @@ def _play(arch, sampling):
             scoring.log_probs(arch, p, tokens, lengths, R, temperature)
             for p in (params, tree.bind(*other))
         )
-        raw = scoring.raw_rewards(
-            arch, tree.bind(*reward), tokens, lengths, said.lengths, R
-        )
-        return said, raw, jax.numpy.sum((own - others) * mask, axis=1)
+        scores = scoring.rewards(arch, reward, tokens, lengths, said.lengths, R)
+        return said, scores, jax.numpy.sum((own - others) * mask, axis=1)
 
     return jax.jit(play)
 

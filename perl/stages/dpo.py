@@ -19,6 +19,7 @@ from perl.losses.reduce import masked_sum
 from perl.models import decoder, heads
 from perl.models.architecture import Architecture
 from perl.stages.compare import compare
+from perl.stages.panels import load_panel
 from perl.stages.run import Run
 from perl.stages.supervised import slices, train
 
@@ -81,7 +82,8 @@ def loss(
     def summed(x):
         return jnp.sum(jnp.mean(x, axis=1)), count
 
-    total, _ = summed(losses.dpo(ahead, smoothing))
+    sure = batch['preferences'][:, None] if 'preferences' in batch else 1.0
+    total, _ = summed(losses.dpo(ahead, sure, smoothing))
     figures = {'accuracy': summed(ahead > 0), 'margin': summed(ahead)}
     return total, (count, {**figures, 'chosen_reward': (jnp.sum(gained), count)})
 
@@ -89,7 +91,7 @@ def loss(
 def dpo(run: Run, stage: str) -> dict[str, Any]:
     """Trains a policy by DPO; saves it, returns its figures beside the reference's."""
     config, limits = run.config[stage], run.config.lengths
-    reference, reward = run.source(config.start), run.reward_role(config.reward)
+    reference, panel = run.source(config.start), load_panel(run, config.reward)
     data = {
         split: examples.encode(
             run.dataset.comparisons[split],
@@ -136,7 +138,7 @@ def dpo(run: Run, stage: str) -> dict[str, Any]:
     )
     run.save_role(stage, policy)
     began = time.monotonic()
-    judged, rows = compare(run, policy, reference, reward, 'test')
+    judged, rows = compare(run, policy, reference, panel, 'test')
     metrics.append_samples(run.workdir / stage, rows)
     taken = {'evaluation_seconds': time.monotonic() - began}
     return {**figures, 'algorithm': 'dpo', **taken, **judged}
@@ -144,5 +146,7 @@ def dpo(run: Run, stage: str) -> dict[str, Any]:
 
 def _collate(data, rows, multiple):
     batch = batching.collate(data, rows, 'apart', multiple)
-    B = len(batch.pop('labels'))
-    return {k: x.reshape(B, -1, *x.shape[1:]) for k, x in batch.items()}
+    said = {k: batch.pop(k) for k in ('preferences',) if k in batch}
+    names = ('tokens', 'positions', 'segments', 'completion')
+    batch = {k: batch[k].reshape(len(rows), -1, *batch[k].shape[1:]) for k in names}
+    return {**batch, **said}

@@ -15,9 +15,9 @@ from perl.evaluation import (
     harmless,
     rouge,
 )
-from perl.stages import reward
+from perl.stages import judging, lineage
+from perl.stages.judging import Judge
 from perl.stages.opening import needs
-from perl.stages.roles import Role
 from perl.stages.run import Run
 
 # exact aspects of a response by dataset: whether it does no harm
@@ -27,7 +27,7 @@ HARMLESS: dict[str, Callable[[str, str], float]] = {
 LEVELS = 6  # groups of a quantity; with more values it is cut into so many
 
 
-def reward_model(run: Run, stage: str, role: Role, split: str) -> dict[str, Any]:
+def reward_model(run: Run, stage: str, role: Judge, split: str) -> dict[str, Any]:
     """Calibration of a reward model, with a temperature fitted on validation, and
     accuracy by group and by margin.
 
@@ -35,7 +35,9 @@ def reward_model(run: Run, stage: str, role: Role, split: str) -> dict[str, Any]
         calibration, by_margin (rows), by_group (rows by name); see
         `evaluation.calibration` and `evaluation.buckets`.
     """
-    records = getattr(run.dataset, needs(run.config[stage])[0])
+    records = getattr(
+        run.dataset, needs(run.config[lineage.origin(run.config, stage)])[0]
+    )
     pairs = isinstance(records[split][0], Comparison)
     found = {
         part: _logits(run, stage, role, records[part], part)
@@ -57,7 +59,7 @@ def reward_model(run: Run, stage: str, role: Role, split: str) -> dict[str, Any]
 
 def _logits(run, stage, role, records, split):
     """Margins of pairs or logits of ratings, and how sure it is that they are good."""
-    scores = reward.scores(run, stage, role, reward.records(run, stage, split))
+    scores = judging.scores(run, stage, role, judging.records(run, stage, split))
     if isinstance(records[0], Rating):
         outcomes = np.array([[rating.label] for rating in records])
         return scores.astype(np.float64), outcomes

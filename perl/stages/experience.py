@@ -36,17 +36,15 @@ def observe(
     R = responses.tokens.shape[1]
     tokens = jnp.concatenate([prompts, responses.tokens], axis=1)
     mask = jnp.arange(R) < responses.lengths[:, None]
-    reward = frozen['reward']
-    scores = scoring.raw_rewards(
-        arch, _bound(reward), tokens, lengths, responses.lengths, R
-    )
     seen = {
         'tokens': tokens,
         'lengths': lengths,
         'mask': mask,
         'log_probs': responses.log_probs,
         'finished': responses.finished,
-        'scores': (scores - reward['shift']) / reward['scale'],
+        'scores': scoring.rewards(
+            arch, frozen['reward'], tokens, lengths, responses.lengths, R
+        ),
     }
     rows = tokens, lengths, R
     if 'value' in trainable:

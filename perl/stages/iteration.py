@@ -9,16 +9,17 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from perl import sharding
+from perl import feedback, sharding
 from perl.adapters import tree
-from perl.data import batching, examples, order
+from perl.feedback import Rater
 from perl.losses import kl
+from perl.models.panel import Panel
 from perl.rollout import sampler, scoring
 from perl.rollout.sampler import Sampling
 from perl.stages import checks, experience, objective
 from perl.stages import optimizer as optimizers
-from perl.stages.compare import decode
 from perl.stages.compiled import Compiled
+from perl.stages.feed import Feed
 from perl.stages.objective import Objective
 from perl.stages.roles import Role
 from perl.stages.run import Run
@@ -29,23 +30,30 @@ from perl.stages.supervised import place_state
 class Trainer:
     """The compiled parts of an iteration, and the host loop that joins them."""
 
-    def __init__(self, run: Run, stage: str, team: dict[str, Role]):
-        self.run, self.stage, self.team = run, stage, team
+    def __init__(
+        self,
+        run: Run,
+        stage: str,
+        team: dict[str, Role],
+        judges: Panel,
+        rater: Rater | None = None,
+    ):
+        """`rater` scores responses in the place of the judges (d-RLAIF)."""
+        self.run, self.stage, self.team, self.rater = run, stage, team, rater
         config = self.config = run.config[stage]
         arch, limits = run.arch, run.config.lengths
         self.objective = Objective(
             **{f: config[f] for f in Objective.__dataclass_fields__}
         )
-        self.prompts, _ = examples.encode(
-            run.dataset.prompts['train'], run.tokenizer, limits.prompt, limits.response
-        )
-        self.lengths = run.buckets(self.prompts.lengths, run.prompt_multiple)
+        self.feed = Feed(run, stage)
         self.frozen = {
-            'reference': _scored(team['reference']),
-            'reward': _scored(team['reward']),
+            'reference': {
+                'base': team['reference'].base,
+                'delta': team['reference'].delta,
+            },
+            'reward': judges,
             **{name: team[name].base for name in self.trained},
         }
-        self.text = self._text() if config.ptx_coefficient else None
         self.optimizer = self._optimizer()
         sampling = Sampling(limits.response, run.tokenizer.eos, config.temperature)
         self.rollout = Compiled(
@@ -103,7 +111,7 @@ class Trainer:
     def iterate(self, state: Any, at: int) -> tuple[Any, dict[str, Any]]:
         """One iteration: sample, score, learn."""
         clock = _Clock()
-        prompts = self._prompts(at)
+        prompts = self.feed.prompts(at)
         key = jax.random.fold_in(self.run.key(self.stage), at)
         trainable = state['trainable']
         sampled = self.rollout(trainable['policy'], self.frozen['policy'], prompts, key)
@@ -117,6 +125,9 @@ class Trainer:
             before = self._teach(state, seen)
             found |= self._check_before(seen, before, sampled, at)
             self.probe = seen, before
+        if self.rater is not None:
+            texts = self.feed.texts_of(sampled, at)
+            seen = {**seen, 'scores': feedback.rewards(self.rater, *texts)}
         learn, memory, figures = self.judge(seen, state['memory'])
         clock.mark('score', figures)
         if self.config.kl_controller == 'adaptive':
@@ -132,7 +143,7 @@ class Trainer:
             moved = self._check_moved(state)
             found |= {'adapter_active': moved} if at == self.config.value_warmup else {}
         clock.mark('update', learned)
-        gold = self._gold(sampled, at)
+        gold = self.feed.gold(sampled, at)
         return state, {**figures, **learned, **found, **gold, **clock.seconds}
 
     def _anchored(self, state):
@@ -142,7 +153,7 @@ class Trainer:
             return self.frozen
         delta = jax.tree.map(lambda x: x.copy(), state['anchor'])
         anchor = {'base': self.frozen['policy'], 'delta': delta}
-        return {**self.frozen, 'reference': {**self.frozen['reference'], **anchor}}
+        return {**self.frozen, 'reference': anchor}
 
     def _learn(self, state, frozen, learn, at):
         config, n = self.config, self.config.batch_size
@@ -154,8 +165,8 @@ class Trainer:
             for part in range(config.minibatches):
                 chosen = shuffled[part * rows : (part + 1) * rows]
                 batch = _take(learn, chosen) if config.minibatches > 1 else learn
-                if self.text is not None:
-                    batch = {**batch, 'ptx': self._ptx(batch, len(history), at)}
+                if config.ptx_coefficient:
+                    batch = {**batch, 'ptx': self._text(batch, len(history), at)}
                 state, row = self.update(state, frozen, batch)
                 history.append(jax.device_get(row))
         return state, jax.tree.map(lambda *xs: sum(xs) / len(xs), *history)
@@ -189,52 +200,13 @@ class Trainer:
         )
         return {**memory, 'kl_coefficient': beta}
 
-    def _rows(self, at):
-        """Which prompts: each as often in a row as it gets responses."""
-        n, seed, samples = len(self.prompts), self.run.config.seed, self.config.samples
-        rows = order(n, self.config.batch_size // samples, seed, at, self.lengths)
-        return np.repeat(rows, samples)
-
-    def _text(self):
-        """Packed rows of the dataset's text, for PPO-ptx."""
-        limits = self.run.config.lengths
-        texts = self.run.dataset.text['train']
-        width = limits.prompt + limits.response
-        return batching.pack(texts, self.run.tokenizer, width)
-
-    def _ptx(self, batch, part, at):
-        """Rows of text whose summed loss, over the count of the policy's, is the
-        coefficient times their mean."""
-        config, updates = self.config, self.config.epochs * self.config.minibatches
-        rows = order(
-            len(self.text['tokens']),
-            config.ptx_batch_size,
-            self.run.config.seed,
-            at * updates + part,
-        )
-        names = ('tokens', 'positions', 'segments', 'completion')
-        text = {name: self.text[name][rows] for name in names}
+    def _text(self, batch, part, at):
+        """Text whose mean loss weighs the coefficient beside the policy's."""
+        config, mask = self.config, batch['mask']
         by_response = self.objective.rules.by_response
-        mask = batch['mask']
-        count = mask.shape[0] if by_response else int(jnp.sum(mask))
-        words = text['completion'].sum()
-        weight = config.ptx_coefficient * count / words
-        text['weight'] = np.full(len(rows), weight, np.float32)
-        return sharding.shard_batch(text, self.run.mesh)
-
-    def _prompts(self, at):
-        chosen = [self.prompts.prompts[i] for i in self._rows(at)]
-        pad, multiple = self.run.tokenizer.pad, self.run.prompt_multiple
-        batch = batching.left(chosen, pad, multiple)
-        return sharding.shard_batch(batch, self.run.mesh)
-
-    def _gold(self, sampled, at):
-        gold = self.run.dataset.gold
-        if gold is None:
-            return {}
-        texts = [self.run.dataset.prompts['train'][i] for i in self._rows(at)]
-        answers = decode(self.run.tokenizer, sampled)
-        return {'gold': np.mean(list(map(gold, texts, answers)))}
+        count = len(mask) if by_response else int(jnp.sum(mask))
+        update = at * config.epochs * config.minibatches + part
+        return self.feed.text(update, config.ptx_coefficient * count)
 
     def _optimizer(self):
         config = self.config
@@ -278,15 +250,6 @@ def _teacher(delta, base, seen, *, arch, R, temperature):
     params = tree.bind(base, delta)
     tokens, lengths = seen['tokens'], seen['lengths']
     return scoring.log_probs(arch, params, tokens, lengths, R, temperature)
-
-
-def _scored(role):
-    return {
-        'base': role.base,
-        'delta': role.delta,
-        'shift': jnp.float32(role.shift),
-        'scale': jnp.float32(role.scale),
-    }
 
 
 @jax.jit

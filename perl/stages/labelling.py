@@ -14,7 +14,7 @@ from perl.errors import UserError
 from perl.evaluation.intervals import wilson
 from perl.feedback import labels, pool, recorded, templates
 from perl.feedback.answers import Answers, remembered
-from perl.feedback.labels import Ask, Labels
+from perl.feedback.labels import Ask, Labels, Rater
 from perl.feedback.model import Model
 from perl.stages.pairs import identity
 from perl.stages.run import Run
@@ -82,23 +82,44 @@ def open_labeller(settings: Settings, run: Run | None = None) -> Opened:
     return _OPEN[settings.kind](settings, run)
 
 
+def open_rater(settings: Settings, run: Run) -> Rater:
+    """Scores of single responses, 1 to 10 mapped to [-1, 1], as a reward (d-RLAIF).
+
+    Args:
+        settings: of kind 'endpoint' or 'model'.
+        run: the run whose model scores, for the kind 'model'.
+
+    Raises:
+        UserError: another kind, or a setting that it needs is missing or wrong.
+    """
+    if settings.kind not in _CHOOSE:
+        hint = near_miss(settings.kind, _CHOOSE)
+        raise UserError(f'no rater {settings.kind!r}{hint}; give endpoint or model')
+    choose, _ = _CHOOSE[settings.kind](settings, run)
+    return labels.rater(choose, templates.SCORE)
+
+
+def _asked(settings, run):
+    choose, report = _CHOOSE[settings.kind](settings, run)
+    return Opened(labels.ask(choose, templates.pairwise(settings.template)), report)
+
+
 def _endpoint(settings, run):
     from perl.feedback.client import Client
     from perl.feedback.endpoint import Endpoint
 
     if not settings.url or not settings.model:
         raise UserError('an endpoint needs its address and the name of a model there')
-    template = templates.pairwise(settings.template)
     client = Client(settings.url, **settings.server)
     answers = Answers(settings.answers)
     endpoint = Endpoint(client, settings.model, answers, **settings.questions)
-    return Opened(labels.ask(endpoint, template), endpoint.report)
+    return endpoint, endpoint.report
 
 
 def _model(settings, run):
     if run is None:
         raise UserError('a model that labels needs the run folder it is in')
-    template, name = templates.pairwise(settings.template), settings.model or 'base'
+    name = settings.model or 'base'
     role = run.source('base') if name == 'base' else run.role(name)
     model = Model(
         run.arch,
@@ -108,7 +129,7 @@ def _model(settings, run):
         run.multiple,
     )
     kept = remembered(model, Answers(settings.answers), f'{name}@{identity(role)}')
-    return Opened(labels.ask(kept, template), model.report)
+    return kept, model.report
 
 
 def _annotators(settings, run):
@@ -123,9 +144,10 @@ def _recorded(settings, run):
     return Opened(recorded.ask(settings.file), dict)
 
 
+_CHOOSE = {'endpoint': _endpoint, 'model': _model}
 _OPEN = {
-    'endpoint': _endpoint,
-    'model': _model,
+    'endpoint': _asked,
+    'model': _asked,
     'annotators': _annotators,
     'recorded': _recorded,
 }

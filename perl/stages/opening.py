@@ -12,6 +12,7 @@ from perl.data import tokenizers
 from perl.data.records import SPLITS, Dataset
 from perl.errors import UserError
 from perl.models import store
+from perl.stages import lineage
 from perl.stages.run import Run
 
 # may differ between the sittings of one run: numbers do not depend on them
@@ -56,14 +57,24 @@ def open_data(config: ConfigDict) -> Dataset:
         **{k: tuple(v) if isinstance(v, list) else v for k, v in options}
     )
     for name in config.stages:
-        kind, splits = needs(config[name])
+        kind, splits = needs(config[lineage.origin(config, name)])
         for split in splits:
             if not getattr(dataset, kind)[split]:
                 raise UserError(
                     f'{name}: {dataset.name} has no {kind} in its {split} split; give '
                     'it some, choose another loss, or leave the stage out'
                 )
+        _needs_demonstrations(config[name], name, dataset)
     return dataset
+
+
+def _needs_demonstrations(stage, name, dataset):
+    centred = stage.kind == 'reward' and stage.centre == 'demonstrations'
+    if centred and not dataset.demonstrations['val']:
+        raise UserError(
+            f'{name}.centre: {dataset.name} has no demonstrations in its val split to '
+            'average 0 on; set it to responses'
+        )
 
 
 def needs(stage: ConfigDict) -> tuple[str, tuple[str, ...]]:

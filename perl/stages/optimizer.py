@@ -32,6 +32,16 @@ def schedule(config: Any, steps: int) -> optax.Schedule:
     return optax.join_schedules([rise, after], [warmup])
 
 
+def only(
+    optimizer: optax.GradientTransformation, part: str
+) -> optax.GradientTransformation:
+    """Updates one part of the trainable dict; the others stay, and need no moments."""
+    kinds = {'updated': optimizer, 'still': optax.set_to_zero()}
+    return optax.partition(
+        kinds, lambda tree: {k: 'updated' if k == part else 'still' for k in tree}
+    )
+
+
 def make(config: Any, steps: int) -> optax.GradientTransformation:
     """Clipping by the global norm, then AdamW or Adafactor.
 

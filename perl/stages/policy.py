@@ -17,6 +17,8 @@ from perl.stages.algorithms import ALGORITHMS
 from perl.stages.compare import compare
 from perl.stages.fit import fit
 from perl.stages.iteration import Trainer
+from perl.stages.labelling import Settings, open_rater
+from perl.stages.panels import load_panel
 from perl.stages.roles import Role
 from perl.stages.run import Run
 
@@ -24,9 +26,9 @@ from perl.stages.run import Run
 def policy(run: Run, stage: str) -> dict[str, Any]:
     """Optimises the policy; saves policy and value, returns the stage's figures."""
     config = run.config[stage]
-    team = assemble(run, stage, run.reward_role(config.reward))
-    print(f'{stage}: {roles.memory(team)}', flush=True)
-    trainer = Trainer(run, stage, team)
+    team, panel = assemble(run, stage), load_panel(run, config.reward)
+    print(f'{stage}: {roles.memory(team, panel)}', flush=True)
+    trainer = Trainer(run, stage, team, panel, _rater(run, stage))
     start = trainer.start()
     state, took = fit(
         run.workdir / stage,
@@ -48,7 +50,7 @@ def policy(run: Run, stage: str) -> dict[str, Any]:
     if 'value' in trained:
         run.save_role(stage, trained['value'], 'value')
     began = time.monotonic()
-    judged, rows = compare(run, policy, team['reference'], team['reward'], 'test')
+    judged, rows = compare(run, policy, team['reference'], panel, 'test')
     metrics.append_samples(run.workdir / stage, rows)
     return {
         **account(run, stage, list(trained.values()), took),
@@ -58,23 +60,23 @@ def policy(run: Run, stage: str) -> dict[str, Any]:
     }
 
 
-def assemble(run: Run, stage: str, reward: Role) -> dict[str, Role]:
-    """The roles at the start: policy, reward, reference and, for an algorithm with a
-    critic, value."""
+def assemble(run: Run, stage: str) -> dict[str, Role]:
+    """The roles at the start: policy, reference and, for an algorithm with a critic,
+    value."""
     config = run.config[stage]
     team = {
         'policy': run.place(run.begin(stage)),
-        'reward': reward,
         'reference': run.source(config.start),
     }
     if not ALGORITHMS[config.algorithm].group:
-        team['value'] = run.place(_value(run, stage, reward))
+        team['value'] = run.place(_value(run, stage))
     return team
 
 
-def _value(run, stage, reward):
+def _value(run, stage):
     config = run.config[stage]
     if config.value_start == 'reward':
+        reward = run.reward_role(config.reward)
         value = dataclasses.replace(reward, delta=_copy(reward.delta))
     else:
         value = roles.begin(
@@ -85,6 +87,21 @@ def _value(run, stage, reward):
             stage,
         )
     return roles.with_head(run.key(f'{stage}/head'), value, run.arch.width)
+
+
+def _rater(run, stage):
+    """Who scores responses in the place of the reward model; None where nobody does."""
+    said = run.config[stage].rater
+    if not said.kind:
+        return None
+    settings = Settings(
+        said.kind,
+        answers=run.workdir / stage / 'ratings.jsonl',
+        url=said.url,
+        model=said.model,
+        server={'key_env': said.key_env} if said.key_env else {},
+    )
+    return open_rater(settings, run)
 
 
 def _copy(delta):

@@ -9,6 +9,7 @@ from perl.adapters import bundle, tree, tuning
 from perl.adapters.tuning import Full, Tuning
 from perl.errors import UserError
 from perl.models import heads
+from perl.models.panel import Panel
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,6 +55,9 @@ def begin(key: jax.Array, kind: Tuning, source: Role, leaves: Any, where: str) -
         else:
             plain = tree.merge(source.base, without_head(source.delta))
             delta = tuning.init(key, kind, plain, leaves)
+            if heads.HEAD in source.delta:
+                head = source.delta[heads.HEAD]
+                delta[heads.HEAD] = jax.tree.map(lambda x: x.copy(), head)
         return Role({}, source.base_id, delta, kind)
     if not source.delta:
         return Role(
@@ -105,13 +109,17 @@ def card(role: Role, name: str, tokenizer: str) -> bundle.Card:
     )
 
 
-def memory(team: dict[str, Role]) -> str:
-    """One line: the bytes of each role, and of the bases, an array counted once."""
-    bases = {id(x): x for role in team.values() for x in jax.tree.leaves(role.base)}
+def memory(team: dict[str, Role], judges: Panel) -> str:
+    """One line: the bytes of each role and of the reward models, and of the bases, an
+    array counted once."""
+    holders = [role.base for role in team.values()]
+    holders += [base for base, _ in judges.stacks]
+    bases = {id(x): x for x in jax.tree.leaves(holders)}
     counted = set(bases)
     parts = [f'bases {_mib(bases.values())} once']
-    for name, role in team.items():
-        own = [x for x in jax.tree.leaves(role.delta) if id(x) not in counted]
+    deltas = {name: role.delta for name, role in team.items()}
+    for name, delta in (*deltas.items(), ('reward', judges)):
+        own = [x for x in jax.tree.leaves(delta) if id(x) not in counted]
         counted |= {id(x) for x in own}
         parts.append(f'{name} {_mib(own)}')
     return ', '.join(parts)

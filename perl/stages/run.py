@@ -98,12 +98,14 @@ class Run:
         return jax.device_put(params, sharding.shardings(self.leaves, self.mesh))
 
     def source(self, start: str) -> Role:
-        """The base itself, or what SFT made of it.
+        """The base itself, what SFT made of it, or an earlier reward model.
 
         SFT in full makes a new base; SFT by adapter leaves the base as it is.
         """
         if start == 'base':
             return Role(self.base, self.base_id, {}, None)
+        if start != 'sft':
+            return self.reward_role(start)
         if start == 'sft' and 'sft' not in self.config.stages:
             raise UserError(
                 'start: sft was asked for, but this run has no sft stage; '

@@ -31,6 +31,7 @@ def train(
     shown: tuple[str, ...] = ('loss',),
     best: str | None = None,
     frozen: Any = None,
+    part: str | None = None,
 ) -> tuple[Role, dict[str, Any]]:
     """Trains a role and returns it with the figures that every stage reports.
 
@@ -44,9 +45,12 @@ def train(
         shown: metrics in the progress bar.
         best: with `keep_best`, the figure whose largest value chooses the role.
         frozen: what the loss reads beside it; the role's base by default.
+        part: of the role's delta, the only one that is updated; all by default.
     """
     config = run.config[stage]
     optimizer = optimizers.make(config.optimizer, config.steps)
+    if part:
+        optimizer = optimizers.only(optimizer, part)
     state = place_state(run, init(role.delta, optimizer))
     update = Compiled(
         functools.partial(
@@ -60,7 +64,7 @@ def train(
         out_shardings=(jax.tree.map(lambda x: x.sharding, state), None),
     )
     frozen = role.base if frozen is None else frozen
-    chosen = Best(run, stage, best if config.keep_best else None)
+    chosen = Best(run, stage, best if best and config.keep_best else None)
 
     def advance(state, at):
         return update(state, frozen, sharding.shard_batch(batch(at), run.mesh))

@@ -35,9 +35,17 @@ def test_a_policy_at_its_reference_has_log_2():
 @pytest.mark.parametrize('smoothing', [0.0, 0.1, 0.4])
 def test_smoothing_mixes_both_orders(smoothing):
     margins = jnp.asarray(RNG.normal(size=5))
-    got = direct.dpo(margins, smoothing)
+    got = direct.dpo(margins, smoothing=smoothing)
     want = (1 - smoothing) * direct.dpo(margins) + smoothing * direct.dpo(-margins)
     np.testing.assert_allclose(got, want, atol=1e-12)
+
+
+@pytest.mark.parametrize('sure', [0.0, 0.3, 0.5, 1.0])
+def test_a_soft_label_is_a_cross_entropy(sure):
+    margins = RNG.normal(size=5)
+    p = 1 / (1 + np.exp(-margins))
+    want = -sure * np.log(p) - (1 - sure) * np.log(1 - p)
+    np.testing.assert_allclose(direct.dpo(margins, sure), want, atol=1e-9)
 
 
 def test_the_gradient_weighs_pairs_that_are_wrong():

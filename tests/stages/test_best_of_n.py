@@ -7,6 +7,7 @@ import runs
 from perl import evaluate
 from perl.errors import UserError
 from perl.stages import best_of_n
+from perl.stages.panels import load_panel
 
 
 @pytest.fixture(scope='module')
@@ -17,7 +18,7 @@ def opened(finished, tmp_path_factory):
 
 
 def test_best_of_n(opened):
-    proxy, sft = opened.reward_role('reward'), opened.role('sft')
+    proxy, sft = load_panel(opened, 'reward'), opened.role('sft')
     found = best_of_n.best_of_n(opened, sft, proxy, 'test', 4)
     curve = found['curves']['reward']
     assert found['sizes'] == [1, 2, 4]

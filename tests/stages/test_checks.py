@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 import tiny
 
-from perl.adapters import tree
 from perl.errors import UserError
+from perl.models import panel
 from perl.rollout import scoring
-from perl.stages import checks, experience
+from perl.stages import checks
+from perl.stages.roles import Role
 
 MASK = jnp.array([[True, True, False], [True, False, False]])
 LOG_PROBS = jnp.array([[-1.0, -2.0, 0.0], [-3.0, 0.0, 0.0]])
@@ -59,18 +60,17 @@ def test_an_update_must_move_the_policy():
 
 @pytest.fixture(scope='module')
 def scored():
-    """Rewards of three ragged rows, and the role that gave them."""
+    """Rewards of three ragged rows, and the panel that gave them."""
     base, delta = tiny.weights(), {**tiny.adapter(), 'head': tiny.head()}
-    role = {'base': base, 'delta': delta}
-    role |= {'shift': jnp.float32(0.5), 'scale': jnp.float32(2.0)}
+    judges = panel.build([Role(base, 'base', delta, tiny.LORA, 0.5, 2.0)])
     tokens, _ = tiny.rows((3, 8))
     lengths, responses = jnp.array([2, 5, 4]), jnp.array([1, 3, 2])
-    raw = jax.jit(scoring.raw_rewards, static_argnums=(0, 5))(
-        tiny.ARCH, tree.bind(base, delta), tokens, lengths, responses, 3
+    scores = jax.jit(scoring.rewards, static_argnums=(0, 5))(
+        tiny.ARCH, judges, tokens, lengths, responses, 3
     )
     mask = jnp.arange(3) < responses[:, None]
     seen = {'tokens': tokens, 'lengths': lengths, 'mask': mask}
-    return {'reward': role}, seen | {'scores': (raw - 0.5) / 2}, responses
+    return {'reward': judges}, seen | {'scores': scores}, responses
 
 
 def test_a_reward_that_stands_alone_passes(scored):
@@ -92,6 +92,6 @@ def test_a_reward_that_reads_its_padding_is_caught(scored, monkeypatch):
         slots = jnp.arange(prompt + response)
         return jnp.broadcast_to(slots, (len(lengths), slots.size)), None
 
-    monkeypatch.setattr(experience, 'left_padded', careless)
+    monkeypatch.setattr(scoring, 'left_padded', careless)
     with pytest.raises(UserError, match='padding and batch mates'):
         checks.reward_alone(frozen, seen, responses, tiny.ARCH)

@@ -8,7 +8,7 @@ import runs
 from perl import evaluate
 from perl.data.records import Comparison, Demonstration, Rating
 from perl.evaluation import winrate
-from perl.stages import examine, reward
+from perl.stages import examine, judging
 
 
 @pytest.fixture(scope='module')
@@ -32,7 +32,7 @@ def rows(*pairs):
 def test_reward_model(opened):
     role = opened.reward_role('reward')
     found = examine.reward_model(opened, 'reward', role, 'test')
-    want = reward.evaluate(opened, 'reward', role, 'test')
+    want = judging.evaluate(opened, 'reward', role, 'test')
     for part in (found['by_margin'], *found['by_group'].values()):
         assert sum(row['n'] for row in part) == want['n']
         right = sum(row['n'] * row['accuracy'] for row in part)
@@ -61,7 +61,7 @@ def test_ratings(opened, monkeypatch):
     found = examine.reward_model(opened, 'reward', role, 'test')
     assert found['calibration']['n'] == 2 * len(pairs['test'])
     assert set(found['by_group']) == {'label', 'desk'}
-    want = reward.evaluate(opened, 'reward', role, 'test')
+    want = judging.evaluate(opened, 'reward', role, 'test')
     label = found['by_group']['label']
     total = sum(row['n'] * row['accuracy'] for row in label) / want['n']
     assert total == pytest.approx(want['accuracy'])

@@ -11,30 +11,21 @@ import tiny
 
 from perl.adapters import tree
 from perl.losses import groups, kl
-from perl.models import decoder
+from perl.models import decoder, panel
 from perl.rollout import scoring
 from perl.rollout.sampler import Responses
 from perl.stages import experience
 from perl.stages import objective as objectives
-from perl.stages.objective import Objective
+from perl.stages.roles import Role
 
-PPO = Objective(
-    algorithm='ppo',
-    samples=1,
+PPO = dataclasses.replace(
+    tiny.OBJECTIVE,
     temperature=0.8,
     gamma=0.9,
     lam=0.5,
-    clip=0.2,
-    value_clip=0.2,
     value_coefficient=0.3,
     whiten_advantages=False,
     missing_eos_penalty=0.5,
-    whiten_rewards=False,
-    scale_rewards=False,
-    clip_rewards=0.0,
-    kl_estimator='k1',
-    kl_in='reward',
-    entropy_coefficient=0.0,
 )
 REINFORCE = dataclasses.replace(PPO, algorithm='reinforce')
 
@@ -221,6 +212,7 @@ def test_statistics_count_the_penalty():
 
 R = 3
 BASE = tiny.weights()
+SCORED = {**tiny.adapter(seed=7), 'head': tiny.head(8)}
 TRAINABLE = {
     'policy': tiny.adapter(),
     'value': {**tiny.adapter(seed=5), 'head': tiny.head()},
@@ -229,12 +221,7 @@ FROZEN = {
     'policy': BASE,
     'value': BASE,
     'reference': {'base': BASE, 'delta': {}},
-    'reward': {
-        'base': BASE,
-        'delta': {**tiny.adapter(seed=7), 'head': tiny.head(8)},
-        'shift': jnp.float32(0.25),
-        'scale': jnp.float32(2.0),
-    },
+    'reward': panel.build([Role(BASE, 'base', SCORED, tiny.LORA, 0.25, 2.0)]),
 }
 
 
@@ -263,7 +250,7 @@ def bare(row, params_of, head):
     tokens = jnp.concatenate([prompts[row, 4 - n :], said.tokens[row]])[None]
     role = {
         'reference': BASE,
-        'reward': tree.bind(BASE, FROZEN['reward']['delta']),
+        'reward': tree.bind(BASE, SCORED),
         'value': tree.bind(BASE, TRAINABLE['value']),
     }[params_of]
     states = decoder.hidden(tiny.ARCH, role, tokens, jnp.arange(tokens.size)[None])[0]

@@ -15,6 +15,7 @@ from perl.adapters.tuning import Full, LoraTuning
 from perl.errors import UserError
 from perl.models import architecture
 from perl.stages import policy, roles
+from perl.stages.panels import load_panel
 from perl.stages.roles import Role
 from perl.stages.run import Run
 
@@ -60,6 +61,13 @@ def test_a_role_begins_as_its_source(old, new, head):
     assert (role.tuning, role.base_id) == (new, 'base1')
     assert (role.shift, role.scale) == (0.0, 1.0)
     assert role.base == {} if isinstance(new, Full) else role.base is BASE
+
+
+@pytest.mark.parametrize('new', [tiny.LORA, Full()], ids=tuning.label)
+def test_a_head_goes_on_with_its_adapter(new):
+    start = source(tiny.LORA, head=True)
+    role = roles.begin(KEY, new, start, LEAVES, 'reward')
+    tiny.close(role.delta['head'], start.delta['head'], 0)
 
 
 @pytest.mark.parametrize('kind', [tiny.LORA, Full()], ids=tuning.label)
@@ -139,7 +147,7 @@ def test_all_roles_of_a_policy_hold_the_same_base(tmp_path, sft, mesh, value_sta
     if sft == 'full' and value_start == 'base':
         pytest.skip('then SFT has made a second base, as was asked')
     run = opened(tmp_path, mesh, sft, value_start=value_start)
-    team = policy.assemble(run, 'policy', run.role('reward'))
+    team = policy.assemble(run, 'policy') | {'reward': run.role('reward')}
     assert team.keys() == {'policy', 'value', 'reward', 'reference'}
     base = jax.tree.leaves(team['reference'].base)
     for name, role in team.items():
@@ -158,11 +166,22 @@ def test_all_roles_of_a_policy_hold_the_same_base(tmp_path, sft, mesh, value_sta
 
 def test_the_policy_begins_as_its_reference(tmp_path):
     run = opened(tmp_path, (1, 1, 1))
-    team = policy.assemble(run, 'policy', run.role('reward'))
+    team = policy.assemble(run, 'policy')
     tiny.close(team['policy'].delta, team['reference'].delta, 0)
-    assert (team['reward'].shift, team['reward'].scale) == (0.5, 2.0)
-    assert 'head' in team['value'].delta and 'head' in team['reward'].delta
+    assert 'head' in team['value'].delta
     assert 'head' not in team['policy'].delta
+
+
+def test_judges_share_the_base_and_keep_their_normalisation(tmp_path):
+    run = opened(tmp_path, (1, 1, 1))
+    panel = load_panel(run, 'reward')
+    (base, delta), *none = panel.stacks
+    assert not none and 'head' in delta
+    own = zip(jax.tree.leaves(base), jax.tree.leaves(run.base), strict=True)
+    assert all(x is y for x, y in own)
+    assert (panel.shifts.tolist(), panel.scales.tolist()) == ([0.5], [2.0])
+    said = roles.memory(policy.assemble(run, 'policy'), panel)
+    assert said.startswith('bases ') and ', reward ' in said
 
 
 def test_a_reward_model_in_full_needs_no_base(tmp_path):

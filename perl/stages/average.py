@@ -1,0 +1,80 @@
+"""Averages of what earlier stages trained: one adapter in the place of several.
+
+Of reward models it is WARM (arXiv 2401.12187), of policies a step of WARP (arXiv
+2406.16768). Nothing is trained; what comes out is saved and measured like any other
+reward model or policy.
+"""
+
+import time
+from typing import Any
+
+import jax
+
+from perl import metrics
+from perl.adapters import averaging
+from perl.adapters.tuning import label
+from perl.errors import UserError
+from perl.stages import lineage
+from perl.stages.compare import compare
+from perl.stages.panels import load_panel
+from perl.stages.reward import finish
+from perl.stages.roles import Role
+from perl.stages.run import Run
+
+
+def average(run: Run, stage: str) -> dict[str, Any]:
+    """Averages stages; saves the role, returns its held-out figures."""
+    config, began = run.config[stage], time.monotonic()
+    role = made(run, stage)
+    sort = lineage.makes(run.config, stage)
+    figures = {
+        'kind': sort,
+        'tuning': f'{label(role.tuning)}, {lineage.recipe(config)}',
+        'method': config.method,
+        'of': list(config.of),
+    }
+    if sort == 'reward':
+        figures |= finish(run, stage, role)
+    else:
+        run.save_role(stage, role)
+        figures |= _compared(run, stage, role)
+    return {
+        **figures,
+        'evaluation_seconds': time.monotonic() - began,
+        'peak_bytes': metrics.peak_bytes(),
+    }
+
+
+def made(run: Run, stage: str) -> Role:
+    """The averaged role, on the mesh.
+
+    Raises:
+        UserError: a part is not finished, or they sit on different bases.
+    """
+    config = run.config[stage]
+    parts = [run.role(name) for name in config.of]
+    bases = {part.base_id for part in parts}
+    if len(bases) > 1:
+        raise UserError(
+            f'{stage}.of: {", ".join(config.of)} sit on different bases '
+            f'({", ".join(sorted(bases))}); train them on the same one'
+        )
+    deltas = [part.delta for part in parts]
+    if config.method == 'mean':
+        delta = averaging.combine(deltas, [1 / len(deltas)] * len(deltas))
+    else:
+        init = run.begin(lineage.origin(run.config, stage)).delta
+        join = getattr(averaging, config.method)
+        delta = join(init, *deltas, config.weight)
+    if config.rank:
+        delta = averaging.compress(delta, config.rank)
+    delta, tuning = averaging.described(jax.device_get(delta))
+    return run.place(Role(parts[0].base, parts[0].base_id, delta, tuning))
+
+
+def _compared(run, stage, role):
+    trained = run.config[lineage.origin(run.config, stage)]
+    reference, reward = run.source(trained.start), load_panel(run, trained.reward)
+    judged, rows = compare(run, role, reference, reward, 'test')
+    metrics.append_samples(run.workdir / stage, rows)
+    return {'algorithm': 'average', **judged}

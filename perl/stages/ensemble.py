@@ -1,0 +1,135 @@
+"""Reward models that judge together, and the gate that may weigh them.
+
+The mean, the least and the mean less some standard deviations of what the members say
+need no training. A gate (MoLE, arXiv 2404.13628) is trained on the data of the members,
+which stay as they are.
+"""
+
+import dataclasses
+import functools
+import time
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from perl import metrics
+from perl.adapters import tree
+from perl.data import order
+from perl.models import panel
+from perl.models.architecture import Architecture
+from perl.models.panel import Panel
+from perl.stages import judging, lineage
+from perl.stages.panels import members, save_panel
+from perl.stages.reward import ON_REWARDS, options
+from perl.stages.roles import Role
+from perl.stages.run import Run
+from perl.stages.supervised import train
+
+
+def ensemble(run: Run, stage: str) -> dict[str, Any]:
+    """Forms the ensemble; saves it, returns its figures and those of its members."""
+    config = run.config[stage]
+    joined = members(run, config.of)
+    figures, gate = {}, None
+    if config.combine == 'gate':
+        gate, figures = _trained_gate(run, stage, panel.build(joined))
+    began = time.monotonic()
+    made = panel.build(joined, config.combine, config.deviations, gate)
+    shift, scale = judging.normalisation(run, stage, made)
+    made = dataclasses.replace(made, shift=jnp.float32(shift), scale=jnp.float32(scale))
+    save_panel(run, stage, made)
+    alone = {
+        name: judging.evaluate(run, name, role, 'test')
+        for name, role in zip(config.of, joined, strict=True)
+    }
+    shown = ('accuracy', 'auc')
+    return {
+        **figures,
+        'kind': 'reward',
+        'tuning': lineage.recipe(config),
+        'combine': config.combine,
+        **judging.evaluate(run, stage, made, 'test'),
+        'members': {
+            name: {key: found[key] for key in shown if key in found}
+            for name, found in alone.items()
+        },
+        'evaluation_seconds': time.monotonic() - began,
+        'peak_bytes': metrics.peak_bytes(),
+    }
+
+
+def loss(
+    gate: Any,
+    frozen: Panel,
+    batch: Any,
+    key: jax.Array,
+    *,
+    arch: Architecture,
+    name: str,
+    balance: float,
+    **options: Any,
+) -> tuple[jax.Array, tuple[jax.Array, dict]]:
+    """The members' preference loss on the rewards that the gate mixes, and what keeps
+    it from neglecting a member: `balance * -log prod_i q_i`, with `q_i` member i's mean
+    share in the batch (or in a part of it, where the batch is taken in parts).
+
+    Args:
+        gate: what is trained.
+        frozen: the members.
+        batch: of `judging.collate`.
+        key: not used; members have no dropout here.
+        arch: the decoder.
+        name: of the loss, as the members' config has it.
+        balance: 0.5 in MoLE.
+        **options: of the members' loss.
+    """
+    del key
+    scores, states = panel.opinions(arch, frozen, judging.rows(batch))
+    shares = panel.shares(gate, states)
+    mixed = jnp.sum(shares * scores, axis=0).reshape(batch['tokens'].shape[0], -1)
+    total, (count, sums) = ON_REWARDS[name](mixed, batch, **options)
+    mean = jnp.mean(shares, axis=(1, 2))
+    neglect = -jnp.sum(jnp.log(mean))
+    sums |= {'balance': (neglect * count, count)}
+    sums |= {'largest_share': (jnp.max(mean) * count, count)}
+    return total + balance * neglect * count, (count, sums)
+
+
+def _trained_gate(run, stage, frozen):
+    config = run.config[stage]
+    trained = run.config[lineage.origin(run.config, stage)]
+    data = {split: judging.records(run, stage, split) for split in ('train', 'val')}
+    lengths = run.buckets(data['train'].lengths, run.multiple)
+    learn = functools.partial(
+        loss,
+        arch=run.arch,
+        name=trained.loss,
+        balance=config.balance,
+        **options(trained),
+    )
+    count = len(config.of)
+    gate = run.replicate(panel.fresh_gate(count, run.arch.width))
+
+    def batch(at):
+        rows = order(len(lengths), config.batch_size, run.config.seed, at, lengths)
+        return judging.collate(trained, data['train'], rows, run.multiple)
+
+    def validate(role):
+        gated = dataclasses.replace(frozen, gate=role.delta, combine='gate')
+        return judging.held_out(run, stage, gated, data['val'])
+
+    best = judging.BEST[trained.loss]
+    role, figures = train(
+        run,
+        stage,
+        Role({}, '', gate, None),
+        learn,
+        batch,
+        validate,
+        shown=('loss', 'accuracy', best),
+        frozen=frozen,
+    )
+    total = count * figures['total']
+    share = tree.size(gate) / total
+    return role.delta, figures | {'total': total, 'trainable_share': share}

@@ -1,0 +1,145 @@
+"""Stages that come of other stages: what each is made of, and the rules for that.
+
+A reward model may start from an earlier one; averages and ensembles are made of
+stages that are finished before them. All of it is read off the config alone.
+"""
+
+from typing import Any
+
+from perl.data.near import near_miss
+from perl.errors import UserError
+
+METHODS = ('mean', 'slerp', 'liti')
+COMBINE = ('mean', 'min', 'mean_std', 'gate')
+POLICIES = ('policy', 'dpo')
+MADE = ('average', 'ensemble')  # of other stages
+
+
+def origin(config: Any, stage: str) -> str:
+    """The trained stage that a stage comes of, by its first parts: its own, or one
+    whose data, loss and start are those of all its parts."""
+    while config[stage].kind in MADE:
+        stage = config[stage].of[0]
+    return stage
+
+
+def makes(config: Any, stage: str) -> str:
+    """What a stage leaves behind: pretrain, sft, reward or policy."""
+    kind = config[origin(config, stage)].kind
+    return 'policy' if kind in POLICIES else kind
+
+
+def recipe(stage: Any) -> str:
+    """How a stage is made of others, for a person; '' where it is not."""
+    if stage.kind not in MADE:
+        return ''
+    how = stage.method if stage.kind == 'average' else stage.combine
+    return f'{how} of {", ".join(stage.of)}'
+
+
+def trains(stage: Any) -> bool:
+    """Whether a stage takes steps."""
+    return stage.kind not in MADE or stage.get('combine') == 'gate'
+
+
+def check(config: Any, stage: str) -> None:
+    """Raises a `UserError` for the first rule of descent that a stage breaks."""
+    kind = config[stage].kind
+    if kind == 'reward':
+        _check_start(config, stage)
+    if kind in MADE:
+        _check_parts(config, stage)
+    if kind == 'average':
+        _check_average(config, stage)
+    if kind == 'policy':
+        _check_value(config, stage)
+
+
+def _check_start(config, stage):
+    start, before = config[stage].start, _before(config, stage)
+    if start in ('base', 'sft'):
+        return
+    known = [name for name in before if config[name].kind == 'reward']
+    if start not in known:
+        raise UserError(
+            f'{stage}.start: {start!r} is neither base, nor sft, nor an earlier stage '
+            f'of kind reward{near_miss(start, ["base", "sft", *known])}'
+        )
+
+
+def _check_value(config, stage):
+    own = config[stage]
+    ensemble = own.reward in config and config[own.reward].kind == 'ensemble'
+    if own.value_start == 'reward' and ensemble:
+        raise UserError(
+            f'{stage}.value_start: a value starts from one reward model, but '
+            f'{own.reward} is an ensemble; set it to sft or base'
+        )
+
+
+def _check_parts(config, stage):
+    of, before = config[stage].of, _before(config, stage)
+    if not of:
+        raise UserError(f'{stage}.of: name the earlier stages that it is made of')
+    for name in of:
+        if name not in before:
+            raise UserError(
+                f'{stage}.of: {name!r} is no stage before it{near_miss(name, before)}'
+            )
+    allowed = {
+        'average': ('reward', 'average', *POLICIES),
+        'ensemble': ('reward', 'average'),
+    }[config[stage].kind]
+    for name in of:
+        if config[name].kind not in allowed:
+            raise UserError(
+                f'{stage}.of: {name} is of kind {config[name].kind}; give stages of '
+                f'kind {", ".join(allowed)}'
+            )
+    if len({makes(config, name) for name in of}) > 1:
+        raise UserError(
+            f'{stage}.of: some are reward models and some policies; give stages of one '
+            'sort'
+        )
+    if makes(config, stage) == 'reward':
+        _same(config, stage, 'loss', 'give reward models of one loss')
+    elif config[stage].kind == 'ensemble':
+        raise UserError(f'{stage}.of: policies make no ensemble; average them instead')
+
+
+def _check_average(config, stage):
+    own, first = config[stage], config[origin(config, stage)]
+    if own.method == 'slerp' and len(own.of) != 2:
+        raise UserError(
+            f'{stage}.of: slerp goes between two stages, here are {len(own.of)}; '
+            'average averages for more'
+        )
+    if own.method == 'liti' and len(own.of) != 1:
+        raise UserError(
+            f'{stage}.of: liti goes from one stage back to its start, here are '
+            f'{len(own.of)}; average them first'
+        )
+    if not 0 <= own.weight <= 1:
+        raise UserError(f'{stage}.weight: {own.weight} must be in [0, 1]')
+    if own.rank < 0:
+        raise UserError(f'{stage}.rank: {own.rank} must be 0 (as it comes) or more')
+    _same(config, stage, 'start', 'only weights with one start can be averaged')
+    if makes(config, stage) == 'reward' and first.start in ('base', 'sft'):
+        raise UserError(
+            f'{stage}.of: {own.of[0]} starts from {first.start} with a random head of '
+            'its own, so its weights do not average; train a first reward stage with '
+            'head_only=True and start all of them from it'
+        )
+
+
+def _same(config, stage, field, why):
+    origins = {name: origin(config, name) for name in config[stage].of}
+    values = {name: config[found][field] for name, found in origins.items()}
+    if len(set(values.values())) > 1:
+        said = ', '.join(f'{name} has {value}' for name, value in values.items())
+        raise UserError(f'{stage}.of: {field} differs ({said}); {why}')
+
+
+def _before(config, stage):
+    stages = list(config.stages)
+    return stages[: stages.index(stage)]

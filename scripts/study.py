@@ -1,0 +1,214 @@
+"""Runs a study of configs/study.py over seeds; makes its table and plots.
+
+    python scripts/study.py --study=algorithms --seeds=0,1,2 --workdir=runs/studies
+
+Base, SFT and reward model of a seed are trained once and shared by the studies.
+Interrupt it at will: what is finished is skipped, and a run goes on from its
+checkpoint. `--finished` only makes table.csv, table.md and the plots of what there is.
+"""
+
+import argparse
+import csv
+import itertools
+import json
+import pathlib
+import shutil
+import statistics
+import sys
+from typing import Any
+
+import numpy as np
+
+from perl import metrics, train
+from perl.errors import UserError
+from perl.evaluation import frontier, optimisation
+from perl.report import canvas
+from perl.stages.fit import Stopped
+
+CONFIG = pathlib.Path(__file__).parents[1] / 'configs' / 'study.py'
+STUDIES = ('algorithms', 'regularisers', 'ranks', 'optimisation')
+COLUMNS = {
+    'accuracy': 'accuracy',
+    'gold_before': 'gold before',
+    'gold_after': 'gold after',
+    'win_rate': 'win rate',
+    'kl': 'KL, nats',
+    'response_length': 'tokens',
+    'trainable': 'trained',
+}
+Figures = dict[str, dict[str, Any]]
+
+
+def run(study: str, seed: int, workdir: pathlib.Path) -> None:
+    """One seed of a study, from what the seed's studies share."""
+    shared = workdir / f'shared-seed{seed}'
+    common = train.load_config(f'{CONFIG}:study=shared,seed={seed}')
+    train.run(common, shared)
+    config = train.load_config(f'{CONFIG}:study={study},seed={seed}')
+    folder = folder_of(study, seed, workdir)
+    wanted = list(
+        itertools.takewhile(lambda x: alike(x, common, config), common.stages)
+    )
+    if not (folder / metrics.RESULTS).is_file():
+        unfinished = folder.with_suffix('.unfinished')
+        shutil.rmtree(unfinished, ignore_errors=True)
+        for part in ('tokenizer', *wanted):
+            shutil.copytree(shared / part, unfinished / part)
+        figures = {name: metrics.read_results(shared)[name] for name in wanted}
+        (unfinished / metrics.RESULTS).write_text(json.dumps(figures, indent=2))
+        unfinished.rename(folder)
+    train.run(config, folder)
+
+
+def alike(stage: str, common: Any, config: Any) -> bool:
+    """Whether a study trains a stage just as the others do."""
+    return stage in config.stages and config[stage].to_dict() == common[stage].to_dict()
+
+
+def folder_of(study: str, seed: int, workdir: pathlib.Path) -> pathlib.Path:
+    """Where one seed of a study lives."""
+    return workdir / f'{study}-seed{seed}'
+
+
+def rows(runs: list[Figures]) -> list[dict[str, Any]]:
+    """Each stage's figures over the seeds: lists by column."""
+    names = dict.fromkeys(name for figures in runs for name in figures)
+    made = []
+    for name in names:
+        found = [figures[name] for figures in runs if name in figures]
+        if found[0]['kind'] in ('pretrain', 'sft'):
+            continue
+        columns = {
+            column: [row[column] for row in found if row.get(column) is not None]
+            for column in COLUMNS
+        }
+        made.append({'stage': name, 'seeds': len(found), **columns})
+    return made
+
+
+def table(made: list[dict[str, Any]]) -> list[list[str]]:
+    """Header and rows of text; columns that nobody fills are left out."""
+    used = [name for name in COLUMNS if any(row[name] for row in made)]
+    lines = [['stage', 'seeds', *(COLUMNS[name] for name in used)]]
+    for row in made:
+        cells = (_cell(name, row[name]) for name in used)
+        lines.append([row['stage'], str(row['seeds']), *cells])
+    return lines
+
+
+def _cell(name, values):
+    if not values:
+        return ''
+    mean = statistics.fmean(values)
+    if name == 'trainable':
+        return f'{mean:,.0f}'
+    digits = 1 if name == 'response_length' else 3
+    spread = statistics.stdev(values) if len(values) > 1 else 0.0
+    return f'{mean:.{digits}f} ± {spread:.{digits}f}'
+
+
+def ways(folders: list[pathlib.Path], stage: str) -> dict[str, np.ndarray]:
+    """A policy's ways `[seeds, points]` from its metrics: kl, reward and gold."""
+    paths = [
+        frontier.path(metrics.read(folder / stage))
+        for folder in folders
+        if (folder / stage).is_dir()
+    ]
+    points = min(len(path) for path in paths)
+    return {
+        name: np.array([[row[name] for row in path[:points]] for path in paths])
+        for name in ('kl', 'reward', 'gold')
+        if points and all(name in row for path in paths for row in path)
+    }
+
+
+def fits(made: list[dict[str, Any]], folders: list[pathlib.Path]) -> list[list[str]]:
+    """Gao's R_RL of each policy's gold reward, all seeds together: a table."""
+    lines = [['policy', 'alpha', 'beta', 'peak at sqrt(KL)', 'largest sqrt(KL)', 'R2']]
+    for row in policies(made):
+        way = ways(folders, row['stage'])
+        if 'kl' not in way:
+            continue
+        start = statistics.fmean(row['gold_before'])
+        found = optimisation.fit_metrics(
+            'rl', way['kl'].ravel(), way['gold'].ravel() - start
+        )
+        names = ('alpha', 'beta', 'peak', 'farthest', 'r2')
+        lines.append([row['stage'], *(f'{found[name]:.2f}' for name in names)])
+    return lines
+
+
+def policies(made: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The rows of trained policies."""
+    return [row for row in made if row['gold_after']]
+
+
+def plot(made: list[dict[str, Any]], folders: list[pathlib.Path]) -> Any:
+    """Gold reward of policies at the end; gold and proxy on the way, against √KL."""
+    judged = policies(made)
+    figure, (ends, *sides) = canvas.panels(3, 3, height=4.6)
+    places = range(len(judged))
+    for place, row in zip(places, judged, strict=True):
+        gold = row['gold_after']
+        ends.scatter(gold, [place] * len(gold), s=14, color=canvas.BLUE)
+        ends.scatter(
+            statistics.fmean(gold), place, marker='|', s=140, color=canvas.ORANGE
+        )
+    ends.axvline(statistics.fmean(judged[0]['gold_before']), color=canvas.GREY, ls='--')
+    ends.set_yticks(places, [row['stage'].removeprefix('policy_') for row in judged])
+    ends.invert_yaxis()
+    canvas.label(ends, 'gold at the end; SFT dashed', 'gold reward', '')
+    found = {row['stage']: ways(folders, row['stage']) for row in judged}
+    found = {stage: way for stage, way in found.items() if 'kl' in way}
+    colours = itertools.cycle([*canvas.COLOURS, 'black', 'brown', 'olive'])
+    for colour, (stage, way) in zip(colours, found.items(), strict=False):
+        at = np.sqrt(np.maximum(way['kl'].mean(0), 0))
+        said = stage.removeprefix('policy_')
+        for axes, name in zip(sides, ('gold', 'reward'), strict=True):
+            axes.plot(at, way[name].mean(0), color=colour, label=said, lw=1.4)
+    for axes, title in zip(sides, ('gold', 'proxy'), strict=True):
+        canvas.label(axes, f'{title} while training', '√KL', f'{title} reward')
+    sides[1].legend(fontsize=6.5, frameon=False)
+    return figure
+
+
+def main() -> None:
+    """Entry point."""
+    flags = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    flags.add_argument('--study', choices=STUDIES, required=True)
+    flags.add_argument('--seeds', default='0,1,2')
+    flags.add_argument('--workdir', default='runs/studies', type=pathlib.Path)
+    flags.add_argument('--finished', action='store_true')
+    args = flags.parse_args()
+    seeds = [int(seed) for seed in args.seeds.split(',')]
+    if not args.finished:
+        for seed in seeds:
+            run(args.study, seed, args.workdir)
+    folders = [folder_of(args.study, seed, args.workdir) for seed in seeds]
+    folders = [folder for folder in folders if folder.is_dir()]
+    if not folders:
+        raise UserError(f'--workdir: {args.workdir} has no run of {args.study} yet')
+    made = rows([metrics.read_results(folder) for folder in folders])
+    lines = table(made)
+    out = args.workdir / args.study
+    out.mkdir(parents=True, exist_ok=True)
+    with (out / 'table.csv').open('w', newline='') as file:
+        csv.writer(file).writerows(lines)
+    text = markdown(lines)
+    (out / 'table.md').write_text(text)
+    plot(made, folders).savefig(out / f'{args.study}.png')
+    (out / 'fits.md').write_text(markdown(fits(made, folders)))
+    print(text + f'written: {out}')
+
+
+def markdown(lines: list[list[str]]) -> str:
+    """A table, its first line the header."""
+    rule = ['---', *['---:'] * (len(lines[0]) - 1)]
+    return ''.join(f'| {" | ".join(x)} |\n' for x in (lines[0], rule, *lines[1:]))
+
+
+if __name__ == '__main__':
+    try:
+        main()
+    except (UserError, Stopped) as error:
+        sys.exit(f'error: {error}')
