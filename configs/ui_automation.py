@@ -12,7 +12,7 @@ too). Both have an exact gold reward. The reward model rates actions one by one,
 scale=laptop in pairs; the wrong ones are drawn, not human. In the paper, on
 AndroidControl: reward accuracy 93.1 % in full, 92.0 % by LoRA of rank 8; right actions
 81.6 % and 85.4 %. With scale=laptop: reward accuracy 71.8 % [69.7, 73.8], below the
-85.7 % of a plain rule; right clicks 14 % before and 13 % after; six minutes of one core.
+85.7 % of a plain rule; right clicks 14 % before and 13 % after; six minutes of a core.
 
 Arguments: data=android_control|refexp, tuning=lora|full, rank=8,
 algorithm=reinforce|ppo, scale=paper|laptop, base=PATH, seed=0.
