@@ -34,10 +34,15 @@ def get_config(arg: str | None = None) -> ConfigDict:
         'hub': False,
     }
     config = recipes.experiment('reddit_tldr', data, chosen)
+    # The reward model starts from the base: so BOLT can use it on the same base.
     if chosen.scale == 'laptop':
         config.data.post_chars = 600
         return recipes.laptop(
-            config, chosen, lengths=(256, 64), steps=(800, 150, 200, 20)
+            config,
+            chosen,
+            lengths=(256, 64),
+            steps=(800, 150, 200, 20),
+            reward_start='base',
         )
     return recipes.paper(
         config,
@@ -45,7 +50,7 @@ def get_config(arg: str | None = None) -> ConfigDict:
         lengths=(512, 53),  # arXiv 2403.17031; an end that is not reached is penalised
         sft_steps=912,  # 116,722 posts
         reward_rate=1e-4 if chosen.tuning == 'lora' else 1e-5,
-        reward_start='base',  # so that BOLT can use it on the same base
+        reward_start='base',
         policy_rate=1e-5,
         policy_steps=7300,  # not published; RLAIF's 8 epochs of the posts
         temperature=0.7,

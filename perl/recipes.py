@@ -168,6 +168,7 @@ def laptop(
     lengths: tuple[int, int],
     steps: tuple[int, int, int, int],
     loss: str = 'bradley_terry',
+    reward_start: str = 'sft',
 ) -> ConfigDict:
     """The stages of a small model on two CPU cores.
 
@@ -177,6 +178,7 @@ def laptop(
         lengths: of prompt and response in tokens.
         steps: of pretrain, sft, reward and policy.
         loss: of the reward model.
+        reward_start: 'sft' or 'base'.
     """
     _window(config, lengths)
     lora = chosen.tuning == 'lora'
@@ -194,7 +196,7 @@ def laptop(
         'reward',
         3e-3 if lora else 3e-4,
         tuning=tuning,
-        start='sft',
+        start=reward_start,
         loss=loss,
         steps=steps[2],
         batch_size=16,

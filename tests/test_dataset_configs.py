@@ -224,6 +224,13 @@ def test_messages_are_judged_by_the_reward_model_of_tldr(summarised, tmp_path, o
     assert set(figures) == {'sft', 'policy'}
 
 
+@pytest.mark.parametrize('scale', ['paper', 'laptop'])
+def test_the_reward_model_of_tldr_sits_on_the_base(scale):
+    """That of its SFT model, tuned in full, would be of no use to another run."""
+    config = load('reddit_tldr', f'scale={scale}')
+    assert (config.sft.tuning.name, config.reward.start) == ('full', 'base')
+
+
 def test_messages_need_the_base_of_the_reward_model(summarised):
     file = ROOT / f'configs/bolt_messages.py:reward={summarised / "reward/adapter"}'
     with pytest.raises(UserError, match='argument base is missing: give the base that'):
