@@ -9,7 +9,7 @@ import numpy as np
 
 from perl import sharding
 from perl.adapters import tree
-from perl.data import batching, examples
+from perl.data import batching
 from perl.errors import UserError
 from perl.evaluation import intervals, winrate
 from perl.models.panel import Panel
@@ -116,7 +116,7 @@ def answer(
 ) -> Answers:
     """Samples and scores a policy's responses; KL is to `other`."""
     limits, size = run.config.lengths, run.config.evaluation.batch_size
-    data, _ = examples.encode(prompts, run.tokenizer, limits.prompt, limits.response)
+    data = run.encoded(prompts)
     temperature = run.config.evaluation.temperature
     sampling = Sampling(limits.response, run.tokenizer.eos, temperature)
     play = _play(run.arch, sampling)

@@ -13,7 +13,7 @@ import numpy as np
 
 from perl import metrics, sharding
 from perl.adapters import tree
-from perl.data import batching, examples, order
+from perl.data import batching, order
 from perl.losses import direct as losses
 from perl.losses.reduce import masked_sum
 from perl.models import decoder, heads
@@ -90,17 +90,10 @@ def loss(
 
 def dpo(run: Run, stage: str) -> dict[str, Any]:
     """Trains a policy by DPO; saves it, returns its figures beside the reference's."""
-    config, limits = run.config[stage], run.config.lengths
+    config = run.config[stage]
     reference, panel = run.source(config.start), load_panel(run, config.reward)
-    data = {
-        split: examples.encode(
-            run.dataset.comparisons[split],
-            run.tokenizer,
-            limits.prompt,
-            limits.response,
-        )[0]
-        for split in ('train', 'val')
-    }
+    records = run.dataset.comparisons
+    data = {split: run.encoded(records[split]) for split in ('train', 'val')}
     lengths = run.buckets(data['train'].lengths, run.multiple)
     policy = run.place(run.begin(stage))
     frozen = {

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from perl import sharding
-from perl.data import batching, examples, order
+from perl.data import batching, order
 from perl.stages.compare import decode
 from perl.stages.run import Run
 
@@ -19,9 +19,7 @@ class Feed:
         self.run, self.config = run, run.config[stage]
         limits = run.config.lengths
         self.texts = run.dataset.prompts['train']
-        self.encoded, _ = examples.encode(
-            self.texts, run.tokenizer, limits.prompt, limits.response
-        )
+        self.encoded = run.encoded(self.texts)
         self.lengths = run.buckets(self.encoded.lengths, run.prompt_multiple)
         self.packed = None
         if self.config.ptx_coefficient:

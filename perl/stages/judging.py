@@ -12,7 +12,7 @@ import numpy as np
 
 from perl import sharding
 from perl.adapters import tree
-from perl.data import batching, examples
+from perl.data import batching
 from perl.data.examples import Examples
 from perl.evaluation import accuracy
 from perl.models import heads, panel
@@ -52,9 +52,8 @@ def normalisation(run: Run, stage: str, judge: Judge) -> tuple[float, float]:
     held = scores(run, stage, judge, records(run, stage, 'val'))
     shift = held.mean()
     if config.centre == 'demonstrations':
-        limits, found = run.config.lengths, run.dataset.demonstrations['val']
-        shown = examples.encode(found, run.tokenizer, limits.prompt, limits.response)
-        shift = scores(run, stage, judge, shown[0]).mean()
+        shown = run.encoded(run.dataset.demonstrations['val'])
+        shift = scores(run, stage, judge, shown).mean()
     return float(shift), float(held.std()) or 1.0
 
 
@@ -89,9 +88,7 @@ def evaluate(run: Run, stage: str, judge: Judge, split: str) -> dict[str, Any]:
 def records(run: Run, stage: str, split: str) -> Examples:
     """The comparisons or ratings of a split, encoded."""
     kind, _ = needs(run.config[lineage.origin(run.config, stage)])
-    found = getattr(run.dataset, kind)[split]
-    limits = run.config.lengths
-    return examples.encode(found, run.tokenizer, limits.prompt, limits.response)[0]
+    return run.encoded(getattr(run.dataset, kind)[split])
 
 
 def collate(

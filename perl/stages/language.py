@@ -9,7 +9,7 @@ import numpy as np
 
 from perl import sharding
 from perl.adapters import tree
-from perl.data import batching, examples, order
+from perl.data import batching, order
 from perl.losses.reduce import masked_sum
 from perl.models import architecture, decoder, heads, store
 from perl.models.architecture import Architecture
@@ -55,16 +55,9 @@ def pretrain(run: Run, stage: str) -> dict[str, Any]:
 
 def sft(run: Run, stage: str) -> dict[str, Any]:
     """Supervised fine-tuning on demonstrations; saves the role, returns its figures."""
-    config, limits = run.config[stage], run.config.lengths
-    data = {
-        split: examples.encode(
-            run.dataset.demonstrations[split],
-            run.tokenizer,
-            limits.prompt,
-            limits.response,
-        )[0]
-        for split in ('train', 'val')
-    }
+    config = run.config[stage]
+    records = run.dataset.demonstrations
+    data = {split: run.encoded(records[split]) for split in ('train', 'val')}
     lengths = run.buckets(data['train'].lengths, run.multiple)
 
     def batch(at):

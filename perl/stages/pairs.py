@@ -8,7 +8,7 @@ import jax
 
 from perl import config as configs
 from perl import jsonl, sharding
-from perl.data import batching, examples
+from perl.data import batching
 from perl.data.records import Comparison
 from perl.errors import UserError
 from perl.models import store
@@ -100,8 +100,8 @@ def _begun(file, about, size, prompts):
 
 def _two(run, role, prompts, sampling, key):
     """Two lists of responses."""
-    limits, params = run.config.lengths, role.bound()
-    data, _ = examples.encode(prompts, run.tokenizer, limits.prompt, limits.response)
+    params = role.bound()
+    data = run.encoded(prompts)
     batch = batching.left(data.prompts, run.tokenizer.pad, run.prompt_multiple)
     batch = sharding.shard_batch(batch, run.mesh)
     tokens, lengths = batch['tokens'], batch['lengths']

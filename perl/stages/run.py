@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import pathlib
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -13,7 +14,8 @@ from perl import sharding
 from perl.adapters import bundle
 from perl.adapters.tuning import Full, Tuning
 from perl.data.batching import bucket
-from perl.data.records import Dataset
+from perl.data.examples import Examples, encode
+from perl.data.records import Dataset, Record
 from perl.data.vocabularies import Tokenizer
 from perl.errors import UserError
 from perl.interrupt import Interrupt
@@ -62,6 +64,11 @@ class Run:
     def tuning(self, stage: str) -> Tuning:
         """How a stage tunes."""
         return configs.tuning(self.config[stage].tuning)
+
+    def encoded(self, records: Sequence[Record | str]) -> Examples:
+        """Records or bare prompts in token ids, cut to the config's lengths."""
+        limits = self.config.lengths
+        return encode(records, self.tokenizer, limits.prompt, limits.response)[0]
 
     @property
     def multiple(self) -> int:

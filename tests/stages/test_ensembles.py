@@ -103,11 +103,7 @@ def test_reward_models_go_on_from_the_probe(made, run):
 def test_rewards_average_0_where_the_config_says(run):
     for name, records in (('reward_a', 'comparisons'), ('reward_b', 'demonstrations')):
         role = run.role(name)
-        found = getattr(run.dataset, records)['val']
-        limits = run.config.lengths
-        data, _ = judging.examples.encode(
-            found, run.tokenizer, limits.prompt, limits.response
-        )
+        data = run.encoded(getattr(run.dataset, records)['val'])
         raw = judging.scores(run, name, role, data)
         assert role.shift == pytest.approx(raw.mean(), abs=1e-5)
 
