@@ -92,9 +92,9 @@ def run(
         for name in config.stages:
             if stages is not None and name not in stages:
                 continue
-            if interrupt.requested:
-                raise Stopped(f'stopped before {name}')
             _run_stage(opened, name)
+            if interrupt.requested:
+                raise Stopped(f'stopped after {name}')
     _report(workdir)
     return Result(workdir, read_results(workdir))
 

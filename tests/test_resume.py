@@ -58,6 +58,10 @@ def test_killed_run_leaves_no_rubbish(often_killed):
     assert not [p for p in often_killed.rglob('*') if p.suffix in ('.tmp', '.removed')]
 
 
+def terminate():
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
 @pytest.mark.parametrize('number', [signal.SIGTERM, signal.SIGINT])
 def test_stopped_command(finished, tmp_path, number):
     workdir = copy(finished, tmp_path / 'run', ['pretrain'])
@@ -76,7 +80,7 @@ def test_stopped_run_ends_the_same(finished, tmp_path, stage):
     workdir = copy(finished, tmp_path / 'run', STAGES[: STAGES.index(stage)])
     with (
         pytest.raises(Stopped, match=f'{stage}: stopped and saved after step 3'),
-        dying(stage, 3, lambda: os.kill(os.getpid(), signal.SIGTERM)),
+        dying(stage, 3, terminate),
     ):
         runs.run(runs.config(), workdir)
     assert (workdir / stage / 'checkpoints' / '3').is_dir()
@@ -85,15 +89,17 @@ def test_stopped_run_ends_the_same(finished, tmp_path, stage):
     runs.assert_same(workdir, finished, stage)
 
 
-def test_stop_at_the_last_step_ends_before_the_next_stage(finished, tmp_path):
-    workdir = copy(finished, tmp_path / 'run', ['pretrain'])
+@pytest.mark.parametrize('stage', ['sft', 'policy'])
+def test_stop_at_the_last_step_ends_after_the_stage(finished, tmp_path, stage):
+    before = STAGES[: STAGES.index(stage)]
+    workdir = copy(finished, tmp_path / 'run', before)
     with (
-        pytest.raises(Stopped, match='stopped before reward'),
-        dying('sft', 6, lambda: os.kill(os.getpid(), signal.SIGTERM)),
+        pytest.raises(Stopped, match=f'stopped after {stage}'),
+        dying(stage, runs.config()[stage].steps, terminate),
     ):
         runs.run(runs.config(), workdir)
-    assert list(runs.results(workdir)) == ['pretrain', 'sft']
-    runs.assert_same(workdir, finished, 'sft')
+    assert list(runs.results(workdir)) == [*before, stage]
+    runs.assert_same(workdir, finished, stage)
 
 
 @pytest.fixture(scope='module')
