@@ -5,7 +5,8 @@
         --judge=reward
 
 `--judge=endpoint` asks a language model over HTTP, `model` a base or an adapter of the
-run, `recorded` a file of verdicts; what they say is kept in `judge.jsonl`.
+run, `recorded` a file of verdicts; what they say is kept in `judge.jsonl`. With
+`--harmless` an endpoint or a model also says which responses do no harm.
 
 Prints a table and writes `evaluation.json` and `evaluation/` into the run folder: see
 `docs/evaluation.md`. More run folders after a comma join the first in its plot of
@@ -24,12 +25,21 @@ from ml_collections import ConfigDict
 from perl import cli, jsonl
 from perl.adapters import bundle
 from perl.errors import UserError
+from perl.evaluation import harmless
 from perl.feedback.labels import Asking
+from perl.feedback.templates import HARMLESS
 from perl.report import evaluated
 from perl.report.ways import ways
 from perl.stages import best_of_n, examine, judging, lineage, panels
 from perl.stages.compare import compare
-from perl.stages.labelling import KINDS, Opened, Settings, open_labeller
+from perl.stages.labelling import (
+    KINDS,
+    RATERS,
+    Opened,
+    Settings,
+    open_labeller,
+    open_rater,
+)
 from perl.stages.opening import open_base, open_run
 from perl.stages.run import Run
 
@@ -62,6 +72,7 @@ def evaluate(
     against: str = 'sft',
     judge: str = '',
     labeller: Opened | None = None,
+    rater: harmless.Rater | None = None,
 ) -> dict[str, Any]:
     """Figures of every finished reward stage, and of a policy against another.
 
@@ -73,6 +84,7 @@ def evaluate(
         judge: `gold`, or the stage or folder of a reward model; '' is gold if there
             is one, else the reward model of the policy stage.
         labeller: who judges instead, under the name that `judge` gives.
+        rater: who says which responses are harmless.
     """
     found = {}
     for name in run.config.stages:
@@ -99,7 +111,7 @@ def evaluate(
             'reward' if named else judge,
             decide,
         )
-        figures |= examine.policy(run, rows, figures['judge'], split)
+        figures |= examine.policy(run, rows, figures['judge'], split, rater)
         if labeller:
             figures |= {**labeller.report(), 'unanswered': decide.unanswered}
         found[f'{policy} against {against}'] = figures
@@ -144,11 +156,14 @@ def main(argv: Sequence[str]) -> None:
     if values.best_of:
         best_of_n.check(run, values.split, values.best_of)
     with jax.set_mesh(run.mesh):
-        labeller = None
-        if values.judge in KINDS:
-            labeller = open_labeller(_judge(run, values), run)
         found = evaluate(
-            run, values.split, values.policy, values.against, values.judge, labeller
+            run,
+            values.split,
+            values.policy,
+            values.against,
+            values.judge,
+            _labeller(run, values),
+            _rater(run, values),
         )
         if not found:
             raise UserError(
@@ -169,7 +184,24 @@ def main(argv: Sequence[str]) -> None:
     print(evaluated.write(run.workdir, found | apart))
 
 
-def _judge(run, values):
+def _labeller(run, values):
+    if values.judge not in KINDS:
+        return None
+    return open_labeller(_settings(run, values), run)
+
+
+def _rater(run, values):
+    if not values.harmless:
+        return None
+    if values.judge not in RATERS:
+        raise UserError(
+            f'--harmless asks the judge: give --judge={" or ".join(RATERS)}'
+        )
+    chances = open_rater(_settings(run, values), run, HARMLESS)
+    return harmless.from_chances(chances)
+
+
+def _settings(run, values):
     return Settings(
         kind=values.judge,
         template=values.judge_template,
@@ -197,5 +229,6 @@ if __name__ == '__main__':
     flags.DEFINE_string('judge_key_env', '', 'endpoint: the variable with the key')
     flags.DEFINE_string('judge_file', '', 'recorded: the file of verdicts')
     flags.DEFINE_string('judge_template', 'generic', 'of the question: name or file')
+    flags.DEFINE_bool('harmless', False, 'the judge also says what is harmless')
     flags.DEFINE_integer('best_of', 0, 'samples a prompt for the best-of-n curve')
     cli.run(main, required=('workdir',))

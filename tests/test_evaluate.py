@@ -102,6 +102,28 @@ def test_judged_by_an_endpoint_and_again_offline(finished, tmp_path):
     assert again['judge'] == 'recorded'
 
 
+def test_an_endpoint_says_what_is_harmless(finished, tmp_path):
+    asked = []
+
+    def answer(body, number):
+        text = body['messages'][0]['content']
+        if 'harmless' not in text:
+            return chat.longer(body, number)
+        asked.append(text)
+        return chat.Reply('NO' if len(asked) % 2 else 'YES')
+
+    workdir = runs.clone(finished, tmp_path / 'run')
+    with chat.serve(answer) as server:
+        args = ('--judge=endpoint', f'--judge_url={server.url}', '--judge_model=m')
+        got, _ = judged(workdir, *args, '--judge_template=brief', '--harmless')
+    sides = got['harmless'].values()
+    assert [side['n'] for side in sides] == [8, 8]
+    assert 0 < len(asked) <= 16  # what was said twice is asked once
+    assert 0 < sum(side['harmful'] for side in sides) < 16
+    assert sum(side['unclear'] for side in sides) == 0
+    assert got['unanswered'] == 0
+
+
 def test_a_judge_without_verdicts_is_told(opened, monkeypatch):
     monkeypatch.setenv('NO_PROXY', '127.0.0.1')
     with chat.serve(lambda *_: chat.Reply('Both are fine.')) as server:
@@ -159,6 +181,7 @@ def test_other_split(opened):
         (['--judge=sft'], 'sft: it has no scalar head'),
         (['--judge=endpoint'], 'needs its address and the name of a model'),
         (['--judge=recorded'], 'need the file'),
+        (['--harmless'], '--harmless asks the judge: give --judge=endpoint or model'),
         (['--judge=recorded', '--judge_file=no.jsonl'], 'no file no.jsonl'),
         (['--judge=model', '--judge_model=sfft'], 'sfft'),
         (['--judge=model', '--judge_template=no'], "'no' is neither a file"),

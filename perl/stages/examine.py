@@ -108,7 +108,11 @@ def _levels(values):
 
 
 def policy(
-    run: Run, rows: list[dict[str, Any]], judge: str, split: str
+    run: Run,
+    rows: list[dict[str, Any]],
+    judge: str,
+    split: str,
+    rater: harmless.Rater | None = None,
 ) -> dict[str, Any]:
     """What the responses of `compare` say beyond who won.
 
@@ -118,11 +122,13 @@ def policy(
         judge: whose verdict it was. That of gold or reward is read off their scores,
             another's off the rows' `won` (1, 0.5 or 0).
         split: of the demonstrations to compare with.
+        rater: who says what is harmless; by default the dataset's exact aspect, where
+            it has one.
 
     Returns:
         length_control (by characters; where the rows tell the verdict), and by `before`
         and `after`: lengths, rouge (where the dataset has demonstrations for the same
-        prompts) and harmless (where it can tell).
+        prompts) and harmless (where somebody can tell).
     """
     prompts = [row['prompt'] for row in rows]
     sides = {'before': 'reference', 'after': 'response'}
@@ -134,7 +140,7 @@ def policy(
     measures = {
         'lengths': lambda said: rouge.length_metrics(said),
         'rouge': _against_demonstrations(run, prompts, split),
-        'harmless': _harmless(run, prompts),
+        'harmless': _harmless(rater or _exact(run), prompts),
     }
     for name, measure in measures.items():
         if measure:
@@ -160,10 +166,10 @@ def _against_demonstrations(run, prompts, split):
     return lambda said: rouge.rouge_metrics(wanted, [said[i] for i in rows])
 
 
-def _harmless(run, prompts):
+def _exact(run):
     aspect = HARMLESS.get(run.dataset.name)
-    if aspect is None:
-        return None
-    return functools.partial(
-        harmless.harmless_rate, harmless.from_aspect(aspect), prompts
-    )
+    return aspect and harmless.from_aspect(aspect)
+
+
+def _harmless(rater, prompts):
+    return rater and functools.partial(harmless.harmless_rate, rater, prompts)

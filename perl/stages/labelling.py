@@ -20,6 +20,7 @@ from perl.stages.pairs import identity
 from perl.stages.run import Run
 
 KINDS = ('endpoint', 'model', 'annotators', 'recorded')
+RATERS = ('endpoint', 'model')  # of single responses
 
 
 @dataclasses.dataclass(frozen=True)
@@ -82,21 +83,24 @@ def open_labeller(settings: Settings, run: Run | None = None) -> Opened:
     return _OPEN[settings.kind](settings, run)
 
 
-def open_rater(settings: Settings, run: Run) -> Rater:
+def open_rater(
+    settings: Settings, run: Run, template: templates.Template = templates.SCORE
+) -> Rater:
     """Scores of single responses, 1 to 10 mapped to [-1, 1], as a reward (d-RLAIF).
 
     Args:
-        settings: of kind 'endpoint' or 'model'.
+        settings: of kind 'endpoint' or 'model'; its template is not read.
         run: the run whose model scores, for the kind 'model'.
+        template: another question, as `templates.HARMLESS`.
 
     Raises:
         UserError: another kind, or a setting that it needs is missing or wrong.
     """
-    if settings.kind not in _CHOOSE:
-        hint = near_miss(settings.kind, _CHOOSE)
+    if settings.kind not in RATERS:
+        hint = near_miss(settings.kind, RATERS)
         raise UserError(f'no rater {settings.kind!r}{hint}; give endpoint or model')
     choose, _ = _CHOOSE[settings.kind](settings, run)
-    return labels.rater(choose, templates.SCORE)
+    return labels.rater(choose, template)
 
 
 def _asked(settings, run):

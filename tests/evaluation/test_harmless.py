@@ -24,6 +24,11 @@ def test_an_exact_aspect():
     np.testing.assert_array_equal(rater(['a', 'b'], ['a', 'a']), [0, 1])
 
 
+def test_chances_become_verdicts():
+    rater = harmless.from_chances(lambda *_: [0.51, 0.5, np.nan, 0.2])
+    np.testing.assert_array_equal(rater('pppp', 'abcd'), [1, 0.5, 0.5, 0])
+
+
 @pytest.mark.parametrize(
     'rated, prompts, message',
     [
