@@ -106,6 +106,7 @@ def test_a_rater_takes_the_place_of_the_reward_model(finished, tmp_path):
     means = [row['reward'] for row in read(workdir / 'policy')]
     assert means == pytest.approx([float(x.mean()) for x in scores], abs=1e-5)
     assert all(-1 <= x <= 1 for x in means)
+    assert 'check_reward' not in read(workdir / 'policy')[0], 'no reward model is run'
 
 
 def test_dpo(finished, tmp_path):

@@ -31,7 +31,8 @@ def observe(
 ) -> dict[str, jax.Array]:
     """All that the frozen roles and the value say about a rollout.
 
-    Without a KL term the reference is not run at all.
+    Without a KL term the reference is not run at all, nor a reward model where
+    another scores.
     """
     R = responses.tokens.shape[1]
     tokens = jnp.concatenate([prompts, responses.tokens], axis=1)
@@ -42,11 +43,12 @@ def observe(
         'mask': mask,
         'log_probs': responses.log_probs,
         'finished': responses.finished,
-        'scores': scoring.rewards(
-            arch, frozen['reward'], tokens, lengths, responses.lengths, R
-        ),
     }
     rows = tokens, lengths, R
+    if 'reward' in frozen:
+        seen['scores'] = scoring.rewards(
+            arch, frozen['reward'], tokens, lengths, responses.lengths, R
+        )
     if 'value' in trainable:
         params = tree.bind(frozen['value'], trainable['value'])
         seen['values'] = scoring.values(arch, params, *rows)

@@ -51,9 +51,10 @@ class Trainer:
                 'base': team['reference'].base,
                 'delta': team['reference'].delta,
             },
-            'reward': judges,
             **{name: team[name].base for name in self.trained},
         }
+        if rater is None:
+            self.frozen['reward'] = judges
         self.optimizer = self._optimizer()
         sampling = Sampling(limits.response, run.tokenizer.eos, config.temperature)
         self.rollout = Compiled(
@@ -176,9 +177,10 @@ class Trainer:
 
     def _check_before(self, seen, teacher, sampled, at):
         found = checks.before(seen, teacher, self.run.arch, starts_at_reference=at == 0)
-        found['reward'] = checks.reward_alone(
-            self.frozen, seen, sampled.lengths, self.run.arch
-        )
+        if 'reward' in self.frozen:
+            found['reward'] = checks.reward_alone(
+                self.frozen, seen, sampled.lengths, self.run.arch
+            )
         return {f'check_{name}': x for name, x in found.items()}
 
     def _check_moved(self, state):
