@@ -6,6 +6,7 @@ tuning) or come new (a scalar head). A role of RLHF, policy, value, reward or
 reference, is a delta over one shared base.
 """
 
+import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
@@ -116,6 +117,15 @@ def stacked_axes(stacked: Any) -> Any:
 def is_lora(x: Any) -> bool:
     """Whether a leaf of a delta is a pair of factors."""
     return isinstance(x, Lora)
+
+
+def with_dropout(delta: Any, rate: float) -> Any:
+    """The same arrays, with another dropout on the input of every adapter."""
+    return jax.tree.map(
+        lambda x: dataclasses.replace(x, dropout=rate) if is_lora(x) else x,
+        delta,
+        is_leaf=is_lora,
+    )
 
 
 def kinds(delta: Any) -> Any:

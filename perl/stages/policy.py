@@ -8,8 +8,6 @@ import dataclasses
 import time
 from typing import Any
 
-import jax
-
 from perl import metrics
 from perl.stages import roles
 from perl.stages.account import account
@@ -76,8 +74,7 @@ def assemble(run: Run, stage: str) -> dict[str, Role]:
 def _value(run, stage):
     config = run.config[stage]
     if config.value_start == 'reward':
-        reward = run.reward_role(config.reward)
-        value = dataclasses.replace(reward, delta=_copy(reward.delta))
+        value = roles.copied(run.reward_role(config.reward), config.tuning.dropout)
     else:
         value = roles.begin(
             run.key(f'{stage}/value'),
@@ -102,7 +99,3 @@ def _rater(run, stage):
         server={'key_env': said.key_env} if said.key_env else {},
     )
     return open_rater(settings, run)
-
-
-def _copy(delta):
-    return jax.tree.map(lambda x: x.copy(), delta)

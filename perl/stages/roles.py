@@ -6,7 +6,7 @@ from typing import Any
 import jax
 
 from perl.adapters import bundle, tree, tuning
-from perl.adapters.tuning import Full, Tuning
+from perl.adapters.tuning import Full, LoraTuning, Tuning
 from perl.errors import UserError
 from perl.models import heads
 from perl.models.panel import Panel
@@ -47,7 +47,8 @@ def begin(key: jax.Array, kind: Tuning, source: Role, leaves: Any, where: str) -
         where: the stage, for errors.
 
     Raises:
-        UserError: the source's adapter is of another shape than the new tuning.
+        UserError: the source's adapter is of another shape than the new tuning; its
+            dropout may be another.
     """
     if isinstance(kind, Full):
         if isinstance(source.tuning, Full):
@@ -63,17 +64,22 @@ def begin(key: jax.Array, kind: Tuning, source: Role, leaves: Any, where: str) -
         return Role(
             source.base, source.base_id, tuning.init(key, kind, None, leaves), kind
         )
-    if kind != source.tuning:
+    role = copied(source, kind.dropout)
+    if role.tuning != kind:
         raise UserError(
             f'{where}.tuning: goes on from an adapter of {source.tuning}, but asks for '
             f'{kind}; make the two alike, or set {where}.start to base'
         )
-    return Role(
-        source.base,
-        source.base_id,
-        jax.tree.map(lambda x: x.copy(), source.delta),
-        kind,
-    )
+    return dataclasses.replace(role, shift=0.0, scale=1.0)
+
+
+def copied(role: Role, dropout: float) -> Role:
+    """The role on buffers of its own, to be trained with `dropout` on its adapters."""
+    delta = jax.tree.map(lambda x: x.copy(), tree.with_dropout(role.delta, dropout))
+    kind = role.tuning
+    if isinstance(kind, LoraTuning):
+        kind = dataclasses.replace(kind, dropout=dropout)
+    return dataclasses.replace(role, delta=delta, tuning=kind)
 
 
 def with_head(key: jax.Array, role: Role, width: int) -> Role:

@@ -1,5 +1,6 @@
 """How one role begins from another, and that all of them hold one base."""
 
+import dataclasses
 import types
 
 import jax
@@ -88,6 +89,17 @@ def pointers(tree):
 def test_an_adapter_of_another_shape_or_scale_is_refused(new):
     with pytest.raises(UserError, match=r'reward\.tuning: .*set reward\.start to base'):
         roles.begin(KEY, new, source(tiny.LORA), LEAVES, 'reward')
+
+
+def test_dropout_is_the_new_stages():
+    """As WARM's members have it, which go on from one probe with dropouts of their
+    own."""
+    start, new = source(tiny.LORA), dataclasses.replace(tiny.LORA, dropout=0.15)
+    role = roles.begin(KEY, new, start, LEAVES, 'reward')
+    assert role.tuning == new
+    loras = jax.tree.leaves(role.delta, is_leaf=tree.is_lora)
+    assert {x.dropout for x in loras} == {0.15}
+    tiny.close(plain(role), plain(start), 0)
 
 
 def test_a_head_is_kept_or_made():
