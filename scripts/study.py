@@ -134,7 +134,10 @@ def fits(made: list[dict[str, Any]], folders: list[pathlib.Path]) -> list[list[s
             'rl', way['kl'].ravel(), way['gold'].ravel() - start
         )
         names = ('alpha', 'beta', 'peak', 'farthest', 'r2')
-        lines.append([row['stage'], *(f'{found[name]:.2f}' for name in names)])
+        cells = {name: f'{found[name]:.2f}' for name in names}
+        if found['peak'] > found['farthest']:  # a curve says nothing beyond its points
+            cells['peak'] = 'not reached'
+        lines.append([row['stage'], *cells.values()])
     return lines
 
 
