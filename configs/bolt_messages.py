@@ -9,8 +9,8 @@ configs/reddit_tldr.py, and `base` what that run sat on (the same BASE, or its
 pretrain/base). With scale=laptop likewise. In the paper the policy beats the baseline
 in 73.2 % in full and 75.5 % by LoRA of rank 16.
 
-Arguments: reward=FOLDER, base=PATH, tuning=lora|full, rank=8, algorithm=reinforce|ppo,
-scale=paper|laptop, seed=0.
+Arguments: reward=FOLDER, base=PATH, tuning=lora|full, rank=8,
+algorithm=reinforce|ppo|rloo|grpo|best_of_n, scale=paper|laptop, seed=0.
 """
 
 import pathlib

@@ -11,8 +11,8 @@ enough for scale=laptop, which splits it 8 to 1 to 1 (`--config.data.test_only=F
 reads the train file too). SFT imitates the preferred answers. The second version of the
 paper does not use this part: the numbers are those of harmlessness.
 
-Arguments: tuning=lora|full, rank=8, algorithm=reinforce|ppo, scale=paper|laptop,
-base=PATH, seed=0.
+Arguments: tuning=lora|full, rank=8, algorithm=reinforce|ppo|rloo|grpo|best_of_n,
+scale=paper|laptop, base=PATH, seed=0.
 """
 
 from ml_collections import ConfigDict

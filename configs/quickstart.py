@@ -10,7 +10,8 @@ Expected, seed 0: reward accuracy 84 %, gold reward of the policy 0.53 before an
 after, gold win rate 80 % against SFT (80 % and 88 % with seeds 1 and 2); three to five
 minutes on two cores.
 
-Arguments: tuning=lora|full, rank=8, algorithm=ppo|reinforce, seed=0.
+Arguments: tuning=lora|full, rank=8, algorithm=ppo|reinforce|rloo|grpo|best_of_n,
+seed=0.
 """
 
 from ml_collections import ConfigDict

@@ -11,8 +11,8 @@ imitates the authors' summaries, the reward model learns the comparisons, and th
 learns on the posts. In the paper: reward accuracy 78.7 % in full, 79.7 % by LoRA of
 rank 4; the policy beats the baseline in 87 % in full and 86.5 % by LoRA of rank 16.
 
-Arguments: tuning=lora|full, rank=8, algorithm=reinforce|ppo, scale=paper|laptop,
-base=PATH, seed=0.
+Arguments: tuning=lora|full, rank=8, algorithm=reinforce|ppo|rloo|grpo|best_of_n,
+scale=paper|laptop, base=PATH, seed=0.
 """
 
 from ml_collections import ConfigDict

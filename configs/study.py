@@ -140,16 +140,20 @@ def ranks(config: ConfigDict) -> None:
 
 
 def optimisation(config: ConfigDict) -> None:
-    """Four reward models of few, noisy labels, alike but for the order of the data
-    after a probe that they share; policies push on one of them, on all together and on
-    their average, without a KL term, and on one with it."""
+    """Four reward models of few, noisy labels, which go apart from a probe that they
+    share; policies push on one of them, on all together and on their average, without
+    a KL term, and on one with it."""
     config.data.update(comparisons=512, flip=0.25)
     config.stages = ('pretrain', 'sft')
     noisy = {'steps': 100, 'batch_size': 16}
     add(config, reward_probe=reward(lora(8), head_only=True, **noisy | {'steps': 30}))
     members = tuple(f'reward_{i}' for i in range(4))
-    for i, name in enumerate(members):
-        member = reward(lora(8), start='reward_probe', shuffle=i + 1, **noisy)
+    # as WARM's: other data orders, learning rates and dropouts
+    differ = zip(members, (1.0, 0.5, 1.5, 2.0), (0.0, 0.05, 0.1, 0.15), strict=True)
+    for i, (name, faster, dropout) in enumerate(differ):
+        tuning = configs.tuning_config('lora', 8, alpha=16.0, dropout=dropout)
+        member = reward(tuning, start='reward_probe', shuffle=i + 1, **noisy)
+        member.optimizer.learning_rate *= faster
         add(config, **{name: member})
     add(
         config,

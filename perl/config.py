@@ -158,8 +158,20 @@ def dpo_config(learning_rate: float, **changes: Any) -> ConfigDict:
     return config
 
 
+# what an algorithm's paper takes for granted
+_CUSTOMS = {
+    'rloo': {'samples': 4},
+    'grpo': {'samples': 4, 'kl_in': 'loss', 'kl_estimator': 'k3'},
+    'best_of_n': {'samples': 4},
+}
+
+
 def policy_config(learning_rate: float, **changes: Any) -> ConfigDict:
-    """Reinforcement learning of the policy against the reward model."""
+    """Reinforcement learning of the policy against the reward model.
+
+    An `algorithm` among the changes brings its customs with it: four responses to a
+    prompt where it compares them, and for GRPO k3 in the loss.
+    """
     config = ConfigDict(
         {
             'kind': 'policy',
@@ -175,7 +187,7 @@ def policy_config(learning_rate: float, **changes: Any) -> ConfigDict:
             'rater': {'kind': '', 'model': '', 'url': '', 'key_env': ''},
             'steps': 50,  # iterations of rollout and update
             'batch_size': 64,  # episodes of an iteration
-            'samples': 1,  # responses to each prompt; rloo, grpo, best_of_n need 2
+            'samples': 1,  # responses to each prompt; rloo, grpo, best_of_n: 4
             'epochs': 2,
             'minibatches': 2,
             'parts': 1,
@@ -204,6 +216,7 @@ def policy_config(learning_rate: float, **changes: Any) -> ConfigDict:
             'eval_every': 0,
         }
     )
+    config.update(_CUSTOMS.get(changes.get('algorithm'), {}))
     config.update(changes)
     return config
 

@@ -11,6 +11,7 @@ from perl import rules, train
 from perl.adapters.tuning import Full, LoraTuning
 from perl.errors import UserError
 from perl.models import architecture
+from perl.stages.algorithms import ALGORITHMS
 
 # but for BOLT's, which wants a reward model first: see test_dataset_configs.py
 CONFIGS = sorted(
@@ -18,6 +19,7 @@ CONFIGS = sorted(
     for path in (pathlib.Path(__file__).parents[1] / 'configs').glob('[a-z]*.py')
     if path.stem != 'bolt_messages'
 )
+DATASETS = [path for path in CONFIGS if path.stem != 'study']
 STUDIES = ('algorithms', 'regularisers', 'ranks', 'optimisation', 'shared')
 
 
@@ -73,6 +75,19 @@ def test_shipped_configs_keep_the_rules(path):
     rules.validate(module.get_config())
     with pytest.raises(UserError, match='unknown'):
         module.get_config('colour=red')
+
+
+def test_an_algorithm_brings_its_customs():
+    grpo = configs.policy_config(1e-3, algorithm='grpo')
+    assert (grpo.samples, grpo.kl_in, grpo.kl_estimator) == (4, 'loss', 'k3')
+    assert configs.policy_config(1e-3, algorithm='rloo', samples=2).samples == 2
+    assert configs.policy_config(1e-3).samples == 1
+
+
+@pytest.mark.parametrize('algorithm', ALGORITHMS)
+@pytest.mark.parametrize('path', DATASETS, ids=lambda path: path.stem)
+def test_shipped_configs_take_every_algorithm(path, algorithm):
+    rules.validate(train.load_config(f'{path}:algorithm={algorithm}'))
 
 
 @pytest.mark.parametrize('study', STUDIES)

@@ -8,6 +8,7 @@ import pytest
 
 from perl import check, rules, train
 from perl.errors import UserError
+from perl.stages.algorithms import ALGORITHMS
 
 ROOT = pathlib.Path(__file__).parents[1]
 NAMES = ('coffee', 'ticketing')
@@ -27,7 +28,7 @@ def script():
 
 
 @pytest.mark.parametrize('name', NAMES)
-@pytest.mark.parametrize('algorithm', ['ppo', 'reinforce'])
+@pytest.mark.parametrize('algorithm', ALGORITHMS)
 @pytest.mark.parametrize('tuning', ['full', 'lora'])
 def test_arguments_reach_the_stages(name, algorithm, tuning):
     config = load(name, f'tuning={tuning},rank=4,algorithm={algorithm},seed=2')
