@@ -16,6 +16,7 @@ L layers.
 import dataclasses
 import functools
 import math
+from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
@@ -117,6 +118,13 @@ def take(w: Weight, ids: jax.Array) -> jax.Array:
     else:
         delta = jnp.einsum('btr,brd->btd', a[w.ids[:, None], ids], b[w.ids])
     return jnp.take(w.base, ids, axis=0) + (w.lora.scale * delta).astype(w.base.dtype)
+
+
+def on_base(function: Callable[[jax.Array], jax.Array], w: Weight) -> Weight:
+    """The weight with its array, beside which an adapter may sit, changed."""
+    if isinstance(w, Adapted):
+        return dataclasses.replace(w, base=function(w.base))
+    return function(w)
 
 
 def delta(lora: Lora, layered: bool) -> jax.Array:

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 from perl.models import attention
 from perl.models.architecture import Architecture
 from perl.sharding import constrain
-from perl.weights import einsum, take
+from perl.weights import einsum, on_base, take
 
 
 def hidden(
@@ -91,7 +91,10 @@ class Decoder(nn.Module):
     @nn.compact
     def __call__(self, tokens, positions, segments, cache, slot, read):
         arch = self.arch
-        x = take(_weight(self, 'embed'), tokens).astype(arch.dtype)
+        # rows are looked up whole: cut as it is stored, the width of the table would
+        # compete with the batch for the same devices
+        table = on_base(lambda w: constrain(w, 'vocab', None), _weight(self, 'embed'))
+        x = take(table, tokens).astype(arch.dtype)
         x = constrain(x, 'batch', None, None)
         turn = rotations(arch, positions)
         block = nn.remat(Block, prevent_cse=not arch.scan) if arch.remat else Block
