@@ -18,7 +18,7 @@ from perl import rules, sharding
 from perl.adapters import tuning as tunings
 from perl.data import SPLITS, examples
 from perl.errors import UserError
-from perl.models import architecture, heads, panel
+from perl.models import architecture, heads, mixture
 from perl.stages import lineage, opening, optimizer
 from perl.weights import Leaf
 
@@ -139,7 +139,7 @@ def _made(stage, arch):
     """A stage that is made of others: of its own it has a gate at most."""
     gate, moments = 0, 0
     if lineage.trains(stage):
-        made = functools.partial(panel.fresh_gate, len(stage.of), arch.width)
+        made = functools.partial(mixture.fresh, arch, stage.combine, len(stage.of))
         abstract = jax.eval_shape(made)
         gate = sum(math.prod(x.shape) for x in jax.tree.leaves(abstract))
         moments = _moments(stage.optimizer, abstract)

@@ -128,12 +128,12 @@ def ensemble_config(
     of: Sequence[str], learning_rate: float = 1e-3, **changes: Any
 ) -> ConfigDict:
     """Reward models that judge together; all but `combine` and `deviations` is about
-    training the gate of a mixture (MoLE, arXiv 2404.13628)."""
+    training the gates of a mixture (MoLE, arXiv 2404.13628)."""
     config = ConfigDict(
         {
             'kind': 'ensemble',
             'of': tuple(of),  # reward models before this one
-            'combine': 'mean',  # mean | min | mean_std | gate
+            'combine': 'mean',  # mean | min | mean_std | gate | mole
             'deviations': 1.0,  # that mean_std takes off the mean
             'balance': 0.5,  # what it costs the gate to neglect a member
             'optimizer': optimizer_config(learning_rate),

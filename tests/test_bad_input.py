@@ -96,8 +96,10 @@ def test_config_of_another_run(workdir):
     (workdir / 'config.json').write_text(
         json.dumps(json.loads(config().to_json_best_effort()))
     )
-    error = refused(workdir, '--config.policy.steps=7', '--config.seed=3')
-    assert 'policy.steps: was 6, is 7' in error and 'seed: was 0, is 3' in error
+    changes = ('--config.sft.steps=7', '--config.policy.steps=7', '--config.seed=3')
+    error = refused(workdir, *changes)
+    assert 'sft.steps: was 6, is 7' in error and 'seed: was 0, is 3' in error
+    assert 'policy' not in error, 'it has not begun and may change'
     assert '--workdir' in error
 
 

@@ -53,6 +53,22 @@ def test_what_a_run_leaves_behind(finished):
     assert {'prompt', 'response', 'reward', 'gold'} <= json.loads(samples[0]).keys()
 
 
+def test_a_stage_that_has_not_begun_may_change(finished, tmp_path):
+    before = ['pretrain', 'sft', 'reward']
+    workdir = copy(finished, tmp_path / 'run', before, config=True)
+    changed = config().unlock()
+    changed.policy.steps = 2
+    changed.again = changed.policy.copy_and_resolve_references()
+    changed.stages = (*before, 'policy', 'again')
+    figures = run(changed.lock(), workdir)
+    assert list(figures) == [*before, 'policy', 'again']
+    assert figures['policy']['steps'] == figures['again']['steps'] == 2
+    kept = json.loads((workdir / 'config.json').read_text())
+    assert kept['stages'][-1] == 'again' and kept['policy']['steps'] == 2
+    with pytest.raises(UserError, match=r'policy\.steps: was 2, is 6'):
+        run(config(), workdir)
+
+
 def test_checkpoints_hold_no_base(finished):
     """LoRA's is smaller than the base alone, moments and all."""
     base = finished / 'pretrain' / 'base' / 'model.safetensors'

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 from perl.models import attention
 from perl.models.architecture import Architecture
 from perl.sharding import constrain
-from perl.weights import einsum, on_base, take
+from perl.weights import Weight, einsum, on_base, take
 
 
 def hidden(
@@ -62,6 +62,14 @@ def forward(
     )
 
 
+def embed(arch: Architecture, table: Weight, tokens: jax.Array) -> jax.Array:
+    """What the first block reads, `[B, T, D]` in the compute dtype."""
+    # rows are looked up whole: cut as it is stored, the width of the table would
+    # compete with the batch for the same devices
+    table = on_base(lambda w: constrain(w, 'vocab', None), table)
+    return constrain(take(table, tokens).astype(arch.dtype), 'batch', None, None)
+
+
 def unembed(arch: Architecture, params: Any, states: jax.Array) -> jax.Array:
     """Logits `[..., V]` in float32 of hidden states `[B, T, D]`."""
     if arch.tied:
@@ -91,11 +99,7 @@ class Decoder(nn.Module):
     @nn.compact
     def __call__(self, tokens, positions, segments, cache, slot, read):
         arch = self.arch
-        # rows are looked up whole: cut as it is stored, the width of the table would
-        # compete with the batch for the same devices
-        table = on_base(lambda w: constrain(w, 'vocab', None), _weight(self, 'embed'))
-        x = take(table, tokens).astype(arch.dtype)
-        x = constrain(x, 'batch', None, None)
+        x = embed(arch, _weight(self, 'embed'), tokens)
         turn = rotations(arch, positions)
         block = nn.remat(Block, prevent_cse=not arch.scan) if arch.remat else Block
         if arch.scan:

@@ -3,6 +3,7 @@
 The members' adapters are stacked and mapped over while the base is not, so each frozen
 kernel is read once for all of them. Members of another shape (tuned in full beside
 adapters, say) make a stack of their own; a member alone in its stack is not mapped.
+A mixture (`mole`) is one network in whose blocks the members' adapters are mixed.
 """
 
 import dataclasses
@@ -14,9 +15,11 @@ import jax
 import jax.numpy as jnp
 
 from perl.adapters import tree
+from perl.adapters.tree import LAYERS
 from perl.errors import UserError
-from perl.models import decoder, heads
+from perl.models import decoder, heads, mixture
 from perl.models.architecture import Architecture
+from perl.models.heads import HEAD
 
 
 @functools.partial(
@@ -32,12 +35,12 @@ class Panel:
         stacks: `(base, delta)` of members of one shape; where they are several, the
             adapters come stacked as `tree.stack` does.
         shifts, scales: `[M]` float32; each member's reward is `(raw - shift) / scale`.
-        gate: `{'e': [M * D, M], 'log_tau': []}`, or None.
+        gate: of `mixture.fresh`, or None.
         shift, scale: float32, of the combined reward, likewise.
         sizes: members of each stack.
         order: `order[i]` is where member i stands when the stacks are joined.
-        combine: `mean`, `min`, `mean_std` (mean less `deviations` standard deviations)
-            or `gate`.
+        combine: `mean`, `min`, `mean_std` (mean less `deviations` standard deviations),
+            `gate` (of what they say) or `mole` (a gate in every block).
         deviations: of `mean_std`.
     """
 
@@ -64,8 +67,8 @@ def build(
     """A panel of roles (`base`, `base_id`, `delta` with a head, `shift`, `scale`).
 
     Raises:
-        UserError: none are given, they sit on different bases, or there is a gate
-            without `combine='gate'` or the reverse.
+        UserError: none are given, they sit on different bases, cannot be mixed, or
+            there is a gate that nothing reads or the reverse.
     """
     if not members:
         raise UserError('panel: it has no members; name one reward model or more')
@@ -75,11 +78,16 @@ def build(
             f'panel: its members sit on different bases ({", ".join(sorted(bases))}); '
             'train them on the same one'
         )
-    if (combine == 'gate') != (gate is not None):
-        raise UserError('panel: a gate is needed to combine by gate, and only then')
+    if (combine in mixture.GATED) != (gate is not None):
+        raise UserError(
+            f'panel: a gate is needed to combine by {" or ".join(mixture.GATED)}, and '
+            'only then'
+        )
     alike: dict[Any, list[int]] = {}
     for i, member in enumerate(members):
         alike.setdefault(_shape(member), []).append(i)
+    if combine == 'mole':
+        _check_mixed(members, alike)
     joined = [i for places in alike.values() for i in places]
     return Panel(
         stacks=tuple(_stack([members[i] for i in ids]) for ids in alike.values()),
@@ -104,7 +112,30 @@ def rewards(arch: Architecture, panel: Panel, batch: dict[str, Any]) -> jax.Arra
         batch: tokens, positions, segments `[N, T]` and ends `[N, E]`, as
             `heads.rewards` takes them.
     """
-    return verdict(panel, *opinions(arch, panel, batch))
+    if panel.gate is None:
+        combined = together(panel, opinions(arch, panel, batch)[0])
+    else:
+        combined, _ = gated(arch, panel, batch)
+    return (combined - panel.shift) / panel.scale
+
+
+def gated(
+    arch: Architecture, panel: Panel, batch: dict[str, Any]
+) -> tuple[jax.Array, jax.Array]:
+    """What a panel with a gate says, before its own shift and scale, `[N, E]`, and each
+    member's mean share `[M]`: of `gate` over completions, of `mole` over the tokens of
+    all blocks."""
+    if panel.combine == 'gate':
+        scores, states = opinions(arch, panel, batch)
+        shares = mixture.shares(panel.gate, states)
+        return jnp.sum(shares * scores, axis=0), jnp.mean(shares, axis=(1, 2))
+    rows = [batch[name] for name in ('tokens', 'positions', 'segments', 'ends')]
+    ((base, delta),) = panel.stacks
+    states, shares = mixture.mixed(arch, base, delta, panel.gate, *rows)
+    raw = jax.vmap(lambda head: heads.scalar({HEAD: head}, states))(delta[HEAD])
+    seen = batch['segments'] >= 0
+    total = jnp.sum(shares * seen, axis=(0, 2, 3)) / (len(shares) * jnp.sum(seen))
+    return jnp.mean(_normalised(panel, raw), axis=0), total
 
 
 def opinions(
@@ -130,47 +161,31 @@ def opinions(
     raw, states = (jnp.concatenate(parts) for parts in zip(*found, strict=True))
     if panel.order != tuple(range(len(panel.order))):
         raw, states = raw[jnp.array(panel.order)], states[jnp.array(panel.order)]
-    shifts, scales = (x[:, None, None] for x in (panel.shifts, panel.scales))
-    return (raw - shifts) / scales, states
+    return _normalised(panel, raw), states
 
 
-def verdict(panel: Panel, scores: jax.Array, states: jax.Array) -> jax.Array:
-    """The combined reward `[N, E]` of what `opinions` found."""
-    combined = together(panel, scores, states)
-    return (combined - panel.shift) / panel.scale
-
-
-def together(panel: Panel, scores: jax.Array, states: jax.Array) -> jax.Array:
-    """As `verdict`, before the panel's own shift and scale."""
+def together(panel: Panel, scores: jax.Array) -> jax.Array:
+    """One reward `[N, E]` of the members' `[M, N, E]`, without a gate."""
     if panel.combine == 'min':
         return jnp.min(scores, axis=0)
-    if panel.combine == 'gate':
-        return jnp.sum(shares(panel.gate, states) * scores, axis=0)
     mean = jnp.mean(scores, axis=0)
     if panel.combine == 'mean_std':
         return mean - panel.deviations * jnp.std(scores, axis=0)
     return mean
 
 
-def fresh_gate(members: int, width: int) -> dict[str, jax.Array]:
-    """A gate that gives every member the same share."""
-    return {
-        'e': jnp.zeros((members * width, members), jnp.float32),
-        'log_tau': jnp.zeros((), jnp.float32),
-    }
+def _normalised(panel, raw):
+    shifts, scales = (x[:, None, None] for x in (panel.shifts, panel.scales))
+    return (raw - shifts) / scales
 
 
-def shares(gate: Any, states: jax.Array) -> jax.Array:
-    """What the gate gives each member, `[M, N, E]`, adding up to 1 over members.
-
-    The network-wise gate of MoLE (arXiv 2404.13628): a softmax of `e' z / tau`, with
-    `z` the members' states `[M, N, E, D]` in a row, scaled to a root mean square of 1.
-    """
-    z = jnp.moveaxis(states, 0, -2).astype(jnp.float32)
-    z = z.reshape(*z.shape[:-2], -1)
-    z = z * jax.lax.rsqrt(jnp.mean(z * z, axis=-1, keepdims=True) + 1e-6)
-    gates = jax.nn.softmax(z @ gate['e'] * jnp.exp(-gate['log_tau']), axis=-1)
-    return jnp.moveaxis(gates, -1, 0)
+def _check_mixed(members, alike):
+    outside = {name for member in members for name in member.delta} - {LAYERS, HEAD}
+    if len(alike) > 1 or len(members) < 2 or outside:
+        raise UserError(
+            'panel: mole mixes two or more adapters of the same kernels, all of them '
+            'in layers; train its members by LoRA with the same targets'
+        )
 
 
 def _shape(member):

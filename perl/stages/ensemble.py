@@ -1,7 +1,7 @@
 """Reward models that judge together, and the gate that may weigh them.
 
 The mean, the least and the mean less some standard deviations of what the members say
-need no training. A gate (MoLE, arXiv 2404.13628) is trained on the data of the members,
+need no training. Gates (MoLE, arXiv 2404.13628) are trained on the data of the members,
 which stay as they are.
 """
 
@@ -16,7 +16,7 @@ import jax.numpy as jnp
 from perl import metrics
 from perl.adapters import tree
 from perl.data import order
-from perl.models import panel
+from perl.models import mixture, panel
 from perl.models.architecture import Architecture
 from perl.models.panel import Panel
 from perl.stages import judging, lineage
@@ -32,8 +32,8 @@ def ensemble(run: Run, stage: str) -> dict[str, Any]:
     config = run.config[stage]
     joined = members(run, config.of)
     figures, gate = {}, None
-    if config.combine == 'gate':
-        gate, figures = _trained_gate(run, stage, panel.build(joined))
+    if config.combine in mixture.GATED:
+        gate, figures = _trained_gate(run, stage, joined)
     began = time.monotonic()
     made = panel.build(joined, config.combine, config.deviations, gate)
     shift, scale = judging.normalisation(run, stage, made)
@@ -70,13 +70,13 @@ def loss(
     balance: float,
     **options: Any,
 ) -> tuple[jax.Array, tuple[jax.Array, dict]]:
-    """The members' preference loss on the rewards that the gate mixes, and what keeps
-    it from neglecting a member: `balance * -log prod_i q_i`, with `q_i` member i's mean
-    share in the batch (or in a part of it, where the batch is taken in parts).
+    """The members' loss on the rewards that the gate mixes, and what keeps it from
+    neglecting a member: `balance * -log prod_i q_i`, with `q_i` member i's mean share
+    in the batch (or in a part of it, where the batch is taken in parts).
 
     Args:
         gate: what is trained.
-        frozen: the members.
+        frozen: the members, with a gate that is not read.
         batch: of `judging.collate`.
         key: not used; members have no dropout here.
         arch: the decoder.
@@ -85,18 +85,17 @@ def loss(
         **options: of the members' loss.
     """
     del key
-    scores, states = panel.opinions(arch, frozen, judging.rows(batch))
-    shares = panel.shares(gate, states)
-    mixed = jnp.sum(shares * scores, axis=0).reshape(batch['tokens'].shape[0], -1)
+    made = dataclasses.replace(frozen, gate=gate)
+    mixed, shares = panel.gated(arch, made, judging.rows(batch))
+    mixed = mixed.reshape(batch['tokens'].shape[0], -1)
     total, (count, sums) = ON_REWARDS[name](mixed, batch, **options)
-    mean = jnp.mean(shares, axis=(1, 2))
-    neglect = -jnp.sum(jnp.log(mean))
+    neglect = -jnp.sum(jnp.log(shares))
     sums |= {'balance': (neglect * count, count)}
-    sums |= {'largest_share': (jnp.max(mean) * count, count)}
+    sums |= {'largest_share': (jnp.max(shares) * count, count)}
     return total + balance * neglect * count, (count, sums)
 
 
-def _trained_gate(run, stage, frozen):
+def _trained_gate(run, stage, joined):
     config = run.config[stage]
     trained = run.config[lineage.origin(run.config, stage)]
     data = {split: judging.records(run, stage, split) for split in ('train', 'val')}
@@ -109,14 +108,16 @@ def _trained_gate(run, stage, frozen):
         **options(trained),
     )
     count = len(config.of)
-    gate = run.replicate(panel.fresh_gate(count, run.arch.width))
+    gate = run.replicate(mixture.fresh(run.arch, config.combine, count))
+    # a copy, since training takes the other apart
+    frozen = panel.build(joined, config.combine, gate=jax.tree.map(jnp.copy, gate))
 
     def batch(at):
         rows = order(len(lengths), config.batch_size, run.config.seed, at, lengths)
         return judging.collate(trained, data['train'], rows, run.multiple)
 
     def validate(role):
-        gated = dataclasses.replace(frozen, gate=role.delta, combine='gate')
+        gated = dataclasses.replace(frozen, gate=role.delta)
         return judging.held_out(run, stage, gated, data['val'])
 
     best = judging.BEST[trained.loss]

@@ -8,9 +8,10 @@ from typing import Any
 
 from perl.data.near import near_miss
 from perl.errors import UserError
+from perl.models.mixture import GATED
 
 METHODS = ('mean', 'slerp', 'liti')
-COMBINE = ('mean', 'min', 'mean_std', 'gate')
+COMBINE = ('mean', 'min', 'mean_std', *GATED)
 POLICIES = ('policy', 'dpo')
 MADE = ('average', 'ensemble')  # of other stages
 
@@ -39,7 +40,7 @@ def recipe(stage: Any) -> str:
 
 def trains(stage: Any) -> bool:
     """Whether a stage takes steps."""
-    return stage.kind not in MADE or stage.get('combine') == 'gate'
+    return stage.kind not in MADE or stage.get('combine') in GATED
 
 
 def check(config: Any, stage: str) -> None:

@@ -11,12 +11,14 @@ from perl import data, jsonl, sharding
 from perl.data import tokenizers
 from perl.data.records import SPLITS, Dataset
 from perl.errors import UserError
+from perl.metrics import read_results
 from perl.models import store
+from perl.rules import KINDS
 from perl.stages import lineage
 from perl.stages.run import Run
 
 # may differ between the sittings of one run: numbers do not depend on them
-FREE = ('mesh', 'tensorboard')
+FREE = ('mesh', 'tensorboard', 'stages')
 
 # what a stage, or the loss of a reward model, reads: records and their splits
 NEEDS = {
@@ -110,26 +112,37 @@ def describe_base(config: ConfigDict, tokenizer: Any) -> tuple[Any, Any]:
 
 
 def keep_config(config: ConfigDict, workdir: pathlib.Path) -> None:
-    """Writes `config.json`, or checks the one that is there.
+    """Writes `config.json`, after a check of the one that is there.
+
+    A stage that has not begun may be another than it was, or come new.
 
     Raises:
         UserError: the folder was begun with another config; says what differs.
     """
     file, now = workdir / 'config.json', configs.to_json(config)
-    if file.is_file():
-        before = jsonl.load(file)
-        lines = configs.differences(
-            {k: v for k, v in before.items() if k not in FREE},
-            {k: v for k, v in now.items() if k not in FREE},
-        )
+    before = jsonl.load(file)
+    if before == now:
+        return
+    if before:
+        names = (before.keys() | now.keys()) - {*FREE}
+        kept = [x for x in names if not _ahead(workdir, before | now, x)]
+        old, new = ({name: x.get(name) for name in kept} for x in (before, now))
+        lines = configs.differences(old, new)
         if lines:
             raise UserError(
                 f'{workdir} was begun with another config ({"; ".join(lines[:8])}); '
                 'give the old values or another --workdir'
             )
-        return
     workdir.mkdir(parents=True, exist_ok=True)
     jsonl.replace(file, json.dumps(now, indent=2) + '\n')
+
+
+def _ahead(workdir, config, name):
+    """Whether this is a stage that has not begun."""
+    section = config[name]
+    stage = isinstance(section, dict) and section.get('kind') in KINDS
+    begun = (workdir / name).is_dir() or name in read_results(workdir)
+    return stage and not begun
 
 
 def open_tokenizer(config: ConfigDict, dataset: Any, folder: pathlib.Path) -> Any:

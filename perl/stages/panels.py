@@ -12,6 +12,7 @@ from perl import arrays, jsonl
 from perl.adapters import bundle
 from perl.errors import UserError
 from perl.models import panel
+from perl.models.mixture import GATED, fresh
 from perl.models.panel import Panel
 from perl.stages.roles import Role
 from perl.stages.run import Run
@@ -44,12 +45,13 @@ def load_panel(run: Run, name: str) -> Panel:
         said['shift'],
         said['scale'],
     )
-    count, width = len(said['of']), run.arch.width
-    if gate and _shapes(gate) != _shapes(panel.fresh_gate(count, width)):
-        raise UserError(
-            f'{name}: the gate in {folder} is not one of {count} members of width '
-            f'{width}; train or copy it again'
-        )
+    if gate:
+        count, width = len(said['of']), run.arch.width
+        if _shapes(gate) != _shapes(fresh(run.arch, said['combine'], count)):
+            raise UserError(
+                f'{name}: the gate in {folder} is not one of {count} members of width '
+                f'{width}; train or copy it again'
+            )
     return made
 
 
@@ -112,7 +114,7 @@ def _read(folder, name):
         missing = {'of', 'combine', 'deviations', 'shift', 'scale'} - said.keys()
         if missing:
             raise ValueError(f'no {min(missing)}')
-        gate = load_file(folder / GATE) if said['combine'] == 'gate' else None
+        gate = load_file(folder / GATE) if said['combine'] in GATED else None
     except FileNotFoundError as error:
         lost = error.filename or folder / GATE
         raise UserError(f'{name}: {lost} is not there; copy it again') from None

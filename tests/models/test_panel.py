@@ -12,7 +12,7 @@ from perl import sharding
 from perl.adapters import tree
 from perl.adapters.tuning import Full, LoraTuning
 from perl.errors import UserError
-from perl.models import decoder, heads, panel
+from perl.models import decoder, heads, mixture, panel
 from perl.stages.roles import Role
 
 BASE = tiny.weights()
@@ -70,8 +70,7 @@ def test_a_panel_is_its_members_one_by_one(chosen, scan):
     want, want_states = (x[np.array(chosen)] for x in alone())
     np.testing.assert_allclose(scores, want, atol=2e-4)
     np.testing.assert_allclose(states, want_states, atol=2e-3)
-    got = panel.verdict(made, scores, states)
-    np.testing.assert_allclose(got, want.mean(0), atol=2e-4)
+    np.testing.assert_allclose(panel.together(made, scores), want.mean(0), atol=2e-4)
 
 
 @pytest.mark.parametrize(
@@ -109,7 +108,7 @@ def test_a_gate_by_hand():
 
 
 def test_a_fresh_gate_is_the_mean():
-    gate = panel.fresh_gate(4, 16)
+    gate = mixture.fresh(tiny.ARCH, 'gate', 4)
     gated = score(tiny.ARCH, panel.build(MIXED, 'gate', gate=gate), BATCH)
     mean = score(tiny.ARCH, panel.build(MIXED), BATCH)
     np.testing.assert_allclose(gated, mean, atol=1e-5)
@@ -140,7 +139,8 @@ def test_members_alike_share_the_products_with_the_base():
         ([], {}, 'no members'),
         ([role(0), role(1, base_id='base2')], {}, r'different bases \(base1, base2\)'),
         ([role(0)], {'combine': 'gate'}, 'a gate is needed'),
-        ([role(0)], {'gate': panel.fresh_gate(1, 16)}, 'and only then'),
+        ([role(0)], {'combine': 'mole'}, 'a gate is needed to combine by gate or mole'),
+        ([role(0)], {'gate': mixture.fresh(tiny.ARCH, 'gate', 1)}, 'and only then'),
     ],
 )
 def test_panels_that_cannot_be(members, options, says):

@@ -20,7 +20,14 @@ from perl.stages import judging, panels
 
 BEFORE = ('pretrain', 'sft', 'reward')
 REWARDS = ('reward_a', 'reward_b')
-ENSEMBLES = {'mean': {}, 'min': {}, 'mean_std': {'deviations': 2.0}, 'gate': {}}
+ENSEMBLES = {
+    'mean': {},
+    'min': {},
+    'mean_std': {'deviations': 2.0},
+    'gate': {},
+    'mole': {},
+}
+GATES = {'gate': 3 * 16 * 3 + 1, 'mole': runs.config().model.layers * (3 * 16 * 3 + 1)}
 
 
 def experiment():
@@ -48,7 +55,7 @@ def experiment():
         )
     once = {'steps': 1, 'batch_size': 8, 'minibatches': 1, 'epochs': 1}
     made['policy_b'] = configs.policy_config(
-        1e-2, tuning=tuning, reward='by_gate', **once
+        1e-2, tuning=tuning, reward='by_mole', **once
     )
     made['warp'] = configs.average_config(('policy', 'policy_b'), method='slerp')
     for name, stage in made.items():
@@ -164,8 +171,8 @@ def test_ensembles(made, run, figures, combine):
     scores = judging.scores(run, name, panels.load_panel(run, name), data)
     assert scores.mean() == pytest.approx(0, abs=1e-4)
     assert scores.std() == pytest.approx(1, abs=1e-4)
-    assert (made / name / 'gate.safetensors').is_file() == (combine == 'gate')
-    if combine == 'gate':
+    assert (made / name / 'gate.safetensors').is_file() == (combine in GATES)
+    if combine in GATES:
         return
     alone = []
     for part in (*REWARDS, 'warm'):
@@ -181,25 +188,27 @@ def test_ensembles(made, run, figures, combine):
     np.testing.assert_allclose(scores, together, atol=2e-3)
 
 
-def test_the_gate_is_trained_and_the_members_are_not(made, run, figures):
-    rows = read(made / 'by_gate')
+@pytest.mark.parametrize('combine', GATES)
+def test_a_gate_is_trained_and_the_members_are_not(made, run, figures, combine):
+    rows = read(made / f'by_{combine}')
     assert rows[0]['balance'] == pytest.approx(3 * np.log(3), abs=1e-4)
     assert rows[0]['largest_share'] == pytest.approx(1 / 3, abs=1e-5)
     assert rows[-1]['largest_share'] > 1 / 3 + 1e-6
     assert 'val_accuracy' in rows[-1]
-    gate = panels.load_panel(run, 'by_gate').gate
+    gate = panels.load_panel(run, f'by_{combine}').gate
     assert np.abs(gate['e']).max() > 0
-    assert figures['by_gate']['trainable'] == 3 * 16 * 3 + 1
+    assert figures[f'by_{combine}']['trainable'] == GATES[combine]
 
 
-def test_the_gate_resumes_exactly(made, tmp_path):
+@pytest.mark.parametrize('name', [f'by_{combine}' for combine in GATES])
+def test_a_gate_resumes_exactly(made, tmp_path, name):
     stages = (*BEFORE, 'policy', 'probe', *REWARDS, 'warm')
     again = runs.copy(made, tmp_path / 'again', stages)
-    with pytest.raises(runs.Killed), runs.dying('by_gate', 2, runs.killed):
-        runs.run(experiment(), again, ['by_gate'])
-    runs.run(experiment(), again, ['by_gate'])
-    assert runs.rows(again / 'by_gate') == runs.rows(made / 'by_gate')
-    gates = [(f / 'by_gate' / 'gate.safetensors').read_bytes() for f in (made, again)]
+    with pytest.raises(runs.Killed), runs.dying(name, 2, runs.killed):
+        runs.run(experiment(), again, [name])
+    runs.run(experiment(), again, [name])
+    assert runs.rows(again / name) == runs.rows(made / name)
+    gates = [(f / name / 'gate.safetensors').read_bytes() for f in (made, again)]
     assert gates[0] == gates[1]
 
 
@@ -266,7 +275,8 @@ def test_the_report_shows_them(made):
 
 def test_what_is_checked_before(tmp_path):
     found = check.check(experiment(), tmp_path / 'run')['stages']
-    assert found['by_gate']['trainable'] == 3 * 16 * 3 + 1
+    for combine, count in GATES.items():
+        assert found[f'by_{combine}']['trainable'] == count
     assert found['by_gate']['bytes_a_device']['optimizer'] >= 2 * 4 * 145
     assert found['warm'] == {
         'coverage': 'mean of reward_a, reward_b',
@@ -288,11 +298,12 @@ def test_a_mesh_makes_the_same(made, tmp_path):
     again = runs.copy(made, tmp_path / 'again', before)
     config = experiment().unlock()
     config.mesh.update(data=2, tensor=2)
-    config.stages = (*before, 'warm', 'by_gate')
+    names = [f'by_{combine}' for combine in GATES]
+    config.stages = (*before, 'warm', *names)
     runs.run(config.lock(), again)
-    one, other = ((folder / 'by_gate' / 'ensemble.json') for folder in (made, again))
-    one, other = jsonl.load(one), jsonl.load(other)
-    assert other['scale'] == pytest.approx(one['scale'], rel=1e-3)
-    rows = [runs.rows(folder / 'by_gate') for folder in (made, again)]
-    for row, same in zip(*rows, strict=True):
-        assert same['loss'] == pytest.approx(row['loss'], rel=1e-3)
+    for name in names:
+        cards = [jsonl.load(f / name / 'ensemble.json') for f in (made, again)]
+        assert cards[1]['scale'] == pytest.approx(cards[0]['scale'], rel=1e-3)
+        rows = [runs.rows(folder / name) for folder in (made, again)]
+        for row, same in zip(*rows, strict=True):
+            assert same['loss'] == pytest.approx(row['loss'], rel=1e-3)

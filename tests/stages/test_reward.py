@@ -15,7 +15,7 @@ from perl.data import examples
 from perl.data.records import Comparison
 from perl.data.tokenizers import Bytes
 from perl.errors import UserError
-from perl.models import panel
+from perl.models import mixture, panel
 from perl.stages import ensemble, judging, optimizer, reward
 from perl.stages.roles import Role
 from perl.stages.step import init, step
@@ -153,10 +153,11 @@ def test_the_loss_of_a_gate_by_hand():
         Role(tiny.weights(), 'base1', {**tiny.adapter(seed=i), 'head': tiny.head(i)},
              tiny.LORA, 0.1 * i, 1.0 + i) for i in range(2)
     ]  # fmt: skip
-    made, batch = panel.build(members), comparisons()
+    batch = comparisons()
     rng = np.random.default_rng(0)
     gate = {'e': jnp.asarray(rng.normal(size=(32, 2)), jnp.float32)}
     gate['log_tau'] = jnp.float32(0.5)
+    made = panel.build(members, 'gate', gate=gate)
     learn = functools.partial(
         ensemble.loss, arch=tiny.ARCH, name='bradley_terry', balance=0.5, smoothing=0.1
     )
@@ -167,7 +168,7 @@ def test_the_loss_of_a_gate_by_hand():
         grads, (total, _) = jax.grad(
             lambda g: (lambda x: (x[0], x))(learn(g, made, batch, None)), has_aux=True
         )(gate)
-        return parts, panel.shares(gate, parts[1]), total, grads
+        return parts, mixture.shares(gate, parts[1]), total, grads
 
     (scores, _), shares, total, grads = both(gate)
     mixed = np.sum(np.asarray(shares) * np.asarray(scores), 0).reshape(2, 2)
