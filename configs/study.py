@@ -162,6 +162,7 @@ def optimisation(config: ConfigDict) -> None:
         reward_min=configs.ensemble_config(members, combine='min'),
         reward_cautious=configs.ensemble_config(members, combine='mean_std'),
         reward_mixture=configs.ensemble_config(members, combine='gate', eval_every=0),
+        reward_mole=configs.ensemble_config(members, combine='mole', eval_every=0),
     )
     # a price of nothing, but it has the KL measured
     free = {'kl_coefficient': 1e-6, 'steps': 40}
@@ -174,4 +175,5 @@ def optimisation(config: ConfigDict) -> None:
         policy_min=policy(reward='reward_min', **free),
         policy_cautious=policy(reward='reward_cautious', **free),
         policy_mixture=policy(reward='reward_mixture', **free),
+        policy_mole=policy(reward='reward_mole', **free),
     )
