@@ -58,7 +58,7 @@ def get_config(arg: str | None = None) -> ConfigDict:
         1e-3 if lora else 1e-4,
         tuning=configs.tuning_config(**tuning),
         algorithm=chosen.algorithm,
-        steps=20,
+        steps=150,
         batch_size=32,
         epochs=1,
         minibatches=1,
