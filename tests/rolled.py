@@ -1,0 +1,55 @@
+"""A rollout with all its roles, for tests of what is made and learned of it."""
+
+import dataclasses
+import functools
+
+import jax
+import jax.numpy as jnp
+import tiny
+
+from perl.models import panel
+from perl.rollout.sampler import Responses
+from perl.stages import experience
+from perl.stages.roles import Role
+
+PPO = dataclasses.replace(
+    tiny.OBJECTIVE,
+    temperature=0.8,
+    gamma=0.9,
+    lam=0.5,
+    value_coefficient=0.3,
+    whiten_advantages=False,
+    missing_eos_penalty=0.5,
+)
+REINFORCE = dataclasses.replace(PPO, algorithm='reinforce')
+
+R = 3
+BASE = tiny.weights()
+SCORED = {**tiny.adapter(seed=7), 'head': tiny.head(8)}
+TRAINABLE = {
+    'policy': tiny.adapter(),
+    'value': {**tiny.adapter(seed=5), 'head': tiny.head()},
+}
+FROZEN = {
+    'policy': BASE,
+    'value': BASE,
+    'reference': {'base': BASE, 'delta': {}},
+    'reward': panel.build([Role(BASE, 'base', SCORED, tiny.LORA, 0.25, 2.0)]),
+}
+
+
+def rollout():
+    """Two ragged prompts in four slots, and what was said."""
+    tokens, _ = tiny.rows((2, 4 + R))
+    return tokens[:, :4], jnp.array([4, 2]), Responses(
+        tokens[:, 4:], jnp.zeros((2, R)), jnp.array([3, 1]), jnp.array([False, True])
+    )  # fmt: skip
+
+
+@functools.cache
+def observed():
+    return jax.jit(
+        functools.partial(
+            experience.observe, arch=tiny.ARCH, objective=PPO, with_reference=True
+        )
+    )(TRAINABLE, FROZEN, *rollout())
