@@ -7,7 +7,7 @@ demonstrations of mixed quality, a reward model learns from noisy simulated anno
 once with LoRA and once in full, and the policy is optimised against the LoRA one.
 
 Expected, seed 0: reward accuracy 84 %, gold reward of the policy 0.53 before and 0.78
-after, gold win rate 80 % against SFT (80 % and 88 % with seeds 1 and 2); three to five
+after, gold win rate 80 % against SFT (80 % and 88 % with seeds 1 and 2); two to five
 minutes on two cores.
 
 Arguments: tuning=lora|full, rank=8, algorithm=ppo|reinforce|rloo|grpo|best_of_n,
