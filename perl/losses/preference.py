@@ -41,3 +41,13 @@ def pointwise(rewards: jax.Array, labels: jax.Array) -> jax.Array:
     """
     rewards, labels = as_float(rewards), as_float(labels)
     return labels * jax.nn.softplus(-rewards) + (1 - labels) * jax.nn.softplus(rewards)
+
+
+def as_labelled(ahead: jax.Array, preference: jax.Array | float) -> jax.Array:
+    """Leads of the first completion, turned round where the label is for the other.
+
+    Args:
+        ahead: first minus second.
+        preference: how sure it is that the first is the better; broadcasts.
+    """
+    return jnp.where(jnp.asarray(preference) < 0.5, -ahead, ahead)

@@ -15,6 +15,7 @@ from perl import metrics, sharding
 from perl.adapters import tree
 from perl.data import batching, order
 from perl.losses import direct as losses
+from perl.losses.preference import as_labelled
 from perl.losses.reduce import masked_sum
 from perl.models import decoder, heads
 from perl.models.architecture import Architecture
@@ -82,10 +83,15 @@ def loss(
     def summed(x):
         return jnp.sum(jnp.mean(x, axis=1)), count
 
-    sure = batch['preferences'][:, None] if 'preferences' in batch else 1.0
+    sure = _sure(batch)
     total, _ = summed(losses.dpo(ahead, sure, smoothing))
+    ahead = as_labelled(ahead, sure)
     figures = {'accuracy': summed(ahead > 0), 'margin': summed(ahead)}
     return total, (count, {**figures, 'chosen_reward': (jnp.sum(gained), count)})
+
+
+def _sure(batch):
+    return batch['preferences'][:, None] if 'preferences' in batch else 1.0
 
 
 def dpo(run: Run, stage: str) -> dict[str, Any]:
@@ -114,7 +120,8 @@ def dpo(run: Run, stage: str) -> dict[str, Any]:
         for rows, new in slices(n, config.batch_size):
             part = _collate(data['val'], rows, run.multiple)
             part = sharding.shard_batch(part, run.mesh)
-            ahead = np.asarray(measure(role.delta, frozen, part, None)[0])
+            ahead, _ = measure(role.delta, frozen, part, None)
+            ahead = np.asarray(as_labelled(ahead, _sure(part)))
             right += (ahead[:new] > 0).mean(1).sum()
         return {'val_accuracy': right / n}
 

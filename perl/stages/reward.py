@@ -62,7 +62,7 @@ def ranked(
         lead = batch['margins'][:, None] * (worse - better)
     sure = batch['preferences'][:, None] if 'preferences' in batch else 1.0
     losses = preference.bradley_terry(chosen, rejected, lead, sure, smoothing)
-    ahead = jnp.where(jnp.asarray(sure) < 0.5, -1, 1) * (chosen - rejected)
+    ahead = preference.as_labelled(chosen - rejected, sure)
     count = jnp.float32(B)
     right = jnp.sum(jnp.mean(ahead > 0, axis=1))
     margin = jnp.sum(jnp.mean(ahead, axis=1))

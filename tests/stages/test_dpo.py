@@ -69,3 +69,14 @@ def test_the_loss_by_hand():
     assert all(np.abs(x).max() > 0 for x in jax.tree.leaves(grads))
     lower = jax.tree.map(lambda x, g: x - 1e-3 * g, POLICY, grads)
     assert jax.jit(run)(lower, FROZEN, comparisons(), None)[0] < got
+
+
+def test_a_label_for_the_second_is_right_where_the_second_leads():
+    run = functools.partial(dpo.loss, arch=tiny.ARCH, beta=0.2, smoothing=0.0)
+    measure = jax.jit(lambda batch: run(POLICY, FROZEN, batch, None)[1][1])
+    one, other = (
+        measure({**comparisons(), 'preferences': jnp.full(2, sure)})
+        for sure in (0.8, 0.2)
+    )
+    assert one['accuracy'][0] + other['accuracy'][0] == 2
+    np.testing.assert_allclose(one['margin'][0], -other['margin'][0], rtol=1e-5)
