@@ -23,7 +23,6 @@ from absl import flags
 from ml_collections import ConfigDict
 
 from perl import cli, jsonl
-from perl.adapters import bundle
 from perl.errors import UserError
 from perl.evaluation import harmless
 from perl.feedback.labels import Asking
@@ -79,24 +78,22 @@ def evaluate(
     Args:
         run: with its base.
         split: of the data.
-        policy, against: stages of the run, or adapter folders; '' takes the policy
-            stage where it is finished.
+        policy, against: stages of the run, or adapter folders; '' takes the last
+            policy that is finished, if there is one.
         judge: `gold`, or the stage or folder of a reward model; '' is gold if there
-            is one, else the reward model of the policy stage.
+            is one, else the reward model that the policy was trained on.
         labeller: who judges instead, under the name that `judge` gives.
         rater: who says which responses are harmless.
     """
     found = {}
-    for name in run.config.stages:
-        if lineage.makes(run.config, name) == 'reward' and panels.exists(run, name):
-            role = panels.judge(run, name)
-            found[name] = judging.evaluate(run, name, role, split)
-            found[name] |= examine.reward_model(run, name, role, split)
-    finished = bundle.exists(run.workdir / 'policy' / 'adapter')
-    policy = policy or ('policy' if finished else '')
+    for name in _finished(run, 'reward'):
+        role = panels.judge(run, name)
+        found[name] = judging.evaluate(run, name, role, split)
+        found[name] |= examine.reward_model(run, name, role, split)
+    policy = policy or _last_policy(run)
     if policy:
         named = judge and judge != 'gold' and labeller is None
-        by = judge if named else _reward_of(run)
+        by = judge if named else _reward_of(run, policy)
         if judge == 'gold' and run.dataset.gold is None:
             raise UserError(
                 f'--judge: {run.dataset.name} has no gold reward; give a reward stage'
@@ -118,8 +115,24 @@ def evaluate(
     return found
 
 
-def _reward_of(run):
-    return run.config.policy.reward if 'policy' in run.config else 'reward'
+def _finished(run, what):
+    """The stages that have left a reward model, or a policy."""
+    return [
+        name
+        for name in run.config.stages
+        if lineage.makes(run.config, name) == what and panels.exists(run, name)
+    ]
+
+
+def _last_policy(run):
+    return (_finished(run, 'policy') or [''])[-1]
+
+
+def _reward_of(run, policy):
+    """The reward model of a policy; of one from elsewhere, the run's first."""
+    if policy in run.config.stages and lineage.makes(run.config, policy) == 'policy':
+        return lineage.reward_of(run.config, policy)
+    return (_finished(run, 'reward') or ['reward'])[0]
 
 
 def table(found: dict[str, Any]) -> str:
@@ -171,10 +184,11 @@ def main(argv: Sequence[str]) -> None:
             )
         apart = {'frontier': ways([first, *others])}
         if values.best_of:
+            policy = values.policy or _last_policy(run)
             apart['best_of_n'] = best_of_n.best_of_n(
                 run,
                 run.role(values.against),
-                panels.load_panel(run, _reward_of(run)),
+                panels.load_panel(run, _reward_of(run, policy)),
                 values.split,
                 values.best_of,
             )

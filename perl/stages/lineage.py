@@ -30,6 +30,11 @@ def makes(config: Any, stage: str) -> str:
     return 'policy' if kind in POLICIES else kind
 
 
+def reward_of(config: Any, stage: str) -> str:
+    """The reward model that a stage's policy was trained on, or is told apart by."""
+    return config[origin(config, stage)].reward
+
+
 def recipe(stage: Any) -> str:
     """How a stage is made of others, for a person; '' where it is not."""
     if stage.kind not in MADE:

@@ -155,6 +155,17 @@ def test_a_policy_may_be_judged_by_an_ensemble(made, figures):
     assert np.isfinite(figures['policy_b']['reward_after'])
 
 
+def test_each_policy_is_evaluated_by_the_reward_model_that_taught_it(run, figures):
+    want = {'policy': 'policy', 'policy_b': 'policy_b', '': 'warp'}
+    for policy, stage in want.items():
+        found = evaluate.evaluate(run, policy=policy)[f'{stage} against sft']
+        for name in ('reward_before', 'reward_after', 'win_rate'):
+            assert found[name] == pytest.approx(figures[stage][name]), stage
+    by = evaluate.evaluate(run, policy='policy_b', judge='reward')
+    by = by['policy_b against sft']['reward_after']
+    assert by != pytest.approx(figures['policy_b']['reward_after'])
+
+
 def test_an_average_of_policies_is_compared_with_the_reference(made, figures):
     row = figures['warp']
     assert row['kind'] == 'policy' and {'win_rate', 'kl', 'reward_after'} <= row.keys()
