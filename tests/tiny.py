@@ -99,6 +99,19 @@ def rows(shape=(3, 6), seed=3, vocabulary=ARCH.vocabulary):
     return tokens, jnp.broadcast_to(jnp.arange(shape[-1]), shape)
 
 
+def ended(last=(5, 3, 4), seed=3):
+    """Rows of six tokens that end there, as a panel reads them."""
+    tokens, positions = rows((len(last), 6), seed)
+    ends = jnp.array(last)[:, None]
+    segments = jnp.where(positions <= ends, 0, -1)
+    return {
+        'tokens': tokens,
+        'positions': positions,
+        'segments': segments,
+        'ends': ends,
+    }
+
+
 def close(got, want, atol=1e-5):
     """Every leaf of two trees is equal, to this share of its largest element or 1."""
 

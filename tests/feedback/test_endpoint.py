@@ -1,57 +1,29 @@
 """A real server on loopback that answers well, slowly, wrongly and not at all."""
 
 import collections
-import datetime
-import email.utils
 import json
 import os
 import signal
-import socket
 import threading
 import time
 
 import chat
 import numpy as np
 import pytest
+from asked import BRIEF, GOOD, LONGER, PAIRS, after, ask, endpoint, one
 from chat import Reply
 
 from perl import feedback
 from perl.errors import UserError
 from perl.feedback import recorded
-from perl.feedback.answers import Answers
-from perl.feedback.client import Client
-from perl.feedback.endpoint import Endpoint, read
-from perl.feedback.templates import HARMLESS, PAIRWISE, SCORE
-
-BRIEF = PAIRWISE['brief']
-PAIRS = [[f'p{i}' for i in range(6)], ['a', 'bb', 'ccc', 'd', 'ee', 'fff'], ['xx'] * 6]
-LONGER = [0, 0, 1, 0, 0, 1]  # how often the first is: the second one wins at a tie
-GOOD = Reply('1')
+from perl.feedback.endpoint import read
+from perl.feedback.templates import HARMLESS, SCORE
 
 
 @pytest.fixture(autouse=True)
 def straight(monkeypatch):
     """No proxy between this process and itself."""
     monkeypatch.setenv('NO_PROXY', '127.0.0.1')
-
-
-def endpoint(server, file=None, *, client=None, **options):
-    client = {'timeout': 5.0, 'retries': 3, 'backoff': 0.01, **(client or {})}
-    return Endpoint(Client(server.url, **client), 'm', Answers(file), **options)
-
-
-def ask(judge, pairs=PAIRS):
-    return feedback.ask(judge, BRIEF)(*pairs)
-
-
-def one(judge):
-    """The answer to one question."""
-    return ask(judge, [['p'], ['a'], ['b']])[0]
-
-
-def after(*replies, then=GOOD):
-    """These replies to the first requests, then always the same."""
-    return lambda body, number: replies[number - 1] if number <= len(replies) else then
 
 
 def test_what_is_sent_and_what_comes_back(tmp_path, monkeypatch):
@@ -180,162 +152,6 @@ def test_nonsense_that_is_mended(tmp_path):
         assert judge.report()['unparsable'] == 2
         assert server.requests[2]['messages'][3]['content'] == '(nothing)'
     assert recorded.ask(file)('p', 'a', 'b') == 1, 'and replays as that'
-
-
-FAULTS = {
-    'busy': Reply('slow down', 429),
-    'wait': Reply('slow down', 429, {'Retry-After': '0.05'}),
-    'broken': Reply('oh', 500),
-    'gateway': Reply(status=502, raw=b'<html>Bad gateway</html>'),
-    'loading': Reply('the model is loading', 503),
-    'slow': Reply('1', wait=0.6),
-    'cut': Reply(raw=b'{"choices": [{"mess'),
-    'no json': Reply(raw=b'<html>Sign in</html>'),
-    'no choice': Reply(raw=b'{"choices": []}'),
-    'no message': Reply(raw=b'{"choices": [{"text": "1"}]}'),
-    'an error': Reply(raw=b'{"error": {"message": "upstream died"}}'),
-    'a list': Reply(raw=b'[1]'),
-    'bytes': Reply(raw=b'\xff\xfe\x00'),
-    'dropped': Reply('1', drop='at once'),
-    'torn': Reply('1', drop='midway'),
-}
-
-
-@pytest.mark.parametrize('name', FAULTS)
-def test_a_fault_that_passes(name):
-    with chat.serve(after(FAULTS[name])) as server:
-        judge = endpoint(server, client={'timeout': 0.3})
-        assert one(judge) == 1
-    assert len(server.requests) == 2 and judge.report()['retries'] == 1
-
-
-@pytest.mark.parametrize(
-    ('name', 'words'),
-    [
-        ('busy', r'answered 429 \(slow down\), 2 times'),
-        ('broken', r'answered 500 \(oh\), 2 times'),
-        ('gateway', r'answered 502 \(<html>Bad gateway</html>\), 2 times'),
-        ('slow', r'no answer within 0.3 s, 2 times'),
-        ('no json', r'answered with no chat completion \(<html>Sign in</html>\)'),
-        ('an error', 'upstream died'),
-        ('dropped', r'the connection broke \(.+\), 2 times'),
-        ('torn', r'the connection broke \(.+\), 2 times'),
-    ],
-)
-def test_a_fault_that_stays(name, words):
-    with chat.serve(after(then=FAULTS[name])) as server:
-        judge = endpoint(server, client={'timeout': 0.3, 'retries': 1})
-        with pytest.raises(UserError, match=words) as caught:
-            one(judge)
-    assert len(server.requests) == 2
-    text = str(caught.value)
-    assert server.url in text and '\n' not in text and 'answers so far are kept' in text
-
-
-def test_waits_grow():
-    came = []
-
-    def answer(body, number):
-        came.append(time.monotonic())
-        return Reply('oh', 500) if number < 4 else GOOD
-
-    with chat.serve(answer) as server:
-        one(endpoint(server, client={'backoff': 0.1}))
-    waits = np.diff(came)
-    assert (waits >= [0.05, 0.1, 0.2]).all() and waits.sum() < 2
-
-
-def date(seconds):
-    now = datetime.datetime.now(datetime.UTC)
-    then = now + datetime.timedelta(seconds=seconds)
-    return email.utils.format_datetime(then, usegmt=True)
-
-
-@pytest.mark.parametrize('when', ['0.5', date])
-def test_the_server_says_how_long_to_wait(when):
-    came = []
-
-    def answer(body, number):
-        came.append(time.monotonic())
-        header = when if isinstance(when, str) else when(2)
-        return Reply('busy', 429, {'Retry-After': header}) if number < 2 else GOOD
-
-    with chat.serve(answer) as server:
-        one(endpoint(server))
-    assert 0.5 <= came[1] - came[0] < 5
-
-
-def test_too_long_a_wait_is_an_error():
-    busy = Reply('come back tomorrow', 429, {'Retry-After': '86400'})
-    with (
-        chat.serve(after(then=busy)) as server,
-        pytest.raises(UserError, match=r'come back tomorrow.*asks to wait 86400 s'),
-    ):
-        one(endpoint(server))
-    assert len(server.requests) == 1
-
-
-@pytest.mark.parametrize(
-    ('reply', 'words'),
-    [
-        (Reply('bad key', 401), r'401 \(bad key\); name the environment variable'),
-        (Reply('not yours', 403), r'403 \(not yours\)'),
-        (Reply('no model m', 404), r"404 \(no model m\).*ends in /v1.*'m' may be none"),
-        (Reply(status=301, raw=b''), r'301 \(no text\); give the address'),
-        (Reply('no logprobs here', 400), r'refuses every question, with 400 \(no logp'),
-    ],
-)
-def test_errors_that_a_retry_does_not_mend(reply, words):
-    with chat.serve(after(then=reply)) as server:
-        judge = endpoint(server)
-        with pytest.raises(UserError, match=words) as caught:
-            one(judge)
-    assert len(server.requests) == 1 and '\n' not in str(caught.value)
-
-
-def test_the_key_is_not_repeated(monkeypatch):
-    monkeypatch.setenv('MY_KEY', 'secret-7')
-    reply = Reply('the key secret-7 is wrong', 401)
-    with chat.serve(after(then=reply)) as server:
-        judge = endpoint(server, client={'key_env': 'MY_KEY'})
-        with pytest.raises(UserError, match=r'mend the key in \$MY_KEY') as caught:
-            one(judge)
-    assert 'secret' not in str(caught.value)
-
-
-@pytest.mark.parametrize(
-    ('url', 'key_env', 'words'),
-    [
-        ('localhost:8000', '', 'is no address; it looks like http://localhost'),
-        ('ftp://host/v1', '', 'is no address'),
-        ('http://', '', 'is no address'),
-        ('http://host:port/v1', '', 'is no address'),
-        ('http://a/v1', 'NOT_SET', 'NOT_SET with the key is not set'),
-        ('http://a/v1', 'ODD', 'characters that no header can carry'),
-    ],
-)
-def test_bad_settings(url, key_env, words, monkeypatch):
-    monkeypatch.setenv('ODD', 'schlüssel')
-    with pytest.raises(UserError, match=words):
-        Client(url, key_env)
-
-
-@pytest.mark.parametrize('end', ['', '/', '/chat/completions'])
-def test_addresses(end):
-    with chat.serve(after()) as server:
-        server.url += end
-        assert one(endpoint(server)) == 1
-
-
-def test_nobody_there():
-    with socket.socket() as closed:
-        closed.bind(('127.0.0.1', 0))
-        url = f'http://127.0.0.1:{closed.getsockname()[1]}/v1'
-    began = time.monotonic()
-    judge = Endpoint(Client(url, retries=9), 'm', Answers())
-    with pytest.raises(UserError, match=r'nobody answers there.*start the server'):
-        one(judge)
-    assert time.monotonic() - began < 3, 'no patience with a server that never was'
 
 
 def test_one_question_that_is_refused():

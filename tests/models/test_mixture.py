@@ -17,14 +17,7 @@ from perl.stages.roles import Role
 
 KERNELS = ('layers/.*/(q|k|v|o|gate|up|down)',)
 BASE = tiny.weights()
-TOKENS, POSITIONS = tiny.rows((3, 6))
-LAST = jnp.array([[5], [3], [4]])
-BATCH = {
-    'tokens': TOKENS,
-    'positions': POSITIONS,
-    'segments': jnp.where(POSITIONS <= LAST, 0, -1),
-    'ends': LAST,
-}
+BATCH = tiny.ended()
 
 
 def member(seed, targets=KERNELS, rank=3):
@@ -53,11 +46,11 @@ score = jax.jit(panel.rewards, static_argnums=0)
 def by_hand(members, gate):
     """Final states and shares, with merged weights, block by block."""
     arch = tiny.arch(scan=False)
-    turn = decoder.rotations(arch, POSITIONS)
+    turn = decoder.rotations(arch, BATCH['positions'])
     whole = [
         tree.merge(BASE, {'layers': role.delta['layers']})['layers'] for role in members
     ]
-    x, given = decoder.embed(arch, BASE['embed'], TOKENS), []
+    x, given = decoder.embed(arch, BASE['embed'], BATCH['tokens']), []
     for depth in range(arch.layers):
         added = []
         for layers in whole:
@@ -80,7 +73,7 @@ def by_hand(members, gate):
 def test_every_block_is_mixed(scan, remat):
     got, shares = gated(tiny.arch(scan=scan, remat=remat), mole(TWO, gates()), BATCH)
     states, given = by_hand(TWO, gates())
-    ends = np.asarray(states)[np.arange(3), LAST[:, 0]]
+    ends = np.asarray(states)[np.arange(3), BATCH['ends'][:, 0]]
     said = [heads.scalar(role.delta, ends) for role in TWO]
     said = [(raw - x.shift) / x.scale for raw, x in zip(said, TWO, strict=True)]
     np.testing.assert_allclose(got[:, 0], np.mean(said, 0), atol=2e-4)
@@ -107,7 +100,7 @@ def test_padding_and_batch_mates_change_nothing():
     made = mole(TWO, gates())
     wide = {k: jnp.pad(x, ((0, 0), (4, 0))) for k, x in BATCH.items() if k != 'ends'}
     wide['segments'] = wide['segments'].at[:, :4].set(-1)
-    wide['ends'] = LAST + 4
+    wide['ends'] = BATCH['ends'] + 4
     want = gated(tiny.ARCH, made, BATCH)
     got = gated(tiny.ARCH, made, wide)
     for x, y in zip(got, want, strict=True):

@@ -16,14 +16,7 @@ from perl.models import decoder, heads, mixture, panel
 from perl.stages.roles import Role
 
 BASE = tiny.weights()
-TOKENS, POSITIONS = tiny.rows((3, 6))
-LAST = jnp.array([[5], [3], [4]])
-BATCH = {
-    'tokens': TOKENS,
-    'positions': POSITIONS,
-    'segments': jnp.where(POSITIONS <= LAST, 0, -1),
-    'ends': LAST,
-}
+BATCH = tiny.ended()
 
 
 def role(seed, rank=3, full=False, base_id='base1'):

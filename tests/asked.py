@@ -1,0 +1,33 @@
+"""An endpoint of the server on loopback, and the questions that tests ask it."""
+
+from chat import Reply
+
+from perl import feedback
+from perl.feedback.answers import Answers
+from perl.feedback.client import Client
+from perl.feedback.endpoint import Endpoint
+from perl.feedback.templates import PAIRWISE
+
+BRIEF = PAIRWISE['brief']
+PAIRS = [[f'p{i}' for i in range(6)], ['a', 'bb', 'ccc', 'd', 'ee', 'fff'], ['xx'] * 6]
+LONGER = [0, 0, 1, 0, 0, 1]  # how often the first is: the second one wins at a tie
+GOOD = Reply('1')
+
+
+def endpoint(server, file=None, *, client=None, **options):
+    client = {'timeout': 5.0, 'retries': 3, 'backoff': 0.01, **(client or {})}
+    return Endpoint(Client(server.url, **client), 'm', Answers(file), **options)
+
+
+def ask(judge, pairs=PAIRS):
+    return feedback.ask(judge, BRIEF)(*pairs)
+
+
+def one(judge):
+    """The answer to one question."""
+    return ask(judge, [['p'], ['a'], ['b']])[0]
+
+
+def after(*replies, then=GOOD):
+    """These replies to the first requests, then always the same."""
+    return lambda body, number: replies[number - 1] if number <= len(replies) else then
