@@ -108,7 +108,7 @@ def evaluate(
             'reward' if named else judge,
             decide,
         )
-        figures |= examine.policy(run, rows, figures['judge'], split, rater)
+        figures |= examine.policy(run, rows, split, rater)
         if labeller:
             figures |= {**labeller.report(), 'unanswered': decide.unanswered}
         found[f'{policy} against {against}'] = figures

@@ -1,5 +1,7 @@
 """Every rule that a config must keep, checked before anything is read or trained."""
 
+import math
+
 from ml_collections import ConfigDict
 
 from perl.config import tuning
@@ -10,6 +12,17 @@ from perl.stages import lineage
 from perl.stages.algorithms import ALGORITHMS
 from perl.stages.optimizer import OPTIMIZERS, SCHEDULES
 
+# what numbers of a stage, and of its optimizer, may be; an infinity is none of them
+POSITIVE = (
+    *('steps', 'batch_size', 'parts', 'save_every', 'epochs', 'minibatches', 'samples'),
+    *('temperature', 'clip', 'value_clip', 'value_learning_rate', 'beta'),
+    *('kl_target', 'kl_horizon', 'ptx_batch_size'),
+)
+FROM_0 = (
+    *('eval_every', 'shuffle', 'value_warmup', 'value_coefficient', 'clip_rewards'),
+    *('kl_coefficient', 'ptx_coefficient', 'deviations', 'balance'),
+)
+SHARES = ('gamma', 'lam', 'anchor_rate')
 KINDS = ('pretrain', 'sft', 'reward', 'average', 'ensemble', 'policy', 'dpo')
 
 
@@ -49,8 +62,12 @@ def _validate_stage(name: str, stage: ConfigDict) -> None:
         _validate_tuning(name, stage)
     _choice(f'{name}.optimizer.name', stage.optimizer.name, *OPTIMIZERS)
     _choice(f'{name}.optimizer.schedule', stage.optimizer.schedule, *SCHEDULES)
-    _positive(f'{name}.optimizer', stage.optimizer, 'learning_rate')
-    _positive(name, stage, 'steps', 'batch_size', 'parts', 'save_every')
+    _positive(f'{name}.optimizer', stage.optimizer, 'learning_rate', 'eps')
+    _from_0(f'{name}.optimizer', stage.optimizer, 'warmup', 'weight_decay', 'clip')
+    _shares(f'{name}.optimizer', stage.optimizer, 'final', 'b1', 'b2')
+    _positive(name, stage, *(x for x in POSITIVE if x in stage))
+    _from_0(name, stage, *(x for x in FROM_0 if x in stage))
+    _shares(name, stage, *(x for x in SHARES if x in stage))
     if stage.kind in ('sft', 'policy', 'dpo'):
         _choice(f'{name}.start', stage.start, 'base', 'sft')
     rows = stage.batch_size
@@ -58,15 +75,12 @@ def _validate_stage(name: str, stage: ConfigDict) -> None:
         _validate_policy(name, stage)
         rows //= stage.minibatches
     elif stage.kind == 'dpo':
-        _positive(name, stage, 'beta')
         if not 0 <= stage.label_smoothing < 0.5:
             raise UserError(f'{name}.label_smoothing: must be in [0, 0.5)')
     elif stage.kind == 'reward':
         _validate_reward(name, stage)
     elif stage.kind == 'ensemble':
         _choice(f'{name}.combine', stage.combine, *lineage.COMBINE)
-        if stage.deviations < 0 or stage.balance < 0:
-            raise UserError(f'{name}: deviations and balance must be 0 or more')
     elif stage.kind == 'pretrain' and stage.tuning.name != 'full':
         raise UserError(f'{name}.tuning.name: a base from scratch is tuned in full')
     if rows % stage.parts:
@@ -100,7 +114,6 @@ def _validate_policy(name: str, stage: ConfigDict) -> None:
     _choice(f'{name}.kl_in', stage.kl_in, 'reward', 'loss')
     _choice(f'{name}.rater.kind', stage.rater.kind, '', 'endpoint', 'model')
     _choice(f'{name}.value_start', stage.value_start, 'sft', 'reward', 'base')
-    _positive(name, stage, 'epochs', 'minibatches', 'samples', 'temperature', 'clip')
     rules, rows = ALGORITHMS[stage.algorithm], stage.batch_size
     if rules.convex and not 0 <= stage.kl_coefficient <= 1:
         raise UserError(
@@ -117,8 +130,6 @@ def _validate_policy(name: str, stage: ConfigDict) -> None:
             raise UserError(
                 f'{name}.{divisor}: {stage[divisor]} does not divide batch_size {rows}'
             )
-    if not 0 <= stage.anchor_rate <= 1:
-        raise UserError(f'{name}.anchor_rate: must be in [0, 1]')
     if stage.ptx_coefficient and stage.ptx_batch_size % stage.parts:
         raise UserError(
             f'{name}.ptx_batch_size: {stage.ptx_batch_size} rows are not divisible in '
@@ -129,6 +140,11 @@ def _validate_policy(name: str, stage: ConfigDict) -> None:
         raise UserError(
             f'{name}.kl_controller: adaptive steers a KL term, but there is none; set '
             'kl_coefficient above 0, or kl_controller to fixed'
+        )
+    if stage.kl_controller == 'adaptive' and stage.kl_horizon <= 0.2 * rows:
+        raise UserError(
+            f'{name}.kl_horizon: {stage.kl_horizon} episodes are so few that one batch '
+            f'of {rows} could turn the coefficient negative; set it far above that'
         )
 
 
@@ -141,5 +157,17 @@ def _choice(where: str, value: str, *known: str) -> None:
 
 def _positive(where: str, config: ConfigDict, *names: str) -> None:
     for name in names:
-        if not config[name] > 0:
+        if not (config[name] > 0 and math.isfinite(config[name])):
             raise UserError(f'{where}.{name}: {config[name]} must be greater than 0')
+
+
+def _from_0(where: str, config: ConfigDict, *names: str) -> None:
+    for name in names:
+        if not (config[name] >= 0 and math.isfinite(config[name])):
+            raise UserError(f'{where}.{name}: {config[name]} must be 0 or more')
+
+
+def _shares(where: str, config: ConfigDict, *names: str) -> None:
+    for name in names:
+        if not 0 <= config[name] <= 1:
+            raise UserError(f'{where}.{name}: {config[name]} must be in [0, 1]')

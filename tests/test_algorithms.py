@@ -109,6 +109,21 @@ def test_a_rater_takes_the_place_of_the_reward_model(finished, tmp_path):
     assert 'check_reward' not in read(workdir / 'policy')[0], 'no reward model is run'
 
 
+def test_a_steered_coefficient_leaves_reinforce_its_reward(finished, tmp_path):
+    """It weighs the reward with 1 - beta: past 1 the policy would unlearn."""
+    workdir = runs.copy(finished, tmp_path / 'run', BEFORE)
+    config = experiment(
+        algorithm='reinforce',
+        kl_coefficient=0.999,
+        kl_controller='adaptive',
+        kl_target=1e-9,
+        kl_horizon=8.0,
+    )
+    runs.run(config, workdir)
+    betas = [row['kl_coefficient'] for row in read(workdir / 'policy')]
+    assert max(betas) == 1.0
+
+
 def test_dpo(finished, tmp_path):
     config = runs.config().unlock()
     config.stages = (*BEFORE, 'dpo')
@@ -132,7 +147,18 @@ def test_dpo(finished, tmp_path):
         ({'algorithm': 'grpo', 'samples': 3}, 'samples: 3 does not divide batch_size'),
         ({'kl_estimator': 'k4'}, "'k4' is not one of k1"),
         ({'kl_in': 'both'}, "'both' is not one of reward, loss"),
-        ({'anchor_rate': 2.0}, 'anchor_rate: must be in'),
+        ({'anchor_rate': 2.0}, r'anchor_rate: 2.0 must be in \[0, 1\]'),
+        ({'gamma': 1.5}, r'gamma: 1.5 must be in \[0, 1\]'),
+        ({'lam': -2.0}, r'lam: -2.0 must be in \[0, 1\]'),
+        ({'value_clip': -1.0}, 'value_clip: -1.0 must be greater than 0'),
+        ({'kl_target': -1.0}, 'kl_target: -1.0 must be greater than 0'),
+        ({'kl_coefficient': -0.1}, 'kl_coefficient: -0.1 must be 0 or more'),
+        ({'kl_coefficient': math.nan}, 'kl_coefficient: nan must be 0 or more'),
+        ({'clip': math.inf}, 'clip: inf must be greater than 0'),
+        (
+            {'kl_controller': 'adaptive', 'kl_horizon': 1.0},
+            'kl_horizon: 1.0 episodes are so few',
+        ),
         (
             {'kl_estimator': 'none', 'kl_controller': 'adaptive'},
             'steers a KL term, but there is none',

@@ -149,6 +149,7 @@ def calibration_metrics(
 
 def _figures(logits, outcomes, pairs, bins, seed):
     outcomes = np.broadcast_to(np.asarray(outcomes, np.float64), logits.shape)
+    missed = brier(expit(logits).ravel(), outcomes.ravel())
     if pairs:
         logits, outcomes = _folded(logits, outcomes)
     p, flat = expit(logits), expit(logits).ravel()
@@ -164,7 +165,7 @@ def _figures(logits, outcomes, pairs, bins, seed):
         'ece_by_chance': list(ece_by_chance(flat, edges, seed)),
         'ece_equal_mass': float(ece(flat, y, equal_mass(flat, bins))),
         'largest_gap': float(largest_gap(flat, y, edges)),
-        'brier': float(brier(flat, y)),
+        'brier': float(missed),
         'log_loss': float(temperature.log_loss(logits.ravel(), y)),
         'confidence': float(flat.mean()),
         'found': float(y.mean()),

@@ -28,6 +28,7 @@ def normalised(scores: jax.Array, size: int, epsilon: float = 1e-4) -> jax.Array
     `epsilon` is added to it.
     """
     grouped = as_float(scores).reshape(-1, size)
+    grouped = grouped - grouped[:, :1]  # equal scores are then exactly 0
     centred = grouped - grouped.mean(1, keepdims=True)
     return (centred / (grouped.std(1, keepdims=True) + epsilon)).reshape(-1)
 

@@ -13,7 +13,7 @@ def bradley_terry(
     preference: jax.Array | float = 1.0,
     smoothing: float = 0.0,
 ) -> jax.Array:
-    """The cross-entropy of sigmoid(chosen - rejected - margin): [B], [B] -> [B].
+    """-log sigmoid(chosen - rejected - margin), or a mixture of both orders: [B] twice.
 
     With the defaults it is -log sigmoid(chosen - rejected), the pairwise loss of PERL
     (arXiv 2403.10704, A.1.2) and InstructGPT. With a preference it is the soft loss of
@@ -22,14 +22,16 @@ def bradley_terry(
 
     Args:
         chosen, rejected: rewards of the completion named better, and of the other.
-        margin: by how much the one should lead (Llama 2, arXiv 2307.09288, eq. 2).
+        margin: by how much the better one should lead, whichever that is (Llama 2,
+            arXiv 2307.09288, eq. 2).
         preference: how sure it is that the order is right, in [0, 1].
         smoothing: in [0, 1/2), the share of labels that are taken to be wrong: the
             loss is (1 - smoothing) of this order's and smoothing of the other's.
     """
-    lead = as_float(chosen) - as_float(rejected) - jnp.asarray(margin)
+    lead, margin = as_float(chosen) - as_float(rejected), jnp.asarray(margin)
     right = jnp.asarray(preference) * (1 - 2 * smoothing) + smoothing
-    return right * jax.nn.softplus(-lead) + (1 - right) * jax.nn.softplus(lead)
+    this, other = jax.nn.softplus(margin - lead), jax.nn.softplus(margin + lead)
+    return right * this + (1 - right) * other
 
 
 def pointwise(rewards: jax.Array, labels: jax.Array) -> jax.Array:
@@ -44,10 +46,16 @@ def pointwise(rewards: jax.Array, labels: jax.Array) -> jax.Array:
 
 
 def as_labelled(ahead: jax.Array, preference: jax.Array | float) -> jax.Array:
-    """Leads of the first completion, turned round where the label is for the other.
+    """Leads of the first completion, turned round where the label is for the other,
+    and 0, which is half right, where it is for neither.
 
     Args:
         ahead: first minus second.
         preference: how sure it is that the first is the better; broadcasts.
     """
-    return jnp.where(jnp.asarray(preference) < 0.5, -ahead, ahead)
+    return ahead * jnp.sign(2 * jnp.asarray(preference) - 1)
+
+
+def share_right(ahead: jax.Array) -> jax.Array:
+    """1, 1/2 or 0 for a lead above, at or below 0."""
+    return (1 + jnp.sign(ahead)) / 2

@@ -1,7 +1,8 @@
 """Sums over the entries that count.
 
 A mask is True (or nonzero) where an entry counts. What lies under the rest is never
-read, so infinities or NaN in the padding do no harm.
+read, so infinities or NaN in the padding do no harm to a value. They do to a gradient
+(0 times infinity), so what may overflow there is masked before, too.
 """
 
 import jax

@@ -168,9 +168,10 @@ def draw(key: jax.Array, logits: jax.Array) -> jax.Array:
 
 
 def _pick(uniform, weights):
-    """The index where the running sum passes; `<=`: never one of weight zero."""
-    mass = jnp.cumsum(weights, -1)
-    return (mass <= uniform * mass[:, -1:]).sum(-1)
+    """The index where the running sum passes; never one of weight zero, though XLA's
+    sum may fall by a rounding where nothing is added."""
+    mass = jnp.where(weights > 0, jnp.cumsum(weights, -1), 0)
+    return jnp.argmax(mass > uniform * mass.max(-1, keepdims=True), -1)
 
 
 def _log_prob(logits, token):

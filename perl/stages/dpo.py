@@ -15,7 +15,7 @@ from perl import metrics, sharding
 from perl.adapters import tree
 from perl.data import batching, order
 from perl.losses import direct as losses
-from perl.losses.preference import as_labelled
+from perl.losses.preference import as_labelled, share_right
 from perl.losses.reduce import masked_sum
 from perl.models import decoder, heads
 from perl.models.architecture import Architecture
@@ -48,7 +48,7 @@ def margins(
     arch: Architecture,
     beta: float,
 ) -> tuple[jax.Array, jax.Array]:
-    """Margins `[B, pairs]` of implicit rewards, and the reward `[B]` of the best.
+    """Margins `[B, pairs]` of implicit rewards, and these rewards `[B, K]`.
 
     Args:
         trainable: the policy's delta.
@@ -63,7 +63,7 @@ def margins(
     reference = totals(arch, tree.bind(role['base'], role['delta']), batch)
     better, worse = jnp.triu_indices(policy.shape[1], 1)
     pairs = (x[:, i] for x in (policy, reference) for i in (better, worse))
-    return losses.margins(*pairs, beta), beta * (policy - reference)[:, 0]
+    return losses.margins(*pairs, beta), beta * (policy - reference)
 
 
 def loss(
@@ -86,8 +86,9 @@ def loss(
     sure = _sure(batch)
     total, _ = summed(losses.dpo(ahead, sure, smoothing))
     ahead = as_labelled(ahead, sure)
-    figures = {'accuracy': summed(ahead > 0), 'margin': summed(ahead)}
-    return total, (count, {**figures, 'chosen_reward': (jnp.sum(gained), count)})
+    figures = {'accuracy': summed(share_right(ahead)), 'margin': summed(ahead)}
+    best = jnp.where(jnp.ravel(sure) < 0.5, gained[:, -1], gained[:, 0])
+    return total, (count, {**figures, 'chosen_reward': (jnp.sum(best), count)})
 
 
 def _sure(batch):
@@ -121,8 +122,8 @@ def dpo(run: Run, stage: str) -> dict[str, Any]:
             part = _collate(data['val'], rows, run.multiple)
             part = sharding.shard_batch(part, run.mesh)
             ahead, _ = measure(role.delta, frozen, part, None)
-            ahead = np.asarray(as_labelled(ahead, _sure(part)))
-            right += (ahead[:new] > 0).mean(1).sum()
+            found = share_right(as_labelled(ahead, _sure(part)))
+            right += np.asarray(found)[:new].mean(1).sum()
         return {'val_accuracy': right / n}
 
     policy, figures = train(

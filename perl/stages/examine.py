@@ -110,7 +110,6 @@ def _levels(values):
 def policy(
     run: Run,
     rows: list[dict[str, Any]],
-    judge: str,
     split: str,
     rater: harmless.Rater | None = None,
 ) -> dict[str, Any]:
@@ -119,24 +118,21 @@ def policy(
     Args:
         run: with its dataset.
         rows: of `compare`.
-        judge: whose verdict it was. That of gold or reward is read off their scores,
-            another's off the rows' `won` (1, 0.5 or 0).
         split: of the demonstrations to compare with.
         rater: who says what is harmless; by default the dataset's exact aspect, where
             it has one.
 
     Returns:
-        length_control (by characters; where the rows tell the verdict), and by `before`
-        and `after`: lengths, rouge (where the dataset has demonstrations for the same
-        prompts) and harmless (where somebody can tell).
+        length_control (by characters), and by `before` and `after`: lengths, rouge
+        (where the dataset has demonstrations for the same prompts) and harmless (where
+        somebody can tell).
     """
     prompts = [row['prompt'] for row in rows]
     sides = {'before': 'reference', 'after': 'response'}
     texts = {when: [row[key] for row in rows] for when, key in sides.items()}
-    found, won = {}, _won(rows, judge)
-    if won is not None:
-        sizes = [[len(text) for text in texts[when]] for when in ('after', 'before')]
-        found['length_control'] = controlled.length_metrics(won, *sizes)
+    won = np.array([row['won'] for row in rows])
+    sizes = [[len(text) for text in texts[when]] for when in ('after', 'before')]
+    found = {'length_control': controlled.length_metrics(won, *sizes)}
     measures = {
         'lengths': lambda said: rouge.length_metrics(said),
         'rouge': _against_demonstrations(run, prompts, split),
@@ -146,13 +142,6 @@ def policy(
         if measure:
             found[name] = {when: measure(said) for when, said in texts.items()}
     return found
-
-
-def _won(rows, judge):
-    if judge in ('gold', 'reward'):
-        gain = [row[judge] - row[f'{judge}_reference'] for row in rows]
-        return (1 + np.sign(gain)) / 2
-    return np.array([row['won'] for row in rows]) if 'won' in rows[0] else None
 
 
 def _against_demonstrations(run, prompts, split):

@@ -32,7 +32,8 @@ def observe(
     """All that the frozen roles and the value say about a rollout.
 
     Without a KL term the reference is not run at all, nor a reward model where
-    another scores.
+    another scores. Where the reference moves, `frozen` has the `start` too: a KL is
+    reported from there.
     """
     R = responses.tokens.shape[1]
     tokens = jnp.concatenate([prompts, responses.tokens], axis=1)
@@ -60,6 +61,9 @@ def observe(
             seen['divergence'] = scoring.divergence(
                 arch, params, reference, *rows, temperature
             )
+        if 'start' in frozen:
+            start = _bound(frozen['start'])
+            seen['start'] = scoring.log_probs(arch, start, *rows, temperature)
     return seen
 
 
@@ -84,7 +88,8 @@ def judge(
         scores = scores / jnp.sqrt(variance + 1e-8)
     if objective.clip_rewards:
         scores = jnp.clip(scores, -objective.clip_rewards, objective.clip_rewards)
-    if objective.rules.convex:  # PERL: (1 - beta) r - beta KL; others: r - beta KL
+    # PERL: (1 - beta) r - beta KL; others, and without a KL term: r - beta KL
+    if objective.rules.convex and objective.kl_estimator != 'none':
         scores = (1 - beta) * scores
     penalty = _penalty(seen, objective)
     price = beta if objective.kl_in == 'reward' else 0.0
@@ -97,7 +102,7 @@ def judge(
     names = ('tokens', 'lengths', 'mask', 'log_probs')
     learn |= {name: seen[name] for name in names}
     if objective.kl_in == 'loss' and 'reference' in seen:
-        learn['reference'] = seen['reference']
+        learn['reference'] = jnp.where(mask, seen['reference'], 0)
         learn['beta'] = jnp.broadcast_to(beta, mask.shape[:1])
     return learn, memory, _metrics(seen, rewards, penalty, beta, objective)
 
@@ -124,7 +129,8 @@ def _critic(rewards, seen, objective):
 
 
 def _metrics(seen, rewards, penalty, beta, objective):
-    """Means over responses, or tokens; `kl` is k1, `penalty_...` what is optimised."""
+    """Means over responses, or tokens; `kl` is k1 from where the policy started,
+    `penalty_...` what is optimised."""
     mask = seen['mask']
     episodes, tokens = mask.shape[0], jnp.sum(mask)
     found = {
@@ -137,7 +143,7 @@ def _metrics(seen, rewards, penalty, beta, objective):
         'kl_coefficient': beta,
     }
     if 'reference' in seen:
-        ratios = seen['log_probs'], seen['reference']
+        ratios = seen['log_probs'], seen.get('start', seen['reference'])
         found['kl'] = masked_sum(kl.k1(*ratios), mask) / episodes
         found['kl_k3'] = masked_sum(kl.k3(*ratios), mask) / episodes
         found[f'penalty_{objective.kl_estimator}'] = (

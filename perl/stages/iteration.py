@@ -149,12 +149,13 @@ class Trainer:
 
     def _anchored(self, state):
         """What is frozen in this iteration; the reference may be the moving anchor,
-        copied, since an update donates the state."""
+        copied, since an update donates the state, beside what it started from."""
         if 'anchor' not in state:
             return self.frozen
         delta = jax.tree.map(lambda x: x.copy(), state['anchor'])
         anchor = {'base': self.frozen['policy'], 'delta': delta}
-        return {**self.frozen, 'reference': anchor}
+        start = self.frozen['reference']
+        return {**self.frozen, 'reference': anchor, 'start': start}
 
     def _learn(self, state, frozen, learn, at):
         config, n = self.config, self.config.batch_size
@@ -200,6 +201,8 @@ class Trainer:
             config.kl_horizon,
             config.batch_size,
         )
+        if self.objective.rules.convex:  # past 1 it would turn the reward round
+            beta = jnp.minimum(beta, 1.0)
         return {**memory, 'kl_coefficient': beta}
 
     def _text(self, batch, part, at):

@@ -132,10 +132,11 @@ def measure(
 
 
 def _best_first(scores, data):
-    """Turned round where the label says that the order is more likely wrong."""
+    """Turned round where the label says that the order is more likely wrong, and all
+    alike, which is half right, where it is for neither."""
     if data.preferences is None:
         return scores
-    return np.where(data.preferences[:, None] < 0.5, scores[:, ::-1], scores)
+    return scores * np.sign(2 * data.preferences[:, None] - 1)
 
 
 @functools.cache

@@ -71,6 +71,8 @@ def loss(
     new, entropy = scoring.scores(
         arch, params, tokens, lengths, R, objective.temperature
     )
+    # what lies beyond a response may be so unlikely that a KL term's slope overflows
+    new = jnp.where(mask, new, 0)
     old, gains = batch['log_probs'], batch['advantages']
     share, count = jnp.ones(mask.shape), jnp.sum(mask)
     if rules.by_response:

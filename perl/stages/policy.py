@@ -74,7 +74,8 @@ def assemble(run: Run, stage: str) -> dict[str, Role]:
 def _value(run, stage):
     config = run.config[stage]
     if config.value_start == 'reward':
-        value = roles.copied(run.reward_role(config.reward), config.tuning.dropout)
+        reward = roles.normalised(run.reward_role(config.reward))
+        value = roles.copied(reward, config.tuning.dropout)
     else:
         value = roles.begin(
             run.key(f'{stage}/value'),

@@ -64,7 +64,7 @@ def ranked(
     losses = preference.bradley_terry(chosen, rejected, lead, sure, smoothing)
     ahead = preference.as_labelled(chosen - rejected, sure)
     count = jnp.float32(B)
-    right = jnp.sum(jnp.mean(ahead > 0, axis=1))
+    right = jnp.sum(jnp.mean(preference.share_right(ahead), axis=1))
     margin = jnp.sum(jnp.mean(ahead, axis=1))
     total = jnp.sum(jnp.mean(losses, axis=1))
     return total, (count, {'accuracy': (right, count), 'margin': (margin, count)})

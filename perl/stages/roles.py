@@ -82,6 +82,16 @@ def copied(role: Role, dropout: float) -> Role:
     return dataclasses.replace(role, delta=delta, tuning=kind)
 
 
+def normalised(role: Role) -> Role:
+    """The role with its shift and scale inside of its head, so that what the model
+    itself gives is the reported reward."""
+    head = role.delta[heads.HEAD]
+    kernel = head['kernel'] / role.scale
+    bias = (head['bias'] - role.shift) / role.scale
+    delta = {**role.delta, heads.HEAD: {'kernel': kernel, 'bias': bias}}
+    return dataclasses.replace(role, delta=delta, shift=0.0, scale=1.0)
+
+
 def with_head(key: jax.Array, role: Role, width: int) -> Role:
     """The role with a scalar head: its own if it has one, else a fresh one."""
     if heads.HEAD in role.delta:

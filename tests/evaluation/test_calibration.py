@@ -126,6 +126,8 @@ def test_soft_labels_and_ties_of_pairs():
     sure = np.array([[0.9], [0.8], [1.0]])
     got = calibration.calibration_metrics(margins, sure, (margins, sure), pairs=True)
     assert got['before']['found'] == pytest.approx((0.9 + 0.2 + 0.5) / 3)
+    missed = (expit(margins) - sure) ** 2
+    assert got['before']['brier'] == pytest.approx(missed.mean())
 
 
 def test_prompts_are_drawn_and_not_their_pairs():

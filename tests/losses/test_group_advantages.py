@@ -50,6 +50,12 @@ def test_equal_scores_teach_nothing():
         np.testing.assert_allclose(advantage(scores, 4), 0, atol=1e-6)
 
 
+@pytest.mark.parametrize('score', [3.3, 10.1, 123.4, 1000.1])
+def test_equal_scores_of_any_size_are_0_exactly(score):
+    scores = jnp.full(8, score, jnp.float32)
+    assert not groups.normalised(scores, 8).any()
+
+
 @settings(deadline=None, max_examples=30)
 @given(st.lists(st.floats(-5, 5, width=32), min_size=6, max_size=6), st.floats(-3, 3))
 def test_a_shift_of_all_scores_changes_nothing(scores, shift):

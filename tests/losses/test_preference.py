@@ -70,10 +70,10 @@ def test_extreme_scores_are_finite(score):
 @given(scores, scores, st.floats(0, 3), st.floats(0, 1), st.floats(0, 0.49))
 def test_the_soft_loss_is_the_mixture_of_both_orders(a, b, margin, preference, smooth):
     got = preference_loss(a, b, margin, preference, smooth)
-    lead, right = a - b - margin, preference * (1 - 2 * smooth) + smooth
-    both = -scipy.special.log_expit(lead), -scipy.special.log_expit(-lead)
+    right = preference * (1 - 2 * smooth) + smooth
+    both = [-scipy.special.log_expit(lead - margin) for lead in (a - b, b - a)]
     assert float(got) == pytest.approx(right * both[0] + (1 - right) * both[1])
-    swapped = preference_loss(b, a, -margin, 1 - preference, smooth)
+    swapped = preference_loss(b, a, margin, 1 - preference, smooth)
     assert float(got) == pytest.approx(float(swapped))
 
 
@@ -108,8 +108,20 @@ def test_smoothing_mixes_both_orders():
     assert float(got) == pytest.approx(0.9 * float(one) + 0.1 * float(other), abs=1e-9)
 
 
+def test_a_margin_is_the_better_ones_whichever_that_is():
+    first = preference.bradley_terry(0.5, 0.0, margin=1.0, preference=0.0)
+    second = preference.bradley_terry(0.0, 0.5, margin=1.0)
+    assert float(first) == float(second) == pytest.approx(np.log1p(np.exp(1.5)))
+
+
+def test_a_label_for_neither_is_half_right():
+    ahead = preference.as_labelled(jnp.array([2.0, 2.0, 2.0]), jnp.array([1, 0, 0.5]))
+    assert ahead.tolist() == [2, -2, 0]
+    assert preference.share_right(ahead).tolist() == [1, 0, 0.5]
+
+
 @pytest.mark.parametrize('p', [0.0, 0.3, 1.0])
 def test_the_gradient_is_least_where_the_chance_is_the_label(p):
-    grad = jax.grad(lambda r: preference.bradley_terry(r, 0.0, 0.5, p, 0.05))(1.7)
+    grad = jax.grad(lambda r: preference.bradley_terry(r, 0.0, 0.0, p, 0.05))(1.2)
     want = scipy.special.expit(1.2) - (0.9 * p + 0.05)
     assert float(grad) == pytest.approx(want, abs=1e-9)

@@ -190,3 +190,17 @@ def test_adapters_by_id_speak_as_they_do_alone():
     for row, which in ((0, 1), (1, 0)):
         alone = greedy(tokens, lengths, tree.bind(base(), deltas[which]))
         np.testing.assert_array_equal(together.tokens[row], alone.tokens[row])
+
+
+@pytest.mark.parametrize('high', [0.0, 0.5, 1 - 2.0**-23])
+def test_a_token_of_weight_zero_is_never_drawn(monkeypatch, high):
+    """Not by a uniform number next to 1, and though XLA's running sum of a wide row
+    may fall; 70,001 tokens make blocks of 512, the last of them padded."""
+    rng = np.random.default_rng(0)
+    logits = rng.normal(size=(64, 70_001)) * 3
+    logits[rng.random(logits.shape) < 0.9] = -np.inf
+    monkeypatch.setattr(
+        sampler.jax.random, 'uniform', lambda key, shape: jnp.full(shape, high)
+    )
+    drawn = np.asarray(sampler.draw(jax.random.key(0), jnp.asarray(logits)))
+    assert np.isfinite(logits[np.arange(64), drawn]).all()

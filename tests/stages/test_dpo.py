@@ -80,3 +80,7 @@ def test_a_label_for_the_second_is_right_where_the_second_leads():
     )
     assert one['accuracy'][0] + other['accuracy'][0] == 2
     np.testing.assert_allclose(one['margin'][0], -other['margin'][0], rtol=1e-5)
+    ahead = one['chosen_reward'][0] - other['chosen_reward'][0]
+    np.testing.assert_allclose(ahead, one['margin'][0], rtol=1e-5)
+    neither = measure({**comparisons(), 'preferences': jnp.full(2, 0.5)})
+    assert neither['accuracy'][0] == 1 and neither['margin'][0] == 0

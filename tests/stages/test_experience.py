@@ -114,7 +114,8 @@ def test_a_kl_term_of_the_loss_leaves_the_reward_alone():
     np.testing.assert_allclose(
         rewards_of(learn, PPO), [[0, 0, 2], [0.5, 0, 0]], atol=1e-6
     )
-    np.testing.assert_array_equal(learn['reference'], SEEN['reference'])
+    said = jnp.where(SEEN['mask'], SEEN['reference'], 0)
+    np.testing.assert_array_equal(learn['reference'], said)
     np.testing.assert_allclose(learn['beta'], [0.1, 0.1])
     assert metrics['penalty_k3'] > 0
 
@@ -149,6 +150,26 @@ def test_without_a_reference_there_is_no_kl():
         rewards_of(learn, PPO), [[0, 0, 2], [0.5, 0, 0]], atol=1e-6
     )
     assert 'kl' not in metrics and 'kl_k3' not in metrics
+
+
+def test_no_kl_term_is_beta_0():
+    none = dataclasses.replace(REINFORCE, kl_estimator='none')
+    seen = {k: v for k, v in SEEN.items() if k != 'reference'}
+    got, want = (
+        experience.judge(
+            seen, {'kl_coefficient': jnp.float32(beta), **MEMORY}, objective=objective
+        )[0]
+        for objective, beta in ((none, 0.5), (REINFORCE, 0.0))
+    )
+    np.testing.assert_array_equal(got['returns'], want['returns'])
+
+
+def test_with_a_moving_reference_the_kl_is_that_from_the_start():
+    start = jnp.array([[-2.0, -2.0, -1.5], [-3.5, 9.0, 9.0]])
+    learn, _, metrics = judge(start=start)
+    np.testing.assert_allclose(metrics['kl'], (1.0 + 0 + 1.0 + 0.5) / 2)
+    np.testing.assert_allclose(metrics['penalty_k1'], (-0.5 - 1.0) / 2)
+    np.testing.assert_array_equal(learn['advantages'], judge()[0]['advantages'])
 
 
 def test_metrics_by_hand():
@@ -226,6 +247,18 @@ def test_what_the_roles_say_of_a_row_alone(row, n, said):
     np.testing.assert_allclose(seen['scores'][row], (raw - 0.25) / 2, atol=1e-4)
     values = bare(row, 'value', True)[n - 1 : n + R - 1]
     np.testing.assert_allclose(seen['values'][row], values, atol=1e-4)
+
+
+def test_the_start_is_seen_beside_a_reference_that_moved():
+    run = functools.partial(
+        experience.observe, arch=tiny.ARCH, objective=PPO, with_reference=True
+    )
+    moved = {'base': BASE, 'delta': TRAINABLE['policy']}
+    frozen = {**FROZEN, 'reference': moved, 'start': FROZEN['reference']}
+    seen = jax.jit(run)(TRAINABLE, frozen, *rollout())
+    np.testing.assert_array_equal(seen['start'], observed()['reference'])
+    assert np.abs(seen['reference'] - seen['start']).max() > 1e-3
+    assert 'start' not in observed()
 
 
 def test_without_a_reference_none_is_run():

@@ -68,7 +68,7 @@ def test_where_stages_come_from():
         ({'warm.rank': -1}, 'warm.rank: -1 must be 0'),
         ({'dpo.start': 'base'}, r'warp.of: start differs \(policy has sft'),
         ({'judges.combine': 'median'}, "'median' is not one of mean, min"),
-        ({'judges.deviations': -1.0}, 'deviations and balance must be 0 or more'),
+        ({'judges.deviations': -1.0}, 'judges.deviations: -1.0 must be 0 or more'),
         ({'judges.steps': 0}, 'judges.steps: 0 must be greater than 0'),
         ({'reward.label_smoothing': 0.5}, r'reward.label_smoothing: must be in \[0'),
         ({'reward.centre': 'prompts'}, "'prompts' is not one of responses"),

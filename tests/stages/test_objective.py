@@ -194,3 +194,16 @@ def test_tokens_after_the_end_teach_nothing():
     }
     got, want = learned(PPO, TRAINABLE, given | noise), learned(PPO, TRAINABLE, given)
     tiny.close(got, want, atol=1e-6)
+
+
+def test_an_unlikely_token_after_the_end_leaves_the_gradient_finite():
+    """Past 88 nats the slope of k3 is infinite, and 0 times that is no number."""
+    objective = dataclasses.replace(PPO, kl_in='loss', kl_estimator='k3')
+    mask, given = observed()['mask'], batch()
+    assert not mask.all()
+    far = jnp.where(mask, observed()['reference'], 200.0)
+    far = {**given, 'reference': far, 'beta': jnp.array([0.3, 0.3])}
+    (total, _), grads = learned(objective, TRAINABLE, far)
+    near = {**far, 'reference': jnp.where(mask, far['reference'], 0)}
+    assert learned(objective, TRAINABLE, near)[0][0] == total
+    assert all(np.isfinite(x).all() for x in jax.tree.leaves(grads))

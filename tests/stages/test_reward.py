@@ -31,9 +31,9 @@ def by_hand(margins=(0, 0), preferences=(1, 1), smoothing=0.0):
     ):
         right = sure * (1 - 2 * smoothing) + smoothing
         for i, j in PAIRS:
-            lead = row[i] - row[j] - margin * (j - i)
-            total -= right * scipy.special.log_expit(lead) / 3
-            total -= (1 - right) * scipy.special.log_expit(-lead) / 3
+            ahead, margin_ij = row[i] - row[j], margin * (j - i)
+            total -= right * scipy.special.log_expit(ahead - margin_ij) / 3
+            total -= (1 - right) * scipy.special.log_expit(-ahead - margin_ij) / 3
     return total
 
 

@@ -14,7 +14,7 @@ from perl import sharding
 from perl.adapters import tree, tuning
 from perl.adapters.tuning import Full, LoraTuning
 from perl.errors import UserError
-from perl.models import architecture
+from perl.models import architecture, heads, panel
 from perl.stages import policy, roles
 from perl.stages.panels import load_panel
 from perl.stages.roles import Role
@@ -194,6 +194,17 @@ def test_judges_share_the_base_and_keep_their_normalisation(tmp_path):
     assert (panel.shifts.tolist(), panel.scales.tolist()) == ([0.5], [2.0])
     said = roles.memory(policy.assemble(run, 'policy'), panel)
     assert said.startswith('bases ') and ', reward ' in said
+
+
+def test_a_value_that_starts_as_the_reward_model_gives_its_reward(tmp_path):
+    run = opened(tmp_path, (1, 1, 1), value_start='reward')
+    value = policy.assemble(run, 'policy')['value']
+    row = tiny.ended()
+    model = {k: row[k] for k in ('tokens', 'positions', 'segments', 'ends')}
+    got = heads.rewards(run.arch, value.bound(), model)
+    want = panel.rewards(run.arch, load_panel(run, 'reward'), model)
+    np.testing.assert_allclose(got, want, atol=1e-5)
+    assert (value.shift, value.scale) == (0, 1)
 
 
 def test_a_reward_model_in_full_needs_no_base(tmp_path):
