@@ -17,9 +17,8 @@ from perl import config as configs
 from perl import rules, sharding
 from perl.adapters import tuning as tunings
 from perl.data import SPLITS, examples
-from perl.errors import UserError
 from perl.models import architecture, heads, mixture
-from perl.stages import lineage, opening, optimizer
+from perl.stages import kept, lineage, opening, optimizer
 from perl.weights import Leaf
 
 
@@ -38,10 +37,14 @@ def check(config: ConfigDict, workdir: pathlib.Path) -> dict[str, Any]:
     """
     rules.validate(config)
     with tempfile.TemporaryDirectory() as scratch:
+        kept.check(config, workdir)
         folder = workdir / 'tokenizer'
         dataset = opening.open_data(config)
-        place = folder if folder.is_dir() else pathlib.Path(scratch) / 'tokenizer'
-        tokenizer = opening.open_tokenizer(config, dataset, place)
+        if not (folder.is_dir() and kept.begun(config, workdir)):
+            folder = pathlib.Path(scratch) / 'tokenizer'
+        tokenizer = opening.open_tokenizer(config, dataset, folder)
+    if 'pretrain' not in config.stages:
+        opening.base_path(config, workdir)
     if config.model.path:
         arch = opening.describe_base(config, tokenizer)[0]
     else:
@@ -51,7 +54,7 @@ def check(config: ConfigDict, workdir: pathlib.Path) -> dict[str, Any]:
         sharding.AXES,
         axis_types=(AxisType.Auto,) * len(sharding.AXES),
     )
-    _divisible(config, mesh)
+    opening.check_mesh(config, mesh.shape)
     leaves = architecture.parameters(arch)
     return {
         'config': config.name,
@@ -70,6 +73,9 @@ def check(config: ConfigDict, workdir: pathlib.Path) -> dict[str, Any]:
 def main(config: ConfigDict, workdir: pathlib.Path) -> None:
     """Prints the findings for a person, then as one JSON line."""
     found = check(config, workdir)
+    wanted = math.prod(sharding.sizes(**config.mesh, devices=len(jax.devices())))
+    if wanted > len(jax.devices()):
+        print(f'mesh: of {wanted} devices; this machine has {len(jax.devices())}')
     for reason, count in found['dropped'].items():
         print(f'data: {reason}: {count}')
     for name, splits in found['data'].items():
@@ -170,22 +176,6 @@ def _bytes(leaves: Any, dtype: str, mesh) -> int:
         )
         total += math.prod(placed.shard_shape(leaf.shape))
     return total * jnp.dtype(dtype).itemsize
-
-
-def _divisible(config, mesh):
-    ways = mesh.shape['data'] * mesh.shape['fsdp']
-    for name in config.stages:
-        stage = config[name]
-        if not lineage.trains(stage):
-            continue
-        rows = stage.batch_size // stage.parts
-        if stage.kind == 'policy':
-            rows //= stage.minibatches
-        if rows % ways:
-            raise UserError(
-                f'{name}.batch_size: {rows} rows at a time do not divide over '
-                f'data x fsdp = {ways} devices; make it a multiple'
-            )
 
 
 def _mib(size: int) -> str:

@@ -14,6 +14,7 @@ reward against KL; `--best_of=64` tells how far the reward model can be trusted.
 """
 
 import json
+import math
 import pathlib
 from collections.abc import Sequence
 from typing import Any
@@ -22,7 +23,7 @@ import jax
 from absl import flags
 from ml_collections import ConfigDict
 
-from perl import cli, jsonl
+from perl import cli, jsonl, sharding
 from perl.errors import UserError
 from perl.evaluation import harmless
 from perl.feedback.labels import Asking
@@ -44,13 +45,18 @@ from perl.stages.run import Run
 
 
 def open_finished(workdir: str | pathlib.Path) -> Run:
-    """A run as its `config.json` left it, with its base.
+    """A run as its `config.json` left it, with its base; on one device where there are
+    fewer than it was trained on, since numbers do not depend on the mesh.
 
     Raises:
         UserError: the folder has no run.
     """
     workdir = pathlib.Path(workdir)
-    run = open_run(ConfigDict(_config_of(workdir)).lock(), workdir)
+    config = ConfigDict(_config_of(workdir))
+    devices = len(jax.devices())
+    if math.prod(sharding.sizes(**config.mesh, devices=devices)) > devices:
+        config.mesh = ConfigDict(dict.fromkeys(sharding.AXES, 1))
+    run = open_run(config.lock(), workdir)
     open_base(run)
     return run
 

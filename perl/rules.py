@@ -1,10 +1,9 @@
 """Every rule that a config must keep, checked before anything is read or trained."""
 
-import math
-
 from ml_collections import ConfigDict
 
-from perl.config import tuning
+from perl import config as configs
+from perl import ranges
 from perl.data.near import meant
 from perl.errors import UserError
 from perl.losses import kl
@@ -12,37 +11,33 @@ from perl.stages import lineage
 from perl.stages.algorithms import ALGORITHMS
 from perl.stages.optimizer import OPTIMIZERS, SCHEDULES
 
-# what numbers of a stage, and of its optimizer, may be; an infinity is none of them
-POSITIVE = (
-    *('steps', 'batch_size', 'parts', 'save_every', 'epochs', 'minibatches', 'samples'),
-    *('temperature', 'clip', 'value_clip', 'value_learning_rate', 'beta'),
-    *('kl_target', 'kl_horizon', 'ptx_batch_size'),
-)
-FROM_0 = (
-    *('eval_every', 'shuffle', 'value_warmup', 'value_coefficient', 'clip_rewards'),
-    *('kl_coefficient', 'ptx_coefficient', 'deviations', 'balance'),
-)
-SHARES = ('gamma', 'lam', 'anchor_rate')
-KINDS = ('pretrain', 'sft', 'reward', 'average', 'ensemble', 'policy', 'dpo')
+# a stage of each kind as `perl.config` makes it: the fields that one must have
+KINDS = {
+    **{k: configs.stage_config(k, 1.0) for k in ('pretrain', 'sft', 'reward')},
+    'average': configs.average_config(()),
+    'ensemble': configs.ensemble_config(()),
+    'policy': configs.policy_config(1.0),
+    'dpo': configs.dpo_config(1.0),
+}
 
 
 def validate(config: ConfigDict) -> None:
     """Raises a `UserError` for the first rule that the config breaks."""
+    if not config.stages:
+        raise UserError('stages: none is named, so there is nothing to do')
     for name in config.stages:
-        if name not in config:
+        if name not in known_stages(config):
             raise UserError(
-                f'stages: {name!r} is no stage of this config{meant(name, config)}'
+                f'stages: {name!r} is no stage of this config'
+                f'{meant(name, known_stages(config))}'
             )
+        _complete(name, config[name])
+    ranges.check(config)
+    for name in config.stages:
         _validate_stage(name, config[name])
         lineage.check(config, name)
-    _positive('lengths', config.lengths, 'prompt', 'response')
-    _positive('evaluation', config.evaluation, 'prompts', 'batch_size')
-    if config.lengths.prompt + config.lengths.response > config.model.max_length:
-        raise UserError(
-            f'lengths: prompt {config.lengths.prompt} + response '
-            f'{config.lengths.response} is longer than model.max_length '
-            f'{config.model.max_length}; shorten one or widen the window'
-        )
+    if not config.model.path:
+        check_window(config, config.model.max_length)
     _choice('tokenizer.kind', config.tokenizer.kind, 'bytes', 'sentencepiece', 'file')
     if config.tokenizer.kind == 'file' and not config.tokenizer.path:
         raise UserError('tokenizer.path: kind "file" needs a path')
@@ -53,30 +48,46 @@ def validate(config: ConfigDict) -> None:
         )
 
 
-def _validate_stage(name: str, stage: ConfigDict) -> None:
+def known_stages(config: ConfigDict) -> list[str]:
+    """The sections that are stages, whether they are to run or not."""
+    sections = [x for x in config if isinstance(config[x], ConfigDict)]
+    return [name for name in sections if 'kind' in config[name]]
+
+
+def check_window(config: ConfigDict, most: int) -> None:
+    """Raises a `UserError` unless prompt and response fit in a decoder's window."""
+    if config.lengths.prompt + config.lengths.response > most:
+        raise UserError(
+            f'lengths: prompt {config.lengths.prompt} + response '
+            f'{config.lengths.response} is longer than model.max_length {most}; '
+            'shorten one or widen the window'
+        )
+
+
+def _complete(name: str, stage: ConfigDict) -> None:
     _choice(f'{name}.kind', stage.kind, *KINDS)
+    missing = [field for field in KINDS[stage.kind] if field not in stage]
+    if missing:
+        raise UserError(
+            f'{name}: a stage of kind {stage.kind} has the field {missing[0]!r}, which '
+            'is missing; make it with the function of perl.config for that kind'
+        )
+
+
+def _validate_stage(name: str, stage: ConfigDict) -> None:
     if stage.kind == 'average':
         _choice(f'{name}.method', stage.method, *lineage.METHODS)
         return
     if stage.kind != 'ensemble':
-        _validate_tuning(name, stage)
+        configs.tuning(stage.tuning)
     _choice(f'{name}.optimizer.name', stage.optimizer.name, *OPTIMIZERS)
     _choice(f'{name}.optimizer.schedule', stage.optimizer.schedule, *SCHEDULES)
-    _positive(f'{name}.optimizer', stage.optimizer, 'learning_rate', 'eps')
-    _from_0(f'{name}.optimizer', stage.optimizer, 'warmup', 'weight_decay', 'clip')
-    _shares(f'{name}.optimizer', stage.optimizer, 'final', 'b1', 'b2')
-    _positive(name, stage, *(x for x in POSITIVE if x in stage))
-    _from_0(name, stage, *(x for x in FROM_0 if x in stage))
-    _shares(name, stage, *(x for x in SHARES if x in stage))
     if stage.kind in ('sft', 'policy', 'dpo'):
         _choice(f'{name}.start', stage.start, 'base', 'sft')
     rows = stage.batch_size
     if stage.kind == 'policy':
         _validate_policy(name, stage)
         rows //= stage.minibatches
-    elif stage.kind == 'dpo':
-        if not 0 <= stage.label_smoothing < 0.5:
-            raise UserError(f'{name}.label_smoothing: must be in [0, 0.5)')
     elif stage.kind == 'reward':
         _validate_reward(name, stage)
     elif stage.kind == 'ensemble':
@@ -87,19 +98,9 @@ def _validate_stage(name: str, stage: ConfigDict) -> None:
         raise UserError(f'{name}.parts: {stage.parts} does not divide {rows} rows')
 
 
-def _validate_tuning(name: str, stage: ConfigDict) -> None:
-    tuning(stage.tuning)
-    if stage.tuning.name == 'lora':
-        _positive(f'{name}.tuning', stage.tuning, 'rank', 'alpha')
-        if not 0 <= stage.tuning.dropout < 1:
-            raise UserError(f'{name}.tuning.dropout: must be in [0, 1)')
-
-
 def _validate_reward(name: str, stage: ConfigDict) -> None:
     _choice(f'{name}.loss', stage.loss, 'bradley_terry', 'pointwise')
     _choice(f'{name}.centre', stage.centre, 'responses', 'demonstrations')
-    if not 0 <= stage.label_smoothing < 0.5:
-        raise UserError(f'{name}.label_smoothing: must be in [0, 0.5)')
     if stage.loss == 'pointwise' and stage.label_smoothing:
         raise UserError(
             f'{name}.label_smoothing: it is of comparisons; ratings can be any number '
@@ -113,6 +114,10 @@ def _validate_policy(name: str, stage: ConfigDict) -> None:
     _choice(f'{name}.kl_estimator', stage.kl_estimator, *kl.FAMILY)
     _choice(f'{name}.kl_in', stage.kl_in, 'reward', 'loss')
     _choice(f'{name}.rater.kind', stage.rater.kind, '', 'endpoint', 'model')
+    wanted = {'endpoint': ('url', 'model'), 'model': ('model',), '': ()}
+    for field in wanted[stage.rater.kind]:
+        if not stage.rater[field]:
+            raise UserError(f'{name}.rater.{field}: {stage.rater.kind} needs one')
     _choice(f'{name}.value_start', stage.value_start, 'sft', 'reward', 'base')
     rules, rows = ALGORITHMS[stage.algorithm], stage.batch_size
     if rules.convex and not 0 <= stage.kl_coefficient <= 1:
@@ -153,21 +158,3 @@ def _choice(where: str, value: str, *known: str) -> None:
         raise UserError(
             f'{where}: {value!r} is not one of {", ".join(known)}{meant(value, known)}'
         )
-
-
-def _positive(where: str, config: ConfigDict, *names: str) -> None:
-    for name in names:
-        if not (config[name] > 0 and math.isfinite(config[name])):
-            raise UserError(f'{where}.{name}: {config[name]} must be greater than 0')
-
-
-def _from_0(where: str, config: ConfigDict, *names: str) -> None:
-    for name in names:
-        if not (config[name] >= 0 and math.isfinite(config[name])):
-            raise UserError(f'{where}.{name}: {config[name]} must be 0 or more')
-
-
-def _shares(where: str, config: ConfigDict, *names: str) -> None:
-    for name in names:
-        if not 0 <= config[name] <= 1:
-            raise UserError(f'{where}.{name}: {config[name]} must be in [0, 1]')

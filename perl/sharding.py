@@ -39,7 +39,7 @@ def make_mesh(data: int = 1, fsdp: int = 1, tensor: int = 1, devices=None) -> Me
     """A mesh of `data x fsdp x tensor` devices (data = -1 takes all that are left).
 
     Raises:
-        UserError: there are fewer devices than asked for.
+        UserError: there are fewer devices than asked for, or an axis is below 1.
     """
     devices = jax.devices() if devices is None else devices
     data, fsdp, tensor = shape = sizes(data, fsdp, tensor, len(devices))
@@ -54,6 +54,11 @@ def make_mesh(data: int = 1, fsdp: int = 1, tensor: int = 1, devices=None) -> Me
 
 def sizes(data: int, fsdp: int, tensor: int, devices: int) -> tuple[int, int, int]:
     """The mesh's shape, with data = -1 resolved."""
+    if min(fsdp, tensor) < 1 or (data < 1 and data != -1):
+        raise UserError(
+            f'mesh: {data} x {fsdp} x {tensor} has an axis below 1; give 1 or more '
+            'devices to each, or data=-1 for all that are left'
+        )
     if data == -1:
         data = max(1, devices // (fsdp * tensor))
     return data, fsdp, tensor

@@ -25,7 +25,7 @@ from perl.errors import UserError
 from perl.metrics import read, read_results, results
 from perl.stages import average, dpo, ensemble, language, lineage, policy, reward
 from perl.stages.fit import Stopped
-from perl.stages.opening import open_base, open_run
+from perl.stages.opening import begin_run, open_base
 from perl.stages.run import Run
 
 STAGES = {
@@ -87,7 +87,7 @@ def run(
             f'stages: {unknown[0]!r} is not one of {", ".join(config.stages)}'
             f'{meant(unknown[0], config.stages)}'
         )
-    opened = open_run(config, workdir)
+    opened = begin_run(config, workdir)
     with jax.set_mesh(opened.mesh), opened.interrupt as interrupt:
         for name in config.stages:
             if stages is not None and name not in stages:

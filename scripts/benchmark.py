@@ -22,7 +22,7 @@ import sys
 import time
 
 
-def parse() -> argparse.Namespace:
+def parse(argv: list[str] | None = None) -> argparse.Namespace:
     """The flags; the shape's defaults are those of the peers' scripts."""
     flags = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     flags.add_argument('--workload', default='reward')
@@ -38,9 +38,13 @@ def parse() -> argparse.Namespace:
     flags.add_argument('--temperature', type=float, default=1.0)
     for name in ('scan', 'remat', 'abstract'):
         flags.add_argument(f'--{name}', action='store_true')
-    args = flags.parse_args()
+    args = flags.parse_args(argv)
     if args.workload not in WORKLOADS:
         flags.error(f'--workload must be one of {", ".join(WORKLOADS)}')
+    if args.abstract and args.workload != 'reward':
+        flags.error('--abstract is of --workload=reward')
+    if not args.rank and args.workload != 'generate':  # as the peers' scripts have it
+        args.tuning = 'full'
     return args
 
 
@@ -105,7 +109,7 @@ def policy(args) -> dict:
     from perl import config as configs
     from perl import sharding
     from perl.data.records import Dataset
-    from perl.models import heads
+    from perl.models import heads, panel
     from perl.stages import policy as stage
     from perl.stages.iteration import Trainer
     from perl.stages.roles import Role
@@ -141,7 +145,8 @@ def policy(args) -> dict:
         head = heads.init_head(jax.random.key(3), arch.width)
         kind = run.tuning('policy')
         judge = Role(run.base, run.base_id, {**delta, 'head': head}, kind)
-        trainer = Trainer(run, 'policy', stage.assemble(run, 'policy', judge))
+        team = stage.assemble(run, 'policy')
+        trainer = Trainer(run, 'policy', team, panel.build([judge]))
         state, times, phases = trainer.start(), [], []
         with jax.set_mesh(run.mesh):
             for i in range(args.iters):
@@ -150,8 +155,9 @@ def policy(args) -> dict:
                 jax.block_until_ready(state)
                 times.append(time.perf_counter() - began)
                 phases.append({k: v for k, v in row.items() if k.startswith('seconds')})
-    seconds = statistics.median(times[2:])
-    median = {k: statistics.median(p[k] for p in phases[2:]) for k in phases[0]}
+    warm = min(2, args.iters - 1)
+    seconds = statistics.median(times[warm:])
+    median = {k: statistics.median(p[k] for p in phases[warm:]) for k in phases[0]}
     return {
         'seconds_per_iteration': round(seconds, 3),
         'episodes_per_s': round(args.batch / seconds, 2),
@@ -298,9 +304,9 @@ def compiled(update, *inputs) -> dict:
     }
 
 
-def main() -> None:
-    """Measures and prints."""
-    args = parse()
+def measure(argv: list[str] | None = None) -> dict:
+    """What the peers' scripts print, of ours."""
+    args = parse(argv)
     if args.threads:  # XLA sizes its CPU thread pool by the affinity mask
         cores = sorted(os.sched_getaffinity(0))[: args.threads]
         os.sched_setaffinity(0, cores)
@@ -310,21 +316,16 @@ def main() -> None:
     sys.path.insert(0, os.path.join(os.path.dirname(__file__), '..'))
     found = WORKLOADS[args.workload](args)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    print(
-        json.dumps(
-            {
-                'system': 'perl'
-                if args.rank and args.tuning == 'lora'
-                else 'perl full',
-                'workload': args.workload,
-                'rank': args.rank if args.tuning == 'lora' else 0,
-                'devices': args.devices,
-                **found,
-                'peak_rss_mb': round(peak),
-            }
-        )
-    )
+    full = args.tuning == 'full'
+    return {
+        'system': 'perl full' if full else 'perl',
+        'workload': args.workload,
+        'rank': 0 if full else args.rank,
+        'devices': args.devices,
+        **found,
+        'peak_rss_mb': round(peak),
+    }
 
 
 if __name__ == '__main__':
-    main()
+    print(json.dumps(measure()))

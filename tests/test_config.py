@@ -1,6 +1,7 @@
 """Arguments of a config, every rule that it must keep, and how two differ."""
 
 import importlib
+import math
 import pathlib
 
 import pytest
@@ -108,7 +109,10 @@ def test_the_defaults_keep_the_rules():
         ({'sft.tuning.name': 'lara'}, r"tuning\.name: 'lara' is not one of full, lora"),
         ({'sft.tuning.rank': 0}, r'sft\.tuning\.rank: 0 must be greater than 0'),
         ({'sft.tuning.alpha': -1.0}, r'sft\.tuning\.alpha: -1\.0 must be greater'),
-        ({'sft.tuning.dropout': 1.0}, r'sft\.tuning\.dropout: must be in \[0, 1\)'),
+        (
+            {'sft.tuning.dropout': 1.0},
+            r'tuning\.dropout: 1\.0 must be in \[0, 1\)',
+        ),
         ({'sft.optimizer.name': 'adam'}, r"sft\.optimizer\.name: 'adam'.*'adamw'"),
         ({'sft.optimizer.schedule': 'x'}, r"sft\.optimizer\.schedule: 'x' is not one"),
         ({'sft.optimizer.learning_rate': 0.0}, r'sft\.optimizer\.learning_rate: 0\.0'),
@@ -131,6 +135,20 @@ def test_the_defaults_keep_the_rules():
             {'policy.algorithm': 'reinforce', 'policy.kl_coefficient': 1.5},
             r'policy\.kl_coefficient: .*beta must be in \[0, 1\], not 1\.5',
         ),
+        ({'seed': -1}, r'seed: -1 must be 0 or more'),
+        ({'reward.shuffle': -1}, r'reward\.shuffle: -1 must be 0 or more'),
+        ({'sft.eval_every': -1}, r'sft\.eval_every: -1 must be 0 or more'),
+        ({'sft.optimizer.b2': 1.0}, r'optimizer\.b2: 1\.0 must be in \[0, 1\)'),
+        ({'sft.optimizer.warmup': -5}, r'optimizer\.warmup: -5 must be 0 or more'),
+        ({'sft.optimizer.eps': -1.0}, r'optimizer\.eps: -1\.0 must be greater'),
+        ({'sft.tuning.alpha': math.inf}, r'sft\.tuning\.alpha: inf must be greater'),
+        ({'evaluation.temperature': math.nan}, r'evaluation\.temperature: nan must be'),
+        ({'policy.missing_eos_penalty': math.nan}, r'missing_eos_penalty: nan must be'),
+        ({'policy.rater.kind': 'model'}, r'policy\.rater\.model: model needs one'),
+        ({'stages': ()}, r'stages: none is named'),
+        ({'stages': ('model',)}, r"stages: 'model' is no stage of this config"),
+        ({'stages': ('seed',)}, r"stages: 'seed' is no stage of this config"),
+        ({'sft.kind': 'policy'}, r"sft: a stage of kind policy has the field 'algo"),
         ({'lengths.prompt': 0}, r'lengths\.prompt: 0 must be greater than 0'),
         ({'lengths.response': 500}, r'lengths: prompt 64 \+ response 500 is longer'),
         ({'evaluation.prompts': 0}, r'evaluation\.prompts: 0 must be greater than 0'),

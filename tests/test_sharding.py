@@ -265,3 +265,13 @@ def test_rows_stay_where_they_are(arch):
     assert 'all-gather' in text
     for moved in ('collective-permute', 'all-to-all', '[24,10,'):
         assert moved not in text
+
+
+@pytest.mark.parametrize(
+    'axes', [(0, 1, 1), (1, 0, 1), (1, 1, 0), (-2, 1, 1), (1, -1, 1), (1, 1, -1)]
+)
+def test_an_axis_below_1_is_none(axes):
+    with pytest.raises(UserError, match='has an axis below 1'):
+        sharding.make_mesh(*axes)
+    with pytest.raises(UserError, match='has an axis below 1'):
+        sharding.sizes(*axes, devices=1)

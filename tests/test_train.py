@@ -262,6 +262,19 @@ def test_ratings_from_files(finished, tmp_path, tables):
     assert 'val_auc' in rows(workdir / 'reward')[-1]
 
 
+def test_ratings_of_one_class_have_no_auc(finished, tmp_path, tables):
+    """Their losses are sound, so the run goes on, and the last model is the chosen."""
+    file = tables / 'ratings.jsonl'
+    ratings = map(json.loads, file.read_text().splitlines())
+    file.write_text(''.join(json.dumps({**x, 'label': 1}) + '\n' for x in ratings))
+    workdir = copy(finished, tmp_path / 'run', ['pretrain', 'sft'])
+    changes = {'reward.loss': 'pointwise', 'reward.keep_best': True}
+    figures = run(config(f'files={tables}', **changes), workdir, ['reward'])['reward']
+    assert figures['positives'] == figures['n'] and figures['auc'] is None
+    assert 'best_step' not in figures
+    assert 'val_auc' not in rows(workdir / 'reward')[-1]
+
+
 def test_comparisons_from_files(finished, tmp_path, tables):
     """Without a gold reward the reward model is the judge."""
     workdir = copy(finished, tmp_path / 'run', ['pretrain', 'sft'])

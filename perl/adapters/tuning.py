@@ -107,7 +107,8 @@ def chosen(tuning: LoraTuning, leaves: Any) -> dict[str, tuple[Leaf, int]]:
     """The kernels that get an adapter and the rank of each, by path.
 
     Raises:
-        UserError: a rule matches nothing, or something that is no kernel.
+        UserError: a rule is no pattern, matches nothing, or something that is no
+            kernel; or all of them leave nothing to train.
     """
     paths = flatten(leaves)
     rules = [_rule(t, tuning.rank) for t in tuning.targets]
@@ -132,6 +133,8 @@ def chosen(tuning: LoraTuning, leaves: Any) -> dict[str, tuple[Leaf, int]]:
                 f'tuning.targets: {pattern!r} matches nothing; '
                 f'the kernels are {kernels}'
             )
+    if not picked:
+        raise UserError('tuning.targets: no kernel is chosen, so nothing would learn')
     return picked
 
 
@@ -185,9 +188,15 @@ def unflatten(flat: dict[str, Any]) -> Any:
 
 def _rule(text: str, default: int) -> tuple[str, int]:
     pattern, colon, rank = text.rpartition(':')
-    if colon and rank.isdigit():
-        return pattern, int(rank)
-    return text, default
+    if not (colon and rank.isdigit()):
+        pattern, rank = text, default
+    try:
+        re.compile(pattern)
+    except re.error as error:
+        raise UserError(
+            f'tuning.targets: {pattern!r} is no regular expression ({error})'
+        ) from None
+    return pattern, int(rank)
 
 
 def _inputs(path, leaf):

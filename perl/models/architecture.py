@@ -47,6 +47,12 @@ class Architecture:
     remat: bool = False
 
     def __post_init__(self):
+        for field in _SIZES:
+            size = getattr(self, field)
+            if not (isinstance(size, int) and size > 0):
+                raise UserError(
+                    f'model.{field}: {size!r} must be a whole number above 0'
+                )
         if self.heads % self.kv_heads:
             raise UserError(
                 f'model: heads={self.heads} is no multiple of kv_heads='
@@ -65,6 +71,10 @@ class Architecture:
                 )
 
 
+_SIZES = (
+    *('vocabulary', 'width', 'layers', 'heads', 'kv_heads', 'head_width', 'hidden'),
+    'max_length',
+)
 _CHOICES = {
     'rope_layout': ('halves', 'pairs'),
     'dtype': ('float32', 'bfloat16', 'float16'),

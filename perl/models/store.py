@@ -36,20 +36,27 @@ def load(path: str | pathlib.Path) -> tuple[Architecture, Any]:
     if path.suffix == '.bin' and path.is_file():
         return load_llama2c(path)
     try:
-        arch = Architecture(**json.loads((path / 'model.json').read_text()))
+        arch = _described(path / 'model.json')
         params = unflatten(load_file(path / 'model.safetensors'))
+        check(params, arch, str(path))
     except FileNotFoundError as error:
         raise UserError(
             f'model.path: {error.filename or path / "model.safetensors"} is not '
             'there; give a folder with model.json and model.safetensors, or a llama2.c '
             '.bin file'
         ) from None
-    except (SafetensorError, json.JSONDecodeError, TypeError) as error:
+    except (SafetensorError, ValueError, TypeError) as error:
         raise UserError(
             f'model.path: {path} is damaged ({error}); write or copy it again'
         ) from None
-    check(params, arch, str(path))
     return arch, params
+
+
+def _described(file):
+    try:
+        return Architecture(**json.loads(file.read_text()))
+    except UserError as error:
+        raise UserError(f'{file}: {error}') from None
 
 
 def changed(arch: Architecture, **fields: Any) -> Architecture:
@@ -85,6 +92,11 @@ def load_llama2c(path: pathlib.Path) -> tuple[Architecture, Any]:
     if len(data) < 28:
         raise UserError(f'model.path: {path} is too short for a llama2.c file')
     D, F, L, H, K, V, T = struct.unpack('7i', data[:28])
+    if min(D, F, L, H, K, abs(V), T) < 1 or D % H or H % K or len(data) % 4:
+        raise UserError(
+            f'model.path: {path} is no llama2.c model of version 0; give one, as its '
+            'export.py writes it by default, whole'
+        )
     N, tied, V = D // H, V > 0, abs(V)
     arch = Architecture(
         vocabulary=V, width=D, layers=L, heads=H, kv_heads=K, head_width=N, hidden=F,
@@ -119,7 +131,12 @@ def load_llama2c(path: pathlib.Path) -> tuple[Architecture, Any]:
         },
         'norm': read(D),
     }
+    read(2, T, N // 2)  # the rotary tables, which are computed here
     if not tied:
-        read(2, T, N // 2)  # the rotary tables, which are computed here
         params['unembed'] = read(V, D).T
+    if at < floats.size:
+        raise UserError(
+            f'model.path: {path} goes on after its weights; copy it again, or give a '
+            'llama2.c model of version 0'
+        )
     return arch, jax.tree.map(lambda x: jax.numpy.asarray(x), params)

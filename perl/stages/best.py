@@ -24,7 +24,7 @@ class Best:
 
     def offer(self, figures: dict[str, float], step: int, role: Role) -> None:
         """Takes the role after `step` if its figure is the largest yet."""
-        if self.figure is None:
+        if self.figure not in figures:
             return
         figure, best = figures[self.figure], self.memory['best']
         if best is None or figure > best:
@@ -35,7 +35,7 @@ class Best:
 
     def choose(self, last: Role) -> Role:
         """The best role, or the last where nothing was kept."""
-        if self.figure is None:
+        if self.memory['best'] is None:
             return last
         delta, _ = bundle.load(self._folder)
         return self.run.place(dataclasses.replace(last, delta=delta))

@@ -102,5 +102,6 @@ def _check(row, step, folder):
     if bad:
         raise UserError(
             f'{folder.name}: {", ".join(bad)} is not finite at step {step}; lower the '
-            'learning rate or clip harder. Checkpoints before it are intact'
+            f'learning rate or clip harder, and move {folder} away, so that the stage '
+            'begins anew. Checkpoints before it are intact'
         )

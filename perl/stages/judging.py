@@ -62,7 +62,9 @@ def held_out(run: Run, stage: str, judge: Judge, data: Examples) -> dict[str, fl
     config = run.config[lineage.origin(run.config, stage)]
     figures = measure(config, scores(run, stage, judge, data), data)
     best = BEST[config.loss]
-    return {best: figures[best.removeprefix('val_')]}
+    figure = figures[best.removeprefix('val_')]
+    # an AUC of ratings that are all alike is none
+    return {best: figure} if np.isfinite(figure) else {}
 
 
 def evaluate(run: Run, stage: str, judge: Judge, split: str) -> dict[str, Any]:

@@ -49,7 +49,9 @@ def pretrain(run: Run, stage: str) -> dict[str, Any]:
         lambda at: _rows(rows, config.batch_size, run.config.seed, at),
         functools.partial(_held_out_loss, run, held_out, config.batch_size),
     )
-    store.save(run.workdir / stage / 'base', run.arch, jax.device_get(role.delta))
+    folder = run.workdir / stage / 'base'
+    run.tokenizer.save(folder / 'tokenizer')
+    store.save(folder, run.arch, jax.device_get(role.delta))
     return figures
 
 

@@ -1,9 +1,10 @@
 """Stages that come of other stages: what each is made of, and the rules for that.
 
 A reward model may start from an earlier one; averages and ensembles are made of
-stages that are finished before them. All of it is read off the config alone.
+stages that are finished before them, and a policy learns from an earlier reward model.
 """
 
+import pathlib
 from typing import Any
 
 from perl.data.near import near_miss
@@ -13,6 +14,7 @@ from perl.models.mixture import GATED
 METHODS = ('mean', 'slerp', 'liti')
 COMBINE = ('mean', 'min', 'mean_std', *GATED)
 POLICIES = ('policy', 'dpo')
+CARDS = ('adapter.json', 'ensemble.json')  # of what a folder holds
 MADE = ('average', 'ensemble')  # of other stages
 
 
@@ -51,14 +53,59 @@ def trains(stage: Any) -> bool:
 def check(config: Any, stage: str) -> None:
     """Raises a `UserError` for the first rule of descent that a stage breaks."""
     kind = config[stage].kind
+    _check_sft(config, stage)
+    _check_alike(config, stage)
     if kind == 'reward':
         _check_start(config, stage)
+    if kind in POLICIES:
+        _check_reward(config, stage)
     if kind in MADE:
         _check_parts(config, stage)
     if kind == 'average':
         _check_average(config, stage)
     if kind == 'policy':
         _check_value(config, stage)
+
+
+def _check_sft(config, stage):
+    late = 'sft' in config.stages and 'sft' not in _before(config, stage)
+    if config[stage].get('start') == 'sft' and late:
+        raise UserError(
+            f'{stage}.start: sft comes after {stage}; name it earlier in stages, or '
+            'start from base'
+        )
+
+
+def _check_alike(config, stage):
+    """What goes on from an adapter has its shape; only the dropout is its own."""
+    if config[stage].get('start') != 'sft' or 'sft' not in _before(config, stage):
+        return
+    own, first = config[stage].tuning, config.sft.tuning
+    if not own.name == first.name == 'lora':
+        return
+    for field in ('rank', 'alpha', 'rank_stabilised'):
+        if own[field] != first[field]:
+            raise UserError(
+                f'{stage}.tuning.{field}: goes on from the adapter of sft, where it is '
+                f'{first[field]}, but asks for {own[field]}; make the two alike, or '
+                f'set {stage}.start to base'
+            )
+
+
+def _check_reward(config, stage):
+    """Not that it is finished: it may be of another sitting."""
+    name, before = config[stage].reward, _before(config, stage)
+    if name in config and 'kind' in config[name]:
+        early = name in before or name not in config.stages
+        if early and makes(config, name) == 'reward':
+            return
+    elif any((pathlib.Path(name) / x).is_file() for x in CARDS):
+        return
+    known = [x for x in before if makes(config, x) == 'reward']
+    raise UserError(
+        f'{stage}.reward: {name!r} is neither an earlier stage that makes a reward '
+        f'model nor a folder with {" or ".join(CARDS)}{near_miss(name, known)}'
+    )
 
 
 def _check_start(config, stage):
@@ -125,10 +172,6 @@ def _check_average(config, stage):
             f'{stage}.of: liti goes from one stage back to its start, here are '
             f'{len(own.of)}; average them first'
         )
-    if not 0 <= own.weight <= 1:
-        raise UserError(f'{stage}.weight: {own.weight} must be in [0, 1]')
-    if own.rank < 0:
-        raise UserError(f'{stage}.rank: {own.rank} must be 0 (as it comes) or more')
     _same(config, stage, 'start', 'only weights with one start can be averaged')
     if makes(config, stage) == 'reward' and first.start in ('base', 'sft'):
         raise UserError(

@@ -1,24 +1,22 @@
 """Opens a run folder: config, data, tokenizer, mesh, base."""
 
-import json
 import pathlib
+import shutil
+from collections.abc import Mapping
 from typing import Any
 
 from ml_collections import ConfigDict
 
 from perl import config as configs
-from perl import data, jsonl, sharding
+from perl import data, rules, sharding
+from perl.adapters.tuning import declare
 from perl.data import tokenizers
 from perl.data.records import SPLITS, Dataset
 from perl.errors import UserError
-from perl.metrics import read_results
 from perl.models import store
-from perl.rules import KINDS
-from perl.stages import lineage
+from perl.models.architecture import parameters
+from perl.stages import kept, lineage
 from perl.stages.run import Run
-
-# may differ between the sittings of one run: numbers do not depend on them
-FREE = ('mesh', 'tensorboard', 'stages')
 
 # what a stage, or the loss of a reward model, reads: records and their splits
 NEEDS = {
@@ -31,20 +29,38 @@ NEEDS = {
 }
 
 
-def open_run(config: ConfigDict, workdir: pathlib.Path) -> Run:
-    """A run without its base.
+def begin_run(config: ConfigDict, workdir: pathlib.Path) -> Run:
+    """A run without its base, new or to go on with; its config is written last, when
+    nothing of it has been found wrong.
 
     Raises:
         UserError: the folder belongs to another config, or data are not there.
     """
+    kept.check(config, workdir)
+    if not kept.begun(config, workdir):  # what is there is of a start that failed
+        shutil.rmtree(workdir / 'tokenizer', ignore_errors=True)
+    run = open_run(config, workdir)
+    kept.write(config, workdir)
+    return run
+
+
+def open_run(config: ConfigDict, workdir: pathlib.Path) -> Run:
+    """A run without its base, as its folder has it.
+
+    Raises:
+        UserError: data are not there, or do not fit the mesh.
+    """
     mesh = sharding.make_mesh(**config.mesh)
+    check_mesh(config, mesh.shape)
     dataset = open_data(config)
-    keep_config(config, workdir)
     tokenizer = open_tokenizer(config, dataset, workdir / 'tokenizer')
     if config.model.path:
         arch, _ = describe_base(config, tokenizer)
     else:
         arch = configs.architecture(config, tokenizer.size)
+    for name in config.stages:
+        if 'tuning' in config[name]:  # says now what its targets would say later
+            declare(configs.tuning(config[name].tuning), parameters(arch))
     return Run(config, workdir, mesh, dataset, tokenizer, arch)
 
 
@@ -90,13 +106,22 @@ def open_base(run: Run) -> None:
     Raises:
         UserError: there is none yet.
     """
-    made = run.workdir / 'pretrain' / 'base'
-    if not run.config.model.path and not made.is_dir():
+    run.use_base(store.load(base_path(run.config, run.workdir))[1])
+
+
+def base_path(config: ConfigDict, workdir: pathlib.Path) -> pathlib.Path:
+    """Where the base is: the file or folder of the config, or what pretraining made.
+
+    Raises:
+        UserError: there is none yet.
+    """
+    made = workdir / 'pretrain' / 'base'
+    if not config.model.path and not made.is_dir():
         raise UserError(
             'model.path: no base is given and the stage pretrain has not made one; '
             'run the stage pretrain first, or give model.path'
         )
-    run.use_base(store.load(run.config.model.path or made)[1])
+    return pathlib.Path(config.model.path or made)
 
 
 def describe_base(config: ConfigDict, tokenizer: Any) -> tuple[Any, Any]:
@@ -107,42 +132,39 @@ def describe_base(config: ConfigDict, tokenizer: Any) -> tuple[Any, Any]:
             f'tokenizer: it has {tokenizer.size} ids, the base of model.path only '
             f'{arch.vocabulary}; give the tokenizer that belongs to the base'
         )
+    own = pathlib.Path(config.model.path) / 'tokenizer'
+    if own.is_dir() and tokenizers.load(own).fingerprint != tokenizer.fingerprint:
+        raise UserError(
+            f'tokenizer: it is not the one that the base of {config.model.path} was '
+            f'trained with; set tokenizer.kind=file and tokenizer.path={own}'
+        )
+    rules.check_window(config, arch.max_length)
     how = {name: config.model[name] for name in ('dtype', 'scan', 'remat')}
     return store.changed(arch, **how), params
 
 
-def keep_config(config: ConfigDict, workdir: pathlib.Path) -> None:
-    """Writes `config.json`, after a check of the one that is there.
+def check_mesh(config: ConfigDict, axes: Mapping[str, int]) -> None:
+    """Raises a `UserError` for the first batch that the mesh cannot take.
 
-    A stage that has not begun may be another than it was, or come new.
-
-    Raises:
-        UserError: the folder was begun with another config; says what differs.
+    Args:
+        config: of the experiment.
+        axes: the length of each axis of the mesh.
     """
-    file, now = workdir / 'config.json', configs.to_json(config)
-    before = jsonl.load(file)
-    if before == now:
-        return
-    if before:
-        names = (before.keys() | now.keys()) - {*FREE}
-        kept = [x for x in names if not _ahead(workdir, before | now, x)]
-        old, new = ({name: x.get(name) for name in kept} for x in (before, now))
-        lines = configs.differences(old, new)
-        if lines:
+    ways, batches = axes['data'] * axes['fsdp'], {}
+    for name in config.stages:
+        stage = config[name]
+        if lineage.trains(stage):
+            batches[f'{name}.batch_size'] = stage.batch_size
+        if stage.get('ptx_coefficient'):
+            batches[f'{name}.ptx_batch_size'] = stage.ptx_batch_size
+        if lineage.makes(config, name) == 'policy':
+            batches['evaluation.batch_size'] = config.evaluation.batch_size
+    for where, rows in batches.items():
+        if rows % ways:
             raise UserError(
-                f'{workdir} was begun with another config ({"; ".join(lines[:8])}); '
-                'give the old values or another --workdir'
+                f'{where}: {rows} rows do not divide over data x fsdp = {ways} '
+                'devices; make it a multiple'
             )
-    workdir.mkdir(parents=True, exist_ok=True)
-    jsonl.replace(file, json.dumps(now, indent=2) + '\n')
-
-
-def _ahead(workdir, config, name):
-    """Whether this is a stage that has not begun."""
-    section = config[name]
-    stage = isinstance(section, dict) and section.get('kind') in KINDS
-    begun = (workdir / name).is_dir() or name in read_results(workdir)
-    return stage and not begun
 
 
 def open_tokenizer(config: ConfigDict, dataset: Any, folder: pathlib.Path) -> Any:

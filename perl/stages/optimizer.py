@@ -60,11 +60,10 @@ def make(config: Any, steps: int) -> optax.GradientTransformation:
             weight_decay=config.weight_decay,
         )
     elif config.name == 'adafactor':
-        update = optax.adafactor(
-            rate,
-            multiply_by_parameter_scale=False,
-            weight_decay_rate=config.weight_decay or None,
-        )
+        update = optax.adafactor(rate, multiply_by_parameter_scale=False)
+        if config.weight_decay:  # by the rate too, as AdamW has it; optax's own is not
+            decay = optax.add_decayed_weights(lambda n: -rate(n) * config.weight_decay)
+            update = optax.chain(update, decay)
     else:
         raise UserError(
             f'optimizer.name: {config.name!r} is not one of {", ".join(OPTIMIZERS)}'

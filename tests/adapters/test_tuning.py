@@ -50,6 +50,9 @@ def test_rank_0_leaves_a_kernel_alone():
     [
         (('layers/attention/w',), "'layers/attention/w' matches nothing; the kernels"),
         (('attention/q',), 'layers/attention/q'),  # the whole path, or nothing
+        (('layers/(',), "'layers/(' is no regular expression (missing"),
+        ((), 'no kernel is chosen'),
+        (('layers/.*/(q|k|v|o|gate|up|down):0',), 'no kernel is chosen'),
         (('.*q', '.*q:2'), 'matches nothing'),  # never reached
         (('layers/attention/.*',), 'layers/attention/norm, which is no kernel'),
         (('norm',), 'no kernel'),

@@ -157,3 +157,39 @@ def test_stories260k_tells_its_story_to_the_letter(shared):
     play = jax.jit(sampler.sample, static_argnums=(0, 5))
     said = play(arch, params, prompt, length, jax.random.key(0), sampling)
     assert words.decode(np.asarray(said.tokens[0]).tolist()) == story
+
+
+@pytest.mark.parametrize(
+    'changes', [{'kv_heads': 0}, {'width': '16'}, {'width': -16}, {'layers': 2.0}]
+)
+def test_an_architecture_that_is_none(saved, changes):
+    said = json.loads((saved / 'model.json').read_text())
+    (saved / 'model.json').write_text(json.dumps({**said, **changes}))
+    name = next(iter(changes))
+    with pytest.raises(UserError, match=rf'model\.json: model\.{name}: .* whole'):
+        store.load(saved)
+
+
+@pytest.mark.parametrize('said', [b'\xff\xfe{}', b'[]', b'3'])
+def test_a_description_that_is_none(saved, said):
+    (saved / 'model.json').write_bytes(said)
+    with pytest.raises(UserError, match='is damaged'):
+        store.load(saved)
+
+
+@pytest.mark.parametrize(
+    'spoil',
+    [
+        lambda x: x[:-3],
+        lambda x: x + bytes(4),
+        lambda x: struct.pack('i', 0) + x[4:],
+        lambda x: struct.pack('i', -64) + x[4:],  # a negative width
+        lambda x: b'ak42' + x[4:],
+    ],
+)
+def test_what_is_no_llama2c_file_of_version_0(tmp_path, spoil):
+    file = tmp_path / 'model.bin'
+    llama2c(file, True)
+    file.write_bytes(spoil(file.read_bytes()))
+    with pytest.raises(UserError, match=f'{file} .*version 0'):
+        store.load(file)

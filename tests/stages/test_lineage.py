@@ -65,21 +65,35 @@ def test_where_stages_come_from():
         ({'warp.of': ('policy',)}, 'slerp goes between two stages, here are 1'),
         ({'warp.method': 'liti'}, 'liti goes from one stage back .*here are 2'),
         ({'warm.weight': 1.5}, r'warm.weight: 1.5 must be in \[0, 1\]'),
-        ({'warm.rank': -1}, 'warm.rank: -1 must be 0'),
+        ({'warm.rank': -1}, 'warm.rank: -1 must be 0 or more'),
         ({'dpo.start': 'base'}, r'warp.of: start differs \(policy has sft'),
         ({'judges.combine': 'median'}, "'median' is not one of mean, min"),
         ({'judges.deviations': -1.0}, 'judges.deviations: -1.0 must be 0 or more'),
         ({'judges.steps': 0}, 'judges.steps: 0 must be greater than 0'),
-        ({'reward.label_smoothing': 0.5}, r'reward.label_smoothing: must be in \[0'),
+        (
+            {'reward.label_smoothing': 0.5},
+            r'smoothing: 0.5 must be in \[0',
+        ),
         ({'reward.centre': 'prompts'}, "'prompts' is not one of responses"),
         (
             {'reward.loss': 'pointwise', 'reward.label_smoothing': 0.1},
             'it is of comparisons',
         ),
         (
-            {'policy.reward': 'judges', 'policy.value_start': 'reward'},
+            {
+                'policy.reward': 'judges',
+                'policy.value_start': 'reward',
+                'stages': ('sft', 'reward', 'alone', 'judges', 'policy'),
+                'judges.of': ('reward', 'alone'),
+            },
             'policy.value_start: a value starts from one reward model',
         ),
+        ({'policy.reward': 'rewad'}, r"'rewad' is neither .*did you mean 'reward'"),
+        ({'policy.reward': 'judges'}, "'judges' is neither an earlier stage"),
+        ({'policy.reward': 'sft'}, "'sft' is neither an earlier stage"),
+        ({'dpo.reward': ''}, "dpo.reward: '' is neither"),
+        ({'stages': ('policy', 'sft')}, 'policy.start: sft comes after policy'),
+        ({'policy.tuning.rank': 3}, 'policy.tuning.rank: goes on from the adapter'),
     ],
 )
 def test_a_rule_that_is_broken_is_named(changes, says):

@@ -98,3 +98,17 @@ def test_the_gradient_is_clipped_by_its_global_norm():
 def test_unknown_names(changes, says):
     with pytest.raises(UserError, match=says):
         optimizer.make(configs.optimizer_config(0.1, **changes), 10)
+
+
+@pytest.mark.parametrize('name', OPTIMIZERS)
+def test_weights_decay_by_the_rate(name):
+    config = configs.optimizer_config(
+        0.1, name=name, weight_decay=0.5, schedule='linear', warmup=2, final=0.1
+    )
+    update, weight, want = optimizer.make(config, 6), {'w': jnp.ones(3)}, 1.0
+    state, rate = update.init(weight), optimizer.schedule(config, 6)
+    for step in range(6):
+        updates, state = update.update({'w': jnp.zeros(3)}, state, weight)
+        weight = optax.apply_updates(weight, updates)
+        want *= 1 - 0.5 * float(rate(step))
+    np.testing.assert_allclose(weight['w'], want, rtol=1e-5)
