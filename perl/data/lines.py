@@ -5,12 +5,10 @@ Files are JSON lines (.json or .jsonl, maybe with .gz) or Parquet. The hub is as
 """
 
 import dataclasses
-import gzip
-import json
 import pathlib
-import zlib
 from collections.abc import Iterator
 
+from perl.data import tables
 from perl.data.rows import Row, read_rows
 from perl.errors import UserError
 
@@ -111,16 +109,7 @@ def read(file: pathlib.Path, columns: list[str], source: str) -> Iterator[Line]:
         for row in read_rows(file, columns):
             yield Line(file, row.number, _Values(row.values), source)
         return
-    for number, text in enumerate(_texts(file, source), 1):
-        if not text.strip():
-            continue
-        try:
-            values = json.loads(text)
-        except json.JSONDecodeError as error:
-            raise UserError(
-                f'{file}, row {number} is no JSON ({error.msg}, column {error.colno}); '
-                f'mend or delete the line, or get the file again from {source}'
-            ) from None
+    for number, values in tables.json_lines(file, source):
         yield Line(file, number, {'row': values}, source).at('row')
 
 
@@ -149,14 +138,3 @@ def read_hub(repository: str, split: str, source: str, **options) -> Iterator[Li
     file = pathlib.Path(repository) / split
     for number, values in enumerate(table, 1):
         yield Line(file, number, _Values(values), source)
-
-
-def _texts(file: pathlib.Path, source: str) -> Iterator[str]:
-    opened = gzip.open if file.suffix == '.gz' else open
-    try:
-        with opened(file, 'rt', encoding='utf-8') as lines:
-            yield from (line.rstrip('\n') for line in lines)
-    except (OSError, EOFError, zlib.error, UnicodeDecodeError) as error:
-        raise UserError(
-            f'{file} is damaged ({error!r}): get it again from {source}'
-        ) from error

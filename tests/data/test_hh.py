@@ -89,7 +89,7 @@ def test_helpfulness_has_parts(tmp_path):
             "row 2: 'rejected' is 3, not text",
         ),
         ({'chosen': 'hello', 'rejected': ''}, "row 2: 'chosen' has no 'Assistant:'"),
-        ('{"chosen"', 'row 2 is no JSON'),
+        ('{"chosen"', 'line 2 is no JSON'),
     ],
 )
 def test_bad_rows(tmp_path, row, said):

@@ -24,6 +24,13 @@ def test_numbers_are_those_of_the_lines(tmp_path, name):
     assert [(row.number, row.values['a']) for row in rows] == [(1, 'x'), (3, None)]
 
 
+def test_half_a_character_is_refused(tmp_path):
+    made = row(tmp_path, {'whole': '\U0001f600', 'half': '\ud83d'})
+    assert made.text('whole') == '\U0001f600'
+    with pytest.raises(UserError, match=r"row 1: 'half' has half a character.* mend"):
+        made.text('half')
+
+
 def test_parquet(tmp_path):
     Table.from_list([{'a': 'x', 'n': {'b': 1}}]).to_parquet(str(tmp_path / 'a.parquet'))
     (row,) = lines.read(tmp_path / 'a.parquet', ['a', 'n'], SOURCE)
@@ -59,7 +66,10 @@ def test_complaints_name_the_place_and_the_mend(tmp_path, take, said):
 @pytest.mark.parametrize(
     ('content', 'said'),
     [
-        (['{}', '{"a": '], r'a.jsonl, row 2 is no JSON \(.*column 7\); mend or delete'),
+        (
+            ['{}', '{"a": '],
+            r'a.jsonl, line 2 is no JSON \(.*column 7\); mend or',
+        ),
         (['{}', '[1]'], r"a.jsonl, row 2: 'row' is \[1\], not an object"),
     ],
 )
