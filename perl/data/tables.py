@@ -46,7 +46,7 @@ def read(
         return _parquet(file, cache)
     if suffix in ('.csv', '.tsv'):
         return _headed(file, ',' if suffix == '.csv' else '\t')
-    return _objects(file)
+    return objects(file)
 
 
 @contextlib.contextmanager
@@ -69,35 +69,26 @@ def opened(file: pathlib.Path, source: str = '') -> Iterator[TextIO]:
         raise UserError(f'{file} is damaged ({error!r}): {again}') from error
 
 
-def json_lines(file: pathlib.Path, source: str = '') -> Iterator[tuple[int, Any]]:
-    """(number of the line, value) of JSON lines; blank ones are passed over.
+def objects(
+    file: pathlib.Path, source: str = ''
+) -> Iterator[tuple[int, dict[str, Any]]]:
+    """(number, object) of the rows of JSON: of an array, or one a line.
 
-    Raises:
-        UserError: as `opened`, and a line that is no JSON.
+    Blank lines are passed over. Raises as `opened` does, and for what is no object.
     """
-    with opened(file, source) as lines:
-        for number, line in enumerate(lines, 1):
-            if line.strip():
-                yield number, json_value(line.rstrip('\r\n'), file, number, source)
-
-
-def json_value(text: str, file: pathlib.Path, line: int = 1, source: str = '') -> Any:
-    """The value of some JSON that begins at a line of a file.
-
-    Raises:
-        UserError: it is none; line and column are named.
-    """
-    try:
-        return json.loads(text)
-    except ValueError as error:
-        what = str(error)
-        if isinstance(error, json.JSONDecodeError):
-            line += error.lineno - 1
-            what = f'{error.msg}, column {error.colno}'
-        again = f', or get the file again from {source}' if source else ''
-        raise UserError(
-            f'{file}, line {line} is no JSON ({what}); mend or delete it{again}'
-        ) from None
+    again = f', or get the file again from {source}' if source else ''
+    with opened(file, source) as text:
+        first = next(filter(str.strip, text), '')
+    rows = _lines(file, source, again)
+    if first.lstrip().startswith('['):
+        rows = _array(file, source, again)
+    for number, row in rows:
+        if not isinstance(row, dict):
+            raise UserError(
+                f'{file}, row {number} is {row!r:.40}, not an object; mend or delete '
+                f'it{again}'
+            )
+        yield number, row
 
 
 def cells(
@@ -133,20 +124,30 @@ def _headed(file: pathlib.Path, separator: str) -> Iterator[tuple[int, dict[str,
         yield number - 1, dict(itertools.zip_longest(header, row))
 
 
-def _objects(file: pathlib.Path) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Of an array of objects, or of one a line."""
-    with opened(file) as lines:
-        first = next(filter(str.strip, lines), '')
-    rows = json_lines(file)
-    if first.lstrip().startswith('['):
-        with opened(file) as whole:
-            rows = enumerate(json_value(whole.read(), file), 1)
-    for number, row in rows:
-        if not isinstance(row, dict):
-            raise UserError(
-                f'{file}, row {number} is {row!r:.40}, not an object; mend or delete it'
-            )
-        yield number, row
+def _lines(file: pathlib.Path, source: str, again: str) -> Iterator[tuple[int, Any]]:
+    with opened(file, source) as lines:
+        for number, line in enumerate(lines, 1):
+            if line.strip():
+                yield number, _value(line.rstrip('\r\n'), file, number, again)
+
+
+def _array(file: pathlib.Path, source: str, again: str) -> Iterator[tuple[int, Any]]:
+    with opened(file, source) as text:
+        yield from enumerate(_value(text.read(), file, 1, again), 1)
+
+
+def _value(text: str, file: pathlib.Path, line: int, again: str) -> Any:
+    """The value of some JSON that begins at a line of a file."""
+    try:
+        return json.loads(text)
+    except ValueError as error:
+        what = str(error)
+        if isinstance(error, json.JSONDecodeError):
+            line += error.lineno - 1
+            what = f'{error.msg}, column {error.colno}'
+        raise UserError(
+            f'{file}, line {line} is no JSON ({what}); mend or delete it{again}'
+        ) from None
 
 
 def _parquet(file: pathlib.Path, cache: str | pathlib.Path | None):

@@ -46,6 +46,7 @@ def test_parquet(tmp_path):
         (lambda row: row.at('number'), "'number' is 3, not an object"),
         (lambda row: row.each('list', 2), "'list' is .*, not a list of 2"),
         (lambda row: row.each('list', 1), "'list' is 7, not an object"),
+        (lambda row: row.each('number'), "'number' is 3, not a list"),
         (lambda row: row.one_of('number', 0, 1), "'number' is 3, not one of 0, 1"),
         (lambda row: row.one_of('true', 0, 1), "'true' is True, not one of"),
         (lambda row: row.between('blank', 0, 1), "'blank' is ' ', not a number"),
@@ -70,7 +71,7 @@ def test_complaints_name_the_place_and_the_mend(tmp_path, take, said):
             ['{}', '{"a": '],
             r'a.jsonl, line 2 is no JSON \(.*column 7\); mend or',
         ),
-        (['{}', '[1]'], r"a.jsonl, row 2: 'row' is \[1\], not an object"),
+        (['{}', '[1]'], r'a.jsonl, row 2 is \[1\], not an object; mend .* from'),
     ],
 )
 def test_lines_that_are_no_objects(tmp_path, content, said):
@@ -102,6 +103,13 @@ def test_find_takes_the_first_place_that_has_any(tmp_path):
         UserError, match=rf'data.root is not given: get x from {SOURCE}'
     ):
         lines.find('', 'x', source=SOURCE)
+
+
+def test_a_file_that_is_there_twice_is_found_once(tmp_path):
+    for name in ('1.json', '1.json.gz', '2.json.gz'):
+        released.write_lines(tmp_path / name, [])
+    found = lines.find(tmp_path, '*.json*', source=SOURCE)
+    assert [file.name for file in found] == ['1.json', '2.json.gz']
 
 
 def test_hub_that_does_not_answer(monkeypatch):

@@ -87,6 +87,12 @@ def test_long_posts_are_cut_at_a_newline(tmp_path, text, kept):
     assert made.counts['post_characters_cut'] == lost
 
 
+def test_a_file_beside_its_gzip_is_read_once(tmp_path):
+    root = write(tmp_path, [], [judged(1)])
+    write_lines(tmp_path / 'comparisons/batch3.json.gz', [judged(1)])
+    assert sizes(data.load('tldr', root=root).comparisons) == [1, 0, 0]
+
+
 def test_articles_are_read_when_asked(tmp_path):
     root = write(tmp_path, [], [judged(3), article()])
     made = data.load('tldr', root=root)
