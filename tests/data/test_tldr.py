@@ -173,8 +173,14 @@ def test_bad_options(tmp_path, option):
         data.load('tldr', root=str(tmp_path), **{option: 'much'})
 
 
+def test_a_summary_begins_with_a_space(tmp_path):
+    row = judged(1, summaries=[{'text': 'a\n'}, {'text': ' b'}])
+    made = data.load('tldr', root=write(tmp_path, [], [row]))
+    assert made.comparisons['train'][0].completions == (' b', ' a')
+
+
 def test_equal_summaries_are_dropped(tmp_path):
-    same = judged(1, summaries=[{'text': ' a'}, {'text': ' a'}])
+    same = judged(1, summaries=[{'text': ' a'}, {'text': 'a '}])
     made = data.load('tldr', root=write(tmp_path, [], [same, judged(2)]))
     assert sizes(made.comparisons) == [1, 0, 0]
     assert made.counts['identical_pairs_dropped'] == 1
