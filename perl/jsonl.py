@@ -90,7 +90,8 @@ def plain(value: Any) -> Any:
 
 def _write(file, mode, text):
     try:
-        with file.open(mode, encoding='utf-8') as out:
+        # half a character, which UTF-8 has not, becomes the escape that JSON has for it
+        with file.open(mode, encoding='utf-8', errors='backslashreplace') as out:
             out.write(text)
             out.flush()
             os.fsync(out.fileno())

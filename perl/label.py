@@ -126,7 +126,7 @@ def main(argv: Sequence[str]) -> None:
     """Entry point."""
     del argv
     values, config = flags.FLAGS, _CONFIG.value
-    output = pathlib.Path(values.output)
+    output = _apart(pathlib.Path(values.output), values.comparisons, values.file)
     run = open_finished(values.workdir) if values.workdir else None
     judging = run
     if values.labeller_workdir:
@@ -145,6 +145,13 @@ def main(argv: Sequence[str]) -> None:
             'take a shorter --template or another model, where the answers were none '
             'look at them in the file of answers'
         )
+
+
+def _apart(output, *given):
+    """The output, which must not be a file that is read."""
+    if output.resolve() in [pathlib.Path(file).resolve() for file in given if file]:
+        raise UserError(f'--output: {output} is read from here; name another file')
+    return output
 
 
 def _pairs(values, config, run, output):

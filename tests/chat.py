@@ -5,7 +5,6 @@ import dataclasses
 import http.server
 import json
 import math
-import os
 import re
 import threading
 import time
@@ -130,10 +129,3 @@ def longer(body, number=0):
     asked = body['messages'][0]['content']
     first, second = re.search(r'\n1: (.*)\n2: (.*)\nBetter: $', asked, re.S).groups()
     return Reply('1' if len(first) > len(second) else '2')
-
-
-def straight(then=None):
-    """In the process of a command: no proxy before the loopback, and then that."""
-    os.environ.update(no_proxy='127.0.0.1', NO_PROXY='127.0.0.1')
-    if then:
-        then()

@@ -79,9 +79,7 @@ def test_judged_by_a_reward_model(opened):
 
 def judged(workdir, *args):
     """The win rate of the policy by a judge, and how the command ended."""
-    ended = command(
-        'perl.evaluate', f'--workdir={workdir}', *args, before=chat.straight
-    )
+    ended = command('perl.evaluate', f'--workdir={workdir}', *args)
     assert ended.code == 0 and ended.err == '', ended
     found = json.loads((workdir / 'evaluation.json').read_text())
     return found['policy against sft'], ended.out
@@ -124,8 +122,7 @@ def test_an_endpoint_says_what_is_harmless(finished, tmp_path):
     assert got['unanswered'] == 0
 
 
-def test_a_judge_without_verdicts_is_told(opened, monkeypatch):
-    monkeypatch.setenv('NO_PROXY', '127.0.0.1')
+def test_a_judge_without_verdicts_is_told(opened):
     with chat.serve(lambda *_: chat.Reply('Both are fine.')) as server:
         mute = open_labeller(Settings('endpoint', url=server.url, model='m'))
         found = evaluate.evaluate(opened, judge='endpoint', labeller=mute)

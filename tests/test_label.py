@@ -37,7 +37,6 @@ def workdir(finished, tmp_path_factory):
 
 
 def label(output, *args, before=None):
-    before = functools.partial(chat.straight, before)
     return command('perl.label', f'--output={output}', *args, before=before)
 
 
@@ -288,6 +287,21 @@ def test_errors(pairs, tmp_path, args, words):
     output = tmp_path / 'out' / 'labels.jsonl'
     assert words in label(output, *args).error
     assert not output.exists()
+
+
+@pytest.mark.parametrize(
+    'args',
+    [
+        ('--comparisons=PAIRS', *ENDPOINT),
+        ('--comparisons=nowhere', '--labeller=recorded', '--file=PAIRS'),
+    ],
+)
+def test_what_is_read_is_not_written_over(pairs, args):
+    before = pairs.read_bytes()
+    args = [arg.replace('PAIRS', str(pairs)) for arg in args]
+    output = pairs.parent / '..' / pairs.parent.name / pairs.name
+    assert 'is read from here; name another file' in label(output, *args).error
+    assert pairs.read_bytes() == before
 
 
 @pytest.mark.parametrize(

@@ -50,6 +50,11 @@ class Element:
         return (right - left) * (bottom - top)
 
     @property
+    def cut(self) -> bool:
+        """Whether its line has not all of its words."""
+        return len(self.words) > TEXT_CHARS
+
+    @property
     def line(self) -> str:
         """As it stands in a prompt: `Button "Save" at 540 1210`."""
         words = f' "{self.words[:TEXT_CHARS]}"' if self.words else ''

@@ -25,21 +25,30 @@ ACTIONS = {
 
 
 class Gold:
-    """The exact reward of a step: 1.0 for what the person did, else 0.0.
+    """The exact reward of a step: 1.0 for what a person did there, else 0.0.
 
     Attributes:
-        steps: {prompt: (what was done, what was clicked)}.
+        steps: {prompt: [(what was done, what was clicked)]}; equal prompts may be of
+            several people.
     """
 
     def __init__(self):
-        self.steps: dict[str, tuple[Action, Element | None]] = {}
+        self.steps: dict[str, list[tuple[Action, Element | None]]] = {}
+
+    def add(self, prompt: str, done: Action, clicked: Element | None) -> None:
+        """Takes down what a person did."""
+        self.steps.setdefault(prompt, []).append((done, clicked))
+
+    def right(self, prompt: str, said: Action) -> bool:
+        """Whether an action is what any of them did."""
+        return any(same(said, *step) for step in self.steps[prompt])
 
     def __call__(self, prompt: str, response: str) -> float:
         try:
             said = json.loads(response)
         except ValueError:
             return 0.0
-        return float(isinstance(said, dict) and same(said, *self.steps[prompt]))
+        return float(isinstance(said, dict) and self.right(prompt, said))
 
 
 def parse(content: bytes | str) -> Action:

@@ -38,29 +38,45 @@ def load(root: str = '', negatives: int = 1, seed: int = 0) -> Dataset:
     Args:
         root: the folder that holds splits.json and files android_control-…; some of the
             twenty files will do.
-        negatives: wrong actions of each step, each a comparison and a rating of 0.
+        negatives: wrong actions of each step, each a comparison and a rating of 0;
+            fewer where a person did one of them at an equal prompt.
         seed: decides which.
 
     Raises:
         UserError: a file is missing or damaged, or an episode is not of this kind.
     """
-    found, gold = Groups(), actions.Gold()
+    found, gold, steps = Groups(), actions.Gold(), []
+    for split, episode, record, where in _episodes(root, found):
+        for place, (prompt, action, screen) in enumerate(_steps(record, where)):
+            found.counts['element_texts_cut'] += sum(x.cut for x in screen)
+            clicked = actions.target(action, screen)
+            gold.add(prompt, action, clicked)
+            rng = random.Random(f'{seed} {episode} {place}')
+            wrong = actions.draw_wrong(action, clicked, screen, negatives, rng)
+            steps.append((split, episode, prompt, action, wrong))
+    for split, episode, prompt, action, drawn in steps:
+        # what is wrong here may be what somebody did at an equal prompt
+        wrong = [other for other in drawn if not gold.right(prompt, other)]
+        found.counts['programmatic_negatives'] += len(wrong)
+        _add(found, split, episode, prompt, action, wrong)
+    return found.dataset('android_control', gold)
+
+
+def _episodes(root: str, found: Groups) -> Iterator[tuple[str, str, dict, str]]:
+    """(split, id, record, place) of every episode, once."""
     splits = _splits(lines.find(root, 'splits.json', source=SOURCE)[0])
+    seen = set()
     for file in lines.find(root, 'android_control-*', source=SOURCE):
         for number, record in enumerate(tfrecord.read(file, _NAMES, SOURCE), 1):
             where = f'{file}, record {number}'
             episode = str(_one(record, 'episode_id', where))
             if episode not in splits:
                 found.counts['episodes_of_no_split_dropped'] += 1
-                continue
-            for place, (prompt, action, screen) in enumerate(_steps(record, where)):
-                clicked = actions.target(action, screen)
-                gold.steps[prompt] = (action, clicked)
-                rng = random.Random(f'{seed} {episode} {place}')
-                wrong = actions.draw_wrong(action, clicked, screen, negatives, rng)
-                found.counts['programmatic_negatives'] += len(wrong)
-                _add(found, splits[episode], episode, prompt, action, wrong)
-    return found.dataset('android_control', gold)
+            elif episode in seen:
+                found.counts['repeated_episodes_dropped'] += 1
+            else:
+                seen.add(episode)
+                yield splits[episode], episode, record, where
 
 
 def _steps(record: dict, where: str) -> Iterator[tuple[str, Action, list[Element]]]:

@@ -23,7 +23,19 @@ ID, PARTICIPANT = 'id', 'participant'
 CUE = '\n\nTL;DR:'  # the cue of the posts that its reward model has seen
 # 11,932, 1,575 and 500 conversations in PERL, which does not say which.
 SHARES = (85, 11, 4)
-_PHONE = re.compile(r'(?<![\w.])\+?(?:\(\d{1,4}\)|\d)(?:[\s.-]?\(?\d\)?){6,13}(?!\w)')
+_PHONE = re.compile(
+    r"""
+    (?<!\d)(?<!\d[-–—.,])                                        # no part of a number
+    (?!(?:19|20)\d\d(?:(?:\s?[-–—]\s?|\s)(?:19|20)\d\d)+(?!\d))  # nor several years
+    (?!(?:19|20)\d\d[-.]\d\d?[-.]\d\d?(?!\d))                    # nor a date,
+    (?!\d\d?[-.]\d\d?[-.](?:19|20)\d\d(?!\d))                    # in either order,
+    (?!\d\d?\.\d{5,9}(?!\d|[-–—.]\d))                            # nor a decimal, but
+    \+?(?:\(\d{1,4}\)|\d)                                        # 7 to 14 digits
+    (?:(?:[\s.–—-]|\s[-–—]\s(?=\(?\d{3}))?\(?\d\)?){6,13}
+    (?!\d)
+    """,
+    re.VERBOSE,
+)
 
 
 def load(
@@ -38,16 +50,17 @@ def load(
     Args:
         root: the folder below which the .xml files are, anywhere.
         summaries: a table below `root` with the columns conversation (the id in the
-            XML, or the name of the file) and summary.
+            XML; the name of the file where the XML has none) and summary.
         split: the column of the table that names the split; by the id where there is
             none, in the proportions of the paper.
 
     Raises:
-        UserError: a file is missing or damaged, or a summary is of no conversation.
+        UserError: a file is missing or damaged, a summary is of no conversation, or two
+            different conversations share an id.
     """
     found = Groups()
     files = lines.find(root, '**/*.xml', source=SOURCE)
-    said = {name: text for file in files for name, text in _conversations(file, found)}
+    said = _said(files, found)
     unused = dict(said)
     for row in _summaries(pathlib.Path(root) / summaries, split):
         name = row.text('conversation')
@@ -66,6 +79,21 @@ def load(
     for name, text in unused.items():
         found.add('text', split_of(name, SHARES), name, text)
     return found.dataset('bolt')
+
+
+def _said(files: list[pathlib.Path], found: Groups) -> dict[str, str]:
+    """{id: text} of the conversations; those that are there twice count once."""
+    said, places = {}, {}
+    for file in files:
+        for name, text in _conversations(file, found):
+            if said.setdefault(name, text) != text:
+                raise UserError(
+                    f'{places[name]} and {file} have different conversations {name!r}: '
+                    'give one another id, or take it out of data.root'
+                )
+            found.counts['repeated_conversations_dropped'] += name in places
+            places.setdefault(name, file)
+    return said
 
 
 def _summaries(file: pathlib.Path, split: str) -> Iterator[Row]:

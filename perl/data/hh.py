@@ -25,8 +25,8 @@ def load_harmlessness(
     """Comparisons of harmless-base; the preferred answers to imitate; the prompts.
 
     There is no official validation split: two thirds of the test file are 'val', as in
-    RLAIF (arXiv 2309.00267). Rows whose prompts differ or with an empty answer are
-    dropped and counted.
+    RLAIF (arXiv 2309.00267). Rows whose prompts differ, with an empty answer or with
+    twice the same are dropped and counted.
 
     Args:
         root: the folder that holds harmless-base/{train,test}.jsonl.gz.
@@ -92,6 +92,9 @@ def _add(found: Groups, row: Line, split: str, test_only: bool, tags: tuple) -> 
         return
     if not chosen.strip() or not rejected.strip():
         found.counts['empty_responses_dropped'] += 1
+        return
+    if chosen.strip() == rejected.strip():
+        found.counts['identical_pairs_dropped'] += 1
         return
     group = prompt
     if test_only:

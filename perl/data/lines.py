@@ -1,16 +1,14 @@
 """Rows of released data sets, from local files or the hub; complaints say how to mend.
 
-Files are JSON lines (.json or .jsonl, maybe with .gz) or Parquet. The hub is asked by
+Files are JSON (lines or an array, maybe with .gz) or Parquet. The hub is asked by
 `read_hub` alone, which a reader calls only where its option `hub` is set.
 """
 
 import dataclasses
-import gzip
-import json
 import pathlib
-import zlib
 from collections.abc import Iterator
 
+from perl.data import tables
 from perl.data.rows import Row, read_rows
 from perl.errors import UserError
 
@@ -36,11 +34,12 @@ class Line(Row):
         """The object in a column, as a row of its own."""
         return self._object(column, self.values[column])
 
-    def each(self, column: str, count: int) -> list['Line']:
-        """The objects in a list of exactly `count`."""
+    def each(self, column: str, count: int | None = None) -> list['Line']:
+        """The objects in a list, of exactly `count` where that is given."""
         values = self.values[column]
-        if not isinstance(values, list) or len(values) != count:
-            raise self.bad(column, f'is {values!r:.40}, not a list of {count}')
+        if not isinstance(values, list) or len(values) != (count or len(values)):
+            wanted = 'a list' if count is None else f'a list of {count}'
+            raise self.bad(column, f'is {values!r:.40}, not {wanted}')
         return [self._object(column, value) for value in values]
 
     def one_of(self, column: str, *known: int | str) -> int | str:
@@ -79,6 +78,8 @@ class Line(Row):
 def find(root: str | pathlib.Path, *patterns: str, source: str) -> list[pathlib.Path]:
     """The files of the first pattern that any file matches, in order.
 
+    Of a file that is there with and without .gz it is the one without.
+
     Args:
         root: the folder that a person names as `data.root`.
         patterns: where the files may be below it, the usual place first.
@@ -93,8 +94,11 @@ def find(root: str | pathlib.Path, *patterns: str, source: str) -> list[pathlib.
             'folder that holds it (--config.data.root=FOLDER)'
         )
     for pattern in patterns:
-        if files := sorted(pathlib.Path(root).glob(pattern)):
-            return files
+        found = {}
+        for file in sorted(pathlib.Path(root).glob(pattern)):
+            found.setdefault(str(file).removesuffix('.gz'), file)
+        if found:
+            return list(found.values())
     raise UserError(
         f'no {pathlib.Path(root) / patterns[0]}: get it from {source} and name the '
         'folder that holds it (--config.data.root=FOLDER)'
@@ -105,23 +109,14 @@ def read(file: pathlib.Path, columns: list[str], source: str) -> Iterator[Line]:
     """The rows of a file; a row of JSON need not have all the columns.
 
     Raises:
-        UserError: the file is damaged, or a line of it is no JSON object.
+        UserError: the file is damaged, or a row of it is no JSON object.
     """
     if file.suffix == '.parquet':
         for row in read_rows(file, columns):
             yield Line(file, row.number, _Values(row.values), source)
         return
-    for number, text in enumerate(_texts(file, source), 1):
-        if not text.strip():
-            continue
-        try:
-            values = json.loads(text)
-        except json.JSONDecodeError as error:
-            raise UserError(
-                f'{file}, row {number} is no JSON ({error.msg}, column {error.colno}); '
-                f'mend or delete the line, or get the file again from {source}'
-            ) from None
-        yield Line(file, number, {'row': values}, source).at('row')
+    for number, values in tables.objects(file, source):
+        yield Line(file, number, _Values(values), source)
 
 
 def read_hub(repository: str, split: str, source: str, **options) -> Iterator[Line]:
@@ -149,14 +144,3 @@ def read_hub(repository: str, split: str, source: str, **options) -> Iterator[Li
     file = pathlib.Path(repository) / split
     for number, values in enumerate(table, 1):
         yield Line(file, number, _Values(values), source)
-
-
-def _texts(file: pathlib.Path, source: str) -> Iterator[str]:
-    opened = gzip.open if file.suffix == '.gz' else open
-    try:
-        with opened(file, 'rt', encoding='utf-8') as lines:
-            yield from (line.rstrip('\n') for line in lines)
-    except (OSError, EOFError, zlib.error, UnicodeDecodeError) as error:
-        raise UserError(
-            f'{file} is damaged ({error!r}): get it again from {source}'
-        ) from error

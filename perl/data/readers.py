@@ -1,7 +1,7 @@
 """Records from people's own files: JSON, JSON lines, CSV, TSV and Parquet.
 
-The `datasets` library reads them (no loading scripts, no network); what is here maps
-its rows to records and says which row of which file is wrong.
+`tables` reads them (no loading scripts, no network); what is here maps their rows to
+records and says which row of which file is wrong.
 """
 
 import dataclasses
@@ -103,7 +103,8 @@ def load(
         text, demonstrations, comparisons, ratings, prompts: a path, or a mapping with
             the settings of a `Source` (path, columns, group, prompt, response).
         shares: of train, val and test, as in `split_of`.
-        cache: a folder for the Arrow copies; without one they are thrown away.
+        cache: a folder for the Arrow copies of Parquet; without one they are thrown
+            away.
 
     Raises:
         UserError: a file, setting, column, row or value that is missing or wrong.

@@ -1,24 +1,17 @@
-"""The rows of a local table, read by the `datasets` library, with exact complaints."""
+"""The rows of a local table, with exact complaints."""
 
-import contextlib
 import dataclasses
-import gzip
-import json
 import math
 import pathlib
-import tempfile
+import re
 from collections.abc import Iterator, Sequence
 
+from perl.data import tables
 from perl.data.near import near_miss
 from perl.errors import UserError
 
-_BUILDERS = {
-    '.json': 'json',
-    '.jsonl': 'json',
-    '.csv': 'csv',
-    '.tsv': 'csv',
-    '.parquet': 'parquet',
-}
+# JSON can write half of a surrogate pair, which no tokenizer takes.
+_HALF = re.compile('[\ud800-\udfff]')
 
 
 @dataclasses.dataclass(frozen=True)
@@ -79,6 +72,10 @@ class Row:
             raise self._error(column, 'is missing')
         if not isinstance(value, str):
             raise self._error(column, f'is {value!r:.40}, not text')
+        if not value.isascii() and _HALF.search(value):
+            raise self._error(
+                column, 'has half a character, such as \\ud83d alone; mend it'
+            )
         return value
 
     def _something(self, text: str, column: str) -> str:
@@ -98,89 +95,24 @@ def read_rows(
 ) -> Iterator[Row]:
     """The rows of a .json, .jsonl, .csv, .tsv or .parquet file, maybe with .gz.
 
-    Cells of CSV and TSV are text, whatever they look like.
-
     Args:
         path: the file.
-        columns: those that are needed; others are left unread.
-        cache: a folder for the Arrow copy; without one it is thrown away.
-        optional: those that are read where the file has them.
+        columns: those that are needed; others are left out.
+        cache: a folder for the Arrow copy of Parquet; without one it is thrown away.
+        optional: those that are taken where the file has them.
 
     Raises:
         UserError: no such file, kind, column or row; damage, with the row if known.
     """
     file = pathlib.Path(path)
-    suffix = pathlib.Path(file.name.removesuffix('.gz')).suffix
-    if suffix not in _BUILDERS:
-        raise UserError(
-            f'{file}: no reader for {suffix or "this"}{near_miss(suffix, _BUILDERS)}'
-        )
-    if not file.is_file():
-        raise UserError(f'there is no file {file}')
-    options = {}
-    if _BUILDERS[suffix] == 'csv':
-        options = {
-            'sep': '\t' if suffix == '.tsv' else ',',
-            'converters': dict.fromkeys([*columns, *optional], str),
-            'keep_default_na': False,
-        }
-    with contextlib.ExitStack() as stack:
-        folder = cache or stack.enter_context(tempfile.TemporaryDirectory())
-        table = _load(file, _BUILDERS[suffix], folder, options)
-        for column in columns:
-            if column not in table.column_names:
-                hint = near_miss(column, table.column_names)
-                raise UserError(f'{file} has no column {column!r}{hint}')
-        there = {*columns, *(c for c in optional if c in table.column_names)}
-        for number, values in enumerate(table.select_columns(list(there)), 1):
-            yield Row(file, number, values)
-
-
-def _load(file: pathlib.Path, builder: str, folder: object, options: dict):
-    import datasets
-
-    noisy = not datasets.are_progress_bars_disabled()
-    level = datasets.logging.get_verbosity()
-    datasets.disable_progress_bars()
-    datasets.logging.set_verbosity(datasets.logging.CRITICAL)
-    try:
-        return datasets.load_dataset(
-            builder,
-            data_files={'train': str(file)},
-            split='train',
-            cache_dir=str(folder),
-            **options,
-        )
-    except StopIteration:
-        raise UserError(f'{file} has no rows') from None
-    except Exception as error:
-        raise UserError(f'{file} is damaged: {_place(file, builder, error)}') from error
-    finally:
-        datasets.logging.set_verbosity(level)
-        if noisy:
-            datasets.enable_progress_bars()
-
-
-def _place(file: pathlib.Path, builder: str, error: Exception) -> str:
-    """The first line of JSON that does not parse, else what the library says."""
-    reason = str(error.__cause__ or error).strip()
-    if builder != 'json' or not reason:
-        return reason or repr(error)
-    try:
-        content = file.read_bytes()
-        if file.suffix == '.gz':
-            content = gzip.decompress(content)
-        text = content.decode('utf-8')
-    except (OSError, EOFError, UnicodeDecodeError) as unreadable:
-        return str(unreadable)
-    if not text.strip():
-        return 'it has no rows'
-    # An array is one value over many lines, JSON lines are one value each.
-    array = text.lstrip().startswith('[')
-    for number, value in enumerate([text] if array else text.splitlines(), 1):
-        try:
-            json.loads(value or 'null')
-        except json.JSONDecodeError as wrong:
-            line = wrong.lineno if array else number
-            return f'line {line} is no JSON ({wrong.msg}, column {wrong.colno})'
-    return reason
+    rows = list(tables.read(file, cache))
+    if not rows:
+        raise UserError(f'{file} has no rows')
+    names = dict.fromkeys(name for _, values in rows for name in values)
+    for column in columns:
+        if column not in names:
+            hint = near_miss(column, names)
+            raise UserError(f'{file} has no column {column!r}{hint}')
+    there = [*columns, *(column for column in optional if column in names)]
+    for number, values in rows:
+        yield Row(file, number, {column: values.get(column) for column in there})

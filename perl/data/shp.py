@@ -46,7 +46,7 @@ def load(
     Args:
         root: the folder with {train,validation,test}.json, or with a folder of these
             for each domain.
-        domains: some of `DOMAINS`; all by default.
+        domains: some of `DOMAINS`; all by default. Each must be there.
         min_score_ratio: votes of the better comment over those of the other; pairs of
             'train' below it are dropped and counted. The card advises 2, PERL has 0.
         max_pairs_per_post: further pairs of a post of 'train' are dropped and counted;
@@ -63,10 +63,11 @@ def load(
             raise UserError(f'data.domains: {domain!r}{near_miss(domain, DOMAINS)}')
     if strength not in STRENGTHS:
         raise UserError(f'data.strength: {strength!r} is not margin, preference or ""')
-    found = Groups()
+    found, missing = Groups(), set(domains)
     for split, name in SPLIT_FILES.items():
         seen = collections.Counter()
         for row in _rows(root, name, domains, hub):
+            missing.discard(_domain(row))
             post, ratio = row.filled('post_id'), row.between('score_ratio', 1, 1e9)
             if split == 'train' and ratio < min_score_ratio:
                 found.counts['low_score_ratio_dropped'] += 1
@@ -75,6 +76,11 @@ def load(
             else:
                 seen[post] += 1
                 _add(found, split, post, row, _strength(strength, ratio))
+    if missing:
+        raise UserError(
+            f'data.domains: no row is of {", ".join(sorted(missing))}; leave it out '
+            f'or get the files again from {SOURCE}'
+        )
     return found.dataset('shp')
 
 
@@ -89,11 +95,17 @@ def _rows(root: str, name: str, domains: tuple[str, ...], hub: bool) -> Iterator
 
 
 def _local(root: str, name: str, domains: tuple[str, ...]) -> Iterator[Line]:
-    patterns = [f'{name}.{kind}' for kind in ('json', 'jsonl*', 'parquet')]
-    files = lines.find(root, f'*/{name}.json', *patterns, source=SOURCE)
-    for file in files:
-        one = file.parent != pathlib.Path(root)
-        if not (one and domains and file.parent.name not in domains):
+    folders = {
+        file.parent.name
+        for other in SPLIT_FILES.values()
+        for file in pathlib.Path(root).glob(f'*/{other}.json')
+    }
+    if folders:
+        patterns = [[f'{domain}/{name}.json'] for domain in sorted(domains or folders)]
+    else:
+        patterns = [[f'{name}.{kind}' for kind in ('json', 'jsonl*', 'parquet')]]
+    for places in patterns:
+        for file in lines.find(root, *places, source=SOURCE):
             yield from lines.read(file, _COLUMNS, SOURCE)
 
 

@@ -7,29 +7,34 @@ earlier ones after it. The target is one turn of the agent with square brackets:
 `[A]text` or `[PN]name[PAN]…`.
 """
 
-import csv
+import pathlib
 import re
 from collections.abc import Iterator
 
-from perl.errors import UserError
+from perl.data import tables
+from perl.data.lines import Line
 
 _MARK = re.compile(r'<(S|U|A|PN|PAN|PAV|PR|PRAN|PRAV)>')
 _BRACKETS = re.compile(r'\[(A|PN|PAN|PAV)\]')
 
 
-def read(lines: Iterator[str]) -> Iterator[tuple[list[dict], dict]]:
-    """(context, target) of each row, in the form of `turns`.
+def read(file: pathlib.Path, source: str) -> Iterator[tuple[list[dict], dict]]:
+    """(context, target) of each row of a file, in the form of `turns`.
 
     Raises:
-        UserError: a row without three columns or with a target that is no turn.
+        UserError: the file is damaged, a row is without three columns, or a target is
+            no turn; it names `source`, where to get the file again.
     """
-    for row, columns in enumerate(csv.reader(lines, delimiter='\t'), 1):
-        if len(columns) != 3:
-            raise UserError(f'row {row} has {len(columns)} columns instead of 3')
-        latest, _, earlier = columns[0].partition('<C>')
-        target = turns(_BRACKETS.sub(r'<\1>', columns[1]))
+    for number, cells in tables.cells(file, '\t', source):
+        row = Line(file, number, dict(enumerate(cells)), source)
+        if len(cells) != 3:
+            raise row.bad('columns', f'are {len(cells)} instead of 3')
+        latest, _, earlier = cells[0].partition('<C>')
+        target = turns(_BRACKETS.sub(r'<\1>', cells[1]))
         if not target:
-            raise UserError(f'row {row}: the target starts with neither [A] nor [PN]')
+            raise row.bad('target', 'starts with neither [A] nor [PN]')
+        if target[0].get('text') == '':
+            raise row.bad('target', 'has no text')
         yield turns(earlier) + turns(latest), target[0]
 
 

@@ -119,7 +119,7 @@ def _compare(
     else:
         prompt = _post(info, chars, found)
     choice = row.one_of('choice', 0, 1)
-    texts = [summary.filled('text') for summary in row.each('summaries', 2)]
+    texts = [f' {x.filled("text").strip()}' for x in row.each('summaries', 2)]
     if texts[0] == texts[1]:
         found.counts['identical_pairs_dropped'] += 1
         return

@@ -17,6 +17,9 @@ import re
 ROLES = ('user', 'agent', 'api')
 CUE = 'agent:'
 
+# What a turn of each may hold.
+_BODIES = {'user': ('text',), 'agent': ('text', 'api'), 'api': ('response',)}
+
 # The released menus name the same thing in two ways.
 _RENAMED = {'menu_items': 'items', 'menu_item_name': 'name', 'attribute_name': 'name'}
 _LONG_ID = re.compile(r'\b([0-9a-f]{6})[0-9a-f]{10,}\b')
@@ -30,6 +33,22 @@ def prompt(turns: list[dict], counts: collections.Counter, api_chars: int = 400)
 def response(turn: dict, counts: collections.Counter) -> str:
     """An agent's turn as what follows a prompt."""
     return line(turn, counts).removeprefix(CUE)
+
+
+def check(turn: object) -> None:
+    """Whether it is a turn.
+
+    Raises:
+        ValueError: what it is instead.
+    """
+    role = turn.get('role') if isinstance(turn, dict) else None
+    if role not in ROLES:
+        raise ValueError(f'{turn!r:.40}, no turn of {", ".join(ROLES)}')
+    body = next((name for name in _BODIES[role] if name in turn), None)
+    if body is None:
+        raise ValueError(f'a turn of {role} without {" or ".join(_BODIES[role])}')
+    if not isinstance(turn[body], str if body == 'text' else dict):
+        raise ValueError(f'a turn of {role} whose {body} is {turn[body]!r:.40}')
 
 
 def line(turn: dict, counts: collections.Counter, api_chars: int = 400) -> str:

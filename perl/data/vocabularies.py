@@ -100,7 +100,8 @@ class SentencePiece:
         model: the serialised model.
         exact: switch off the model's normalisation, leading space and collapse of
             spaces, so that `encode(prompt) + encode(response)` is the text and nothing
-            else. False keeps what the model was trained with.
+            else. False keeps what the model was trained with. Even so U+2581, with
+            which SentencePiece writes a space, becomes one.
     """
 
     def __init__(self, model: bytes, exact: bool = True):
@@ -146,6 +147,9 @@ class Json:
             self._tokenizer = tokenizers.Tokenizer.from_str(content)
         except Exception as error:
             raise UserError(f'not a tokenizer.json: {error}') from error
+        # what is cut is for the window to say, and to count
+        self._tokenizer.no_truncation()
+        self._tokenizer.no_padding()
         self._tokenizer.encode_special_tokens = True
         self._content = content
         self._special = {'pad': pad, 'bos': bos, 'eos': eos}

@@ -1,7 +1,6 @@
 """Chat completions over HTTP, with patience for a server that is slow or ill."""
 
 import email.utils
-import os
 import random
 import threading
 import time
@@ -11,6 +10,8 @@ from typing import Any
 import httpx2
 
 from perl.errors import UserError
+from perl.feedback import addresses
+from perl.feedback.completions import well_formed
 
 _BUSY = (408, 409, 425, 429, 500, 502, 503, 504, 529)
 _REFUSED = (400, 413, 422)
@@ -35,6 +36,8 @@ class _Ill(Exception):
 class Client:
     """Asks one OpenAI-compatible server; threads may share it.
 
+    Proxies that the environment names are not used.
+
     Args:
         url: the base, which most servers want to end in `/v1`.
         key_env: the environment variable with the key; without one none is sent.
@@ -56,15 +59,18 @@ class Client:
         backoff: float = 1.0,
         patience: float = 120.0,
     ):
-        self.url = _address(url)
+        self._address = addresses.chat(url)
+        self.url = addresses.shown(self._address)
         self.requests = self.retried = 0
         self.stop = threading.Event()
-        self._key = _secret(key_env)
+        self._key = addresses.secret(key_env)
         self._key_env, self._timeout = key_env, timeout
         self._retries, self._backoff, self._patience = retries, backoff, patience
         headers = {'Authorization': f'Bearer {self._key}'} if self._key else {}
         self._http = httpx2.Client(
             headers=headers,
+            trust_env=False,  # no proxy sees what is asked
+            verify=httpx2.create_ssl_context(),  # with $SSL_CERT_FILE all the same
             timeout=timeout,
             limits=httpx2.Limits(max_connections=None),
         )
@@ -106,7 +112,7 @@ class Client:
         with self._lock:
             self.requests += 1
         try:
-            response = self._http.post(self.url, json=body)
+            response = self._http.post(self._address, json=body)
             self._reached = True
         except httpx2.TimeoutException:
             raise _Ill(f'no answer within {self._timeout:g} s') from None
@@ -163,31 +169,8 @@ class Client:
                     said = said[name]
         except ValueError:
             said = response.text
-        said = ' '.join(str(said).split())
+        said = well_formed(' '.join(str(said).split()))
         return (said.replace(self._key, '…') if self._key else said)[:200] or 'no text'
-
-
-def _address(url):
-    try:
-        parsed = httpx2.URL(url)
-    except httpx2.InvalidURL:
-        parsed = httpx2.URL('')
-    if parsed.scheme not in ('http', 'https') or not parsed.host:
-        raise UserError(
-            f'url: {url!r} is no address; it looks like http://localhost:8000/v1'
-        )
-    return url.rstrip('/').removesuffix('/chat/completions') + '/chat/completions'
-
-
-def _secret(key_env):
-    if not key_env:
-        return ''
-    key = os.environ.get(key_env, '').strip()
-    if not key:
-        raise UserError(f'the environment variable {key_env} with the key is not set')
-    if not key.isascii() or not key.isprintable():
-        raise UserError(f'the key in {key_env} has characters that no header can carry')
-    return key
 
 
 def _wait(response):

@@ -5,7 +5,6 @@ An answer is on the disk as soon as it is there.
 """
 
 import collections
-import math
 import threading
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
@@ -17,6 +16,7 @@ from tqdm.auto import tqdm
 from perl.errors import UserError
 from perl.feedback.answers import Answers, key, line
 from perl.feedback.client import Client, Refused
+from perl.feedback.completions import read, well_formed
 from perl.feedback.templates import Template
 
 # so many questions refused before any is answered, and the request itself is wrong
@@ -94,7 +94,8 @@ class Endpoint:
 
     def _settle(self, template, question):
         """Asks, and asks again after an answer that is none."""
-        messages = [{'role': 'user', 'content': template.fill(question)}]
+        asked = well_formed(template.fill(question))
+        messages = [{'role': 'user', 'content': asked}]
         nothing = np.full(len(template.options), np.nan)
         for _ in range(1 + self._again):
             try:
@@ -126,10 +127,16 @@ class Endpoint:
         body = {name: value for name, value in body.items() if value is not None}
         at = key(body)
         row = self._answers.get(at)
-        if row is not None:
+        if row is not None and 'refused' not in row:
             self._count('cached')
         else:
-            text, chances = read(self._client.complete(body), template)
+            try:
+                text, chances = read(self._client.complete(body), template)
+            except Refused as refusal:
+                # a replay has no verdict then, but the next sitting asks again
+                row = line(at, self._model, template, question, None)
+                self._answers.put([row | {'refused': str(refusal)}])
+                raise
             row = line(at, self._model, template, question, chances) | {'text': text}
             self._answers.put([row])
         self._count('answered')
@@ -152,42 +159,3 @@ class Endpoint:
             f'{self._client.url}: refuses every question, with {self._refusal}; change '
             'what is asked for (log-probs, the number of tokens, other fields)'
         )
-
-
-def read(
-    choice: Mapping[str, Any], template: Template
-) -> tuple[str, list[float] | None]:
-    """The text of a completion, and the probability of each option.
-
-    These are of the token that is the answer, where the server tells them, else 0 and
-    1; None where the text is no answer.
-    """
-    text = choice['message'].get('content')
-    text = text if isinstance(text, str) else ''
-    option = template.parse(text)
-    if option is None:
-        return text, None
-    chances = _soft(choice, template.options, option)
-    if chances is None:
-        chances = [float(i == option) for i in range(len(template.options))]
-    return text, chances
-
-
-def _soft(choice, options, option):
-    """Shares of the options at the first token that is the answer as a whole."""
-    try:
-        tokens = choice['logprobs']['content']
-        thought = [i for i, t in enumerate(tokens) if '</think>' in t['token']]
-        tokens = tokens[thought[-1] + 1 :] if thought else tokens
-        place = next(t for t in tokens if t['token'].strip().upper() == options[option])
-        # the answer itself may be missing among the likeliest, or be there as well
-        said = {t['token']: t['logprob'] for t in [place, *place['top_logprobs']]}
-        weights = [0.0] * len(options)
-        for token, log_prob in said.items():
-            word = token.strip().upper()
-            if word in options:
-                weights[options.index(word)] += math.exp(log_prob)
-        total = sum(weights)
-        return [w / total for w in weights] if 0 < total < math.inf else None
-    except (LookupError, TypeError, AttributeError, StopIteration, OverflowError):
-        return None  # the server tells no log-probs, or tells them in its own way

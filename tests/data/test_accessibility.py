@@ -19,6 +19,7 @@ def test_an_element():
     assert found == Element('Button', 'Save it', BOX, clickable=True)
     assert found.line == 'Button "Save it" at 60 40'
     assert found.area == 4000
+    assert not found.cut and Element('View', 'x' * 61, BOX, True).cut
     assert found.holds(10, 20) and not found.holds(110, 40)
 
 

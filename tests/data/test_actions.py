@@ -81,8 +81,8 @@ def test_a_click_is_right_anywhere_on_the_element(said, right):
 def test_gold():
     gold = actions.Gold()
     gold.steps = {
-        'a': (CLICK, BUTTON),
-        'b': ({'action_type': 'open_app', 'app_name': 'Notes'}, None),
+        'a': [(CLICK, BUTTON)],
+        'b': [({'action_type': 'open_app', 'app_name': 'Notes'}, None)],
     }
     assert gold('a', ' {"action_type": "click", "x": 50.5, "y": 1}') == 1.0
     assert gold('a', '{"action_type":"click","x":150,"y":1}') == 0.0
@@ -90,6 +90,15 @@ def test_gold():
     assert gold('b', '{"action_type":"open_app"}') == 0.0
     for response in ('', 'click', '[]', '3', '{"action_type":"click"'):
         assert gold('a', response) == 0.0
+
+
+def test_gold_of_several_people():
+    gold = actions.Gold()
+    gold.add('a', CLICK, BUTTON)
+    gold.add('a', {'action_type': 'wait'}, None)
+    assert gold('a', '{"action_type":"click","x":50,"y":1}') == 1.0
+    assert gold('a', '{"action_type":"wait"}') == 1.0
+    assert gold('a', '{"action_type":"navigate_back"}') == 0.0
 
 
 @given(st.integers(0, 40), st.integers(0, 10**6), st.sampled_from([CLICK, 'scroll']))

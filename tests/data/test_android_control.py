@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from released import android_control, episode, example, write_records
+from released import android_control, episode, example, forest, node, write_records
 
 from perl import data
 from perl.errors import UserError
@@ -69,6 +69,42 @@ def test_official_splits(tmp_path):
     made = data.load('android_control', root=root)
     assert [len(rows) for rows in made.prompts.values()] == [40, 10, 8]
     assert made.counts['episodes_of_no_split_dropped'] == 1
+
+
+def test_equal_prompts_with_other_actions(tmp_path):
+    """What either person did is right, and no wrong action of the other."""
+    said = {'goal': ['g'], 'step_instructions': ['s', 't']}
+    said |= {'accessibility_trees': episode(1)['accessibility_trees']}
+    done = ['{"action_type":"click","x":100,"y":150}', '{"action_type":"wait"}']
+    people = [
+        episode(1, actions=done, **said),
+        episode(2, actions=done[::-1], **said),
+    ]
+    made = load(tmp_path, *people, negatives=99)
+    prompt = made.demonstrations['train'][0].prompt
+    both = [
+        row.response for row in made.demonstrations['train'] if row.prompt == prompt
+    ]
+    assert both == [f' {action}' for action in done]
+    assert [made.gold(prompt, action) for action in both] == [1.0, 1.0]
+    for row in made.ratings['train']:
+        assert made.gold(row.prompt, row.response) == row.label
+    wrong = sum(row.label == 0 for row in made.ratings['train'])
+    assert wrong == made.counts['programmatic_negatives']
+    assert wrong == len(made.comparisons['train'])
+
+
+def test_texts_that_are_cut_are_counted(tmp_path):
+    screen = forest(*(node((0, n, 9, n + 9), 'x' * (59 + n)) for n in range(4)))
+    made = load(tmp_path, episode(1, accessibility_trees=[screen] * 3))
+    assert made.counts['element_texts_cut'] == 2 * 2
+
+
+def test_an_episode_in_two_files_is_read_once(tmp_path):
+    once = load(tmp_path, episode(1))
+    again = load(tmp_path, episode(1), episode(1))
+    assert again.comparisons == once.comparisons and again.ratings == once.ratings
+    assert again.counts['repeated_episodes_dropped'] == 1
 
 
 def test_screenshots_are_not_needed(tmp_path):

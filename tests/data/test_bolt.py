@@ -45,6 +45,17 @@ def test_conversation_to_records(tmp_path):
         ('2155550123!', '[phone]!', 1),
         ('at 10:30 on 5/12, 25 of us in 2012', 'at 10:30 on 5/12, 25 of us in 2012', 0),
         ('it cost 1,250.50', 'it cost 1,250.50', 0),
+        ('555 - 123 - 4567', '[phone]', 1),
+        ('555–123–4567', '[phone]', 1),
+        ('5551234567ok', '[phone]ok', 1),
+        ('at5551234567', 'at[phone]', 1),
+        ('tel.5551234567, 1.8005551234', 'tel.[phone], [phone]', 2),
+        ('555-1234', '[phone]', 1),
+        ('1990-2012 or 1990 - 2012', '1990-2012 or 1990 - 2012', 0),
+        ('pi is 3.14159265.', 'pi is 3.14159265.', 0),
+        ('2012-10-11 1230', '2012-10-11 1230', 0),
+        ('2012-10-11 12', '2012-10-11 12', 0),
+        ('11-10-2012, 10.30 - 11.30', '11-10-2012, 10.30 - 11.30', 0),
     ],
 )
 def test_phone_numbers_are_redacted(tmp_path, body, said, count):
@@ -75,6 +86,17 @@ def test_ids_come_from_the_file_where_the_xml_has_none(tmp_path):
     both = f'<collection>{text.partition("?>")[2]}</collection>'
     with pytest.raises(UserError, match=r'name.xml: a <conversation> has no id; give'):
         data.load('bolt', root=write(tmp_path, {'name': both}, []))
+
+
+def test_an_id_of_two_conversations(tmp_path):
+    rows = [{'conversation': 'c', 'summary': 's'}]
+    files = {name: conversation('c', ['hi']) for name in 'ab'}
+    made = data.load('bolt', root=write(tmp_path, files, rows))
+    assert every(made.prompts) == ['A: hi\n\nTL;DR:']
+    assert made.counts['repeated_conversations_dropped'] == 1
+    files['b'] = conversation('c', ['bye'])
+    with pytest.raises(UserError, match=r"a.xml and .*b.xml have different .*'c': giv"):
+        data.load('bolt', root=write(tmp_path, files, rows))
 
 
 def test_splits_in_the_proportions_of_the_paper(tmp_path):

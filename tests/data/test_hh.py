@@ -80,6 +80,14 @@ def test_helpfulness_has_parts(tmp_path):
         data.load('helpfulness', root=str(tmp_path), parts=('online',))
 
 
+def test_equal_answers_are_dropped(tmp_path):
+    same = {'chosen': dialog(1, ' a'), 'rejected': dialog(1, 'a ')}
+    write_lines(tmp_path / 'harmless-base/test.jsonl', [ROWS[0], same])
+    made = data.load('harmlessness', root=str(tmp_path), test_only=True)
+    assert made.counts['identical_pairs_dropped'] == 1
+    assert sum(sizes(made.comparisons)) == sum(sizes(made.demonstrations)) == 1
+
+
 @pytest.mark.parametrize(
     ('row', 'said'),
     [
@@ -89,7 +97,7 @@ def test_helpfulness_has_parts(tmp_path):
             "row 2: 'rejected' is 3, not text",
         ),
         ({'chosen': 'hello', 'rejected': ''}, "row 2: 'chosen' has no 'Assistant:'"),
-        ('{"chosen"', 'row 2 is no JSON'),
+        ('{"chosen"', 'line 2 is no JSON'),
     ],
 )
 def test_bad_rows(tmp_path, row, said):

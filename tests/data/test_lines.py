@@ -24,6 +24,13 @@ def test_numbers_are_those_of_the_lines(tmp_path, name):
     assert [(row.number, row.values['a']) for row in rows] == [(1, 'x'), (3, None)]
 
 
+def test_half_a_character_is_refused(tmp_path):
+    made = row(tmp_path, {'whole': '\U0001f600', 'half': '\ud83d'})
+    assert made.text('whole') == '\U0001f600'
+    with pytest.raises(UserError, match=r"row 1: 'half' has half a character.* mend"):
+        made.text('half')
+
+
 def test_parquet(tmp_path):
     Table.from_list([{'a': 'x', 'n': {'b': 1}}]).to_parquet(str(tmp_path / 'a.parquet'))
     (row,) = lines.read(tmp_path / 'a.parquet', ['a', 'n'], SOURCE)
@@ -39,6 +46,7 @@ def test_parquet(tmp_path):
         (lambda row: row.at('number'), "'number' is 3, not an object"),
         (lambda row: row.each('list', 2), "'list' is .*, not a list of 2"),
         (lambda row: row.each('list', 1), "'list' is 7, not an object"),
+        (lambda row: row.each('number'), "'number' is 3, not a list"),
         (lambda row: row.one_of('number', 0, 1), "'number' is 3, not one of 0, 1"),
         (lambda row: row.one_of('true', 0, 1), "'true' is True, not one of"),
         (lambda row: row.between('blank', 0, 1), "'blank' is ' ', not a number"),
@@ -59,8 +67,11 @@ def test_complaints_name_the_place_and_the_mend(tmp_path, take, said):
 @pytest.mark.parametrize(
     ('content', 'said'),
     [
-        (['{}', '{"a": '], r'a.jsonl, row 2 is no JSON \(.*column 7\); mend or delete'),
-        (['{}', '[1]'], r"a.jsonl, row 2: 'row' is \[1\], not an object"),
+        (
+            ['{}', '{"a": '],
+            r'a.jsonl, line 2 is no JSON \(.*column 7\); mend or',
+        ),
+        (['{}', '[1]'], r'a.jsonl, row 2 is \[1\], not an object; mend .* from'),
     ],
 )
 def test_lines_that_are_no_objects(tmp_path, content, said):
@@ -92,6 +103,13 @@ def test_find_takes_the_first_place_that_has_any(tmp_path):
         UserError, match=rf'data.root is not given: get x from {SOURCE}'
     ):
         lines.find('', 'x', source=SOURCE)
+
+
+def test_a_file_that_is_there_twice_is_found_once(tmp_path):
+    for name in ('1.json', '1.json.gz', '2.json.gz'):
+        released.write_lines(tmp_path / name, [])
+    found = lines.find(tmp_path, '*.json*', source=SOURCE)
+    assert [file.name for file in found] == ['1.json', '2.json.gz']
 
 
 def test_hub_that_does_not_answer(monkeypatch):

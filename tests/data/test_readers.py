@@ -58,6 +58,32 @@ def test_cells_of_csv_are_text(tmp_path):
     assert made.demonstrations['train'] == [Demonstration('007', 'NA')]
 
 
+@pytest.mark.parametrize('name', ['a.jsonl', 'a.json', 'a.csv'])
+@pytest.mark.parametrize('text', ['2020-01-01', '2020-01-02T10:00:00Z', '007', '1e5'])
+def test_strings_stay_strings(tmp_path, name, text):
+    rows = [{'prompt': text, 'response': text}]
+    made = data.load('files', demonstrations=write(tmp_path / name, rows))
+    found = [*itertools.chain(*made.demonstrations.values())]
+    assert found == [Demonstration(text, text)]
+
+
+def test_a_long_cell_and_lines_within(tmp_path):
+    rows = [{'prompt': 'x' * 200_000, 'response': 'a\r\n"b"\n\u2028c'}]
+    made = data.load('files', demonstrations=write(tmp_path / 'a.csv', rows))
+    found = [*itertools.chain(*made.demonstrations.values())]
+    assert found == [Demonstration(*rows[0].values())]
+
+
+def test_rows_of_other_columns_and_kinds_elsewhere(tmp_path):
+    rows = [
+        {'prompt': 'p', 'meta': {'a': 1}},
+        {'prompt': 'q', 'meta': 'x', 'n': 10**30},
+        {'prompt': 'r', 'meta': []},
+    ]
+    made = data.load('files', prompts=write(tmp_path / 'a.jsonl', rows)).prompts
+    assert sorted(itertools.chain(*made.values())) == ['p', 'q', 'r']
+
+
 def test_columns_templates_and_given_splits(tmp_path):
     rows = [{'q': 'why?', 'good': 'so', 'bad': 'no'}]
     source = {
@@ -177,7 +203,15 @@ def test_rankings_too_short(tmp_path):
     [
         ('a.jsonl', '{"prompt": "x"}\n{"prompt": \n', 'line 2 is no JSON'),
         ('a.json', '[{"prompt": "x"},\n{"prompt"]', 'line 2 is no JSON'),
-        ('a.csv', 'prompt,b\n1,2\n1,2,3,4\n', 'line 3, saw 4'),
+        ('a.csv', 'prompt,b\n1,2\n1,2,3,4\n', 'row 2 has 4 cells, the header 2'),
+        ('a.csv', 'prompt,b\nx,y,z\nx,y,z\n', 'a.csv, row 1 has 3 cells, the header 2'),
+        ('a.csv', 'prompt,b\nx,y,\n', "take out what is too much, or put .* ','"),
+        ('a.csv', 'b,prompt\n1\n', "row 1: 'prompt' is missing"),
+        ('a.tsv', 'prompt\tb\n"x\ty\nz\ty\n', 'a.tsv, line 3: .*put a cell with quo'),
+        ('a.jsonl', '{"prompt": "a\u2028\u2028"}\n{"prompt"', 'line 2 is no JSON'),
+        ('a.jsonl', '{"prompt": "a"}\n[1]\n', r'row 2 is \[1\], not an object'),
+        ('a.jsonl', '{"prompt": 1%s}' % ('0' * 5000), 'line 1 is no JSON'),
+        ('a.json', '\n[{"prompt": "x"},\n{"prompt"]', 'line 3 is no JSON'),
         ('a.parquet', 'PAR', 'damaged'),
         ('a.jsonl', '', 'has no rows'),
         ('a.txt', 'x', 'no reader for .txt'),
@@ -227,5 +261,5 @@ def test_settings_from_a_config_and_no_network(tmp_path, monkeypatch):
 
 def test_cache_is_kept_where_told(tmp_path):
     cache = tmp_path / 'cache'
-    data.load('files', prompts=write(tmp_path / 'a.jsonl'), cache=cache)
+    data.load('files', prompts=write(tmp_path / 'a.parquet'), cache=cache)
     assert list(cache.rglob('*.arrow'))

@@ -51,6 +51,25 @@ def test_domains(tmp_path):
         data.load('shp', root=root, domains=('baking',))
 
 
+@pytest.mark.parametrize('domains', [(), ('legaladvice',)])
+def test_a_folder_has_all_three_files(tmp_path, domains):
+    root = shp(tmp_path)
+    (root / 'legaladvice/validation.json').unlink()
+    with pytest.raises(UserError, match=r'no .*legaladvice/validation.json: get it fr'):
+        data.load('shp', root=str(root), domains=domains)
+    made = data.load('shp', root=str(root), domains=('askbaking',))
+    assert sizes(made.comparisons) == [24, 24, 24]
+
+
+def test_a_domain_that_is_not_there(tmp_path):
+    root = str(shp(tmp_path / 'folders'))
+    with pytest.raises(UserError, match=r'no .*askdocs/train.json: get it from'):
+        data.load('shp', root=root, domains=('askbaking', 'askdocs'))
+    root = flat(tmp_path / 'flat', [preference(0)])
+    with pytest.raises(UserError, match='no row is of askdocs, askvet; leave it out'):
+        data.load('shp', root=root, domains=('askvet', 'askbaking', 'askdocs'))
+
+
 def test_filters_are_of_train_alone(tmp_path):
     def rows(split):
         return [

@@ -79,13 +79,83 @@ def test_missing_and_damaged_files(tmp_path):
         data.load('taskmaster_coffee', root=tmp_path)
 
 
-@pytest.mark.parametrize('row', [{}, {'reward': 1, 'context': '[', 'generation': ''}])
-def test_bad_reward_row(tmp_path, row):
+GOOD = {
+    'context': '[{"role": "user", "text": "hi"}]',
+    'generation': '{"role": "agent", "text": "yes"}',
+    'reward': 1.0,
+}
+
+
+@pytest.mark.parametrize(
+    ('change', 'said'),
+    [
+        ({'context': None}, "'context' is missing"),
+        ({'context': []}, r"'context' is \[\], not text"),
+        ({'context': '['}, r"'context' is no JSON \(Expecting value"),
+        ({'context': '{}'}, "'context' is {}, not a list of turns"),
+        ({'context': '["a"]'}, "'context' has 'a', no turn of user, agent, api"),
+        ({'context': '[{"text": "a"}]'}, "'context' has {.*}, no turn of user"),
+        ({'context': '[{"role": "user"}]'}, "'context' has a turn of user without"),
+        ({'generation': '[]'}, r"'generation' has \[\], no turn of user, agent, api"),
+        ({'generation': '{"role": "agent"}'}, "'generation' has a turn of agent with"),
+        (
+            {'generation': '{"role": "agent", "text": null}'},
+            "'generation' has a turn of agent whose text is None",
+        ),
+        (
+            {'generation': '{"role": "user", "text": "a"}'},
+            "'generation' is no turn of the agent",
+        ),
+        ({'reward': None}, "'reward' is None, not one of 0, 1"),
+        ({'reward': 7}, "'reward' is 7, not one of 0, 1"),
+        ({'reward': 0.5}, "'reward' is 0.5, not one"),
+        ({'reward': 'nan'}, "'reward' is 'nan', not one"),
+    ],
+)
+def test_bad_reward_rows(tmp_path, change, said):
     fake_coffee(tmp_path)
-    file = tmp_path / 'TM-4-2024/reward/reward_01.json.gz'
-    file.write_bytes(gzip.compress(json.dumps([row]).encode()))
-    with pytest.raises(UserError, match='row 4 of all files, is damaged'):
+    file = tmp_path / 'TM-4-2024/reward/reward_01.json'
+    file.write_text(json.dumps([GOOD, {**GOOD, **change}]))
+    with pytest.raises(UserError, match=f'reward_01.json, row 2: {said}.*; mend or'):
         data.load('taskmaster_coffee', root=tmp_path)
+
+
+SAID = {'speaker': 'user', 'text': 'hi', 'annotations': []}
+
+
+@pytest.mark.parametrize(
+    ('dialog', 'said'),
+    [
+        ('hi', " is 'hi', not an object"),
+        ({}, ": 'utterances' is None, not a list"),
+        ({'utterances': [{**SAID, 'text': None}]}, ": 'text' is missing"),
+        ({'utterances': [{**SAID, 'speaker': 'x'}]}, ": 'speaker' is 'x', not one of"),
+        ({'utterances': [{'speaker': 'user', 'text': ''}]}, ": 'annotations' is None"),
+        (
+            {'utterances': [{**SAID, 'annotations': annotated(('note', 'x'))}]},
+            ": 'name' is 'note', not one of api_call",
+        ),
+        (
+            {'utterances': [{**SAID, 'annotations': annotated(('request', None))}]},
+            ": 'value' is missing",
+        ),
+    ],
+)
+def test_bad_dialogs(tmp_path, dialog, said):
+    fake_coffee(tmp_path)
+    file = tmp_path / 'TM-4-2024/data/data_01.json'
+    file.write_text(json.dumps([{'utterances': []}, dialog]))
+    with pytest.raises(UserError, match=f'data_01.json, row 2{said}.*; mend or'):
+        data.load('taskmaster_coffee', root=tmp_path)
+
+
+def test_a_file_beside_its_gzip_is_read_once(tmp_path):
+    fake_coffee(tmp_path)
+    for name in ('reward/reward', 'data/data'):
+        file = tmp_path / f'TM-4-2024/{name}_00.json.gz'
+        file.with_suffix('').write_bytes(gzip.decompress(file.read_bytes()))
+    made = data.load('taskmaster_coffee', root=tmp_path)
+    assert sum(sizes(made.ratings)) == 4 and sum(sizes(made.demonstrations)) == 3
 
 
 @pytest.fixture(scope='module')

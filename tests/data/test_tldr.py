@@ -87,6 +87,12 @@ def test_long_posts_are_cut_at_a_newline(tmp_path, text, kept):
     assert made.counts['post_characters_cut'] == lost
 
 
+def test_a_file_beside_its_gzip_is_read_once(tmp_path):
+    root = write(tmp_path, [], [judged(1)])
+    write_lines(tmp_path / 'comparisons/batch3.json.gz', [judged(1)])
+    assert sizes(data.load('tldr', root=root).comparisons) == [1, 0, 0]
+
+
 def test_articles_are_read_when_asked(tmp_path):
     root = write(tmp_path, [], [judged(3), article()])
     made = data.load('tldr', root=root)
@@ -167,8 +173,14 @@ def test_bad_options(tmp_path, option):
         data.load('tldr', root=str(tmp_path), **{option: 'much'})
 
 
+def test_a_summary_begins_with_a_space(tmp_path):
+    row = judged(1, summaries=[{'text': 'a\n'}, {'text': ' b'}])
+    made = data.load('tldr', root=write(tmp_path, [], [row]))
+    assert made.comparisons['train'][0].completions == (' b', ' a')
+
+
 def test_equal_summaries_are_dropped(tmp_path):
-    same = judged(1, summaries=[{'text': ' a'}, {'text': ' a'}])
+    same = judged(1, summaries=[{'text': ' a'}, {'text': 'a '}])
     made = data.load('tldr', root=write(tmp_path, [], [same, judged(2)]))
     assert sizes(made.comparisons) == [1, 0, 0]
     assert made.counts['identical_pairs_dropped'] == 1

@@ -113,6 +113,19 @@ def test_json_beside_its_config(tmp_path):
     assert loaded.bos == EXACT['json'].bos
 
 
+def test_what_a_json_says_of_cuts_and_padding_is_not_heeded(tmp_path):
+    long = CORPUS[0] * 9
+    made = EXACT['json']._tokenizer.to_str()
+    model = hf.Tokenizer.from_str(made)
+    model.enable_truncation(8)
+    model.enable_padding(length=16)
+    tokenizer = Json(model.to_str(), pad='<pad>', bos='<s>', eos='</s>')
+    assert tokenizer.decode(tokenizer.encode(long)) == long
+    assert tokenizer.encode('hi') == EXACT['json'].encode('hi')
+    tokenizer.save(tmp_path)
+    assert tokenizers.load(tmp_path).encode(long) == tokenizer.encode(long)
+
+
 def test_unknown_special_token():
     with pytest.raises(UserError, match=r"'<pod>'.*'<pad>'"):
         json_tokenizer(pad='<pod>')

@@ -52,12 +52,19 @@ def test_long_api_responses_are_cut_and_counted():
     assert counts['api_characters_cut'] > 50
 
 
-def test_tickettalk_row():
+def read(folder, *rows):
+    """The rows as those of a file."""
+    file = folder / 'train.tsv'
+    file.write_text('\n'.join(rows) + '\n')
+    return list(tickettalk.read(file, 'https://example.org'))
+
+
+def test_tickettalk_row(tmp_path):
     row = (
         '<PR>find<PRAN>movie<PRAV>Emma<PRAV>1917<C><U>hi<A>Which?<PN>find<PAN>day'
         '<PAV>today\t"[PN]book[PAN]movie[PAV]""Emma"""\tdlg-1'
     )
-    [(context, target)] = tickettalk.read([row])
+    [(context, target)] = read(tmp_path, row)
     assert context == [
         {'role': 'user', 'text': 'hi'},
         {'role': 'agent', 'text': 'Which?'},
@@ -69,8 +76,43 @@ def test_tickettalk_row():
 
 @pytest.mark.parametrize(
     ('row', 'message'),
-    [('<U>hi\t[A]yes', 'row 1 has 2 columns'), ('<U>hi\tyes\td', 'neither')],
+    [
+        (
+            '<U>hi\t[A]yes',
+            "row 2: 'columns' are 2 instead of 3; mend or delete the row",
+        ),
+        ('<U>hi\tyes\td', "row 2: 'target' starts with neither"),
+        ('<U>hi\t[A] \td', "row 2: 'target' has no text"),
+        ('<U>hi\t"[A]yes\td', 'line 2: unexpected end of data'),
+    ],
 )
-def test_bad_tickettalk_row(row, message):
-    with pytest.raises(UserError, match=message):
-        list(tickettalk.read([row]))
+def test_bad_tickettalk_row(tmp_path, row, message):
+    with pytest.raises(UserError, match=f'train.tsv, {message}'):
+        read(tmp_path, '<U>hi\t[A]yes\td', row)
+
+
+def test_a_long_tickettalk_row(tmp_path):
+    [(context, _)] = read(tmp_path, f'<U>{"a" * 200_000}\t[A]yes\td')
+    assert len(context[0]['text']) == 200_000
+
+
+@pytest.mark.parametrize(
+    ('turn', 'said'),
+    [
+        ('hi', "'hi', no turn of user, agent, api"),
+        ({'text': 'hi'}, '{.*}, no turn of user, agent, api'),
+        ({'role': 'system', 'text': 'hi'}, '{.*}, no turn of user, agent, api'),
+        ({'role': 'user'}, 'a turn of user without text'),
+        ({'role': 'agent', 'response': {}}, 'a turn of agent without text or api'),
+        ({'role': 'user', 'text': None}, 'a turn of user whose text is None'),
+        ({'role': 'api', 'response': 'x'}, "a turn of api whose response is 'x'"),
+    ],
+)
+def test_what_is_no_turn(turn, said):
+    with pytest.raises(ValueError, match=said):
+        turns.check(turn)
+
+
+def test_turns_are_turns():
+    for turn in CONTEXT:
+        turns.check(turn)

@@ -16,13 +16,6 @@ from perl.feedback.answers import Answers
 from perl.feedback.client import Client
 from perl.feedback.endpoint import Endpoint
 
-
-@pytest.fixture(autouse=True)
-def straight(monkeypatch):
-    """No proxy between this process and itself."""
-    monkeypatch.setenv('NO_PROXY', '127.0.0.1')
-
-
 FAULTS = {
     'busy': Reply('slow down', 429),
     'wait': Reply('slow down', 429, {'Retry-After': '0.05'}),
@@ -159,6 +152,34 @@ def test_bad_settings(url, key_env, words, monkeypatch):
     monkeypatch.setenv('ODD', 'schlüssel')
     with pytest.raises(UserError, match=words):
         Client(url, key_env)
+
+
+@pytest.mark.parametrize('name', ['http_proxy', 'HTTP_PROXY', 'ALL_PROXY'])
+def test_a_proxy_sees_nothing(name, monkeypatch):
+    for variable in ('no_proxy', 'NO_PROXY'):
+        monkeypatch.delenv(variable, raising=False)
+    with chat.serve(after()) as proxy, chat.serve(after()) as server:
+        monkeypatch.setenv(name, proxy.url)
+        assert one(endpoint(server)) == 1
+    assert (len(proxy.requests), len(server.requests)) == (0, 1)
+
+
+def test_certificates_of_the_environment_are_taken(tmp_path, monkeypatch):
+    monkeypatch.setenv('SSL_CERT_FILE', str(tmp_path / 'none.pem'))
+    with pytest.raises(FileNotFoundError):
+        Client('https://a/v1')
+
+
+def test_a_password_in_the_address_is_sent_and_not_shown():
+    with chat.serve(after(then=Reply('bad key', 401))) as server:
+        server.url = server.url.replace('//', '//joe:secret@')
+        with pytest.raises(UserError, match='bad key') as caught:
+            one(endpoint(server))
+    assert server.headers[0]['Authorization'].startswith('Basic ')
+    assert 'secret' not in str(caught.value)
+    with pytest.raises(UserError, match='is no address') as caught:
+        Client('http://joe:secret@host:port/v1')
+    assert 'secret' not in str(caught.value)
 
 
 @pytest.mark.parametrize('end', ['', '/', '/chat/completions'])

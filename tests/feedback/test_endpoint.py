@@ -16,14 +16,8 @@ from chat import Reply
 from perl import feedback
 from perl.errors import UserError
 from perl.feedback import recorded
-from perl.feedback.endpoint import read
+from perl.feedback.completions import read
 from perl.feedback.templates import HARMLESS, SCORE
-
-
-@pytest.fixture(autouse=True)
-def straight(monkeypatch):
-    """No proxy between this process and itself."""
-    monkeypatch.setenv('NO_PROXY', '127.0.0.1')
 
 
 def test_what_is_sent_and_what_comes_back(tmp_path, monkeypatch):
@@ -111,6 +105,13 @@ def choice(text, *tokens):
                 ('2', {'1': -0.1})), BRIEF, [0.5, 0.5]),
         # in two tokens there is no one distribution to read: the text alone counts
         (choice('10', ('1', {'1': 0, '2': -1}), ('0', {})), SCORE, np.eye(10)[9]),
+        # where digits are tokens, the "1" of another answer may be that of "10"
+        (choice('9', ('9', {'9': -0.1, '1': -0.5, '8': -0.1})), SCORE,
+         [0] * 7 + [0.5, 0.5, 0]),
+        (choice('1', ('1', {'1': -0.1, '8': -0.1})), SCORE,
+         [0.5] + [0] * 6 + [0.5, 0, 0]),
+        (choice('9', ('9', {'9': -0.1, '1': -0.1, '10': -0.1})), SCORE,
+         np.eye(10)[[0, 8, 9]].mean(0)),
         ({'message': {'content': '1'}, 'logprobs': None}, BRIEF, [1, 0]),
         ({'message': {'content': '1'}, 'logprobs': {'content': None}}, BRIEF, [1, 0]),
         ({'message': {'content': '1'}, 'logprobs': {'tokens': ['1']}}, BRIEF, [1, 0]),
@@ -167,6 +168,34 @@ def test_one_question_that_is_refused():
         report = judge.report()
         assert report['refused'] == 1
         assert 'too long for my window' in report['refusal']
+
+
+def test_a_refusal_replays_as_no_verdict_and_is_asked_again(tmp_path):
+    file = tmp_path / 'a.jsonl'
+    with chat.serve(after(GOOD, Reply('too long', 400))) as server:
+        judge = endpoint(server, file, concurrency=1)
+        pairs = [['p', 'q'], ['a', 'a'], ['b', 'b']]
+        assert np.isnan(ask(judge, pairs)).tolist() == [False, True]
+        np.testing.assert_array_equal(recorded.ask(file)(*pairs), [1, np.nan])
+        assert ask(endpoint(server, file), pairs).tolist() == [1, 1]
+    assert len(server.requests) == 3, 'only what was refused is asked again'
+    assert recorded.ask(file)(*pairs).tolist() == [1, 1]
+
+
+def test_half_a_character_spoils_nothing(tmp_path):
+    """JSON may hold one half of a surrogate pair, UTF-8 may not."""
+    file = tmp_path / 'a.jsonl'
+    odd = [
+        Reply(raw=json.dumps({'choices': [{'message': {'content': text}}]}).encode())
+        for text in ('hm \ud83d', '1 \ud83d')
+    ]
+    with chat.serve(after(*odd)) as server:
+        pair = [['p \ud83d'], ['a'], ['b']]
+        assert ask(endpoint(server, file), pair) == 1
+        assert ask(endpoint(server, file), pair) == 1
+    assert len(server.requests) == 2 and 'p ?' in server.questions[0]
+    assert server.requests[1]['messages'][1]['content'] == 'hm ?'
+    assert recorded.ask(file)(*pair) == 1
 
 
 def test_nothing_paid_for_is_lost(tmp_path):
