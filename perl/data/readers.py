@@ -30,6 +30,14 @@ FIELDS = {
     'ratings': ('prompt', 'response', 'label'),
     'prompts': ('prompt',),
 }
+# of the settings of a source
+_TYPES = {
+    'path': (str, pathlib.Path, Mapping),
+    'columns': (Mapping,),
+    'group': (str, type(None)),
+    'prompt': (str,),
+    'response': (str,),
+}
 # read where a file has them
 OPTIONAL = {'comparisons': ('margin', 'preference')}
 
@@ -59,7 +67,14 @@ class Source:
     response: str = '{response}'
 
     def __post_init__(self):
-        for field in self.columns:
+        for setting, kinds in _TYPES.items():
+            value = getattr(self, setting)
+            if not isinstance(value, kinds):
+                names = ' or '.join(kind.__name__ for kind in kinds)
+                raise UserError(f'{self.kind}.{setting}: {value!r:.40} is no {names}')
+        for field, column in self.columns.items():
+            if not isinstance(column, str):
+                raise UserError(f'{self.kind}.columns: {column!r:.40} is no name')
             known = (*FIELDS[self.kind], *OPTIONAL.get(self.kind, ()))
             if field not in known:
                 hint = near_miss(field, known)
@@ -118,6 +133,12 @@ def load(
     }
     if all(source is None for source in given.values()):
         raise UserError(f"data set 'files': name a file for one of {', '.join(given)}")
+    whole = all(isinstance(share, int) and share >= 0 for share in shares)
+    if len(shares) != len(SPLITS) or not whole or not sum(shares):
+        raise UserError(
+            f'shares: {tuple(shares)} are not three whole numbers, of train, val and '
+            'test; for eight, one and one in ten give (8, 1, 1)'
+        )
     data = Dataset('files')
     for kind, settings in given.items():
         if settings is not None:
@@ -149,7 +170,13 @@ def _source(kind: str, settings: Path | Mapping) -> Source:
     if isinstance(settings, Path):
         return Source(kind, settings)
     known = [field.name for field in dataclasses.fields(Source)][1:]
-    settings = dict(settings.items())
+    if not hasattr(settings, 'items'):
+        raise UserError(f'{kind}: {settings!r:.40} is neither a path nor settings')
+    # a config's sections are no mappings
+    settings = {
+        name: dict(x.items()) if hasattr(x, 'items') else x
+        for name, x in settings.items()
+    }
     for setting in settings:
         if setting not in known:
             hint = near_miss(setting, known)

@@ -93,7 +93,7 @@ def read_rows(
     cache: str | pathlib.Path | None = None,
     optional: Sequence[str] = (),
 ) -> Iterator[Row]:
-    """The rows of a .json, .jsonl, .csv, .tsv or .parquet file, maybe with .gz.
+    """The rows of a .json, .jsonl, .csv or .tsv file, maybe with .gz, or .parquet.
 
     Args:
         path: the file.

@@ -1,4 +1,4 @@
-"""Files of rows as they stand: JSON, JSON lines, CSV, TSV and Parquet, maybe with .gz.
+"""Files of rows as they stand: JSON, JSON lines, CSV and TSV, maybe with .gz; Parquet.
 
 Strings stay strings, whatever they look like. Only Parquet needs a library, `datasets`.
 """
@@ -43,6 +43,8 @@ def read(
     if not file.is_file():
         raise UserError(f'there is no file {file}')
     if suffix == '.parquet':
+        if file.suffix == '.gz':
+            raise UserError(f'{file}: Parquet packs its columns itself; gunzip it')
         return _parquet(file, cache)
     if suffix in ('.csv', '.tsv'):
         return _headed(file, ',' if suffix == '.csv' else '\t')

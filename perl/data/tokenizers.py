@@ -5,6 +5,7 @@ import json
 import pathlib
 from collections.abc import Iterable
 
+from perl import jsonl
 from perl.data.llama2c import Llama2c
 from perl.data.vocabularies import META, Bytes, Json, SentencePiece, Tokenizer
 from perl.errors import UserError
@@ -132,11 +133,13 @@ def _from_file(file: pathlib.Path) -> Tokenizer:
 def _special_tokens(file: pathlib.Path) -> dict[str, str]:
     """pad, bos and eos as `tokenizer_config.json` names them; pad may be eos."""
     config_file = file.with_name('tokenizer_config.json')
-    config = json.loads(config_file.read_text()) if config_file.is_file() else {}
+    config = jsonl.load(config_file)
     named = {}
     for role in ('pad', 'bos', 'eos'):
         token = config.get(f'{role}_token')
-        named[role] = token['content'] if isinstance(token, dict) else token
+        named[role] = token.get('content') if isinstance(token, dict) else token
+        if not isinstance(named[role], str | None):
+            raise UserError(f'{config_file}: {role}_token is {token!r:.40}, no text')
     if named['eos'] is None:
         raise UserError(
             'which of its tokens end a text? Put tokenizer_config.json with eos_token '

@@ -91,7 +91,10 @@ def _table(file, fields, value) -> dict[tuple[str, ...], float]:
 def _lines(file: pathlib.Path) -> Iterator[tuple[str, dict[str, Any]]]:
     if not file.is_file():
         raise UserError(f'there is no file {file} with recorded answers')
-    *whole, last = file.read_text('utf-8').split('\n')
+    try:
+        *whole, last = file.read_text('utf-8').split('\n')
+    except UnicodeDecodeError as error:
+        raise UserError(f'{file}: no text in UTF-8 ({error}); mend it') from None
     for number, line in enumerate([*whole, last], 1):
         if not line.strip():
             continue

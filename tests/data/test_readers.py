@@ -213,6 +213,7 @@ def test_rankings_too_short(tmp_path):
         ('a.jsonl', '{"prompt": 1%s}' % ('0' * 5000), 'line 1 is no JSON'),
         ('a.json', '\n[{"prompt": "x"},\n{"prompt"]', 'line 3 is no JSON'),
         ('a.parquet', 'PAR', 'damaged'),
+        ('a.parquet.gz', 'PAR', 'gunzip it'),
         ('a.jsonl', '', 'has no rows'),
         ('a.txt', 'x', 'no reader for .txt'),
         ('a.jsonl', '{"promt": "x"}', "no column 'prompt'; did you mean 'promt'"),
@@ -233,11 +234,25 @@ def test_bad_files(tmp_path, name, content, message):
         ({'path': 'x', 'columns': {'pront': 'p'}}, "did you mean 'prompt'"),
         ({'path': 'x', 'prompt': 'Q:'}, 'prompt template lacks {prompt}'),
         ({'path': {'trian': 'x'}}, "did you mean 'train'"),
+        (3, 'prompts: 3 is neither a path nor settings'),
+        ({'path': 3}, 'prompts.path: 3 is no str or Path or Mapping'),
+        ({'path': 'x', 'columns': 'prompt'}, "columns: 'prompt' is no Mapping"),
+        ({'path': 'x', 'columns': {'prompt': 3}}, 'prompts.columns: 3 is no name'),
+        ({'path': 'x', 'prompt': None}, 'prompts.prompt: None is no str'),
     ],
 )
 def test_bad_sources(source, message):
     with pytest.raises(UserError, match=message):
         data.load('files', prompts=source)
+
+
+@pytest.mark.parametrize(
+    'shares', [(1, 0, 0, 1), (0, 0, 0), (-1, 1, 1), (0.8, 0.1, 0.1), (8, 2)]
+)
+def test_bad_shares(tmp_path, shares):
+    path = write(tmp_path / 'a.jsonl')
+    with pytest.raises(UserError, match=r'shares: .* are not three whole numbers'):
+        data.load('files', prompts=path, shares=shares)
 
 
 def test_no_source():

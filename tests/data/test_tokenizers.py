@@ -113,6 +113,22 @@ def test_json_beside_its_config(tmp_path):
     assert loaded.bos == EXACT['json'].bos
 
 
+@pytest.mark.parametrize(
+    ('said', 'message'),
+    [
+        ('[]', 'not a JSON object'),
+        ('{"eos_token": 3}', 'eos_token is 3, no text'),
+        ('{"eos_token": {"id": 3}}', 'which of its tokens end a text'),
+    ],
+)
+def test_a_config_that_is_none(tmp_path, said, message):
+    EXACT['json'].save(tmp_path)
+    (tmp_path / 'tokenizer.meta.json').unlink()
+    (tmp_path / 'tokenizer_config.json').write_text(said)
+    with pytest.raises(UserError, match=message):
+        tokenizers.load(tmp_path)
+
+
 def test_what_a_json_says_of_cuts_and_padding_is_not_heeded(tmp_path):
     long = CORPUS[0] * 9
     made = EXACT['json']._tokenizer.to_str()

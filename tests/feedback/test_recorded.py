@@ -97,3 +97,9 @@ def test_scores(tmp_path):
         recorded.rater(file)('p', 'c')
     with pytest.raises(UserError, match="line 1: the score 'x' is not a number"):
         recorded.rater(write(tmp_path / 'b.jsonl', {**row, 'score': 'x'}))
+
+
+def test_a_file_that_is_no_text(tmp_path):
+    (tmp_path / 'a.jsonl').write_bytes(b'\xff\xfe\x00')
+    with pytest.raises(UserError, match='no text in UTF-8'):
+        recorded.ask(tmp_path / 'a.jsonl')
