@@ -266,6 +266,15 @@ def experiment(name: str) -> ConfigDict:
     )
 
 
+def complete(config: ConfigDict) -> None:
+    """Raises a `UserError` for the first part that a config lacks; whether its stages
+    are there `rules.validate` says."""
+    defaults = experiment('')
+    for name in defaults:
+        if name not in config and name not in defaults.stages:
+            raise UserError(f'config: it has no {name}; start from experiment()')
+
+
 def architecture(config: ConfigDict, vocabulary: int) -> Architecture:
     """The decoder of a config that has no `model.path`."""
     fields = {k: v for k, v in config.model.items() if k != 'path'}

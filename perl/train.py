@@ -79,6 +79,7 @@ def run(
         UserError: anything that a person has to mend.
         Stopped: SIGTERM or Ctrl-C; everything is saved.
     """
+    configs.complete(config)
     rules.validate(config)
     workdir = pathlib.Path(workdir or pathlib.Path('runs') / config.name)
     unknown = [name for name in stages or () if name not in config.stages]
@@ -136,14 +137,26 @@ def _report(workdir: pathlib.Path) -> None:
 
 
 def load_config(path: str) -> ConfigDict:
-    """The config of `file.py[:arguments]`, locked."""
+    """The config of `file.py[:arguments]`, locked.
+
+    Raises:
+        UserError: there is no such file, or it gives no config.
+    """
     file, _, arg = str(path).partition(':')
     spec = importlib.util.spec_from_file_location('perl_config', file)
     if spec is None or not pathlib.Path(file).is_file():
         raise UserError(f'--config: {file} is not there; see the files in configs/')
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    return module.get_config(arg or None).lock()
+    if not hasattr(module, 'get_config'):
+        raise UserError(f'--config: {file} has no get_config(arg=None); see configs/')
+    config = module.get_config(arg or None)
+    if not isinstance(config, ConfigDict):
+        raise UserError(
+            f'--config: get_config of {file} returned {config!r}, no ConfigDict; '
+            'return the config'
+        )
+    return config.lock()
 
 
 def main(argv: Sequence[str]) -> None:
