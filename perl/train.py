@@ -18,7 +18,7 @@ import jax
 from absl import flags
 from ml_collections import ConfigDict, config_flags
 
-from perl import cli, report, rules
+from perl import cli, lock, report, rules
 from perl import config as configs
 from perl.data.near import meant
 from perl.errors import UserError
@@ -88,16 +88,22 @@ def run(
             f'stages: {unknown[0]!r} is not one of {", ".join(config.stages)}'
             f'{meant(unknown[0], config.stages)}'
         )
-    opened = open_run(config, workdir)
+    with lock.alone(workdir):
+        _run_stages(
+            open_run(config, workdir), config.stages if stages is None else stages
+        )
+        _report(workdir)
+    return Result(workdir, read_results(workdir))
+
+
+def _run_stages(opened: Run, wanted: Sequence[str]) -> None:
     with jax.set_mesh(opened.mesh), opened.interrupt as interrupt:
-        for name in config.stages:
-            if stages is not None and name not in stages:
+        for name in opened.config.stages:
+            if name not in wanted:
                 continue
             _run_stage(opened, name)
             if interrupt.requested:
                 raise Stopped(f'stopped after {name}')
-    _report(workdir)
-    return Result(workdir, read_results(workdir))
 
 
 def _run_stage(opened: Run, name: str) -> None:
