@@ -294,6 +294,7 @@ def test_errors(pairs, tmp_path, args, words):
     ('args', 'words'),
     [
         (('--adapter=sfft', '--sample'), 'sfft'),
+        (('--adapter=reward', '--sample'), 'reward: it has a scalar head'),
         (('--model=sfft', '--labeller=model'), 'sfft'),
         (('--labeller=model', '--limit=2'), 'too long take a shorter --template'),
     ],
