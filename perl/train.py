@@ -23,7 +23,16 @@ from perl import config as configs
 from perl.data.near import meant
 from perl.errors import UserError
 from perl.metrics import read, read_results, results
-from perl.stages import average, dpo, ensemble, language, lineage, policy, reward
+from perl.stages import (
+    average,
+    dpo,
+    ensemble,
+    language,
+    lineage,
+    panels,
+    policy,
+    reward,
+)
 from perl.stages.fit import Stopped
 from perl.stages.opening import open_base, open_run
 from perl.stages.run import Run
@@ -109,14 +118,24 @@ def _run_stages(opened: Run, wanted: Sequence[str]) -> None:
 def _run_stage(opened: Run, name: str) -> None:
     config, workdir = opened.config, opened.workdir
     if name in read_results(workdir):
-        print(f'{name}: finished before', flush=True)
-        return
+        if _is_there(opened, name):
+            print(f'{name}: finished before', flush=True)
+            return
+        gone = f'what it left in {workdir / name} is gone'
+        print(f'{name}: finished before, but {gone}; once more', flush=True)
     if config[name].kind != 'pretrain' and opened.base is None:
         open_base(opened)
     print(f'{name}: {_plan(config[name], opened)}', flush=True)
     figures = STAGES[config[name].kind](opened, name)
     results(workdir, name, figures)
     _report(workdir)
+
+
+def _is_there(opened: Run, name: str) -> bool:
+    """Whether what a stage leaves for others is in its folder."""
+    if opened.config[name].kind == 'pretrain':
+        return (opened.workdir / name / 'base' / 'model.json').is_file()
+    return panels.exists(opened, name)
 
 
 def _plan(stage, opened):

@@ -197,14 +197,26 @@ def test_tokenizer_of_another_run(workdir):
     assert 'was trained on the tokenizer' in error
 
 
-@pytest.mark.parametrize('name', ['adapter.safetensors', 'adapter.json'])
-@pytest.mark.parametrize('how', ['truncated', 'deleted', 'swapped'])
+@pytest.mark.parametrize(
+    ('name', 'how'),
+    [
+        ('adapter.safetensors', 'truncated'),
+        ('adapter.safetensors', 'deleted'),
+        ('adapter.safetensors', 'swapped'),
+        ('adapter.safetensors', 'flipped'),
+        ('adapter.json', 'truncated'),
+        ('adapter.json', 'swapped'),
+    ],
+)
 def test_damaged_adapter(workdir, finished, name, how):
     file = workdir / 'reward' / 'adapter' / name
     if how == 'truncated':
         file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
     elif how == 'deleted':
         file.unlink()
+    elif how == 'flipped':
+        data = file.read_bytes()
+        file.write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
     else:
         file.write_bytes((finished / 'reward_full' / 'adapter' / name).read_bytes())
     error = refused(workdir)
