@@ -97,10 +97,9 @@ def run(
             f'stages: {unknown[0]!r} is not one of {", ".join(config.stages)}'
             f'{meant(unknown[0], config.stages)}'
         )
+    wanted = config.stages if stages is None else stages
     with lock.alone(workdir):
-        _run_stages(
-            open_run(config, workdir), config.stages if stages is None else stages
-        )
+        _run_stages(open_run(config, workdir), wanted)
         _report(workdir)
     return Result(workdir, read_results(workdir))
 
