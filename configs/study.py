@@ -21,6 +21,8 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from perl import config as configs
+from perl.data.near import near_miss
+from perl.errors import UserError
 
 SHARED = ('pretrain', 'sft', 'reward')  # alike in every study of a seed
 EPISODES = 64
@@ -32,13 +34,16 @@ def get_config(arg: str | None = None) -> ConfigDict:
     chosen = configs.parse_arg(arg, study='algorithms', seed=0)
     config = common(chosen.seed)
     config.name = f'study_{chosen.study}'
-    {
+    studies = {
         'algorithms': algorithms,
         'regularisers': regularisers,
         'ranks': ranks,
         'optimisation': optimisation,
         'shared': lambda config: None,
-    }[chosen.study](config)
+    }
+    if chosen.study not in studies:
+        raise UserError(f'no study {chosen.study!r}{near_miss(chosen.study, studies)}')
+    studies[chosen.study](config)
     return config
 
 

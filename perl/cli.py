@@ -1,15 +1,19 @@
 """How every command starts and ends: flags, one-line errors, exit codes."""
 
+import re
 import sys
 from collections.abc import Callable, Sequence
 
 from absl import app, flags, logging
+from ml_collections import ConfigDict
 from safetensors import SafetensorError
 
+from perl.data.near import near_miss
 from perl.errors import UserError
 from perl.stages.fit import Stopped
 
 STOPPED = 130  # as a shell reports a program that Ctrl-C ended
+_CHANGE = r'^--?(?:no)?config\.([^=\n]+)'
 
 
 def run(main: Callable[[Sequence[str]], None], required: Sequence[str] = ()) -> None:
@@ -26,13 +30,33 @@ def _parse(argv):
         # ml_collections puts a traceback before what the config file raised
         _fail(str(error).rpartition(f'{UserError.__qualname__}: ')[2])
     except Exception as error:  # a config file may raise anything
-        given = [arg for arg in argv if arg.lstrip('-').startswith('config=')]
-        reason = error.args[0] if isinstance(error, KeyError) else error
-        _fail(f'{", ".join(given) or "--config"}: {reason}')
+        line = '\n'.join(argv)
+        file = ''.join(re.findall(r'^--?config[=\n](.*)', line, re.MULTILINE)[-1:])
+        if isinstance(error, KeyError | AttributeError):
+            _refuse_unknown(file, re.findall(_CHANGE, line, re.MULTILINE))
+        _fail(f'--config={file}: {type(error).__name__}: {error}')
+    if rest[1:]:
+        _fail(f'{rest[1]!r} is no flag; write --name=value')
     if values['verbosity'].using_default_value:
         # absl would choose INFO, where libraries tell of their inner life
         values.verbosity = logging.WARNING
     return rest
+
+
+def _refuse_unknown(file, changes):
+    """Ends with an error at the first change of what the config does not have."""
+    try:
+        config = flags.FLAGS['config'].parser.parse(file)
+    except (KeyError, AttributeError):  # of the file itself
+        return
+    for path in changes:
+        section = config
+        for name in path.split('.'):
+            if not isinstance(section, ConfigDict):
+                _fail(f'--config.{path} is unknown: there is nothing below a value')
+            if name not in section:
+                _fail(f'--config.{path} is unknown{near_miss(name, section)}')
+            section = section[name]
 
 
 def _guarded(main, argv):

@@ -77,5 +77,5 @@ if __name__ == '__main__':
     flags.DEFINE_float('temperature', 1.0, '0 takes the most likely token', 0)
     flags.DEFINE_integer('top_k', 0, '0 keeps all', 0)
     flags.DEFINE_float('top_p', 1.0, '1 keeps all', 1e-9, 1)
-    flags.DEFINE_integer('seed', 0, 'of the samples')
+    flags.DEFINE_integer('seed', 0, 'of the samples', 0, 2**32 - 1)
     cli.run(main, required=('workdir',))

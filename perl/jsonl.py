@@ -34,18 +34,21 @@ def rows(file: pathlib.Path) -> list[dict[str, Any]]:
     """The objects of a file's lines, but for a last line that a crash cut off.
 
     Raises:
-        UserError: a whole line is not JSON.
+        UserError: a whole line is not a JSON object.
     """
     if not file.is_file():
         return []
     found = []
     for number, line in enumerate(file.read_bytes().split(b'\n')[:-1], 1):
         try:
-            found.append(json.loads(line))
+            row = json.loads(line)
         except ValueError:
+            row = None
+        if not isinstance(row, dict):
             raise UserError(
-                f'{file}: line {number} is not JSON; remove that line'
-            ) from None
+                f'{file}: line {number} is not a JSON object; remove that line'
+            )
+        found.append(row)
     return found
 
 

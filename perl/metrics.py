@@ -58,8 +58,19 @@ class Metrics:
 
     def truncate_after(self, step: int) -> None:
         """Drops the lines of later steps, which a resume writes anew, and lets
-        `seconds` go on from the last line that stays."""
+        `seconds` go on from the last line that stays.
+
+        Raises:
+            UserError: a line is not of a step.
+        """
         rows = jsonl.rows(self._file)
+        for number, row in enumerate(rows, 1):
+            for name in ('step', 'seconds'):
+                if not isinstance(row.get(name), int | float):
+                    raise UserError(
+                        f'{self._file}: line {number} has no number as its {name}; '
+                        'remove that line'
+                    )
         kept = [row for row in rows if row['step'] <= step]
         if len(kept) < len(rows):
             jsonl.replace(self._file, ''.join(map(jsonl.line, kept)))

@@ -23,6 +23,10 @@ KINDS = {
 
 def validate(config: ConfigDict) -> None:
     """Raises a `UserError` for the first rule that the config breaks."""
+    defaults = configs.experiment('')
+    for name in defaults:
+        if name not in config and name not in defaults.stages:
+            raise UserError(f'config: it has no {name}; start from experiment()')
     if not config.stages:
         raise UserError('stages: none is named, so there is nothing to do')
     for name in config.stages:

@@ -18,12 +18,21 @@ import jax
 from absl import flags
 from ml_collections import ConfigDict, config_flags
 
-from perl import cli, report, rules
+from perl import cli, lock, report, rules
 from perl import config as configs
 from perl.data.near import meant
 from perl.errors import UserError
 from perl.metrics import read, read_results, results
-from perl.stages import average, dpo, ensemble, language, lineage, policy, reward
+from perl.stages import (
+    average,
+    dpo,
+    ensemble,
+    language,
+    lineage,
+    panels,
+    policy,
+    reward,
+)
 from perl.stages.fit import Stopped
 from perl.stages.opening import begin_run, open_base
 from perl.stages.run import Run
@@ -87,29 +96,44 @@ def run(
             f'stages: {unknown[0]!r} is not one of {", ".join(config.stages)}'
             f'{meant(unknown[0], config.stages)}'
         )
-    opened = begin_run(config, workdir)
+    wanted = config.stages if stages is None else stages
+    with lock.alone(workdir):
+        _run_stages(begin_run(config, workdir), wanted)
+        _report(workdir)
+    return Result(workdir, read_results(workdir))
+
+
+def _run_stages(opened: Run, wanted: Sequence[str]) -> None:
     with jax.set_mesh(opened.mesh), opened.interrupt as interrupt:
-        for name in config.stages:
-            if stages is not None and name not in stages:
+        for name in opened.config.stages:
+            if name not in wanted:
                 continue
             _run_stage(opened, name)
             if interrupt.requested:
                 raise Stopped(f'stopped after {name}')
-    _report(workdir)
-    return Result(workdir, read_results(workdir))
 
 
 def _run_stage(opened: Run, name: str) -> None:
     config, workdir = opened.config, opened.workdir
     if name in read_results(workdir):
-        print(f'{name}: finished before', flush=True)
-        return
+        if _is_there(opened, name):
+            print(f'{name}: finished before', flush=True)
+            return
+        gone = f'what it left in {workdir / name} is gone'
+        print(f'{name}: finished before, but {gone}; once more', flush=True)
     if config[name].kind != 'pretrain' and opened.base is None:
         open_base(opened)
     print(f'{name}: {_plan(config[name], opened)}', flush=True)
     figures = STAGES[config[name].kind](opened, name)
     results(workdir, name, figures)
     _report(workdir)
+
+
+def _is_there(opened: Run, name: str) -> bool:
+    """Whether what a stage leaves for others is in its folder."""
+    if opened.config[name].kind == 'pretrain':
+        return (opened.workdir / name / 'base' / 'model.json').is_file()
+    return panels.exists(opened, name)
 
 
 def _plan(stage, opened):
@@ -136,14 +160,26 @@ def _report(workdir: pathlib.Path) -> None:
 
 
 def load_config(path: str) -> ConfigDict:
-    """The config of `file.py[:arguments]`, locked."""
+    """The config of `file.py[:arguments]`, locked.
+
+    Raises:
+        UserError: there is no such file, or it gives no config.
+    """
     file, _, arg = str(path).partition(':')
     spec = importlib.util.spec_from_file_location('perl_config', file)
     if spec is None or not pathlib.Path(file).is_file():
         raise UserError(f'--config: {file} is not there; see the files in configs/')
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    return module.get_config(arg or None).lock()
+    if not hasattr(module, 'get_config'):
+        raise UserError(f'--config: {file} has no get_config(arg=None); see configs/')
+    config = module.get_config(arg or None)
+    if not isinstance(config, ConfigDict):
+        raise UserError(
+            f'--config: get_config of {file} returned {config!r}, no ConfigDict; '
+            'return the config'
+        )
+    return config.lock()
 
 
 def main(argv: Sequence[str]) -> None:

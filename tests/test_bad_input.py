@@ -32,7 +32,13 @@ def refused(workdir, *args, arg='', before=None):
 @pytest.mark.parametrize(
     ('args', 'said'),
     [
-        (['--config.sft.stepz=3'], ['stepz', 'mean "steps"']),
+        (['--config.sft.stepz=3'], ['--config.sft.stepz is unknown', "'steps'"]),
+        (['--config.data.txt=1'], ["data.txt is unknown; did you mean 'text'?"]),
+        (['--config.sft.tuning.nme=lora'], ['tuning.nme is unknown', "'name'"]),
+        (['--config.stags=x'], ["--config.stags is unknown; did you mean 'stages'?"]),
+        (['--noconfig.tensorbord'], ['tensorbord is unknown', "'tensorboard'"]),
+        (['--config.sft.steps.x=1'], ['sft.steps.x is unknown', 'below a value']),
+        (['--check', 'steps=3'], ["'steps=3' is no flag; write --name=value"]),
         (['--config.sft.steps=many'], ['sft.steps', 'many']),
         (['--config.sft.steps=0'], ['sft.steps: 0 must be greater than 0']),
         (['--config.policy.algorithm=pppo'], ['policy.algorithm', "'ppo'"]),
@@ -76,6 +82,13 @@ def test_unknown_argument_of_a_config(tmp_path):
     assert "'rnk' is unknown; did you mean 'rank'" in ended.error
 
 
+def test_unknown_study(tmp_path):
+    ended = command(
+        'perl.train', '--config=configs/study.py:study=rank', f'--workdir={tmp_path}'
+    )
+    assert "no study 'rank'; did you mean 'ranks'? (there is algo" in ended.error
+
+
 def test_no_config_at_all(tmp_path):
     assert '--config' in command('perl.train', f'--workdir={tmp_path}').error
 
@@ -86,6 +99,7 @@ def test_no_config_at_all(tmp_path):
         ('import nowhere\n', 'nowhere'),
         ('x = (\n', 'line 1'),
         ('x = 3\n', 'get_config'),
+        ('def get_config(arg=None):\n    return {}["x"]\n', "KeyError: 'x'"),
     ],
 )
 def test_broken_config_file(tmp_path, text, said):
@@ -186,14 +200,26 @@ def test_tokenizer_of_another_run(workdir):
     assert 'was trained on the tokenizer' in error
 
 
-@pytest.mark.parametrize('name', ['adapter.safetensors', 'adapter.json'])
-@pytest.mark.parametrize('how', ['truncated', 'deleted', 'swapped'])
+@pytest.mark.parametrize(
+    ('name', 'how'),
+    [
+        ('adapter.safetensors', 'truncated'),
+        ('adapter.safetensors', 'deleted'),
+        ('adapter.safetensors', 'swapped'),
+        ('adapter.safetensors', 'flipped'),
+        ('adapter.json', 'truncated'),
+        ('adapter.json', 'swapped'),
+    ],
+)
 def test_damaged_adapter(workdir, finished, name, how):
     file = workdir / 'reward' / 'adapter' / name
     if how == 'truncated':
         file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
     elif how == 'deleted':
         file.unlink()
+    elif how == 'flipped':
+        data = file.read_bytes()
+        file.write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
     else:
         file.write_bytes((finished / 'reward_full' / 'adapter' / name).read_bytes())
     error = refused(workdir)

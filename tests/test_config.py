@@ -171,6 +171,40 @@ def test_stages_that_are_not_run_are_not_judged():
     rules.validate(config)
 
 
+PARTS = ('name', 'seed', 'stages', 'model', 'tokenizer', 'data', 'lengths', 'mesh')
+
+
+@pytest.mark.parametrize('name', [*PARTS, 'evaluation', 'tensorboard'])
+def test_a_config_without_a_part_is_refused(tmp_path, name):
+    config = configs.experiment('x')
+    del config[name]
+    with pytest.raises(UserError, match=f'config: it has no {name}; start from'):
+        train.run(config, tmp_path / 'run')
+    assert not (tmp_path / 'run').exists()
+
+
+def test_a_config_without_a_stage_of_its_own_is_refused():
+    config = configs.experiment('x')
+    del config.sft
+    with pytest.raises(UserError, match="stages: 'sft' is no stage of this config"):
+        train.run(config)
+    config.stages = ('pretrain',)
+    configs.complete(config)
+
+
+@pytest.mark.parametrize(
+    'text, says',
+    [
+        ('x = 3', r'broken\.py has no get_config'),
+        ('def get_config(arg=None):\n    pass', r'broken\.py returned None, no Conf'),
+    ],
+)
+def test_a_file_without_a_config_is_refused(tmp_path, text, says):
+    (tmp_path / 'broken.py').write_text(text)
+    with pytest.raises(UserError, match=says):
+        train.load_config(str(tmp_path / 'broken.py'))
+
+
 def test_tunings_of_a_config():
     assert configs.tuning(configs.tuning_config('full')) == Full()
     chosen = configs.tuning_config(rank=4, rank_stabilised=True, targets=['.*q:2'])

@@ -176,6 +176,8 @@ def test_other_split(opened):
         (['--judge=rewrd'], 'rewrd'),
         (['--policy=pretrain'], 'pretrain'),
         (['--judge=sft'], 'sft: it has no scalar head'),
+        (['--policy=reward'], 'reward: it has a scalar head, so it is no policy'),
+        (['--against=reward_full'], 'reward_full: it has a scalar head'),
         (['--judge=endpoint'], 'needs its address and the name of a model'),
         (['--judge=recorded'], 'need the file'),
         (['--harmless'], '--harmless asks the judge: give --judge=endpoint or model'),

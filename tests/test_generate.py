@@ -85,9 +85,15 @@ def test_no_room_for_a_prompt(opened):
     [
         (['--adapter=polcy', '--prompt=a'], 'polcy'),
         (['--workdir=nowhere', '--prompt=a'], 'nowhere/config.json is not there'),
+        (['--adapter=reward', '--prompt=a'], 'reward: it has a scalar head, so it is'),
         ([], '--prompt: give one'),
         (['--temperature=-1', '--prompt=a'], 'temperature'),
+        (['--temperature=nan', '--prompt=a'], 'temperature: nan must be finite'),
+        (['--temperature=inf', '--prompt=a'], 'temperature: inf must be finite'),
         (['--top_p=0', '--prompt=a'], 'top_p'),
+        (['--top_p=nan', '--prompt=a'], 'top_p: nan must be in (0, 1]'),
+        (['--seed=-1', '--prompt=a'], 'seed=-1'),
+        (['--seed=99999999999999999999', '--prompt=a'], 'seed=99999999999999999999'),
         (['--top_k=-2', '--prompt=a'], 'top_k'),
         (['--max_tokens=-2', '--prompt=a'], 'max_tokens'),
     ],
@@ -95,3 +101,9 @@ def test_no_room_for_a_prompt(opened):
 def test_errors(finished, flags, words):
     ended = command('perl.generate', f'--workdir={finished}', *flags)
     assert words in ended.error
+
+
+def test_a_value_is_no_policy(finished):
+    folder = finished / 'policy' / 'value'
+    args = (f'--workdir={finished}', f'--adapter={folder}', '--prompt=a')
+    assert 'it has a scalar head' in command('perl.generate', *args).error

@@ -60,8 +60,25 @@ def test_seconds_go_on_after_a_resume(tmp_path):
 
 def test_a_broken_line_inside_is_named(tmp_path):
     (tmp_path / 'metrics.jsonl').write_text('{"step": 1}\nrubbish\n{"step": 2}\n')
-    with pytest.raises(UserError, match='line 2 is not JSON'):
+    with pytest.raises(UserError, match='line 2 is not a JSON object'):
         metrics.read(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ('line', 'says'),
+    [
+        ('{}', 'line 2 has no number as its step; remove that line'),
+        ('[1]', 'line 2 is not a JSON object'),
+        ('{"step": "x", "seconds": 1}', 'line 2 has no number as its step'),
+        ('{"step": 2}', 'line 2 has no number as its seconds'),
+    ],
+)
+def test_a_line_of_no_step_is_named(tmp_path, line, says):
+    Metrics(tmp_path).write(1, {})
+    with (tmp_path / 'metrics.jsonl').open('a') as file:
+        file.write(line + '\n')
+    with pytest.raises(UserError, match=says):
+        Metrics(tmp_path).truncate_after(2)
 
 
 def test_nothing_there_is_nothing(tmp_path):

@@ -4,13 +4,14 @@ import functools
 import os
 import signal
 
+import jax
 import pytest
 import runs
 from commands import launch, strike
 from runs import copy, dying, killed
 
 from perl.errors import UserError
-from perl.stages.fit import Stopped
+from perl.stages.fit import Stopped, fit
 
 STAGES = ('pretrain', 'sft', 'reward', 'policy')
 
@@ -100,6 +101,27 @@ def test_stop_at_the_last_step_ends_after_the_stage(finished, tmp_path, stage):
         runs.run(runs.config(), workdir)
     assert list(runs.results(workdir)) == [*before, stage]
     runs.assert_same(workdir, finished, stage)
+
+
+class Late:
+    """Asks for a stop when it was looked at once."""
+
+    looks = 0
+
+    @property
+    def requested(self):
+        self.looks += 1
+        return self.looks > 1
+
+
+def test_what_is_said_to_be_saved_is(tmp_path):
+    def update(state, step):
+        return state + 1, {'loss': 0.0}
+
+    start, settings = jax.numpy.zeros(2), {'steps': 9, 'save_every': 9}
+    with pytest.raises(Stopped, match='saved after step 2'):
+        fit(tmp_path, start, update, interrupt=Late(), **settings)
+    assert (tmp_path / 'checkpoints' / '2').is_dir()
 
 
 @pytest.fixture(scope='module')

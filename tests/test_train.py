@@ -123,6 +123,22 @@ def test_second_call_does_nothing(finished, tmp_path):
     assert runs.files(workdir) == before
 
 
+@pytest.mark.parametrize('lost', ['pretrain', 'sft', 'policy/adapter/adapter.json'])
+def test_a_stage_that_is_lost_is_trained_again(finished, tmp_path, capfd, lost):
+    workdir = runs.clone(finished, tmp_path / 'run')
+    (workdir / lost).rename(tmp_path / 'lost')
+    stage = lost.partition('/')[0]
+    before = runs.results(workdir)
+    figures = run(config('pair=1'), workdir)
+    out = capfd.readouterr().out
+    assert f'{stage}: finished before, but what it left in {workdir / stage} is' in out
+    assert out.count('finished before\n') == len(STAGES) - 1
+    runs.assert_same(workdir, finished, stage)
+    assert list(figures) == list(STAGES)
+    for name in set(STAGES) - {stage}:
+        assert figures[name] == before[name], 'what comes after keeps its results'
+
+
 def test_nothing_on_stderr_but_progress(finished, tmp_path):
     """Libraries do not talk into a run's output."""
     workdir = copy(finished, tmp_path / 'run', ['pretrain'])

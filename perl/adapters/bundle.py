@@ -2,10 +2,12 @@
 
 `adapter.safetensors` holds every trained array (factors, heads, or all weights where
 tuning is full); `adapter.json` says what they are: role, tuning, scale of each pair,
-reward normalisation, and the fingerprints of the base and tokenizer they belong to.
+reward normalisation, the fingerprints of the base and tokenizer they belong to, and the
+digest of their file.
 """
 
 import dataclasses
+import hashlib
 import json
 import pathlib
 from typing import Any
@@ -52,7 +54,8 @@ def save(folder: pathlib.Path, delta: Any, card: Card) -> None:
         else:
             arrays[path] = leaf
     files.save(folder / 'adapter.safetensors', arrays)
-    text = json.dumps({**dataclasses.asdict(card), 'pairs': pairs}, indent=2)
+    said = {**dataclasses.asdict(card), 'pairs': pairs, 'sha256': _digest(folder)}
+    text = json.dumps(said, indent=2)
     (folder / 'adapter.json').write_text(text + '\n')
 
 
@@ -76,6 +79,9 @@ def load(
     """
     try:
         said = json.loads((folder / 'adapter.json').read_text())
+        digest = said.pop('sha256', None)  # older cards have none
+        if digest not in (None, _digest(folder)):
+            raise ValueError('adapter.safetensors is not what the card was written for')
         arrays = load_file(folder / 'adapter.safetensors')
         pairs, tuning = said.pop('pairs'), said.pop('tuning')
         flat = {
@@ -99,7 +105,8 @@ def load(
         AttributeError,
     ) as error:
         raise UserError(
-            f'adapter: {folder} is damaged ({error}); train or copy it again'
+            f'adapter: {folder} is damaged ({error}); copy it again, or remove it '
+            'and train its stage again'
         ) from None
     for name, want, have in (
         ('base', base, card.base),
@@ -111,3 +118,8 @@ def load(
                 f'{want}; give the {name} it was trained on, or train it again'
             )
     return unflatten({**flat, **arrays}), card
+
+
+def _digest(folder):
+    with (folder / 'adapter.safetensors').open('rb') as file:
+        return hashlib.file_digest(file, 'sha256').hexdigest()

@@ -69,7 +69,7 @@ def encode(
     Raises:
         UserError: a response without text, a rating or preference outside [0, 1], a
             margin below 0, or a comparison with another number of completions than the
-            first; the row is named.
+            first; the row is named, counted from 1.
     """
     if min(max_prompt, max_response) < 1:
         raise UserError(
@@ -78,7 +78,7 @@ def encode(
         )
     counts = collections.Counter(dict.fromkeys(_COUNTS, 0))
     prompts, completions, labels = [], [], []
-    for row, record in enumerate(records):
+    for row, record in enumerate(records, 1):
         prompt, responses, label = _parts(record)
         _check(row, record, responses, label, completions)
         prompts.append(_prompt(prompt, tokenizer, max_prompt, counts))
@@ -109,7 +109,7 @@ def _strengths(records):
     """Margins and preferences where the records are comparisons."""
     if not records or not isinstance(records[0], Comparison):
         return None, None
-    for row, record in enumerate(records):
+    for row, record in enumerate(records, 1):
         if not 0 <= record.preference <= 1:
             raise UserError(
                 f'row {row}: the preference {record.preference} is not between 0 and 1'
@@ -142,7 +142,7 @@ def _check(
     label: float,
     before: list[tuple],
 ) -> None:
-    for place, text in enumerate(responses):
+    for place, text in enumerate(responses, 1):
         if not text.strip():
             raise UserError(
                 f'row {row}: completion {place} is empty, so there is nothing to '
@@ -157,8 +157,9 @@ def _check(
         )
     if before and len(responses) != len(before[0]):
         raise UserError(
-            f'row {row} has {len(responses)} completions, row 0 has {len(before[0])}: '
-            'give all rows as many (perl.data.pairs splits a ranking into pairs)'
+            f'row {row} has {len(responses)} completions, row 1 has {len(before[0])}: '
+            'give all rows as many, or write each ranking as rows of two '
+            '(perl.data.pairs does it)'
         )
 
 

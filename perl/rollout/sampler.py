@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from perl.errors import UserError
 from perl.models import decoder
 from perl.models.architecture import Architecture
 
@@ -25,6 +26,9 @@ class Sampling:
         temperature: logits are divided by it; 0 takes the most likely token.
         top_k: keep the k most likely tokens; 0 keeps all.
         top_p: keep the smallest set of tokens with this much probability.
+
+    Raises:
+        UserError: a temperature below 0, a top_p outside (0, 1], or no number.
     """
 
     max_tokens: int
@@ -32,6 +36,14 @@ class Sampling:
     temperature: float = 1.0
     top_k: int = 0
     top_p: float = 1.0
+
+    def __post_init__(self):
+        if not 0 <= self.temperature < math.inf:
+            raise UserError(
+                f'temperature: {self.temperature} must be finite, 0 or more'
+            )
+        if not 0 < self.top_p <= 1:
+            raise UserError(f'top_p: {self.top_p} must be in (0, 1]')
 
 
 class Responses(NamedTuple):

@@ -52,7 +52,8 @@ def made(run: Run, stage: str) -> Role:
         UserError: a part is not finished, or they sit on different bases.
     """
     config = run.config[stage]
-    parts = [run.role(name) for name in config.of]
+    rewards = lineage.makes(run.config, stage) == 'reward'
+    parts = [(run.reward_role if rewards else run.role)(name) for name in config.of]
     bases = {part.base_id for part in parts}
     if len(bases) > 1:
         raise UserError(

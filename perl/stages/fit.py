@@ -87,9 +87,10 @@ def fit(
             _check(row, done, folder)
             bar.update()
             bar.set_postfix({k: f'{row[k]:.3g}' for k in shown if k in row})
-            if last or done % save_every == 0 or interrupt.requested:
+            stop = interrupt.requested  # read once: a signal may come at any time
+            if last or done % save_every == 0 or stop:
                 checkpoints.save(done, state, {**memory, 'took': took()})
-            if interrupt.requested and not last:
+            if stop and not last:
                 metrics.close()
                 raise Stopped(f'{folder.name}: stopped and saved after step {done}')
     metrics.close()

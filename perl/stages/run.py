@@ -130,11 +130,30 @@ class Run:
         )
 
     def role(self, stage: str) -> Role:
-        """The trained role of a stage of this run, or of an adapter folder.
+        """The policy that a stage of this run, or an adapter folder, holds; SFT's too.
 
         Raises:
-            UserError: not there, damaged, or of another base or tokenizer.
+            UserError: not there, damaged, of another base or tokenizer, or no policy.
         """
+        role = self._role(stage)
+        if heads.HEAD in role.delta:
+            raise UserError(
+                f'{stage}: it has a scalar head, so it is no policy; name a stage that '
+                'trains one, or the adapter folder of one'
+            )
+        return role
+
+    def reward_role(self, stage: str) -> Role:
+        """The same, of a stage or folder that must hold a reward model."""
+        role = self._role(stage)
+        if heads.HEAD not in role.delta:
+            raise UserError(
+                f'{stage}: it has no scalar head, so it is no reward model; '
+                'name a stage of kind reward, or the adapter folder of one'
+            )
+        return role
+
+    def _role(self, stage: str) -> Role:
         own = stage in self.config
         folder = self.workdir / stage / 'adapter' if own else pathlib.Path(stage)
         if own and not bundle.exists(folder):
@@ -154,16 +173,6 @@ class Run:
                 'and this model call for; train or copy it again'
             )
         return self.place(role)
-
-    def reward_role(self, stage: str) -> Role:
-        """The same, of a stage or folder that must hold a reward model."""
-        role = self.role(stage)
-        if heads.HEAD not in role.delta:
-            raise UserError(
-                f'{stage}: it has no scalar head, so it is no reward model; '
-                'name a stage of kind reward, or the adapter folder of one'
-            )
-        return role
 
     def _base_of(self, card: bundle.Card, folder: pathlib.Path) -> Any:
         if card.base == self.base_id:

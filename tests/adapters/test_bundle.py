@@ -86,6 +86,21 @@ def test_a_cut_file_is_damaged(saved, file, keep):
         bundle.load(saved)
 
 
+def test_a_flipped_bit_is_damage(saved):
+    file = saved / 'adapter.safetensors'
+    data = file.read_bytes()
+    file.write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
+    with pytest.raises(UserError, match=r'is damaged .* not what the card was written'):
+        bundle.load(saved)
+
+
+def test_a_card_of_old_has_no_digest(saved):
+    card = json.loads((saved / 'adapter.json').read_text())
+    del card['sha256']
+    (saved / 'adapter.json').write_text(json.dumps(card))
+    bundle.load(saved)
+
+
 @pytest.mark.parametrize(
     'change',
     [

@@ -62,12 +62,12 @@ def test_lengths():
 @pytest.mark.parametrize(
     ('bad', 'message'),
     [
-        (Demonstration('p', ''), 'row 1: completion 0 is empty'),
-        (Rating('p', ' \n', 1.0), 'row 1: completion 0 is empty'),
-        (Rating('p', 'r', 2.0), r'row 1: the label 2.0'),
-        (Rating('p', 'r', float('nan')), 'row 1: the label nan'),
-        (Comparison('p', ('a',)), 'row 1: a comparison needs two'),
-        (Comparison('p', ('a', 'b')), 'row 1 has 2 completions, row 0 has 1'),
+        (Demonstration('p', ''), 'row 2: completion 1 is empty'),
+        (Rating('p', ' \n', 1.0), 'row 2: completion 1 is empty'),
+        (Rating('p', 'r', 2.0), r'row 2: the label 2.0'),
+        (Rating('p', 'r', float('nan')), 'row 2: the label nan'),
+        (Comparison('p', ('a',)), 'row 2: a comparison needs two'),
+        (Comparison('p', ('a', 'b')), 'row 2 has 2 completions, row 1 has 1: .*two'),
     ],
 )
 def test_bad_rows(bad, message):

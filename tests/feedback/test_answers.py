@@ -44,7 +44,10 @@ def test_a_line_an_answer_and_a_cut_last_line(tmp_path):
 
 @pytest.mark.parametrize(
     ('text', 'words'),
-    [('{"key": "a"}\nnonsense\n', 'line 2 is not JSON'), ('{"x": 1}\n', 'line 1 is')],
+    [
+        ('{"key": "a"}\nnonsense\n', 'line 2 is not a JSON object'),
+        ('{"x": 1}\n', 'line 1 is'),
+    ],
 )
 def test_a_damaged_file(tmp_path, text, words):
     (tmp_path / 'a.jsonl').write_text(text)

@@ -85,7 +85,7 @@ def figures(made):
 
 
 def test_a_probe_moves_nothing_but_its_head(made, run, figures):
-    probe, source = run.role('probe'), run.source('sft')
+    probe, source = run.reward_role('probe'), run.source('sft')
     kept = {name: part for name, part in probe.delta.items() if name != 'head'}
     tiny.close(kept, source.delta, 0)
     fresh = heads.init_head(run.key('probe/head'), 16)
@@ -95,8 +95,8 @@ def test_a_probe_moves_nothing_but_its_head(made, run, figures):
 
 
 def test_reward_models_go_on_from_the_probe(made, run):
-    one, other = (run.role(name).delta for name in REWARDS)
-    probe = run.role('probe').delta
+    one, other = (run.reward_role(name).delta for name in REWARDS)
+    probe = run.reward_role('probe').delta
     q = [d['layers']['attention']['q'].a for d in (one, other, probe)]
     kernels = [d['head']['kernel'] for d in (one, other, probe)]
     for parts in (q, kernels):
@@ -109,17 +109,17 @@ def test_reward_models_go_on_from_the_probe(made, run):
 
 def test_rewards_average_0_where_the_config_says(run):
     for name, records in (('reward_a', 'comparisons'), ('reward_b', 'demonstrations')):
-        role = run.role(name)
+        role = run.reward_role(name)
         data = run.encoded(getattr(run.dataset, records)['val'])
         raw = judging.scores(run, name, role, data)
         assert role.shift == pytest.approx(raw.mean(), abs=1e-5)
 
 
 def test_the_average_is_the_mean_of_the_products(run):
-    parts = [run.role(name).delta for name in REWARDS]
+    parts = [run.reward_role(name).delta for name in REWARDS]
     whole = averaging.combine(parts, [0.5, 0.5])
     want = averaging.compress(whole, 3)
-    got = run.role('warm')
+    got = run.reward_role('warm')
     assert got.delta['layers']['attention']['q'].a.shape[-1] == 3
     assert got.scale != 1 and got.tuning.rank == 3
     tiny.close(
@@ -134,7 +134,9 @@ def without_head(role):
 
 
 def test_slerp_and_back(run):
-    arc, back, probe = (run.role(name).delta for name in ('arc', 'back', 'probe'))
+    arc, back, probe = (
+        run.reward_role(name).delta for name in ('arc', 'back', 'probe')
+    )
     ranks = [d['layers']['attention']['q'].a.shape[-1] for d in (probe, arc, back)]
     assert ranks == [2, 6, 8]
     head = 0.7 * probe['head']['kernel'] + 0.3 * arc['head']['kernel']
@@ -187,7 +189,7 @@ def test_ensembles(made, run, figures, combine):
         return
     alone = []
     for part in (*REWARDS, 'warm'):
-        role = run.role(part)
+        role = run.reward_role(part)
         raw = judging.scores(run, part, role, data)
         alone.append((raw - role.shift) / role.scale)
     together = {
@@ -226,7 +228,7 @@ def test_a_gate_resumes_exactly(made, tmp_path, name):
 def test_panels_by_name(made, run):
     one = panels.load_panel(run, 'reward_a')
     assert one.sizes == (1,) and float(one.scales[0]) == pytest.approx(
-        run.role('reward_a').scale
+        run.reward_role('reward_a').scale
     )
     three = panels.load_panel(run, 'by_gate')
     assert three.sizes == (3,) and three.stacks[0][0] is run.base
@@ -300,7 +302,7 @@ def test_what_is_checked_before(tmp_path):
 def test_an_adapter_of_an_average_is_whole(made, run):
     _, card = bundle.load(made / 'arc' / 'adapter')
     assert card.role == 'average' and card.tuning.rank == 6
-    assert panel.build([run.role('arc'), run.role('back')]).sizes == (2,)
+    assert panel.build([run.reward_role('arc'), run.reward_role('back')]).sizes == (2,)
     assert jsonl.load(made / 'by_min' / 'ensemble.json')['combine'] == 'min'
 
 

@@ -93,9 +93,9 @@ def test_what_is_no_comparison_has_no_strengths():
 @pytest.mark.parametrize(
     'strengths, says',
     [
-        ({'margin': -1.0}, 'row 1: the margin -1.0 is not a number of at least 0'),
-        ({'margin': float('nan')}, 'row 1: the margin nan'),
-        ({'preference': 1.5}, 'row 1: the preference 1.5 is not between 0 and 1'),
+        ({'margin': -1.0}, 'row 2: the margin -1.0 is not a number of at least 0'),
+        ({'margin': float('nan')}, 'row 2: the margin nan'),
+        ({'preference': 1.5}, 'row 2: the preference 1.5 is not between 0 and 1'),
     ],
 )
 def test_strengths_that_cannot_be(strengths, says):

@@ -159,7 +159,7 @@ def test_all_roles_of_a_policy_hold_the_same_base(tmp_path, sft, mesh, value_sta
     if sft == 'full' and value_start == 'base':
         pytest.skip('then SFT has made a second base, as was asked')
     run = opened(tmp_path, mesh, sft, value_start=value_start)
-    team = policy.assemble(run, 'policy') | {'reward': run.role('reward')}
+    team = policy.assemble(run, 'policy') | {'reward': run.reward_role('reward')}
     assert team.keys() == {'policy', 'value', 'reward', 'reference'}
     base = jax.tree.leaves(team['reference'].base)
     for name, role in team.items():
@@ -209,7 +209,7 @@ def test_a_value_that_starts_as_the_reward_model_gives_its_reward(tmp_path):
 
 def test_a_reward_model_in_full_needs_no_base(tmp_path):
     run = opened(tmp_path, (1, 1, 1), reward='full')
-    role = run.role('reward')
+    role = run.reward_role('reward')
     assert role.base == {}
     tiny.close(
         role.bound()['embed'], np.asarray(BASE['embed']) + np.float32(0.01), 1e-6
@@ -222,7 +222,7 @@ def test_a_stage_that_has_not_run_is_named(tmp_path):
         run.role('policy')
     (tmp_path / 'reward' / 'adapter' / 'adapter.json').unlink()
     with pytest.raises(UserError, match=r'reward: .* has no adapter yet'):
-        run.role('reward')
+        run.reward_role('reward')
 
 
 def test_an_adapter_of_another_base_is_refused(tmp_path):
