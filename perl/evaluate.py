@@ -14,23 +14,20 @@ reward against KL; `--best_of=64` tells how far the reward model can be trusted.
 """
 
 import json
-import math
-import pathlib
 from collections.abc import Sequence
 from typing import Any
 
 import jax
 from absl import flags
-from ml_collections import ConfigDict
 
-from perl import cli, jsonl, sharding
+from perl import cli, jsonl
 from perl.errors import UserError
 from perl.evaluation import harmless
 from perl.feedback.labels import Asking
 from perl.feedback.templates import HARMLESS
 from perl.report import evaluated
 from perl.report.ways import ways
-from perl.stages import best_of_n, examine, judging, lineage, panels
+from perl.stages import best_of_n, examine, judging, kept, lineage, panels
 from perl.stages.compare import compare
 from perl.stages.labelling import (
     KINDS,
@@ -40,34 +37,8 @@ from perl.stages.labelling import (
     open_labeller,
     open_rater,
 )
-from perl.stages.opening import open_base, open_run
+from perl.stages.opening import open_finished
 from perl.stages.run import Run
-
-
-def open_finished(workdir: str | pathlib.Path) -> Run:
-    """A run as its `config.json` left it, with its base; on one device where there are
-    fewer than it was trained on, since numbers do not depend on the mesh.
-
-    Raises:
-        UserError: the folder has no run.
-    """
-    workdir = pathlib.Path(workdir)
-    config = ConfigDict(_config_of(workdir))
-    devices = len(jax.devices())
-    if math.prod(sharding.sizes(**config.mesh, devices=devices)) > devices:
-        config.mesh = ConfigDict(dict.fromkeys(sharding.AXES, 1))
-    run = open_run(config.lock(), workdir)
-    open_base(run)
-    return run
-
-
-def _config_of(workdir):
-    file = pathlib.Path(workdir) / 'config.json'
-    if not file.is_file():
-        raise UserError(
-            f'--workdir: {file} is not there; give the folder of a finished run'
-        )
-    return jsonl.load(file)
 
 
 def evaluate(
@@ -170,7 +141,7 @@ def main(argv: Sequence[str]) -> None:
     values = flags.FLAGS
     first, *others = values.workdir.split(',')
     for other in others:
-        _config_of(other)
+        kept.saved(other)
     run = open_finished(first)
     if values.best_of:
         best_of_n.check(run, values.split, values.best_of)

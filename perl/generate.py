@@ -15,10 +15,10 @@ from absl import flags
 from perl import cli
 from perl.data import batching, examples
 from perl.errors import UserError
-from perl.evaluate import open_finished
 from perl.rollout import sampler
 from perl.rollout.sampler import Sampling
 from perl.stages.compare import decode
+from perl.stages.opening import open_finished
 from perl.stages.run import Run
 
 

@@ -25,10 +25,9 @@ from perl import cli, jsonl
 from perl.data import readers
 from perl.data.records import SPLITS, Comparison, Dataset, pairs
 from perl.errors import UserError
-from perl.evaluate import open_finished
 from perl.rollout.sampler import Sampling
 from perl.stages.labelling import KINDS, Opened, Settings, label, open_labeller
-from perl.stages.opening import open_data
+from perl.stages.opening import open_data, open_finished
 from perl.stages.pairs import sample_pairs
 from perl.stages.run import Run
 

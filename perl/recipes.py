@@ -82,13 +82,13 @@ def experiment(name: str, data: dict[str, Any], chosen: ConfigDict) -> ConfigDic
 
 def use_base(config: ConfigDict, base: str) -> None:
     """Takes a base instead of pre-training one, with the tokenizer that belongs to it:
-    in the folder of the base, or in that of the run that made it (`base` is then its
-    `pretrain/base`). Elsewhere it is named as `config.tokenizer.path`."""
+    in the folder of the base, where pretraining puts it. Elsewhere it is named as
+    `config.tokenizer.path`."""
     config.model.path = base
     config.stages = tuple(name for name in config.stages if name != 'pretrain')
     config.tokenizer.kind = 'file'
     folder = pathlib.Path(base)
-    places = [folder, folder.parent.parent / 'tokenizer']
+    places = [folder, folder / 'tokenizer']
     found = [x for x in places if any((x / name).is_file() for name in _TOKENIZERS)]
     config.tokenizer.path = str([*found, folder][0])
 

@@ -189,7 +189,7 @@ def test_a_config_without_a_stage_of_its_own_is_refused():
     with pytest.raises(UserError, match="stages: 'sft' is no stage of this config"):
         train.run(config)
     config.stages = ('pretrain',)
-    configs.complete(config)
+    rules.validate(config)
 
 
 @pytest.mark.parametrize(

@@ -196,13 +196,16 @@ def test_short_run(name, small, tmp_path, offline):
 
 
 def test_a_base_takes_the_place_of_pretraining(summarised, small, tmp_path):
-    """With the tokenizer of the run that made it."""
+    """With the tokenizer that it was trained with."""
     base = summarised / 'pretrain/base'
     config = load('harmlessness', f'base={base}')
     assert config.stages == ('sft', 'reward', 'policy')
     assert config.model.path == str(base)
-    assert config.tokenizer.path == str(summarised / 'tokenizer')
+    assert config.tokenizer.path == str(base / 'tokenizer')
     config.data.root = str(small('harmlessness'))
+    with pytest.raises(UserError, match=r'1024 .* longer than model\.max_length'):
+        check.check(config, tmp_path / 'run')
+    config.lengths = {'prompt': 40, 'response': 24}
     found = check.check(config, tmp_path / 'run')
     assert 'pretrain' not in found['stages']
 

@@ -11,6 +11,7 @@ from small import STEPS
 
 from perl import evaluate
 from perl.errors import UserError
+from perl.stages import opening
 from perl.stages.labelling import Settings, open_labeller
 
 
@@ -18,7 +19,7 @@ from perl.stages.labelling import Settings, open_labeller
 def opened(finished, tmp_path_factory):
     """A finished run, opened."""
     workdir = tmp_path_factory.mktemp('evaluate') / 'run'
-    return evaluate.open_finished(runs.clone(finished, workdir))
+    return opening.open_finished(runs.clone(finished, workdir))
 
 
 def test_command(finished, tmp_path):

@@ -7,9 +7,9 @@ import runs
 from commands import command
 
 from perl.errors import UserError
-from perl.evaluate import open_finished
 from perl.generate import generate
 from perl.rollout.sampler import Sampling
+from perl.stages.opening import open_finished
 
 PROMPTS = ('A table for two at seven.', 'Four of us, tomorrow at eight, by the window.')
 

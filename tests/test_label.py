@@ -13,8 +13,8 @@ from chat import Reply
 from commands import CONFIG, command, strike, unplug
 
 from perl import data
-from perl.evaluate import open_finished
 from perl.stages.labelling import Settings, open_labeller
+from perl.stages.opening import open_finished
 
 PAIRS = [
     {'prompt': f'question {i}', 'chosen': 'x' * (1 + i % 5), 'rejected': 'yyy'}

@@ -42,6 +42,20 @@ def check(config: ConfigDict, workdir: pathlib.Path) -> None:
         )
 
 
+def saved(workdir: str | pathlib.Path) -> dict[str, Any]:
+    """The config that a run folder has.
+
+    Raises:
+        UserError: it has none, or what it has is damaged.
+    """
+    file = pathlib.Path(workdir) / 'config.json'
+    if not file.is_file():
+        raise UserError(
+            f'--workdir: {file} is not there; give the folder of a finished run'
+        )
+    return jsonl.load(file)
+
+
 def begun(config: Mapping[str, Any], workdir: pathlib.Path) -> bool:
     """Whether a stage of the run has left something."""
     left = (_left(workdir, name) for name in config if _is_stage(config[name]))

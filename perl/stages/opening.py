@@ -1,10 +1,12 @@
 """Opens a run folder: config, data, tokenizer, mesh, base."""
 
+import math
 import pathlib
 import shutil
 from collections.abc import Mapping
 from typing import Any
 
+import jax
 from ml_collections import ConfigDict
 
 from perl import config as configs
@@ -62,6 +64,21 @@ def open_run(config: ConfigDict, workdir: pathlib.Path) -> Run:
         if 'tuning' in config[name]:  # says now what its targets would say later
             declare(configs.tuning(config[name].tuning), parameters(arch))
     return Run(config, workdir, mesh, dataset, tokenizer, arch)
+
+
+def open_finished(workdir: str | pathlib.Path) -> Run:
+    """A run as its `config.json` left it, with its base; on one device where there are
+    fewer than it was trained on, since numbers do not depend on the mesh.
+
+    Raises:
+        UserError: the folder has no run.
+    """
+    config, devices = ConfigDict(kept.saved(workdir)), len(jax.devices())
+    if math.prod(sharding.sizes(**config.mesh, devices=devices)) > devices:
+        config.mesh = ConfigDict(dict.fromkeys(sharding.AXES, 1))
+    run = open_run(config.lock(), pathlib.Path(workdir))
+    open_base(run)
+    return run
 
 
 def open_data(config: ConfigDict) -> Dataset:

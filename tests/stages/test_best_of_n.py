@@ -4,9 +4,8 @@ import numpy as np
 import pytest
 import runs
 
-from perl import evaluate
 from perl.errors import UserError
-from perl.stages import best_of_n
+from perl.stages import best_of_n, opening
 from perl.stages.panels import load_panel
 
 
@@ -14,7 +13,7 @@ from perl.stages.panels import load_panel
 def opened(finished, tmp_path_factory):
     """A finished run, opened."""
     workdir = tmp_path_factory.mktemp('best_of_n') / 'run'
-    return evaluate.open_finished(runs.clone(finished, workdir))
+    return opening.open_finished(runs.clone(finished, workdir))
 
 
 def test_best_of_n(opened):

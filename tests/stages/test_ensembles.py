@@ -16,7 +16,7 @@ from perl.adapters import averaging, bundle, tree
 from perl.errors import UserError
 from perl.metrics import read
 from perl.models import heads, panel
-from perl.stages import judging, panels
+from perl.stages import judging, opening, panels
 
 BEFORE = ('pretrain', 'sft', 'reward')
 REWARDS = ('reward_a', 'reward_b')
@@ -76,7 +76,7 @@ def made(finished, tmp_path_factory):
 @pytest.fixture(scope='module')
 def run(made):
     """The same, opened."""
-    return evaluate.open_finished(made)
+    return opening.open_finished(made)
 
 
 @pytest.fixture

@@ -6,16 +6,15 @@ import numpy as np
 import pytest
 import runs
 
-from perl import evaluate
 from perl.data.records import Comparison, Demonstration, Rating
-from perl.stages import examine, judging
+from perl.stages import examine, judging, opening
 
 
 @pytest.fixture(scope='module')
 def opened(finished, tmp_path_factory):
     """A finished run, opened."""
     workdir = tmp_path_factory.mktemp('examine') / 'run'
-    return evaluate.open_finished(runs.clone(finished, workdir))
+    return opening.open_finished(runs.clone(finished, workdir))
 
 
 PROMPT = 'A table for two, please.'

@@ -6,7 +6,7 @@ import shutil
 import pytest
 import runs
 
-from perl import check, evaluate
+from perl import check
 from perl.data.tokenizers import Bytes
 from perl.errors import UserError
 from perl.stages import kept, opening
@@ -73,7 +73,7 @@ def test_a_run_of_a_larger_mesh_is_read_on_a_smaller_machine(finished, tmp_path)
     said = json.loads(file.read_text())
     said['mesh'] = {'data': 4, 'fsdp': 2, 'tensor': 2}
     file.write_text(json.dumps(said))
-    run = evaluate.open_finished(workdir)
+    run = opening.open_finished(workdir)
     assert run.mesh.size == 1
     assert json.loads(file.read_text()) == said, 'and its folder is left as it is'
 
