@@ -266,6 +266,12 @@ def experiment(name: str) -> ConfigDict:
     )
 
 
+def known_stages(config: ConfigDict) -> list[str]:
+    """The sections that are stages, whether they are to run or not."""
+    sections = [x for x in config if isinstance(config[x], ConfigDict)]
+    return [x for x in sections if 'kind' in config[x] and x != 'tokenizer']
+
+
 def architecture(config: ConfigDict, vocabulary: int) -> Architecture:
     """The decoder of a config that has no `model.path`."""
     fields = {k: v for k, v in config.model.items() if k != 'path'}

@@ -29,11 +29,11 @@ def validate(config: ConfigDict) -> None:
             raise UserError(f'config: it has no {name}; start from experiment()')
     if not config.stages:
         raise UserError('stages: none is named, so there is nothing to do')
+    known = configs.known_stages(config)
     for name in config.stages:
-        if name not in known_stages(config):
+        if name not in known:
             raise UserError(
-                f'stages: {name!r} is no stage of this config'
-                f'{meant(name, known_stages(config))}'
+                f'stages: {name!r} is no stage of this config{meant(name, known)}'
             )
         _complete(name, config[name])
     ranges.check(config)
@@ -50,12 +50,6 @@ def validate(config: ConfigDict) -> None:
             'stages: pretrain makes a base, but model.path gives one; '
             'leave one of the two out'
         )
-
-
-def known_stages(config: ConfigDict) -> list[str]:
-    """The sections that are stages, whether they are to run or not."""
-    sections = [x for x in config if isinstance(config[x], ConfigDict)]
-    return [name for name in sections if 'kind' in config[name]]
 
 
 def check_window(config: ConfigDict, most: int) -> None:

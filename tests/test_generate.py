@@ -85,7 +85,7 @@ def test_no_room_for_a_prompt(opened):
     [
         (['--adapter=polcy', '--prompt=a'], 'polcy'),
         (['--workdir=nowhere', '--prompt=a'], 'nowhere/config.json is not there'),
-        (['--adapter=reward', '--prompt=a'], 'reward: it has a scalar head, so it is'),
+        (['--adapter=reward', '--prompt=a'], 'reward: it makes a reward model'),
         ([], '--prompt: give one'),
         (['--temperature=-1', '--prompt=a'], 'temperature'),
         (['--temperature=nan', '--prompt=a'], 'temperature: nan must be finite'),

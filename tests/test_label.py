@@ -308,7 +308,7 @@ def test_what_is_read_is_not_written_over(pairs, args):
     ('args', 'words'),
     [
         (('--adapter=sfft', '--sample'), 'sfft'),
-        (('--adapter=reward', '--sample'), 'reward: it has a scalar head'),
+        (('--adapter=reward', '--sample'), 'reward: it makes a reward model'),
         (('--model=sfft', '--labeller=model'), 'sfft'),
         (('--labeller=model', '--limit=2'), 'too long take a shorter --template'),
     ],

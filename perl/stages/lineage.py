@@ -7,6 +7,7 @@ stages that are finished before them, and a policy learns from an earlier reward
 import pathlib
 from typing import Any
 
+from perl import config as configs
 from perl.data.near import near_miss
 from perl.errors import UserError
 from perl.models.mixture import GATED
@@ -95,7 +96,7 @@ def _check_alike(config, stage):
 def _check_reward(config, stage):
     """Not that it is finished: it may be of another sitting."""
     name, before = config[stage].reward, _before(config, stage)
-    if name in config and 'kind' in config[name]:
+    if name in configs.known_stages(config):
         early = name in before or name not in config.stages
         if early and makes(config, name) == 'reward':
             return
@@ -122,7 +123,8 @@ def _check_start(config, stage):
 
 def _check_value(config, stage):
     own = config[stage]
-    ensemble = own.reward in config and config[own.reward].kind == 'ensemble'
+    known = configs.known_stages(config)
+    ensemble = own.reward in known and config[own.reward].kind == 'ensemble'
     if own.value_start == 'reward' and ensemble:
         raise UserError(
             f'{stage}.value_start: a value starts from one reward model, but '

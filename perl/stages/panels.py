@@ -9,6 +9,7 @@ from safetensors import SafetensorError
 from safetensors.flax import load_file
 
 from perl import arrays, jsonl
+from perl import config as configs
 from perl.adapters import bundle
 from perl.errors import UserError
 from perl.models import panel
@@ -95,7 +96,7 @@ def save_panel(run: Run, stage: str, made: Panel) -> None:
 
 def _folder(run, name):
     """The folder of an ensemble, or None for what has an adapter of its own."""
-    if name not in run.config:
+    if name not in configs.known_stages(run.config):
         return pathlib.Path(name) if (pathlib.Path(name) / CARD).is_file() else None
     if run.config[name].kind != 'ensemble':
         return None

@@ -21,8 +21,15 @@ from perl.errors import UserError
 from perl.interrupt import Interrupt
 from perl.models import architecture, heads, store
 from perl.models.architecture import Architecture
-from perl.stages import roles
+from perl.stages import lineage, roles
 from perl.stages.roles import Role
+
+MADE = {
+    'pretrain': 'a base',
+    'sft': 'a policy',
+    'reward': 'a reward model',
+    'policy': 'a policy',
+}
 
 
 @dataclasses.dataclass
@@ -135,27 +142,23 @@ class Run:
         Raises:
             UserError: not there, damaged, of another base or tokenizer, or no policy.
         """
-        role = self._role(stage)
+        role = self._role(stage, 'policy', makes=('sft', 'policy'))
         if heads.HEAD in role.delta:
-            raise UserError(
-                f'{stage}: it has a scalar head, so it is no policy; name a stage that '
-                'trains one, or the adapter folder of one'
-            )
+            raise _no(stage, 'policy', 'has a scalar head')
         return role
 
     def reward_role(self, stage: str) -> Role:
         """The same, of a stage or folder that must hold a reward model."""
-        role = self._role(stage)
+        role = self._role(stage, 'reward model', makes=('reward',))
         if heads.HEAD not in role.delta:
-            raise UserError(
-                f'{stage}: it has no scalar head, so it is no reward model; '
-                'name a stage of kind reward, or the adapter folder of one'
-            )
+            raise _no(stage, 'reward model', 'has no scalar head')
         return role
 
-    def _role(self, stage: str) -> Role:
-        own = stage in self.config
+    def _role(self, stage: str, wanted: str, makes: Sequence[str]) -> Role:
+        own = stage in configs.known_stages(self.config)
         folder = self.workdir / stage / 'adapter' if own else pathlib.Path(stage)
+        if own and lineage.makes(self.config, stage) not in makes:
+            raise _no(stage, wanted, f'makes {MADE[lineage.makes(self.config, stage)]}')
         if own and not bundle.exists(folder):
             raise UserError(
                 f'{stage}: {folder} has no adapter yet; run the stage {stage} first '
@@ -213,6 +216,13 @@ class Run:
     def replicate(self, tree: Any) -> Any:
         """Scalars and such on every device of the mesh."""
         return jax.device_put(tree, sharding.replicated(self.mesh))
+
+
+def _no(stage, wanted, why):
+    return UserError(
+        f'{stage}: it {why}, so it is no {wanted}; name a stage that makes one, or the '
+        'adapter folder of one'
+    )
 
 
 def _shapes(tree):
