@@ -5,7 +5,7 @@ A config file is one experiment on one dataset: `get_config(arg=None)` returns t
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ml_collections import ConfigDict
@@ -266,9 +266,10 @@ def experiment(name: str) -> ConfigDict:
     )
 
 
-def known_stages(config: ConfigDict) -> list[str]:
+def known_stages(config: Mapping[str, Any] | ConfigDict) -> list[str]:
     """The sections that are stages, whether they are to run or not."""
-    sections = [x for x in config if isinstance(config[x], ConfigDict)]
+    sections = [x for x in config if hasattr(config[x], 'keys')]
+    # a tokenizer is of a kind too
     return [x for x in sections if 'kind' in config[x] and x != 'tokenizer']
 
 

@@ -1,11 +1,8 @@
 """Every workload of `scripts/benchmark.py`, on shapes that compile in seconds."""
 
-import importlib.util
-import pathlib
-
 import pytest
+from imported import imported
 
-FILE = pathlib.Path(__file__).parents[1] / 'scripts' / 'benchmark.py'
 SHAPE = (
     *('--d=16', '--layers=2', '--heads=2', '--ff=24', '--vocab=64', '--seq=16'),
     *('--pairs=2', '--prompt=8', '--response=4', '--new=4', '--batch=4'),
@@ -21,10 +18,7 @@ SPEED = {
 
 @pytest.fixture(scope='module')
 def benchmark():
-    spec = importlib.util.spec_from_file_location('benchmark', FILE)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return imported('scripts/benchmark.py')
 
 
 @pytest.mark.parametrize('tuning', ['lora', 'full'])

@@ -1,11 +1,11 @@
 """Arguments of a config, every rule that it must keep, and how two differ."""
 
-import importlib
 import math
 import pathlib
 
 import pytest
 import tiny
+from imported import imported
 
 from perl import config as configs
 from perl import rules, train
@@ -70,9 +70,7 @@ def test_arguments_that_cannot_be(arg, says):
 
 @pytest.mark.parametrize('path', CONFIGS, ids=lambda path: path.stem)
 def test_shipped_configs_keep_the_rules(path):
-    spec = importlib.util.spec_from_file_location(path.stem, path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    module = imported(path)
     rules.validate(module.get_config())
     with pytest.raises(UserError, match='unknown'):
         module.get_config('colour=red')

@@ -1,11 +1,9 @@
 """The script of the baselines that docs/datasets.md reports."""
 
-import importlib.util
-
 import numpy as np
 import pytest
 import released
-from commands import ROOT
+from imported import imported
 
 from perl import data
 from perl.data import Comparison
@@ -13,11 +11,7 @@ from perl.data import Comparison
 
 @pytest.fixture(scope='module')
 def script():
-    path = ROOT / 'scripts/dataset_baselines.py'
-    spec = importlib.util.spec_from_file_location('dataset_baselines', path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return imported('scripts/dataset_baselines.py')
 
 
 def test_pairs(script):

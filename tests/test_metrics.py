@@ -106,7 +106,7 @@ def test_every_sink_takes_every_step(tmp_path):
 
 
 def test_tensorboard_writes_event_files(tmp_path):
-    pytest.importorskip('tensorboardX')
+    pytest.importorskip('tensorboardX', reason='perl[track] is not installed')
     out = Metrics(tmp_path, tensorboard=True)
     out.write(1, {'loss': 1.0})
     out.close()

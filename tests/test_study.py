@@ -1,22 +1,16 @@
 """The tables that a study makes of its runs; the runs themselves are ordinary ones."""
 
-import importlib.util
 import json
-import pathlib
 
 import numpy as np
 import pytest
-
-SCRIPT = pathlib.Path(__file__).parents[1] / 'scripts' / 'study.py'
+from imported import imported
 
 
 @pytest.fixture(scope='module')
 def study():
     """The script as a module."""
-    spec = importlib.util.spec_from_file_location('study', SCRIPT)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return imported('scripts/study.py')
 
 
 @pytest.fixture

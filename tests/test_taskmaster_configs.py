@@ -1,16 +1,14 @@
 """The Taskmaster configs and the script that makes their table."""
 
-import importlib.util
-import pathlib
-
 import numpy as np
 import pytest
+from commands import ROOT
+from imported import imported
 
 from perl import check, rules, train
 from perl.errors import UserError
 from perl.stages.algorithms import ALGORITHMS
 
-ROOT = pathlib.Path(__file__).parents[1]
 NAMES = ('coffee', 'ticketing')
 
 
@@ -20,11 +18,7 @@ def load(name, arg=''):
 
 @pytest.fixture(scope='module')
 def script():
-    path = ROOT / 'scripts/taskmaster_table.py'
-    spec = importlib.util.spec_from_file_location('taskmaster_table', path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return imported('scripts/taskmaster_table.py')
 
 
 @pytest.mark.parametrize('name', NAMES)

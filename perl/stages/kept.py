@@ -11,7 +11,6 @@ from perl import config as configs
 from perl import jsonl
 from perl.errors import UserError
 from perl.metrics import read_results
-from perl.rules import KINDS
 
 # may differ between the sittings of one run: numbers do not depend on them
 FREE = ('mesh', 'tensorboard', 'stages')
@@ -29,7 +28,7 @@ def check(config: ConfigDict, workdir: pathlib.Path) -> None:
     if not (before and begun(before, workdir)):
         return
     both = before | now
-    ahead = {x for x in both if _is_stage(both[x]) and not _left(workdir, x)}
+    ahead = {x for x in configs.known_stages(both) if not _left(workdir, x)}
     old, new = (
         {x: c.get(x) for x in both.keys() - {*FREE} - ahead} for c in (before, now)
     )
@@ -58,7 +57,7 @@ def saved(workdir: str | pathlib.Path) -> dict[str, Any]:
 
 def begun(config: Mapping[str, Any], workdir: pathlib.Path) -> bool:
     """Whether a stage of the run has left something."""
-    left = (_left(workdir, name) for name in config if _is_stage(config[name]))
+    left = (_left(workdir, name) for name in configs.known_stages(config))
     return bool(read_results(workdir)) or any(left)
 
 
@@ -68,10 +67,6 @@ def write(config: ConfigDict, workdir: pathlib.Path) -> None:
     if jsonl.load(file) != now:
         workdir.mkdir(parents=True, exist_ok=True)
         jsonl.replace(file, json.dumps(now, indent=2) + '\n')
-
-
-def _is_stage(section):
-    return hasattr(section, 'get') and section.get('kind') in KINDS
 
 
 def _left(workdir, name):

@@ -24,11 +24,12 @@ from perl.models.architecture import Architecture
 from perl.stages import lineage, roles
 from perl.stages.roles import Role
 
-MADE = {
-    'pretrain': 'a base',
-    'sft': 'a policy',
-    'reward': 'a reward model',
-    'policy': 'a policy',
+# by what `lineage.makes` says of a stage
+_PRODUCTS = {
+    'pretrain': 'base',
+    'sft': 'policy',
+    'reward': 'reward model',
+    'policy': 'policy',
 }
 
 
@@ -142,28 +143,30 @@ class Run:
         Raises:
             UserError: not there, damaged, of another base or tokenizer, or no policy.
         """
-        role = self._role(stage, 'policy', makes=('sft', 'policy'))
+        role = self._role(stage, 'policy')
         if heads.HEAD in role.delta:
             raise _no(stage, 'policy', 'has a scalar head')
         return role
 
     def reward_role(self, stage: str) -> Role:
         """The same, of a stage or folder that must hold a reward model."""
-        role = self._role(stage, 'reward model', makes=('reward',))
+        role = self._role(stage, 'reward model')
         if heads.HEAD not in role.delta:
             raise _no(stage, 'reward model', 'has no scalar head')
         return role
 
-    def _role(self, stage: str, wanted: str, makes: Sequence[str]) -> Role:
-        own = stage in configs.known_stages(self.config)
-        folder = self.workdir / stage / 'adapter' if own else pathlib.Path(stage)
-        if own and lineage.makes(self.config, stage) not in makes:
-            raise _no(stage, wanted, f'makes {MADE[lineage.makes(self.config, stage)]}')
-        if own and not bundle.exists(folder):
-            raise UserError(
-                f'{stage}: {folder} has no adapter yet; run the stage {stage} first '
-                f'(--stages={stage})'
-            )
+    def _role(self, stage: str, wanted: str) -> Role:
+        folder = pathlib.Path(stage)
+        if stage in configs.known_stages(self.config):
+            folder = self.workdir / stage / 'adapter'
+            product = _PRODUCTS[lineage.makes(self.config, stage)]
+            if product != wanted:
+                raise _no(stage, wanted, f'makes a {product}')
+            if not bundle.exists(folder):
+                raise UserError(
+                    f'{stage}: {folder} has no adapter yet; run the stage {stage} '
+                    f'first (--stages={stage})'
+                )
         delta, card = bundle.load(folder, tokenizer=self.tokenizer.fingerprint)
         base = {}
         if not isinstance(card.tuning, Full):
