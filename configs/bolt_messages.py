@@ -17,9 +17,9 @@ import pathlib
 
 from ml_collections import ConfigDict
 
-from perl import recipes
 from perl.adapters import bundle
-from perl.errors import UserError
+from perl.config import recipes
+from perl.system.errors import UserError
 
 
 def get_config(arg: str | None = None) -> ConfigDict:

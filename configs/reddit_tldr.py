@@ -20,7 +20,7 @@ scale=paper|laptop, base=PATH, seed=0.
 
 from ml_collections import ConfigDict
 
-from perl import recipes
+from perl.config import recipes
 
 
 def get_config(arg: str | None = None) -> ConfigDict:

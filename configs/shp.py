@@ -17,7 +17,7 @@ scale=paper|laptop, base=PATH, seed=0.
 
 from ml_collections import ConfigDict
 
-from perl import recipes
+from perl.config import recipes
 
 # The best learning rate and dropout of each rank (Table 5, PaLM 2 S).
 BEST = {1: (1e-4, 0.01), 4: (2e-4, 0.05), 8: (1e-4, 0.05), 16: (2e-5, 0.02)}

@@ -21,8 +21,8 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from perl import config as configs
-from perl.data.near import near_miss
-from perl.errors import UserError
+from perl.system.errors import UserError
+from perl.system.suggest import near_miss
 
 SHARED = ('pretrain', 'sft', 'reward')  # alike in every study of a seed
 EPISODES = 64

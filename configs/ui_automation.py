@@ -20,8 +20,8 @@ algorithm=reinforce|ppo|rloo|grpo|best_of_n, scale=paper|laptop, base=PATH, seed
 
 from ml_collections import ConfigDict
 
-from perl import recipes
-from perl.errors import UserError
+from perl.config import recipes
+from perl.system.errors import UserError
 
 DATA = {
     'android_control': {'root': '', 'negatives': 1},

@@ -14,11 +14,14 @@ from jax.sharding import AbstractMesh, AxisType
 from ml_collections import ConfigDict
 
 from perl import config as configs
-from perl import rules, sharding
+from perl import sharding
 from perl.adapters import tuning as tunings
+from perl.config import lineage, rules
 from perl.data import SPLITS, examples
-from perl.models import architecture, heads, mixture
-from perl.stages import kept, lineage, opening, optimizer
+from perl.judges import mixture
+from perl.models import architecture, heads
+from perl.runs import opening, saved_config
+from perl.training import optimizer
 from perl.weights import Leaf
 
 
@@ -37,10 +40,10 @@ def check(config: ConfigDict, workdir: pathlib.Path) -> dict[str, Any]:
     """
     rules.validate(config)
     with tempfile.TemporaryDirectory() as scratch:
-        kept.check(config, workdir)
+        saved_config.check(config, workdir)
         folder = workdir / 'tokenizer'
         dataset = opening.open_data(config)
-        if not (folder.is_dir() and kept.begun(config, workdir)):
+        if not (folder.is_dir() and saved_config.begun(config, workdir)):
             folder = pathlib.Path(scratch) / 'tokenizer'
         tokenizer = opening.open_tokenizer(config, dataset, folder)
     if 'pretrain' not in config.stages:

@@ -20,16 +20,11 @@ from typing import Any
 import jax
 from absl import flags
 
-from perl import cli, jsonl
-from perl.errors import UserError
-from perl.evaluation import harmless
-from perl.feedback.labels import Asking
-from perl.feedback.templates import HARMLESS
-from perl.report import evaluated
-from perl.report.ways import ways
-from perl.stages import best_of_n, examine, judging, kept, lineage, panels
-from perl.stages.compare import compare
-from perl.stages.labelling import (
+from perl.config import lineage
+from perl.evaluation import best_of_n, examine, reward_scores
+from perl.evaluation.compare import compare
+from perl.evaluation.figures import harmless
+from perl.evaluation.labelling import (
     KINDS,
     RATERS,
     Opened,
@@ -37,8 +32,15 @@ from perl.stages.labelling import (
     open_labeller,
     open_rater,
 )
-from perl.stages.opening import open_finished
-from perl.stages.run import Run
+from perl.judges.asking import Asking
+from perl.judges.language.questions import HARMLESS
+from perl.report import evaluated
+from perl.report.trajectories import ways
+from perl.runs import panels, saved_config
+from perl.runs.opening import open_finished
+from perl.runs.run import Run
+from perl.system import cli, jsonl
+from perl.system.errors import UserError
 
 
 def evaluate(
@@ -65,7 +67,7 @@ def evaluate(
     found = {}
     for name in _finished(run, 'reward'):
         role = panels.judge(run, name)
-        found[name] = judging.evaluate(run, name, role, split)
+        found[name] = reward_scores.evaluate(run, name, role, split)
         found[name] |= examine.reward_model(run, name, role, split)
     policy = policy or _last_policy(run)
     if policy:
@@ -141,7 +143,7 @@ def main(argv: Sequence[str]) -> None:
     values = flags.FLAGS
     first, *others = values.workdir.split(',')
     for other in others:
-        kept.saved(other)
+        saved_config.saved(other)
     run = open_finished(first)
     if values.best_of:
         best_of_n.check(run, values.split, values.best_of)
@@ -205,7 +207,8 @@ def _settings(run, values):
     )
 
 
-if __name__ == '__main__':
+def define_flags() -> None:
+    """The flags of the command; only a process that runs it has them."""
     flags.DEFINE_string('workdir', None, 'a run folder; others after a comma')
     flags.DEFINE_enum('split', 'test', ('train', 'val', 'test'), 'of the data')
     flags.DEFINE_string('policy', '', 'a stage or an adapter folder')
@@ -222,4 +225,8 @@ if __name__ == '__main__':
     flags.DEFINE_string('judge_template', 'generic', 'of the question: name or file')
     flags.DEFINE_bool('harmless', False, 'the judge also says what is harmless')
     flags.DEFINE_integer('best_of', 0, 'samples a prompt for the best-of-n curve')
+
+
+if __name__ == '__main__':
+    define_flags()
     cli.run(main, required=('workdir',))

@@ -12,14 +12,14 @@ from typing import Any
 import jax
 from absl import flags
 
-from perl import cli
 from perl.data import batching, examples
-from perl.errors import UserError
+from perl.evaluation.compare import decode
 from perl.rollout import sampler
 from perl.rollout.sampler import Sampling
-from perl.stages.compare import decode
-from perl.stages.opening import open_finished
-from perl.stages.run import Run
+from perl.runs.opening import open_finished
+from perl.runs.run import Run
+from perl.system import cli
+from perl.system.errors import UserError
 
 
 def generate(
@@ -69,7 +69,8 @@ def main(argv: Sequence[str]) -> None:
             print(text)
 
 
-if __name__ == '__main__':
+def define_flags() -> None:
+    """The flags of the command; only a process that runs it has them."""
     flags.DEFINE_string('workdir', None, 'a run folder')
     flags.DEFINE_string('adapter', 'policy', 'a stage, an adapter folder, or base')
     flags.DEFINE_multi_string('prompt', [], 'may be given several times')
@@ -78,4 +79,8 @@ if __name__ == '__main__':
     flags.DEFINE_integer('top_k', 0, '0 keeps all', 0)
     flags.DEFINE_float('top_p', 1.0, '1 keeps all', 1e-9, 1)
     flags.DEFINE_integer('seed', 0, 'of the samples', 0, 2**32 - 1)
+
+
+if __name__ == '__main__':
+    define_flags()
     cli.run(main, required=('workdir',))

@@ -21,15 +21,21 @@ import jax
 from absl import flags
 from ml_collections import config_flags
 
-from perl import cli, jsonl
-from perl.data import readers
 from perl.data.records import SPLITS, Comparison, Dataset, pairs
-from perl.errors import UserError
+from perl.data.sets import own_files
+from perl.evaluation.labelling import (
+    KINDS,
+    Opened,
+    Settings,
+    label,
+    open_labeller,
+)
+from perl.evaluation.sampled_pairs import sample_pairs
 from perl.rollout.sampler import Sampling
-from perl.stages.labelling import KINDS, Opened, Settings, label, open_labeller
-from perl.stages.opening import open_data, open_finished
-from perl.stages.pairs import sample_pairs
-from perl.stages.run import Run
+from perl.runs.opening import open_data, open_finished
+from perl.runs.run import Run
+from perl.system import cli, jsonl
+from perl.system.errors import UserError
 
 
 def save(
@@ -62,8 +68,8 @@ def beside(output: pathlib.Path, name: str) -> pathlib.Path:
 
 def from_file(file: str, columns: dict[str, str]) -> list[Comparison]:
     """The pairs of a file of comparisons, in its order."""
-    source = readers.Source('comparisons', {'train': file}, columns)
-    return [pair for _, row in readers.read(source) for pair in pairs(row)]
+    source = own_files.Source('comparisons', {'train': file}, columns)
+    return [pair for _, row in own_files.read(source) for pair in pairs(row)]
 
 
 def from_dataset(dataset: Dataset, split: str) -> list[Comparison]:
@@ -124,7 +130,8 @@ def table(figures: dict[str, Any]) -> str:
 def main(argv: Sequence[str]) -> None:
     """Entry point."""
     del argv
-    values, config = flags.FLAGS, _CONFIG.value
+    values = flags.FLAGS
+    config = values.config
     output = _apart(pathlib.Path(values.output), values.comparisons, values.file)
     run = open_finished(values.workdir) if values.workdir else None
     judging = run
@@ -213,9 +220,9 @@ def _columns(given):
     return {field: column for field, _, column in parts}
 
 
-_CONFIG = config_flags.DEFINE_config_file('config', lock_config=True)
-
-if __name__ == '__main__':
+def define_flags() -> None:
+    """The flags of the command; only a process that runs it has them."""
+    config_flags.DEFINE_config_file('config', lock_config=True)
     flags.DEFINE_string('output', None, 'where the labels go, a .jsonl file')
     flags.DEFINE_enum('labeller', None, KINDS, 'who labels')
     flags.DEFINE_string('comparisons', '', 'a file of pairs: JSONL, CSV, Parquet')
@@ -242,4 +249,8 @@ if __name__ == '__main__':
     flags.DEFINE_integer('max_tokens', 16, 'endpoint: of an answer', 1)
     flags.DEFINE_bool('logprobs', True, 'endpoint: ask for them, for soft labels')
     flags.DEFINE_string('extra', '', 'endpoint: more fields of a request, as JSON')
+
+
+if __name__ == '__main__':
+    define_flags()
     cli.run(main, required=('output', 'labeller'))

@@ -11,7 +11,7 @@ import jax
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from perl.errors import UserError
+from perl.system.errors import UserError
 from perl.weights import Leaf
 
 # On CPU, programs that overlap on several devices can wait for each other's collectives

@@ -18,24 +18,25 @@ import jax
 from absl import flags
 from ml_collections import ConfigDict, config_flags
 
-from perl import cli, lock, report, rules
 from perl import config as configs
-from perl.data.near import meant
-from perl.errors import UserError
-from perl.metrics import read, read_results, results
+from perl import report
+from perl.config import lineage, rules
+from perl.runs import panels
+from perl.runs.opening import begin_run, open_base
+from perl.runs.run import Run
 from perl.stages import (
     average,
     dpo,
     ensemble,
     language,
-    lineage,
-    panels,
-    policy,
     reward,
 )
-from perl.stages.fit import Stopped
-from perl.stages.opening import begin_run, open_base
-from perl.stages.run import Run
+from perl.stages.policy import stage
+from perl.system import cli, lock
+from perl.system.errors import UserError
+from perl.system.interrupt import Stopped
+from perl.system.metrics import read, read_results, results
+from perl.system.suggest import meant
 
 STAGES = {
     'pretrain': language.pretrain,
@@ -43,7 +44,7 @@ STAGES = {
     'reward': reward.reward,
     'average': average.average,
     'ensemble': ensemble.ensemble,
-    'policy': policy.policy,
+    'policy': stage.policy,
     'dpo': dpo.dpo,
 }
 
@@ -97,7 +98,7 @@ def run(
             f'{meant(unknown[0], config.stages)}'
         )
     wanted = config.stages if stages is None else stages
-    with lock.alone(workdir):
+    with lock.exclusive(workdir):
         _run_stages(begin_run(config, workdir), wanted)
         _report(workdir)
     return Result(workdir, read_results(workdir))
@@ -185,7 +186,8 @@ def load_config(path: str) -> ConfigDict:
 def main(argv: Sequence[str]) -> None:
     """Entry point."""
     del argv
-    config, values = _CONFIG.value, flags.FLAGS
+    values = flags.FLAGS
+    config = values.config
     workdir = pathlib.Path(values.workdir or pathlib.Path('runs') / config.name)
     if values.check:
         from perl import check
@@ -196,10 +198,14 @@ def main(argv: Sequence[str]) -> None:
     print(f'report: {result.workdir / "report.md"}')
 
 
-_CONFIG = config_flags.DEFINE_config_file('config', lock_config=True)
-flags.DEFINE_string('workdir', '', 'the run folder; runs/<name of the config>')
-flags.DEFINE_list('stages', [], 'run only these stages of the config')
-flags.DEFINE_bool('check', False, 'build everything, train nothing')
+def define_flags() -> None:
+    """The flags of the command; only a process that runs it has them."""
+    config_flags.DEFINE_config_file('config', lock_config=True)
+    flags.DEFINE_string('workdir', '', 'the run folder; runs/<name of the config>')
+    flags.DEFINE_list('stages', [], 'run only these stages of the config')
+    flags.DEFINE_bool('check', False, 'build everything, train nothing')
+
 
 if __name__ == '__main__':
+    define_flags()
     cli.run(main, required=('config',))

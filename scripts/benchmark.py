@@ -60,8 +60,8 @@ def reward(args) -> dict:
     from perl.adapters import tree
     from perl.models import heads
     from perl.stages import reward as stage
-    from perl.stages import step as steps
-    from perl.stages.compiled import Compiled
+    from perl.training import step as steps
+    from perl.training.compiled import Compiled
 
     arch, base, delta, optimizer = model(args)
     delta = {
@@ -109,11 +109,12 @@ def policy(args) -> dict:
     from perl import config as configs
     from perl import sharding
     from perl.data.records import Dataset
-    from perl.models import heads, panel
-    from perl.stages import policy as stage
-    from perl.stages.iteration import Trainer
-    from perl.stages.roles import Role
-    from perl.stages.run import Run
+    from perl.judges import panel
+    from perl.models import heads
+    from perl.runs.roles import Role
+    from perl.runs.run import Run
+    from perl.stages.policy import stage
+    from perl.stages.policy.iteration import Trainer
 
     arch, base, delta, _ = model(args)
     rng = np.random.default_rng(0)
@@ -294,7 +295,7 @@ def compiled(update, *inputs) -> dict:
     """What a step of these shapes needs, by the compiler's account."""
     program = update.lower(*inputs).compile()
     memory = program.memory_analysis()
-    from perl.stages.compiled import program_bytes
+    from perl.training.compiled import program_bytes
 
     gib = 2**30
     return {

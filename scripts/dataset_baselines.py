@@ -16,7 +16,7 @@ from absl import app, flags
 
 from perl import data
 from perl.data.records import Comparison, Dataset
-from perl.evaluation import intervals
+from perl.evaluation.figures import intervals
 
 _ELEMENT = re.compile(
     r'^(?:(?P<kind>.+) "(?P<words>.*)"|\?) at \d+ \d+:(?P<action> click\(\d+\))$',

@@ -19,11 +19,12 @@ from typing import Any
 
 import numpy as np
 
-from perl import metrics, train
-from perl.errors import UserError
-from perl.evaluation import frontier, optimisation
+from perl import train
+from perl.evaluation.figures import frontier, over_optimisation
 from perl.report import canvas
-from perl.stages.fit import Stopped
+from perl.system import metrics
+from perl.system.errors import UserError
+from perl.system.interrupt import Stopped
 
 CONFIG = pathlib.Path(__file__).parents[1] / 'configs' / 'study.py'
 STUDIES = ('algorithms', 'regularisers', 'ranks', 'optimisation')
@@ -130,7 +131,7 @@ def fits(made: list[dict[str, Any]], folders: list[pathlib.Path]) -> list[list[s
         if 'kl' not in way:
             continue
         start = statistics.fmean(row['gold_before'])
-        found = optimisation.fit_metrics(
+        found = over_optimisation.fit_metrics(
             'rl', way['kl'].ravel(), way['gold'].ravel() - start
         )
         names = ('alpha', 'beta', 'peak', 'farthest', 'r2')

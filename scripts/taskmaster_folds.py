@@ -23,14 +23,15 @@ import taskmaster_table as table
 from ml_collections import ConfigDict
 from tqdm import tqdm
 
-from perl import rules
+from perl.config import rules
 from perl.data.records import Dataset, Rating
-from perl.data.turns import ROLES
-from perl.errors import UserError
-from perl.evaluation import baselines
-from perl.evaluation.accuracy import rating_metrics
-from perl.stages import opening, reward
-from perl.stages.fit import Stopped
+from perl.data.sets.taskmaster.turns import ROLES
+from perl.evaluation.figures import baselines
+from perl.evaluation.figures.accuracy import rating_metrics
+from perl.runs import opening
+from perl.stages import reward
+from perl.system.errors import UserError
+from perl.system.interrupt import Stopped
 
 FOLDS = 5
 BAG = 'bag_of_words'

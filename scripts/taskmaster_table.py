@@ -20,12 +20,13 @@ from typing import Any
 
 from tqdm import tqdm
 
-from perl import data, metrics, train
-from perl.errors import UserError
-from perl.evaluation import baselines
+from perl import data, train
+from perl.evaluation.figures import baselines
 from perl.report import canvas
 from perl.report.tables import Table
-from perl.stages.fit import Stopped
+from perl.system import metrics
+from perl.system.errors import UserError
+from perl.system.interrupt import Stopped
 
 CONFIGS = pathlib.Path(__file__).parents[1] / 'configs'
 DATASETS = ('coffee', 'ticketing')

@@ -2,11 +2,11 @@
 
 from chat import Reply
 
-from perl import feedback
-from perl.feedback.answers import Answers
-from perl.feedback.client import Client
-from perl.feedback.endpoint import Endpoint
-from perl.feedback.templates import PAIRWISE
+from perl import judges
+from perl.judges.language.answers import Answers
+from perl.judges.language.client import Client
+from perl.judges.language.endpoint import Endpoint
+from perl.judges.language.questions import PAIRWISE
 
 BRIEF = PAIRWISE['brief']
 PAIRS = [[f'p{i}' for i in range(6)], ['a', 'bb', 'ccc', 'd', 'ee', 'fff'], ['xx'] * 6]
@@ -20,7 +20,7 @@ def endpoint(server, file=None, *, client=None, **options):
 
 
 def ask(judge, pairs=PAIRS):
-    return feedback.ask(judge, BRIEF)(*pairs)
+    return judges.ask(judge, BRIEF)(*pairs)
 
 
 def one(judge):

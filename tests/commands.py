@@ -24,7 +24,13 @@ import perl.report
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 CONFIG = ROOT / 'tests' / 'small.py'
-_SLOW = ('perl.cli', 'perl.check', 'perl.report', 'perl.stages.policy', 'datasets')
+_SLOW = (
+    'perl.system.cli',
+    'perl.check',
+    'perl.report',
+    'perl.stages.policy',
+    'datasets',
+)
 _SERVER = multiprocessing.get_context('forkserver')
 _SERVER.set_forkserver_preload([*_SLOW, 'ml_collections.config_flags'])
 

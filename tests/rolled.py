@@ -7,10 +7,10 @@ import jax
 import jax.numpy as jnp
 import tiny
 
-from perl.models import panel
+from perl.judges import panel
 from perl.rollout.sampler import Responses
-from perl.stages import experience
-from perl.stages.roles import Role
+from perl.runs.roles import Role
+from perl.stages.policy import experience
 
 PPO = dataclasses.replace(
     tiny.OBJECTIVE,

@@ -9,7 +9,8 @@ from unittest import mock
 from commands import CONFIG
 from small import DATA
 
-from perl import data, metrics, train
+from perl import data, train
+from perl.system import metrics
 
 
 def config(arg='', **changes):

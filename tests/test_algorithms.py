@@ -7,10 +7,11 @@ import pytest
 import runs
 
 from perl import config as configs
-from perl import feedback, rules, train
-from perl.errors import UserError
-from perl.metrics import read
-from perl.stages import iteration
+from perl import judges, train
+from perl.config import rules
+from perl.stages.policy import iteration
+from perl.system.errors import UserError
+from perl.system.metrics import read
 
 BEFORE = ('pretrain', 'sft', 'reward')
 VARIANTS = {
@@ -27,7 +28,7 @@ VARIANTS = {
         'algorithm': 'ppo',
         'kl_in': 'loss',
         'kl_estimator': 'full',
-        'anchor_rate': 0.1,
+        'ema_rate': 0.1,
         'entropy_coefficient': 0.01,
         'value_warmup': 1,
         'whiten_rewards': True,
@@ -97,12 +98,12 @@ def test_a_rater_takes_the_place_of_the_reward_model(finished, tmp_path):
     rater = {'kind': 'model', 'model': 'sft', 'url': '', 'key_env': ''}
     config = experiment(rater=rater).unlock()
     config.model.max_length = 1024  # of a question about a response
-    with mock.patch.object(iteration, 'feedback', wraps=feedback) as asking:
+    with mock.patch.object(iteration, 'judges', wraps=judges) as asking:
         runs.run(config.lock(), workdir)
     asked = asking.rewards
     kept = (workdir / 'policy' / 'ratings.jsonl').read_text().splitlines()
     assert asked.call_count == 3 and len(kept) > 8
-    scores = [feedback.rewards(*call.args) for call in asked.call_args_list]
+    scores = [judges.rewards(*call.args) for call in asked.call_args_list]
     means = [row['reward'] for row in read(workdir / 'policy')]
     assert means == pytest.approx([float(x.mean()) for x in scores], abs=1e-5)
     assert all(-1 <= x <= 1 for x in means)
@@ -147,7 +148,7 @@ def test_dpo(finished, tmp_path):
         ({'algorithm': 'grpo', 'samples': 3}, 'samples: 3 does not divide batch_size'),
         ({'kl_estimator': 'k4'}, "'k4' is not one of k1"),
         ({'kl_in': 'both'}, "'both' is not one of reward, loss"),
-        ({'anchor_rate': 2.0}, r'anchor_rate: 2.0 must be in \[0, 1\]'),
+        ({'ema_rate': 2.0}, r'ema_rate: 2.0 must be in \[0, 1\]'),
         ({'gamma': 1.5}, r'gamma: 1.5 must be in \[0, 1\]'),
         ({'lam': -2.0}, r'lam: -2.0 must be in \[0, 1\]'),
         ({'value_clip': -1.0}, 'value_clip: -1.0 must be greater than 0'),

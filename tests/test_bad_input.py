@@ -9,7 +9,7 @@ import runs
 from commands import command, launch, starve
 from runs import config, copy, run
 
-from perl.data.tokenizers import Bytes
+from perl.data.tokenizers.files import Bytes
 
 DONE = ('pretrain', 'sft', 'reward')
 
@@ -49,7 +49,7 @@ def refused(workdir, *args, arg='', before=None):
         (['--config.mesh.data=3'], ['batch', 'divide', '3', 'multiple']),
         (['--config.mesh.data=16'], ['needs 16 devices, there are 8']),
         (['--config.policy.minibatches=3'], ['3 does not divide batch_size 8']),
-        (['--config.policy.parts=3'], ['policy.parts', '4 rows']),
+        (['--config.policy.micro_batches=3'], ['policy.micro_batches', '4 rows']),
         (['--config.data.name=reservation'], ['reservation', "'reservations'"]),
         (['--config.data.text=-1'], ['no size can be negative']),
         (['--config.policy.reward=nowhere'], ['nowhere', 'neither an earlier stage']),
@@ -236,11 +236,11 @@ def test_damaged_base(workdir, name):
 @pytest.mark.parametrize(
     ('place', 'said'),
     [
-        ('perl.metrics:Metrics.write', 'metrics.jsonl'),
+        ('perl.system.metrics:Metrics.write', 'metrics.jsonl'),
         ('perl.checkpoint.seal.write', 'could not save step 2'),
         ('perl.checkpoint:Checkpoints.save', 'could not save step 2'),
         ('perl.adapters.bundle.save', 'adapter'),
-        ('perl.metrics.results', 'results.json'),
+        ('perl.system.metrics.results', 'results.json'),
         ('perl.report.write', 'could not write the report'),
     ],
 )

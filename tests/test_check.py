@@ -8,7 +8,7 @@ from commands import launch
 from runs import config
 
 from perl.check import check
-from perl.errors import UserError
+from perl.system.errors import UserError
 
 
 def said(ended):

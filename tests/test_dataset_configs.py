@@ -7,8 +7,9 @@ import released
 import runs
 from commands import ROOT, command
 
-from perl import check, rules, train
-from perl.errors import UserError
+from perl import check, train
+from perl.config import rules
+from perl.system.errors import UserError
 
 # A config, the writer of small files of its data, and arguments that fit those files.
 CONFIGS = {

@@ -10,9 +10,9 @@ from commands import command
 from small import STEPS
 
 from perl import evaluate
-from perl.errors import UserError
-from perl.stages import opening
-from perl.stages.labelling import Settings, open_labeller
+from perl.evaluation.labelling import Settings, open_labeller
+from perl.runs import opening
+from perl.system.errors import UserError
 
 
 @pytest.fixture(scope='module')

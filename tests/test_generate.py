@@ -6,10 +6,10 @@ import pytest
 import runs
 from commands import command
 
-from perl.errors import UserError
 from perl.generate import generate
 from perl.rollout.sampler import Sampling
-from perl.stages.opening import open_finished
+from perl.runs.opening import open_finished
+from perl.system.errors import UserError
 
 PROMPTS = ('A table for two at seven.', 'Four of us, tomorrow at eight, by the window.')
 

@@ -13,8 +13,8 @@ from chat import Reply
 from commands import CONFIG, command, strike, unplug
 
 from perl import data
-from perl.stages.labelling import Settings, open_labeller
-from perl.stages.opening import open_finished
+from perl.evaluation.labelling import Settings, open_labeller
+from perl.runs.opening import open_finished
 
 PAIRS = [
     {'prompt': f'question {i}', 'chosen': 'x' * (1 + i % 5), 'rejected': 'yyy'}
@@ -92,7 +92,9 @@ def test_endpoint(pairs, tmp_path):
     assert [row.preference for row in read_back] == [row['preference'] for row in rows]
 
 
-@pytest.mark.parametrize('where', ['perl.feedback.answers:Answers.put', 'os.fsync'])
+@pytest.mark.parametrize(
+    'where', ['perl.judges.language.answers:Answers.put', 'os.fsync']
+)
 def test_killed_and_resumed(pairs, tmp_path, where):
     """What was answered before kill -9 is not asked again: the server counts."""
     output, answers = tmp_path / 'labels.jsonl', tmp_path / 'labels.answers.jsonl'
@@ -228,7 +230,7 @@ def test_samples_of_a_policy(workdir, tmp_path):
     assert summary['n'] == len(rows) > 16
     prompts = open_finished(workdir).dataset.prompts['train']
     assert {row['prompt'] for row in rows} <= set(prompts)
-    kill = functools.partial(strike, 'perl.jsonl.append', 2)
+    kill = functools.partial(strike, 'perl.system.jsonl.append', 2)
     ended = label(broken, *sampling(workdir), before=kill)
     assert ended.code == -signal.SIGKILL
     kept = tmp_path / 'b.pairs.jsonl'

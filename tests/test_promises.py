@@ -14,7 +14,7 @@ from perl.adapters import tree, tuning
 from perl.adapters.tuning import LoraTuning
 from perl.models import architecture
 from perl.stages import language, reward
-from perl.stages.step import init, step
+from perl.training.step import init, step
 
 # what moves the numbers of a frozen kernel without computing any
 MOVES = {'slice', 'dynamic_slice', 'unstack', 'squeeze', 'reshape', 'transpose', 'copy'}

@@ -10,21 +10,22 @@ import runs
 from commands import launch, strike
 from runs import copy, dying, killed
 
-from perl.errors import UserError
-from perl.stages.fit import Stopped, fit
+from perl.system.errors import UserError
+from perl.system.interrupt import Stopped
+from perl.training.fit import fit
 
 STAGES = ('pretrain', 'sft', 'reward', 'policy')
 
 # Each is one sitting, in order: where kill -9 strikes, at which call, before or after.
 KILLS = (
-    ('perl.metrics:Metrics.write', 3, True),  # pretrain, between two checkpoints
-    ('perl.metrics.results', 1, False),  # the base is saved, its figures are not
+    ('perl.system.metrics:Metrics.write', 3, True),  # pretrain, between two checkpoints
+    ('perl.system.metrics.results', 1, False),  # the base is saved, its figures are not
     ('perl.checkpoint.seal.write', 2, True),  # sft, a checkpoint without its name
-    ('perl.arrays.save', 1, True),  # sft, an adapter without its card
-    ('perl.metrics:Metrics.write', 5, True),  # reward, just after a checkpoint
-    ('perl.metrics.results', 1, False),
-    ('perl.metrics:Metrics.write', 3, True),  # policy
-    ('perl.metrics.append_samples', 1, True),  # policy, all but its figures
+    ('perl.system.arrays.save', 1, True),  # sft, an adapter without its card
+    ('perl.system.metrics:Metrics.write', 5, True),  # reward, just after a checkpoint
+    ('perl.system.metrics.results', 1, False),
+    ('perl.system.metrics:Metrics.write', 3, True),  # policy
+    ('perl.system.metrics.append_samples', 1, True),  # policy, all but its figures
 )
 
 
@@ -66,7 +67,7 @@ def terminate():
 @pytest.mark.parametrize('number', [signal.SIGTERM, signal.SIGINT])
 def test_stopped_command(finished, tmp_path, number):
     workdir = copy(finished, tmp_path / 'run', ['pretrain'])
-    before = functools.partial(strike, 'perl.metrics:Metrics.write', 3, number)
+    before = functools.partial(strike, 'perl.system.metrics:Metrics.write', 3, number)
     ended = launch(workdir, '--stages=sft', before=before)
     assert ended.code == 130
     assert ended.err == (

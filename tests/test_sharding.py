@@ -13,12 +13,13 @@ from jax.sharding import PartitionSpec as P
 from perl import sharding
 from perl.adapters import tree, tuning
 from perl.adapters.tuning import Full
-from perl.errors import UserError
 from perl.models import architecture, decoder, heads
 from perl.rollout import sampler
 from perl.rollout.sampler import Sampling
-from perl.stages import objective, reward
-from perl.stages.step import init, step
+from perl.stages import reward
+from perl.stages.policy import objective
+from perl.system.errors import UserError
+from perl.training.step import init, step
 from perl.weights import Leaf
 
 ARCH, LOOP = tiny.arch(scan=True), tiny.arch(scan=False)
@@ -81,7 +82,7 @@ def reward_step(shape, kind):
         step,
         loss=functools.partial(reward.bradley_terry, arch=ARCH),
         optimizer=OPTIMIZER,
-        parts=2,
+        micro_batches=2,
     )
     with jax.set_mesh(mesh):
         state = init(with_head(delta, mesh), OPTIMIZER)

@@ -5,9 +5,10 @@ import pytest
 from commands import ROOT
 from imported import imported
 
-from perl import check, rules, train
-from perl.errors import UserError
-from perl.stages.algorithms import ALGORITHMS
+from perl import check, train
+from perl.config import rules
+from perl.losses.algorithms import ALGORITHMS
+from perl.system.errors import UserError
 
 NAMES = ('coffee', 'ticketing')
 

@@ -6,7 +6,7 @@ import pytest
 from imported import imported
 
 from perl.data.records import Dataset, Rating
-from perl.errors import UserError
+from perl.system.errors import UserError
 
 
 @pytest.fixture(scope='module')

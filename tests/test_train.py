@@ -8,7 +8,7 @@ from commands import launch
 from runs import config, copy, rows, run
 
 from perl import train
-from perl.errors import UserError
+from perl.system.errors import UserError
 
 STAGES = ('pretrain', 'sft', 'reward', 'reward_full', 'policy')
 OF_A_STAGE = {
@@ -193,7 +193,7 @@ def test_reinforce_with_everything(finished, tmp_path):
         'policy.kl_horizon': 20.0,
         'policy.scale_rewards': True,
         'policy.missing_eos_penalty': 3.0,
-        'policy.parts': 2,
+        'policy.micro_batches': 2,
         'policy.steps': 3,
         'tensorboard': True,
     }
@@ -228,7 +228,7 @@ def reward_rows(finished, workdir, **changes):
 
 @pytest.mark.parametrize(
     'changes',
-    [{'reward.share_prompts': True}, {'reward.parts': 4}],
+    [{'reward.share_prompts': True}, {'reward.micro_batches': 4}],
     ids=['shared prompts', 'four parts'],
 )
 def test_same_reward_in_another_way(finished, tmp_path, changes):

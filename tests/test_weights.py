@@ -9,7 +9,13 @@ import numpy as np
 import pytest
 
 from perl.models import decoder
-from perl.weights import Adapted, Lora, delta, einsum, take
+from perl.weights import (
+    Adapted,
+    Lora,
+    delta,
+    einsum,
+    take,
+)
 
 # equation: shapes of activations and kernel, and the kernel's input axes
 EQUATIONS = {

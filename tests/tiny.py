@@ -11,7 +11,7 @@ from perl.adapters.tree import is_lora
 from perl.adapters.tuning import LoraTuning
 from perl.models import architecture
 from perl.models.architecture import Architecture
-from perl.stages.objective import Objective
+from perl.stages.policy.objective import Objective
 from perl.weights import Lora
 
 ARCH = Architecture(

@@ -18,8 +18,14 @@ import jax.numpy as jnp
 import numpy as np
 
 from perl.adapters.tree import LAYERS, is_lora
-from perl.adapters.tuning import Full, LoraTuning, Tuning, flatten, unflatten
-from perl.errors import UserError
+from perl.adapters.tuning import (
+    Full,
+    LoraTuning,
+    Tuning,
+    flatten,
+    unflatten,
+)
+from perl.system.errors import UserError
 from perl.weights import Lora
 
 _ALIKE = 1e-7  # the sine of an angle below which there is no arc to go along
@@ -92,7 +98,7 @@ def slerp(init: Any, a: Any, b: Any, lam: float) -> Any:
     return unflatten(made)
 
 
-def liti(init: Any, delta: Any, eta: float) -> Any:
+def interpolate_to_start(init: Any, delta: Any, eta: float) -> Any:
     """`(1 - eta) init + eta delta`: back towards where training began (WARP).
 
     A leaf that `init` lacks is a change of zero.
@@ -108,7 +114,7 @@ def liti(init: Any, delta: Any, eta: float) -> Any:
     return unflatten(made)
 
 
-def described(delta: Any) -> tuple[Any, Tuning]:
+def as_tuning(delta: Any) -> tuple[Any, Tuning]:
     """The delta and the tuning that declares it, for a bundle.
 
     The rules of the tuning name every kernel and its rank; its scale is 1 at the

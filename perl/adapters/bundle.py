@@ -15,10 +15,16 @@ from typing import Any
 from safetensors import SafetensorError
 from safetensors.flax import load_file
 
-from perl import arrays as files
 from perl.adapters.tree import is_lora
-from perl.adapters.tuning import Full, LoraTuning, Tuning, flatten, unflatten
-from perl.errors import UserError
+from perl.adapters.tuning import (
+    Full,
+    LoraTuning,
+    Tuning,
+    flatten,
+    unflatten,
+)
+from perl.system import arrays as files
+from perl.system.errors import UserError
 from perl.weights import Lora
 
 

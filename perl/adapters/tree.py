@@ -13,7 +13,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from perl.errors import UserError
+from perl.system.errors import UserError
 from perl.weights import Adapted, Lora, delta
 
 LAYERS = 'layers'  # the one subtree whose leaves carry the layer axis first

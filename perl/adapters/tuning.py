@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 
 from perl.adapters.tree import LAYERS
-from perl.errors import UserError
+from perl.system.errors import UserError
 from perl.weights import Leaf, Lora
 
 ATTENTION = ('layers/attention/(q|k|v|o)',)  # as in PERL: every attention projection

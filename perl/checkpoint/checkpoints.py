@@ -17,8 +17,14 @@ import orbax.checkpoint as ocp
 from jax.experimental import multihost_utils
 
 from perl.checkpoint import disk, seal
-from perl.checkpoint.leaves import abstract, check_structure, few, flatten, like
-from perl.errors import UserError
+from perl.checkpoint.leaves import (
+    abstract,
+    check_structure,
+    few,
+    flatten,
+    like,
+)
+from perl.system.errors import UserError
 
 
 class Checkpoints:

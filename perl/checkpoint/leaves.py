@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from perl.errors import UserError
+from perl.system.errors import UserError
 
 
 def flatten(tree: Any) -> dict[str, Any]:

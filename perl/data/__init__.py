@@ -4,9 +4,14 @@ import importlib
 import inspect
 
 from perl.data import tokenizers
-from perl.data.batching import bucket, collate, left, order, pack
+from perl.data.batching import (
+    bucket,
+    collate,
+    left,
+    order,
+    pack,
+)
 from perl.data.examples import Examples, encode
-from perl.data.near import near_miss
 from perl.data.records import (
     SPLITS,
     Comparison,
@@ -16,7 +21,8 @@ from perl.data.records import (
     pairs,
     split_of,
 )
-from perl.errors import UserError
+from perl.system.errors import UserError
+from perl.system.suggest import near_miss
 
 __all__ = [
     'SPLITS',
@@ -39,17 +45,17 @@ __all__ = [
 
 # A name in configs, and the module and function that read it.
 _LOADERS = {
-    'reservations': ('reservations', 'load'),
+    'reservations': ('desk.reader', 'load'),
     'tldr': ('tldr', 'load'),
     'bolt': ('bolt', 'load'),
     'harmlessness': ('hh', 'load_harmlessness'),
     'helpfulness': ('hh', 'load_helpfulness'),
     'shp': ('shp', 'load'),
-    'android_control': ('android_control', 'load'),
-    'refexp': ('refexp', 'load'),
-    'taskmaster_coffee': ('taskmaster', 'load_coffee'),
-    'taskmaster_ticketing': ('taskmaster', 'load_ticketing'),
-    'files': ('readers', 'load'),
+    'android_control': ('screens.android_control', 'load'),
+    'refexp': ('screens.refexp', 'load'),
+    'taskmaster_coffee': ('taskmaster.reader', 'load_coffee'),
+    'taskmaster_ticketing': ('taskmaster.reader', 'load_ticketing'),
+    'files': ('own_files', 'load'),
 }
 
 
@@ -63,7 +69,7 @@ def load(name: str, **options) -> Dataset:
     if name not in _LOADERS:
         raise UserError(f'no data set {name!r}{near_miss(name, _LOADERS)}')
     module, function = _LOADERS[name]
-    loader = getattr(importlib.import_module(f'perl.data.{module}'), function)
+    loader = getattr(importlib.import_module(f'perl.data.sets.{module}'), function)
     known = inspect.signature(loader).parameters
     for option in options:
         if option not in known:

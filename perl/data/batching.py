@@ -16,14 +16,14 @@ Slot t may look at slot s when s <= t, segments[s] >= 0, and segments[s] is 0 or
 segments[t]. All of it comes from lengths; no token is ever compared with pad.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
 from perl.data.examples import Examples
 from perl.data.ordering import order
-from perl.data.vocabularies import Tokenizer
-from perl.errors import UserError
+from perl.data.tokenizers.vocabularies import Tokenizer
+from perl.system.errors import UserError
 
 Batch = dict[str, np.ndarray]
 LAYOUTS = ('apart', 'shared')
@@ -174,3 +174,10 @@ def _pieces(text: str, tokenizer: Tokenizer, length: int) -> list[np.ndarray]:
     """A document cut to rows; each next piece begins with the last token before it."""
     ids = np.array([tokenizer.bos, *tokenizer.encode(text), tokenizer.eos], np.int32)
     return [ids[at : at + length] for at in range(0, len(ids) - 1, length - 1)]
+
+
+def slices(total: int, size: int) -> Iterator[tuple[np.ndarray, int]]:
+    """Indices of batches of one size that cover `total`, and how many are new; the
+    last batch is filled up with the first examples."""
+    for at in range(0, total, size):
+        yield np.arange(at, at + size) % total, min(size, total - at)

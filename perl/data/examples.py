@@ -8,8 +8,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from perl.data.records import Comparison, Demonstration, Rating, Record
-from perl.data.vocabularies import Tokenizer
-from perl.errors import UserError
+from perl.data.tokenizers.vocabularies import Tokenizer
+from perl.system.errors import UserError
 
 
 @dataclasses.dataclass(frozen=True)

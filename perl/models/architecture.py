@@ -7,7 +7,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from perl.errors import UserError
+from perl.system.errors import UserError
 from perl.weights import Leaf
 
 

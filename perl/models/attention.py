@@ -25,7 +25,7 @@ def causal(
     k: jax.Array,
     v: jax.Array,
     segments: jax.Array | None = None,
-    read: jax.Array | None = None,
+    output_slots: jax.Array | None = None,
     *,
     scale: float | None = None,
     soft_cap: float | None = None,
@@ -48,18 +48,20 @@ def causal(
     tokens, groups = q.shape[1], q.shape[2] // k.shape[2]
     q, k, v = _group(q, k.shape[2], scale), k.swapaxes(1, 2), v.swapaxes(1, 2)
     slots = jnp.arange(k.shape[2])
-    if read is not None:
-        both = segments if segments is None else (at(segments, read), segments)
-        allowed = _allowed(read, slots, both, window)
+    if output_slots is not None:
+        both = segments if segments is None else (at(segments, output_slots), segments)
+        allowed = _allowed(output_slots, slots, both, window)
         return _ungroup(_attend(q, k, v, allowed, soft_cap), tokens)
     blocks = []
     for start, stop in _blocks(tokens):
         oldest = 0 if window is None else max(0, start - window + 1)
-        asking, seen = slice(start, stop), slice(oldest, stop)
+        queries_at, seen = slice(start, stop), slice(oldest, stop)
         both = (
-            segments if segments is None else (segments[:, asking], segments[:, seen])
+            segments
+            if segments is None
+            else (segments[:, queries_at], segments[:, seen])
         )
-        allowed = _allowed(slots[None, asking], slots[seen], both, window)
+        allowed = _allowed(slots[None, queries_at], slots[seen], both, window)
         queries = q[:, :, start * groups : stop * groups]
         keys, values = k[:, :, oldest:stop], v[:, :, oldest:stop]
         blocks.append(_attend(queries, keys, values, allowed, soft_cap))

@@ -22,7 +22,7 @@ def hidden(
     tokens: jax.Array,
     positions: jax.Array,
     segments: jax.Array | None = None,
-    read: jax.Array | None = None,
+    output_slots: jax.Array | None = None,
 ) -> jax.Array:
     """Final hidden states `[B, T, D]`, in the compute dtype.
 
@@ -34,10 +34,12 @@ def hidden(
         segments: `[B, T]` int32, who sees whom: -1 is padding, 0 is seen by every
             later token of the row, k > 0 by later tokens of the same segment. None
             is plain causal attention.
-        read: `[B, E]` int32, the slots whose states are wanted: `[B, E, D]` then. None
-            is all of them.
+        output_slots: `[B, E]` int32, the slots whose states are wanted: `[B, E, D]`
+            then. None is all of them.
     """
-    return forward(arch, params, tokens, positions, segments, read=read)[0]
+    return forward(
+        arch, params, tokens, positions, segments, output_slots=output_slots
+    )[0]
 
 
 def forward(
@@ -48,7 +50,7 @@ def forward(
     segments: jax.Array | None,
     cache: Any = None,
     slot: jax.Array | None = None,
-    read: jax.Array | None = None,
+    output_slots: jax.Array | None = None,
 ) -> tuple[jax.Array, Any]:
     """As `hidden`, and the keys and values of each layer.
 
@@ -58,7 +60,7 @@ def forward(
     Layers come stacked where the architecture scans, else as a list.
     """
     return Decoder(arch).apply(
-        {'params': params}, tokens, positions, segments, cache, slot, read
+        {'params': params}, tokens, positions, segments, cache, slot, output_slots
     )
 
 
@@ -97,10 +99,10 @@ class Decoder(nn.Module):
     arch: Architecture
 
     @nn.compact
-    def __call__(self, tokens, positions, segments, cache, slot, read):
+    def __call__(self, tokens, positions, segments, cache, slot, output_slots):
         arch = self.arch
         x = embed(arch, _weight(self, 'embed'), tokens)
-        turn = rotations(arch, positions)
+        rope = rotations(arch, positions)
         block = nn.remat(Block, prevent_cse=not arch.scan) if arch.remat else Block
         if arch.scan:
             layers = nn.scan(
@@ -111,15 +113,15 @@ class Decoder(nn.Module):
                 length=arch.layers,
             )(arch, name='layers')
             index = None if cache is None else jnp.arange(arch.layers)
-            (x, cache), kv = layers((x, cache), turn, segments, slot, index)
-            x = x if read is None else attention.at(x, read)
+            (x, cache), kv = layers((x, cache), rope, segments, slot, index)
+            x = x if output_slots is None else attention.at(x, output_slots)
         else:
             layers, kv = _layers(_weight(self, 'layers')), []
             for i, own in enumerate(layers):
-                wanted = read if i == len(layers) - 1 else None
+                wanted = output_slots if i == len(layers) - 1 else None
                 carry = x, cache and cache[i]
                 (x, seen), made = block(arch, parent=None).apply(
-                    {'params': own}, carry, turn, segments, slot, None, wanted
+                    {'params': own}, carry, rope, segments, slot, None, wanted
                 )
                 kv.append(made if cache is None else seen)
         if arch.scan and cache is not None:
@@ -136,11 +138,11 @@ class Block(nn.Module):
     arch: Architecture
 
     @nn.compact
-    def __call__(self, carry, turn, segments, slot, layer, read=None):
+    def __call__(self, carry, rope, segments, slot, layer, output_slots=None):
         x, cache = carry
         attend = Attention(self.arch, name='attention')
-        y, cache, kv = attend(x, cache, turn, segments, slot, layer, read)
-        x = y + (x if read is None else attention.at(x, read))
+        y, cache, kv = attend(x, cache, rope, segments, slot, layer, output_slots)
+        x = y + (x if output_slots is None else attention.at(x, output_slots))
         x = x + Mlp(self.arch, name='mlp')(x)
         return (constrain(x, 'batch', None, None), cache), kv
 
@@ -151,17 +153,19 @@ class Attention(nn.Module):
     arch: Architecture
 
     @nn.compact
-    def __call__(self, x, cache, turn, segments, slot, layer, read):
+    def __call__(self, x, cache, rope, segments, slot, layer, output_slots):
         arch = self.arch
         x = rms_norm(x, _weight(self, 'norm'), arch.norm_eps)
-        asking = (x, turn) if read is None else attention.at((x, turn), read)
-        q = einsum('btd,dhn->bthn', asking[0], _weight(self, 'q'))
-        q = rotate(arch, q, asking[1])
-        k = rotate(arch, einsum('btd,dkn->btkn', x, _weight(self, 'k')), turn)
+        query_inputs = (
+            (x, rope) if output_slots is None else attention.at((x, rope), output_slots)
+        )
+        q = einsum('btd,dhn->bthn', query_inputs[0], _weight(self, 'q'))
+        q = rotate(arch, q, query_inputs[1])
+        k = rotate(arch, einsum('btd,dkn->btkn', x, _weight(self, 'k')), rope)
         v = einsum('btd,dkn->btkn', x, _weight(self, 'v'))
         kv = k.swapaxes(1, 2), v.swapaxes(1, 2)
         if cache is None:
-            out = attention.causal(q, k, v, segments, read)
+            out = attention.causal(q, k, v, segments, output_slots)
         else:
             cache = tuple(
                 _write(c, new, slot, layer) for c, new in zip(cache, kv, strict=True)
@@ -204,13 +208,13 @@ def rotations(arch: Architecture, positions: jax.Array) -> tuple[jax.Array, jax.
     return jnp.stack([cos, cos], axis), jnp.stack([-sin, sin], axis)
 
 
-def rotate(arch: Architecture, x: jax.Array, turn) -> jax.Array:
+def rotate(arch: Architecture, x: jax.Array, rope) -> jax.Array:
     """Rotary position embedding (arXiv 2104.09864) of `x [B, T, H, N]`.
 
     Written with a flip of two components rather than by cutting and joining them: one
     pass over `x` on CPU, forward and backward.
     """
-    cos, sin = turn
+    cos, sin = rope
     shape = (2, -1) if arch.rope_layout == 'halves' else (-1, 2)
     parts = x.reshape(*x.shape[:-1], *shape)
     turned = parts * cos + jnp.flip(parts, _turned(arch)) * sin

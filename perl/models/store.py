@@ -12,10 +12,10 @@ import numpy as np
 from safetensors import SafetensorError
 from safetensors.flax import load_file
 
-from perl import arrays
 from perl.adapters.tuning import flatten, unflatten
-from perl.errors import UserError
 from perl.models.architecture import Architecture, abstract, parameters
+from perl.system import arrays
+from perl.system.errors import UserError
 
 
 def save(folder: pathlib.Path, arch: Architecture, params: Any) -> None:

@@ -7,11 +7,17 @@ from typing import Any
 import matplotlib
 from matplotlib.figure import Figure
 
-from perl import jsonl
-from perl.evaluation import frontier
-from perl.report import diagrams, frontiers, recorded, tables, verdicts
+from perl.evaluation.figures import frontier
+from perl.report import (
+    diagrams,
+    frontiers,
+    recorded,
+    tables,
+    verdicts,
+)
 from perl.report.canvas import STYLE
-from perl.report.ways import REWARDS
+from perl.report.trajectories import REWARDS
+from perl.system import jsonl
 
 FOLDER = 'evaluation'
 APART = ('frontier', 'best_of_n')  # what is no figure of a stage

@@ -5,11 +5,17 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from perl.evaluation.optimisation import NEAREST, Fit
+from perl.evaluation.figures.over_optimisation import NEAREST, Fit
 from perl.report import canvas
-from perl.report.canvas import BLUE, COLOURS, GREEN, GREY, ORANGE
+from perl.report.canvas import (
+    BLUE,
+    COLOURS,
+    GREEN,
+    GREY,
+    ORANGE,
+)
 from perl.report.recorded import is_number
-from perl.report.ways import REWARDS
+from perl.report.trajectories import REWARDS
 
 
 def frontier(found: dict[str, Any]) -> Figure | None:

@@ -5,8 +5,20 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from perl.report import canvas
-from perl.report.canvas import BLUE, GREEN, GREY, ORANGE, PURPLE
-from perl.report.recorded import Recorded, interval, is_number, phases, series
+from perl.report.canvas import (
+    BLUE,
+    GREEN,
+    GREY,
+    ORANGE,
+    PURPLE,
+)
+from perl.report.recorded import (
+    Recorded,
+    interval,
+    is_number,
+    phases,
+    series,
+)
 from perl.report.wording import duration
 
 _SUPERVISED = {

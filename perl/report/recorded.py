@@ -5,8 +5,8 @@ import json
 import pathlib
 from typing import Any
 
-from perl import metrics
-from perl.errors import UserError
+from perl.system import metrics
+from perl.system.errors import UserError
 
 KINDS = ('pretrain', 'sft', 'reward', 'policy', 'dpo')
 

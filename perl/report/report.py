@@ -7,11 +7,11 @@ from collections.abc import Callable
 import matplotlib
 from matplotlib.figure import Figure
 
-from perl.metrics import RESULTS
 from perl.report import plots, tables
 from perl.report.canvas import STYLE
 from perl.report.recorded import Recorded, read
 from perl.report.tables import Table
+from perl.system.metrics import RESULTS
 
 SAMPLES = 8  # rows of the table of samples
 

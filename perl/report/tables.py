@@ -8,7 +8,13 @@ from collections.abc import Sequence
 from typing import Any
 
 from perl.report.recorded import Recorded, interval, is_number, seconds
-from perl.report.wording import amount, count, duration, number, text
+from perl.report.wording import (
+    amount,
+    count,
+    duration,
+    number,
+    text,
+)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -11,9 +11,9 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from perl.errors import UserError
 from perl.models import decoder
 from perl.models.architecture import Architecture
+from perl.system.errors import UserError
 
 
 @dataclasses.dataclass(frozen=True)
@@ -86,7 +86,9 @@ def sample(
     positions, segments = left_padded(lengths, P)
     params = decoder.unrolled(arch, params)
     last = jnp.full((B, 1), P - 1)
-    states, kv = decoder.forward(arch, params, prompts, positions, segments, read=last)
+    states, kv = decoder.forward(
+        arch, params, prompts, positions, segments, output_slots=last
+    )
     cache = _room(kv, R, stacked=arch.scan)
     first = decoder.unembed(arch, params, states)[:, 0]
     slots = jnp.arange(P + R)

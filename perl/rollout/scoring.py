@@ -9,10 +9,11 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from perl.judges import panel
+from perl.judges.panel import Panel
 from perl.losses import kl
-from perl.models import decoder, heads, panel
+from perl.models import decoder, heads
 from perl.models.architecture import Architecture
-from perl.models.panel import Panel
 from perl.rollout.sampler import left_padded
 
 

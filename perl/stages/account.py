@@ -3,12 +3,12 @@
 from collections.abc import Sequence
 from typing import Any
 
-from perl import metrics
 from perl.adapters import tree
 from perl.adapters.tuning import label
 from perl.models import heads
-from perl.stages.roles import Role
-from perl.stages.run import Run
+from perl.runs.roles import Role
+from perl.runs.run import Run
+from perl.system import metrics
 
 
 def account(

@@ -10,22 +10,22 @@ from typing import Any
 
 import jax
 
-from perl import metrics
 from perl.adapters import averaging
 from perl.adapters.tuning import label
-from perl.errors import UserError
-from perl.stages import lineage
-from perl.stages.compare import compare
-from perl.stages.panels import load_panel
+from perl.config import lineage
+from perl.evaluation.compare import compare
+from perl.runs.panels import load_panel
+from perl.runs.roles import Role
+from perl.runs.run import Run
 from perl.stages.reward import finish
-from perl.stages.roles import Role
-from perl.stages.run import Run
+from perl.system import metrics
+from perl.system.errors import UserError
 
 
 def average(run: Run, stage: str) -> dict[str, Any]:
     """Averages stages; saves the role, returns its held-out figures."""
     config, began = run.config[stage], time.monotonic()
-    role = made(run, stage)
+    role = averaged_role(run, stage)
     sort = lineage.makes(run.config, stage)
     figures = {
         'kind': sort,
@@ -45,7 +45,7 @@ def average(run: Run, stage: str) -> dict[str, Any]:
     }
 
 
-def made(run: Run, stage: str) -> Role:
+def averaged_role(run: Run, stage: str) -> Role:
     """The averaged role, on the mesh.
 
     Raises:
@@ -69,7 +69,7 @@ def made(run: Run, stage: str) -> Role:
         delta = join(init, *deltas, config.weight)
     if config.rank:
         delta = averaging.compress(delta, config.rank)
-    delta, tuning = averaging.described(jax.device_get(delta))
+    delta, tuning = averaging.as_tuning(jax.device_get(delta))
     return run.place(Role(parts[0].base, parts[0].base_id, delta, tuning))
 
 

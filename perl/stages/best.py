@@ -6,8 +6,8 @@ from typing import Any
 import jax
 
 from perl.adapters import bundle
-from perl.stages.roles import Role, card
-from perl.stages.run import Run
+from perl.runs.roles import Role, card
+from perl.runs.run import Run
 
 
 class Best:

@@ -11,18 +11,20 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from perl import metrics, sharding
+from perl import sharding
 from perl.adapters import tree
 from perl.data import batching, order
+from perl.data.batching import slices
+from perl.evaluation.compare import compare
 from perl.losses import direct as losses
 from perl.losses.preference import as_labelled, share_right
 from perl.losses.reduce import masked_sum
 from perl.models import decoder, heads
 from perl.models.architecture import Architecture
-from perl.stages.compare import compare
-from perl.stages.panels import load_panel
-from perl.stages.run import Run
-from perl.stages.supervised import slices, train
+from perl.runs.panels import load_panel
+from perl.runs.run import Run
+from perl.stages.supervised import train
+from perl.system import metrics
 
 
 def totals(arch: Architecture, params: Any, batch: Any) -> jax.Array:

@@ -13,18 +13,19 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from perl import metrics
 from perl.adapters import tree
+from perl.config import lineage
 from perl.data import order
-from perl.models import mixture, panel
+from perl.evaluation import reward_scores
+from perl.judges import mixture, panel
+from perl.judges.panel import Panel
 from perl.models.architecture import Architecture
-from perl.models.panel import Panel
-from perl.stages import judging, lineage
-from perl.stages.panels import members, save_panel
+from perl.runs.panels import members, save_panel
+from perl.runs.roles import Role
+from perl.runs.run import Run
 from perl.stages.reward import ON_REWARDS, options
-from perl.stages.roles import Role
-from perl.stages.run import Run
 from perl.stages.supervised import train
+from perl.system import metrics
 
 
 def ensemble(run: Run, stage: str) -> dict[str, Any]:
@@ -36,11 +37,11 @@ def ensemble(run: Run, stage: str) -> dict[str, Any]:
         gate, figures = _trained_gate(run, stage, joined)
     began = time.monotonic()
     made = panel.build(joined, config.combine, config.deviations, gate)
-    shift, scale = judging.normalisation(run, stage, made)
+    shift, scale = reward_scores.normalisation(run, stage, made)
     made = dataclasses.replace(made, shift=jnp.float32(shift), scale=jnp.float32(scale))
     save_panel(run, stage, made)
     alone = {
-        name: judging.evaluate(run, name, role, 'test')
+        name: reward_scores.evaluate(run, name, role, 'test')
         for name, role in zip(config.of, joined, strict=True)
     }
     shown = ('accuracy', 'auc')
@@ -49,7 +50,7 @@ def ensemble(run: Run, stage: str) -> dict[str, Any]:
         'kind': 'reward',
         'tuning': lineage.recipe(config),
         'combine': config.combine,
-        **judging.evaluate(run, stage, made, 'test'),
+        **reward_scores.evaluate(run, stage, made, 'test'),
         'members': {
             name: {key: found[key] for key in shown if key in found}
             for name, found in alone.items()
@@ -86,7 +87,7 @@ def loss(
     """
     del key
     made = dataclasses.replace(frozen, gate=gate)
-    mixed, shares = panel.gated(arch, made, judging.rows(batch))
+    mixed, shares = panel.gated(arch, made, reward_scores.rows(batch))
     mixed = mixed.reshape(batch['tokens'].shape[0], -1)
     total, (count, sums) = ON_REWARDS[name](mixed, batch, **options)
     neglect = -jnp.sum(jnp.log(shares))
@@ -98,7 +99,9 @@ def loss(
 def _trained_gate(run, stage, joined):
     config = run.config[stage]
     trained = run.config[lineage.origin(run.config, stage)]
-    data = {split: judging.records(run, stage, split) for split in ('train', 'val')}
+    data = {
+        split: reward_scores.records(run, stage, split) for split in ('train', 'val')
+    }
     lengths = run.buckets(data['train'].lengths, run.multiple)
     learn = functools.partial(
         loss,
@@ -114,13 +117,13 @@ def _trained_gate(run, stage, joined):
 
     def batch(at):
         rows = order(len(lengths), config.batch_size, run.config.seed, at, lengths)
-        return judging.collate(trained, data['train'], rows, run.multiple)
+        return reward_scores.collate(trained, data['train'], rows, run.multiple)
 
     def validate(role):
         gated = dataclasses.replace(frozen, gate=role.delta)
-        return judging.held_out(run, stage, gated, data['val'])
+        return reward_scores.held_out(run, stage, gated, data['val'])
 
-    best = judging.BEST[trained.loss]
+    best = reward_scores.BEST[trained.loss]
     role, figures = train(
         run,
         stage,

@@ -10,12 +10,13 @@ import numpy as np
 from perl import sharding
 from perl.adapters import tree
 from perl.data import batching, order
+from perl.data.batching import slices
 from perl.losses.reduce import masked_sum
 from perl.models import architecture, decoder, heads, store
 from perl.models.architecture import Architecture
-from perl.stages.roles import Role
-from perl.stages.run import Run
-from perl.stages.supervised import slices, train
+from perl.runs.roles import Role
+from perl.runs.run import Run
+from perl.stages.supervised import train
 
 
 def loss(

@@ -9,11 +9,7 @@ import jax.numpy as jnp
 
 from perl.adapters import tree
 from perl.data import order
-from perl.losses import preference
-from perl.models import heads
-from perl.models.architecture import Architecture
-from perl.stages import roles
-from perl.stages.judging import (
+from perl.evaluation.reward_scores import (
     BEST,
     collate,
     evaluate,
@@ -22,8 +18,12 @@ from perl.stages.judging import (
     records,
     score,
 )
-from perl.stages.roles import Role
-from perl.stages.run import Run
+from perl.losses import preference
+from perl.models import heads
+from perl.models.architecture import Architecture
+from perl.runs import roles
+from perl.runs.roles import Role
+from perl.runs.run import Run
 from perl.stages.supervised import train
 
 

@@ -2,21 +2,21 @@
 
 import dataclasses
 import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import jax
 import numpy as np
 
 from perl import sharding
-from perl.stages import optimizer as optimizers
+from perl.runs.roles import Role
+from perl.runs.run import Run
 from perl.stages.account import account
 from perl.stages.best import Best
-from perl.stages.compiled import Compiled
-from perl.stages.fit import fit
-from perl.stages.roles import Role
-from perl.stages.run import Run
-from perl.stages.step import Loss, init, step
+from perl.training import optimizer as optimizers
+from perl.training.compiled import Compiled
+from perl.training.fit import fit
+from perl.training.step import Loss, init, step
 
 Batch = dict[str, np.ndarray]
 
@@ -39,7 +39,7 @@ def train(
         run: what all stages share.
         stage: its name in the config and in the run folder.
         role: before the first step, on the mesh.
-        loss: `(trainable, frozen, batch, key)`, see `perl.stages.step`.
+        loss: `(trainable, frozen, batch, key)`, see `perl.training.step`.
         batch: host arrays of a step, a pure function of the step.
         validate: figures of a role on held-out data, named `val_...`.
         shown: metrics in the progress bar.
@@ -58,7 +58,7 @@ def train(
             loss=loss,
             optimizer=optimizer,
             seed=run.config.seed,
-            parts=config.parts,
+            micro_batches=config.micro_batches,
         ),
         donate_argnames=('state',),
         out_shardings=(jax.tree.map(lambda x: x.sharding, state), None),
@@ -103,10 +103,3 @@ def place_state(run: Run, state: Any) -> Any:
     return jax.tree.map(
         lambda x: x if len(x.devices()) == run.mesh.size else run.replicate(x), state
     )
-
-
-def slices(total: int, size: int) -> Iterator[tuple[np.ndarray, int]]:
-    """Indices of batches of one size that cover `total`, and how many are new; the
-    last batch is filled up with the first examples."""
-    for at in range(0, total, size):
-        yield np.arange(at, at + size) % total, min(size, total - at)

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from perl.adapters import averaging, tree, tuning
 from perl.adapters.tuning import Full, LoraTuning
-from perl.errors import UserError
 from perl.models import architecture
+from perl.system.errors import UserError
 from perl.weights import Lora
 
 LEAVES = architecture.parameters(tiny.ARCH)
@@ -206,8 +206,11 @@ def test_a_small_task_vector_on_a_large_start():
 @pytest.mark.parametrize('eta', [0.0, 0.3, 1.0])
 def test_liti_is_a_line_to_the_start(eta):
     init, delta = adapter(0), adapter(1)
-    equal(averaging.liti(init, delta, eta), total([init, delta], [1 - eta, eta]))
-    equal(averaging.liti({}, delta, eta), total([delta], [eta]))
+    equal(
+        averaging.interpolate_to_start(init, delta, eta),
+        total([init, delta], [1 - eta, eta]),
+    )
+    equal(averaging.interpolate_to_start({}, delta, eta), total([delta], [eta]))
 
 
 def test_the_tuning_of_an_average_declares_it():
@@ -215,13 +218,13 @@ def test_the_tuning_of_an_average_declares_it():
     kind = LoraTuning(3, 6.0, True, 0.1, rules)
     parts = [tiny.adapter(kind=kind, seed=i) for i in range(2)]
     made = averaging.combine(parts, [0.5, 0.5])
-    got, said = averaging.described(made)
+    got, said = averaging.as_tuning(made)
     equal(got, matrices(made))
     declared = architecture.abstract(tuning.declare(said, LEAVES))
     assert jax.tree.structure(declared) == jax.tree.structure(got)
     shapes = [[x.shape for x in jax.tree.leaves(t)] for t in (declared, got)]
     assert shapes[0] == shapes[1]
     same = averaging.combine([adapter(0), adapter(1)], [0.5, 0.5])
-    assert averaging.described(same)[0]['embed'].scale == 1.0
+    assert averaging.as_tuning(same)[0]['embed'].scale == 1.0
     full = tiny.weights()
-    assert averaging.described(full) == (full, Full())
+    assert averaging.as_tuning(full) == (full, Full())

@@ -11,7 +11,7 @@ import tiny
 from perl.adapters import bundle, tuning
 from perl.adapters.bundle import Card
 from perl.adapters.tuning import Full, LoraTuning
-from perl.errors import UserError
+from perl.system.errors import UserError
 
 MIXED = LoraTuning(
     3, 6.0, True, 0.1, ('layers/attention/q:5', 'layers/mlp/down', 'embed')

@@ -10,8 +10,8 @@ import tiny
 
 from perl.adapters import tree, tuning
 from perl.adapters.tuning import LoraTuning
-from perl.errors import UserError
 from perl.models import architecture, decoder
+from perl.system.errors import UserError
 from perl.weights import Adapted
 
 TOKENS, POSITIONS = tiny.rows()

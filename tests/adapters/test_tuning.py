@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from perl.adapters import tuning
 from perl.adapters.tuning import Full, LoraTuning
-from perl.errors import UserError
 from perl.models import architecture
+from perl.system.errors import UserError
 
 LEAVES = architecture.parameters(tiny.ARCH)
 

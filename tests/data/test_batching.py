@@ -8,9 +8,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from perl.data import Comparison, bucket, collate, encode, left, pack
-from perl.data.tokenizers import Bytes
-from perl.errors import UserError
+from perl.data import (
+    Comparison,
+    bucket,
+    collate,
+    encode,
+    left,
+    pack,
+)
+from perl.data.tokenizers.files import Bytes
+from perl.system.errors import UserError
 
 BYTES = Bytes()
 WORD = st.text('abc', min_size=1, max_size=9)

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from perl.data import Comparison, Demonstration, Rating, encode
-from perl.data.tokenizers import Bytes
-from perl.errors import UserError
+from perl.data.tokenizers.files import Bytes
+from perl.system.errors import UserError
 
 BYTES = Bytes()
 

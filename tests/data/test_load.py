@@ -3,7 +3,7 @@
 import pytest
 
 from perl import data
-from perl.errors import UserError
+from perl.system.errors import UserError
 
 
 def test_unknown_name():

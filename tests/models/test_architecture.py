@@ -7,8 +7,8 @@ import tiny
 
 from perl import sharding
 from perl.adapters import tuning
-from perl.errors import UserError
 from perl.models import architecture
+from perl.system.errors import UserError
 
 
 @pytest.mark.parametrize('tied', [False, True])

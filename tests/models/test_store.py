@@ -11,10 +11,10 @@ import pytest
 import tiny
 
 from perl.data import tokenizers
-from perl.errors import UserError
 from perl.models import store
 from perl.rollout import sampler
 from perl.rollout.sampler import Sampling
+from perl.system.errors import UserError
 
 
 @pytest.mark.parametrize('dtype', ['float32', 'bfloat16'])

@@ -4,9 +4,21 @@ import matplotlib.image
 import numpy as np
 import pytest
 
-from perl import metrics
-from perl.evaluation import buckets, calibration, controlled, optimisation, winrate
-from perl.report import diagrams, evaluated, frontiers, verdicts, ways
+from perl.evaluation.figures import (
+    buckets,
+    calibration,
+    length_control,
+    over_optimisation,
+    winrate,
+)
+from perl.report import (
+    diagrams,
+    evaluated,
+    frontiers,
+    trajectories,
+    verdicts,
+)
+from perl.system import metrics
 
 RNG = np.random.default_rng(0)
 
@@ -39,7 +51,7 @@ def policy():
     return {
         **winrate.win_metrics(won, biased),
         'judge': 'gold',
-        'length_control': controlled.length_metrics(won, *map(np.array, sizes)),
+        'length_control': length_control.length_metrics(won, *map(np.array, sizes)),
         'lengths': {'before': {'words': 10.0}, 'after': {'words': 12.0}},
         'harmless': {'before': rated, 'after': rated | {'harmless_rate': 0.75}},
         'rouge': {'before': overlap, 'after': overlap},
@@ -47,10 +59,10 @@ def policy():
 
 
 def best_of_n():
-    kl = optimisation.best_of_n_kl([1, 2, 4, 8])
+    kl = over_optimisation.best_of_n_kl([1, 2, 4, 8])
     gain = np.sqrt(kl) * (1 - 0.5 * np.sqrt(kl)) + RNG.normal(0, 0.01, (20, 4))
     curve = {'kl': kl.tolist(), 'gain': gain.mean(0).tolist()}
-    curve['fit'] = optimisation.fit_metrics('best_of_n', kl, gain)
+    curve['fit'] = over_optimisation.fit_metrics('best_of_n', kl, gain)
     curves = {'reward': curve, 'gold': curve}
     return {'prompts': 20, 'samples': 8, 'sizes': [1, 2, 4, 8], 'curves': curves}
 
@@ -67,7 +79,7 @@ def found(tmp_path_factory):
         'reward': reward_model(1),
         'reward_full': reward_model(3),
         'policy against sft': policy(),
-        'frontier': ways.ways([folder, folder]),
+        'frontier': trajectories.ways([folder, folder]),
         'best_of_n': best_of_n(),
     }
 
@@ -175,5 +187,7 @@ def test_a_win_rate_whose_lengths_are_not_known():
 def test_a_curve_through_too_few_points(tmp_path):
     out = metrics.Metrics(tmp_path / 'policy')
     out.write(1, {'kl': 0.0, 'reward': 1.0})
-    text = evaluated.write(tmp_path, {'frontier': ways.ways([tmp_path])}).read_text()
+    text = evaluated.write(
+        tmp_path, {'frontier': trajectories.ways([tmp_path])}
+    ).read_text()
     assert 'frontier.png' in text and 'd (α' not in text

@@ -13,12 +13,14 @@ import tiny
 from perl import config as configs
 from perl.data import examples
 from perl.data.records import Comparison
-from perl.data.tokenizers import Bytes
-from perl.errors import UserError
-from perl.models import mixture, panel
-from perl.stages import ensemble, judging, optimizer, reward
-from perl.stages.roles import Role
-from perl.stages.step import init, step
+from perl.data.tokenizers.files import Bytes
+from perl.evaluation import reward_scores
+from perl.judges import mixture, panel
+from perl.runs.roles import Role
+from perl.stages import ensemble, reward
+from perl.system.errors import UserError
+from perl.training import optimizer
+from perl.training.step import init, step
 
 REWARDS = jnp.array([[1.0, 0.5, -1.0], [0.0, 2.0, 1.0]])
 PAIRS = ((0, 1), (0, 2), (1, 2))
@@ -76,7 +78,7 @@ def encoded(**strengths):
 def test_strengths_go_into_the_batch(share):
     data = encoded(margin=0.5, preference=0.25)
     config = type('Config', (), {'share_prompts': share})
-    batch = judging.collate(config, data, [1, 0, 1], 16)
+    batch = reward_scores.collate(config, data, [1, 0, 1], 16)
     assert batch['margins'].tolist() == [0.5, 0, 0.5]
     assert batch['preferences'].tolist() == [0.25, 1, 0.25]
     assert batch['margins'].dtype == np.float32
@@ -108,7 +110,7 @@ def comparisons():
         [Comparison('ab', ('c', 'dd')), Comparison('b', ('ee', 'f'))], Bytes(), 8, 8
     )[0]
     config = type('Config', (), {'share_prompts': False})
-    batch = judging.collate(config, data, [0, 1], 8)
+    batch = reward_scores.collate(config, data, [0, 1], 8)
     return batch | {'tokens': batch['tokens'] % tiny.ARCH.vocabulary}
 
 
@@ -164,7 +166,7 @@ def test_the_loss_of_a_gate_by_hand():
 
     @jax.jit
     def both(gate):
-        parts = panel.opinions(tiny.ARCH, made, judging.rows(batch))
+        parts = panel.member_rewards(tiny.ARCH, made, reward_scores.rows(batch))
         grads, (total, _) = jax.grad(
             lambda g: (lambda x: (x[0], x))(learn(g, made, batch, None)), has_aux=True
         )(gate)
@@ -186,14 +188,14 @@ def test_what_a_panel_says_of_ratings_is_no_logit(monkeypatch):
     # z-scores: their 0 is the mean reward, and not where the model says 1/2
     labels, scores = np.array([0.0, 1, 1, 1]), np.array([-1.5, -0.5, 0.5, 1.5])
     data = examples.Examples([np.arange(2)] * 4, [(np.arange(2),)] * 4, labels)
-    monkeypatch.setattr(judging, 'records', lambda *args: data)
-    monkeypatch.setattr(judging, 'scores', lambda *args: scores[:, None])
+    monkeypatch.setattr(reward_scores, 'records', lambda *args: data)
+    monkeypatch.setattr(reward_scores, 'scores', lambda *args: scores[:, None])
     config = configs.experiment('rated')
     config.reward.loss = 'pointwise'
     run = types.SimpleNamespace(config=config)
     delta = {**tiny.adapter(), 'head': tiny.head()}
     role = Role(tiny.weights(), 'base1', delta, tiny.LORA)
-    alone = judging.evaluate(run, 'reward', role, 'test')
+    alone = reward_scores.evaluate(run, 'reward', role, 'test')
     assert (alone['accuracy'], alone['threshold']) == (0.75, -1.0)
-    together = judging.evaluate(run, 'reward', panel.build([role]), 'test')
+    together = reward_scores.evaluate(run, 'reward', panel.build([role]), 'test')
     assert (together['accuracy'], together['auc']) == (1.0, 1.0)

@@ -1,0 +1,37 @@
+"""Experiments as configs: what a config file builds, and the rules for it."""
+
+from perl.config.experiment import (
+    architecture,
+    average_config,
+    coverage,
+    differences,
+    dpo_config,
+    ensemble_config,
+    experiment,
+    known_stages,
+    optimizer_config,
+    parse_arg,
+    policy_config,
+    stage_config,
+    to_json,
+    tuning,
+    tuning_config,
+)
+
+__all__ = [
+    'architecture',
+    'average_config',
+    'coverage',
+    'differences',
+    'dpo_config',
+    'ensemble_config',
+    'experiment',
+    'known_stages',
+    'optimizer_config',
+    'parse_arg',
+    'policy_config',
+    'stage_config',
+    'to_json',
+    'tuning',
+    'tuning_config',
+]

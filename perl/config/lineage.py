@@ -1,0 +1,196 @@
+"""Stages that come of other stages: what each is made of, and the rules for that.
+
+A reward model may start from an earlier one; averages and ensembles are made of
+stages that are finished before them, and a policy learns from an earlier reward model.
+"""
+
+import pathlib
+from typing import Any
+
+from perl import config as configs
+from perl.judges.mixture import GATED
+from perl.system.errors import UserError
+from perl.system.suggest import near_miss
+
+METHODS = ('mean', 'slerp', 'interpolate_to_start')
+COMBINE = ('mean', 'min', 'mean_std', *GATED)
+POLICIES = ('policy', 'dpo')
+CARDS = ('adapter.json', 'ensemble.json')  # of what a folder holds
+MADE = ('average', 'ensemble')  # of other stages
+
+
+def origin(config: Any, stage: str) -> str:
+    """The trained stage that a stage comes of, by its first parts: its own, or one
+    whose data, loss and start are those of all its parts."""
+    while config[stage].kind in MADE:
+        stage = config[stage].of[0]
+    return stage
+
+
+def makes(config: Any, stage: str) -> str:
+    """What a stage leaves behind: pretrain, sft, reward or policy."""
+    kind = config[origin(config, stage)].kind
+    return 'policy' if kind in POLICIES else kind
+
+
+def reward_of(config: Any, stage: str) -> str:
+    """The reward model that a stage's policy was trained on, or is told apart by."""
+    return config[origin(config, stage)].reward
+
+
+def recipe(stage: Any) -> str:
+    """How a stage is made of others, for a person; '' where it is not."""
+    if stage.kind not in MADE:
+        return ''
+    how = stage.method if stage.kind == 'average' else stage.combine
+    return f'{how} of {", ".join(stage.of)}'
+
+
+def trains(stage: Any) -> bool:
+    """Whether a stage takes steps."""
+    return stage.kind not in MADE or stage.get('combine') in GATED
+
+
+def check(config: Any, stage: str) -> None:
+    """Raises a `UserError` for the first rule of descent that a stage breaks."""
+    kind = config[stage].kind
+    _check_sft(config, stage)
+    _check_alike(config, stage)
+    if kind == 'reward':
+        _check_start(config, stage)
+    if kind in POLICIES:
+        _check_reward(config, stage)
+    if kind in MADE:
+        _check_parts(config, stage)
+    if kind == 'average':
+        _check_average(config, stage)
+    if kind == 'policy':
+        _check_value(config, stage)
+
+
+def _check_sft(config, stage):
+    late = 'sft' in config.stages and 'sft' not in _before(config, stage)
+    if config[stage].get('start') == 'sft' and late:
+        raise UserError(
+            f'{stage}.start: sft comes after {stage}; name it earlier in stages, or '
+            'start from base'
+        )
+
+
+def _check_alike(config, stage):
+    """What goes on from an adapter has its shape; only the dropout is its own."""
+    if config[stage].get('start') != 'sft' or 'sft' not in _before(config, stage):
+        return
+    own, first = config[stage].tuning, config.sft.tuning
+    if not own.name == first.name == 'lora':
+        return
+    for field in ('rank', 'alpha', 'rank_stabilised'):
+        if own[field] != first[field]:
+            raise UserError(
+                f'{stage}.tuning.{field}: goes on from the adapter of sft, where it is '
+                f'{first[field]}, but asks for {own[field]}; make the two alike, or '
+                f'set {stage}.start to base'
+            )
+
+
+def _check_reward(config, stage):
+    """Not that it is finished: it may be of another sitting."""
+    name, before = config[stage].reward, _before(config, stage)
+    if name in configs.known_stages(config):
+        early = name in before or name not in config.stages
+        if early and makes(config, name) == 'reward':
+            return
+    elif any((pathlib.Path(name) / x).is_file() for x in CARDS):
+        return
+    known = [x for x in before if makes(config, x) == 'reward']
+    raise UserError(
+        f'{stage}.reward: {name!r} is neither an earlier stage that makes a reward '
+        f'model nor a folder with {" or ".join(CARDS)}{near_miss(name, known)}'
+    )
+
+
+def _check_start(config, stage):
+    start, before = config[stage].start, _before(config, stage)
+    if start in ('base', 'sft'):
+        return
+    known = [name for name in before if config[name].kind == 'reward']
+    if start not in known:
+        raise UserError(
+            f'{stage}.start: {start!r} is neither base, nor sft, nor an earlier stage '
+            f'of kind reward{near_miss(start, ["base", "sft", *known])}'
+        )
+
+
+def _check_value(config, stage):
+    own = config[stage]
+    known = configs.known_stages(config)
+    ensemble = own.reward in known and config[own.reward].kind == 'ensemble'
+    if own.value_start == 'reward' and ensemble:
+        raise UserError(
+            f'{stage}.value_start: a value starts from one reward model, but '
+            f'{own.reward} is an ensemble; set it to sft or base'
+        )
+
+
+def _check_parts(config, stage):
+    of, before = config[stage].of, _before(config, stage)
+    if not of:
+        raise UserError(f'{stage}.of: name the earlier stages that it is made of')
+    for name in of:
+        if name not in before:
+            raise UserError(
+                f'{stage}.of: {name!r} is no stage before it{near_miss(name, before)}'
+            )
+    allowed = {
+        'average': ('reward', 'average', *POLICIES),
+        'ensemble': ('reward', 'average'),
+    }[config[stage].kind]
+    for name in of:
+        if config[name].kind not in allowed:
+            raise UserError(
+                f'{stage}.of: {name} is of kind {config[name].kind}; give stages of '
+                f'kind {", ".join(allowed)}'
+            )
+    if len({makes(config, name) for name in of}) > 1:
+        raise UserError(
+            f'{stage}.of: some are reward models and some policies; give stages of one '
+            'sort'
+        )
+    if makes(config, stage) == 'reward':
+        _same(config, stage, 'loss', 'give reward models of one loss')
+    elif config[stage].kind == 'ensemble':
+        raise UserError(f'{stage}.of: policies make no ensemble; average them instead')
+
+
+def _check_average(config, stage):
+    own, first = config[stage], config[origin(config, stage)]
+    if own.method == 'slerp' and len(own.of) != 2:
+        raise UserError(
+            f'{stage}.of: slerp goes between two stages, here are {len(own.of)}; '
+            'average averages for more'
+        )
+    if own.method == 'interpolate_to_start' and len(own.of) != 1:
+        raise UserError(
+            f'{stage}.of: interpolate_to_start goes from one stage to its start, here are '
+            f'{len(own.of)}; average them first'
+        )
+    _same(config, stage, 'start', 'only weights with one start can be averaged')
+    if makes(config, stage) == 'reward' and first.start in ('base', 'sft'):
+        raise UserError(
+            f'{stage}.of: {own.of[0]} starts from {first.start} with a random head of '
+            'its own, so its weights do not average; train a first reward stage with '
+            'head_only=True and start all of them from it'
+        )
+
+
+def _same(config, stage, field, why):
+    origins = {name: origin(config, name) for name in config[stage].of}
+    values = {name: config[found][field] for name, found in origins.items()}
+    if len(set(values.values())) > 1:
+        said = ', '.join(f'{name} has {value}' for name, value in values.items())
+        raise UserError(f'{stage}.of: {field} differs ({said}); {why}')
+
+
+def _before(config, stage):
+    stages = list(config.stages)
+    return stages[: stages.index(stage)]

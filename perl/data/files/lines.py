@@ -1,0 +1,146 @@
+"""Rows of released data sets, from local files or the hub; complaints say how to mend.
+
+Files are JSON (lines or an array, maybe with .gz) or Parquet. The hub is asked by
+`read_hub` alone, which a reader calls only where its option `hub` is set.
+"""
+
+import dataclasses
+import pathlib
+from collections.abc import Iterator
+
+from perl.data.files import tables
+from perl.data.files.rows import Row, read_rows
+from perl.system.errors import UserError
+
+
+class _Values(dict):
+    """A row in which what is not there is None, as in Parquet."""
+
+    def __missing__(self, key: str) -> None:
+        return None
+
+
+@dataclasses.dataclass(frozen=True)
+class Line(Row):
+    """A row that also knows where its data set comes from.
+
+    Attributes:
+        source: the address to get the file from again.
+    """
+
+    source: str = ''
+
+    def at(self, column: str) -> 'Line':
+        """The object in a column, as a row of its own."""
+        return self._object(column, self.values[column])
+
+    def each(self, column: str, count: int | None = None) -> list['Line']:
+        """The objects in a list, of exactly `count` where that is given."""
+        values = self.values[column]
+        if not isinstance(values, list) or len(values) != (count or len(values)):
+            wanted = 'a list' if count is None else f'a list of {count}'
+            raise self.bad(column, f'is {values!r:.40}, not {wanted}')
+        return [self._object(column, value) for value in values]
+
+    def one_of(self, column: str, *known: int | str) -> int | str:
+        """A value out of a few."""
+        value = self.values[column]
+        if value not in known or isinstance(value, bool):
+            listed = ', '.join(map(str, known))
+            raise self.bad(column, f'is {value!r:.40}, not one of {listed}')
+        return value
+
+    def between(self, column: str, low: float, high: float) -> float:
+        """A number between two bounds, both included."""
+        value = self.values[column]
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            raise self.bad(column, f'is {value!r:.40}, not a number')
+        if not low <= value <= high:
+            raise self.bad(column, f'is {value}, not between {low} and {high}')
+        return float(value)
+
+    def bad(self, column: str, what: str) -> UserError:
+        """The error that names file, row and column, and says how to mend it."""
+        return UserError(
+            f'{self.file}, row {self.number}: {column!r} {what}; mend or delete the '
+            f'row, or get the file again from {self.source}'
+        )
+
+    def _object(self, column: str, value: object) -> 'Line':
+        if not isinstance(value, dict):
+            raise self.bad(column, f'is {value!r:.40}, not an object')
+        return dataclasses.replace(self, values=_Values(value))
+
+    def _error(self, column: str, what: str) -> UserError:
+        return self.bad(column, what.partition(';')[0])
+
+
+def find(root: str | pathlib.Path, *patterns: str, source: str) -> list[pathlib.Path]:
+    """The files of the first pattern that any file matches, in order.
+
+    Of a file that is there with and without .gz it is the one without.
+
+    Args:
+        root: the folder that a person names as `data.root`.
+        patterns: where the files may be below it, the usual place first.
+        source: where to get them.
+
+    Raises:
+        UserError: no folder is named, or none of the patterns matches.
+    """
+    if not str(root):
+        raise UserError(
+            f'data.root is not given: get {patterns[0]} from {source} and name the '
+            'folder that holds it (--config.data.root=FOLDER)'
+        )
+    for pattern in patterns:
+        found = {}
+        for file in sorted(pathlib.Path(root).glob(pattern)):
+            found.setdefault(str(file).removesuffix('.gz'), file)
+        if found:
+            return list(found.values())
+    raise UserError(
+        f'no {pathlib.Path(root) / patterns[0]}: get it from {source} and name the '
+        'folder that holds it (--config.data.root=FOLDER)'
+    )
+
+
+def read(file: pathlib.Path, columns: list[str], source: str) -> Iterator[Line]:
+    """The rows of a file; a row of JSON need not have all the columns.
+
+    Raises:
+        UserError: the file is damaged, or a row of it is no JSON object.
+    """
+    if file.suffix == '.parquet':
+        for row in read_rows(file, columns):
+            yield Line(file, row.number, _Values(row.values), source)
+        return
+    for number, values in tables.objects(file, source):
+        yield Line(file, number, _Values(values), source)
+
+
+def read_hub(repository: str, split: str, source: str, **options) -> Iterator[Line]:
+    """The rows of a data set of the Hugging Face hub; goes to the network.
+
+    Args:
+        repository: owner and name.
+        split: of the repository.
+        source: its address, for errors.
+        options: of `datasets.load_dataset`.
+
+    Raises:
+        UserError: the hub does not give it.
+    """
+    import datasets
+
+    try:
+        table = datasets.load_dataset(repository, split=split, **options)
+    except Exception as error:
+        reason = str(error).strip().partition('\n')[0] or repr(error)
+        raise UserError(
+            f'the hub did not give {repository} ({reason:.200}): set data.hub to False '
+            f'and data.root to a folder with the files of {source}'
+        ) from error
+    file = pathlib.Path(repository) / split
+    for number, values in enumerate(table, 1):
+        yield Line(file, number, _Values(values), source)

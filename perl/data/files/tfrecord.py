@@ -1,0 +1,100 @@
+"""TFRecord files of tf.train.Example, without TensorFlow.
+
+A file is a run of records, maybe gzipped: the length of the payload (8 bytes, little-
+endian), the masked CRC-32C of that (4), the payload, and its CRC (4).
+"""
+
+import gzip
+import pathlib
+import struct
+import zlib
+from collections.abc import Collection, Iterator
+from typing import BinaryIO
+
+from perl.data.files import protobuf
+from perl.data.files.protobuf import NOTHING, Damaged
+from perl.system.errors import UserError
+
+Feature = list[bytes] | list[float] | list[int]
+
+
+def read(
+    path: pathlib.Path, names: Collection[str], source: str
+) -> Iterator[dict[str, Feature]]:
+    """The features of every Example in a file.
+
+    Args:
+        path: the file.
+        names: of the features; others are not looked into. An absent one is no key.
+        source: where to get the file again.
+
+    Raises:
+        UserError: the file is damaged or no TFRecord; names the record. The checksum of
+            a length is checked, that of a payload is not.
+    """
+    number = 1
+    try:
+        with _open(path) as file:
+            while header := file.read(12):
+                yield _example(memoryview(_payload(file, header)), names)
+                number += 1
+    except (Damaged, OSError, EOFError, struct.error, zlib.error) as error:
+        raise UserError(
+            f'{path}, record {number}: no TFRecord of examples, or damaged ({error}); '
+            f'get the file again from {source}'
+        ) from error
+
+
+def _open(path: pathlib.Path) -> BinaryIO:
+    with path.open('rb') as file:
+        zipped = file.read(2) == b'\x1f\x8b'
+    return gzip.open(path) if zipped else path.open('rb')
+
+
+def _payload(file: BinaryIO, header: bytes) -> bytes:
+    if len(header) < 12 or _masked_crc(header[:8]) != header[8:]:
+        raise Damaged('its length does not agree with its checksum')
+    (size,) = struct.unpack('<Q', header[:8])
+    payload = file.read(size)
+    if len(payload) < size or len(file.read(4)) < 4:
+        raise Damaged('it ends too early')
+    return payload
+
+
+def _masked_crc(content: bytes) -> bytes:
+    """CRC-32C (Castagnoli), rotated and shifted as TFRecord has it."""
+    crc = 0xFFFFFFFF
+    for byte in content:
+        crc ^= byte
+        for _ in range(8):
+            crc = crc >> 1 ^ (0x82F63B78 if crc & 1 else 0)
+    crc ^= 0xFFFFFFFF
+    masked = (crc >> 15 | crc << 17) + 0xA282EAD8 & 0xFFFFFFFF
+    return struct.pack('<I', masked)
+
+
+def _example(payload: memoryview, names: Collection[str]) -> dict[str, Feature]:
+    """Example: features (1) of feature (1), a map from name (1) to values (2)."""
+    found = {}
+    for features in protobuf.repeated(payload, 1):
+        for entry in protobuf.repeated(features, 1):
+            parts = dict(protobuf.fields(protobuf.message(entry)))
+            name = protobuf.text(parts.get(1, NOTHING))
+            if name in names:
+                found[name] = _feature(protobuf.message(parts.get(2, NOTHING)))
+    return found
+
+
+def _feature(feature: memoryview) -> Feature:
+    """The values of a bytes_list (1), float_list (2) or int64_list (3)."""
+    values = []
+    for kind, content in protobuf.fields(feature):
+        for value in protobuf.repeated(content, 1):
+            if kind == 3:
+                values += protobuf.integers(value)
+            elif kind == 1:
+                values.append(bytes(protobuf.message(value)))
+            else:
+                packed = protobuf.message(value)
+                values += struct.unpack(f'<{len(packed) // 4}f', packed)
+    return values

@@ -1,0 +1,71 @@
+"""A pool of simulated annotators who disagree with each other and make mistakes.
+
+AlpacaFarm (arXiv 2305.14387) draws one of 13 annotators for each comparison and flips
+a quarter of the training labels; that variability is what makes a policy over-optimise
+its reward model. Here an annotator is a weighting of the aspects of a response.
+"""
+
+import dataclasses
+
+import numpy as np
+
+from perl.system.errors import UserError
+
+
+@dataclasses.dataclass(frozen=True)
+class Pool:
+    """Annotators who each weigh A aspects their own way.
+
+    Attributes:
+        weights: float64 [annotators, A], each row positive with sum 1.
+        flip: the probability that a label is turned round.
+        seed: with the number of the comparison, decides who labels it and whether
+            the label flips.
+    """
+
+    weights: np.ndarray
+    flip: float
+    seed: int
+
+    def prefers_first(self, index: int, first: np.ndarray, second: np.ndarray) -> bool:
+        """The label of comparison `index`: is `first` better than `second`?
+
+        Args:
+            index: number of the comparison, >= 0.
+            first, second: aspects of the two completions, float [A].
+        """
+        rng = np.random.default_rng((self.seed, index))
+        weights = self.weights[rng.integers(len(self.weights))]
+        difference = float(weights @ (np.asarray(first) - np.asarray(second)))
+        toss, flips = rng.random() < 0.5, rng.random() < self.flip
+        preferred = toss if difference == 0 else difference > 0
+        return bool(preferred) != bool(flips)
+
+
+def pool(
+    weights: tuple[float, ...],
+    count: int = 13,
+    agreement: float = 10.0,
+    flip: float = 0.25,
+    seed: int = 0,
+) -> Pool:
+    """`count` annotators whose weights are Dirichlet(agreement * weights).
+
+    Args:
+        weights: the aspects' weights that they scatter about, positive, sum 1.
+        count: how many; 13 in AlpacaFarm.
+        agreement: larger is more alike.
+        flip: probability of a turned label; 0.25 in AlpacaFarm.
+        seed: decides the weights and all the labels.
+
+    Raises:
+        UserError: a count, agreement or flip out of range.
+    """
+    if count < 1 or agreement <= 0 or not 0 <= flip <= 0.5:
+        raise UserError(
+            f'annotators: count {count} must be at least 1, agreement {agreement} '
+            f'positive and flip {flip} between 0 and 0.5'
+        )
+    rng = np.random.default_rng((seed, count))
+    drawn = rng.dirichlet(agreement * np.asarray(weights, float), size=count)
+    return Pool(drawn, flip, seed)

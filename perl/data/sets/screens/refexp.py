@@ -1,0 +1,195 @@
+"""UIBert RefExp: which of the elements on a phone's screen an instruction means.
+
+https://github.com/google-research-datasets/uibert, CC BY 4.0 (Bai et al. 2021, arXiv
+2107.13731), on screens of Rico. It stands in for UI automation: the response is an
+action, `click(7)`, and whether it is the right one is known exactly.
+
+    instruction: click on the search icon
+    image button "search" at 81 7: click(0)
+    text view "popular" at 38 15: click(1)
+    ? at 50 96: click(2)
+    instruction: click on the search icon
+    action: click(0)
+
+Elements are numbered as one reads, and say where their middle is in hundredths of the
+screen. About a quarter of them lie on a leaf of the view hierarchy, which says what
+they are.
+"""
+
+import pathlib
+import random
+import re
+from collections.abc import Iterator
+
+import numpy as np
+
+from perl.data.files import lines, tfrecord
+from perl.data.records import (
+    Comparison,
+    Dataset,
+    Demonstration,
+    Rating,
+    split_of,
+)
+from perl.data.sets.screens.screen import Item
+from perl.data.splits import Groups
+from perl.system.errors import UserError
+
+SOURCE = 'https://github.com/google-research-datasets/uibert'
+OVERLAP = 0.5  # intersection over union at which a leaf describes an element
+TEXT_CHARS = 60
+_SPLITS = {'train': 'train', 'dev': 'val', 'test': 'test'}
+_ID, _TEXT = 'image/id', 'image/ref_exp/text'
+_LABEL = 'image/ref_exp/label'
+_SIDES = ('xmin', 'ymin', 'xmax', 'ymax')
+_ELEMENTS = [f'image/object/bbox/{side}' for side in _SIDES]
+_LEAVES = [f'image/view_hierarchy/bbox/{side}' for side in _SIDES]
+_WORDS = [
+    f'image/view_hierarchy/{name}'
+    for name in ('class/name', 'text', 'description', 'id/name')
+]
+_CLICK = re.compile(r'\s*click\((\d{1,4})\)\s*')
+
+
+class Gold:
+    """The exact reward: 1.0 for a click on the right element, else 0.0."""
+
+    def __init__(self):
+        self.labels: dict[str, int] = {}
+
+    def __call__(self, prompt: str, response: str) -> float:
+        match = _CLICK.fullmatch(response)
+        return float(bool(match) and int(match[1]) == self.labels[prompt])
+
+
+def load(
+    root: str = '',
+    no_train: bool = False,
+    negatives: int = 3,
+    seed: int = 0,
+) -> Dataset:
+    """Right clicks to imitate, right against wrong ones, screens as prompts.
+
+    Wrong clicks are drawn, not human, and from all other elements alike: that most of
+    these are not described, and the right one is, gives much away.
+
+    Args:
+        root: the folder that holds ref_exp/{train,dev,test}.tfrecord.
+        no_train: there is no train file; a tenth of dev is 'val' and the rest 'train'.
+        negatives: wrong clicks of each screen, each a comparison and a rating of 0.
+        seed: decides which.
+
+    Raises:
+        UserError: a file is missing or damaged, or a record is not of this kind.
+    """
+    found, gold = Groups(), Gold()
+    for name, split in _SPLITS.items():
+        if name == 'train' and no_train:
+            continue
+        for where, record in _records(root, name):
+            screen = _one(record, _ID, where).decode('utf-8', 'replace')
+            if no_train and name == 'dev':
+                split = split_of(screen, (9, 1, 0))
+            items, label = _screen(record, where, found)
+            asked = _one(record, _TEXT, where).decode('utf-8', 'replace')
+            prompt = screen.prompt(items, asked)
+            gold.labels[prompt] = label
+            others = [number for number in range(len(items)) if number != label]
+            rng = random.Random(f'{seed} {screen}')
+            wrong = rng.sample(others, min(negatives, len(others)))
+            found.counts['programmatic_negatives'] += len(wrong)
+            _add(found, split, screen, prompt, label, wrong)
+    return found.dataset('refexp', gold)
+
+
+def _records(root: str, name: str) -> Iterator[tuple[str, dict]]:
+    try:
+        files = lines.find(
+            root, f'ref_exp/{name}.tfrecord', f'{name}.tfrecord', source=SOURCE
+        )
+    except UserError as error:
+        if name != 'train' or not str(root):
+            raise
+        raise UserError(
+            f'{error}; with dev and test alone give --config.data.no_train=True'
+        ) from None
+    names = {_ID, _TEXT, _LABEL, *_ELEMENTS, *_LEAVES, *_WORDS}
+    for number, record in enumerate(tfrecord.read(files[0], names, SOURCE), 1):
+        yield f'{files[0]}, record {number}', record
+
+
+def _screen(record: dict, where: str, found: Groups) -> tuple[list[Item], int]:
+    """The elements in the order of reading, and the number of the right one."""
+    boxes, leaves = (_boxes(record, names, where) for names in (_ELEMENTS, _LEAVES))
+    label = _one(record, _LABEL, where)
+    if not 0 <= label < len(boxes):
+        raise _bad(where, f'{_LABEL} is {label}, of {len(boxes)} elements')
+    words = _leaf_words(record, len(leaves), where, found)
+    said = [words[leaf] if leaf >= 0 else ('', '') for leaf in _matching(boxes, leaves)]
+    found.counts['targets_undescribed'] += not said[label][0]
+    middle = (boxes[:, :2] + boxes[:, 2:]) / 2
+    order = np.lexsort((middle[:, 0], np.round(middle[:, 1] * 50)))
+    places = np.clip(middle * 100, 0, 99).astype(int)
+    items = [Item(*said[element], *map(int, places[element])) for element in order]
+    return items, int(np.flatnonzero(order == label)[0])
+
+
+def _matching(boxes: np.ndarray, leaves: np.ndarray) -> np.ndarray:
+    """The leaf that covers each element best, or -1 where none does well enough."""
+    if not len(leaves):
+        return np.full(len(boxes), -1)
+    low = np.maximum(boxes[:, None, :2], leaves[None, :, :2])
+    high = np.minimum(boxes[:, None, 2:], leaves[None, :, 2:])
+    common = np.prod(np.clip(high - low, 0, None), axis=2)
+    areas = [np.prod(x[:, 2:] - x[:, :2], axis=1) for x in (boxes, leaves)]
+    union = areas[0][:, None] + areas[1] - common
+    overlap = common / np.maximum(union, 1e-12)
+    return np.where(overlap.max(1) >= OVERLAP, overlap.argmax(1), -1)
+
+
+def _leaf_words(
+    record: dict, count: int, where: str, found: Groups
+) -> list[tuple[str, str]]:
+    """What each leaf is: its class, and its text, description or else its id."""
+    columns = [record.get(name, []) for name in _WORDS]
+    if any(len(column) != count for column in columns):
+        raise _bad(where, f'it has {count} leaves and not as many {", ".join(_WORDS)}')
+    rows = []
+    for texts in zip(*columns, strict=True):
+        kind, *words = (' '.join(x.decode('utf-8', 'replace').split()) for x in texts)
+        text = next(filter(None, words), '')
+        found.counts['leaf_texts_cut'] += len(text) > TEXT_CHARS
+        rows.append((kind.lower().replace('_', ' ') or 'view', text[:TEXT_CHARS]))
+    return rows
+
+
+def _add(
+    found: Groups, split: str, screen: str, prompt: str, label: int, wrong: list[int]
+) -> None:
+    right = screen.click(label)
+    found.add('text', split, screen, prompt + right)
+    found.add('prompts', split, screen, prompt)
+    found.add('demonstrations', split, screen, Demonstration(prompt, right))
+    found.add('ratings', split, screen, Rating(prompt, right, 1.0))
+    for other in wrong:
+        said = screen.click(other)
+        found.add('comparisons', split, screen, Comparison(prompt, (right, said)))
+        found.add('ratings', split, screen, Rating(prompt, said, 0.0))
+
+
+def _boxes(record: dict, names: list[str], where: str) -> np.ndarray:
+    columns = [record.get(name, []) for name in names]
+    if len(set(map(len, columns))) != 1:
+        raise _bad(where, f'{", ".join(names)} are not equally many')
+    return np.array(columns, float).T.reshape(-1, 4)
+
+
+def _one(record: dict, name: str, where: str) -> int | bytes:
+    values = record.get(name, [])
+    if len(values) != 1:
+        raise _bad(where, f'it has {len(values)} values of {name}, not one')
+    return values[0]
+
+
+def _bad(where: str | pathlib.Path, what: str) -> UserError:
+    return UserError(f'{where}: {what}; get the file again from {SOURCE}')

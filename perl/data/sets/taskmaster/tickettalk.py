@@ -1,0 +1,68 @@
+"""The split files of TicketTalk (TM-3-2020, train-bc.tsv) as turns.
+
+A row is context, target and dialog id between tabs. In the context `<U>` is the user,
+`<A>` the agent, `<PN>name<PAN>argument<PAV>value` a call and
+`<PR>name<PRAN>key<PRAV>value` its response; the latest turn stands before `<C>`, the
+earlier ones after it. The target is one turn of the agent with square brackets:
+`[A]text` or `[PN]name[PAN]…`.
+"""
+
+import pathlib
+import re
+from collections.abc import Iterator
+
+from perl.data.files import tables
+from perl.data.files.lines import Line
+
+_MARK = re.compile(r'<(S|U|A|PN|PAN|PAV|PR|PRAN|PRAV)>')
+_BRACKETS = re.compile(r'\[(A|PN|PAN|PAV)\]')
+
+
+def read(file: pathlib.Path, source: str) -> Iterator[tuple[list[dict], dict]]:
+    """(context, target) of each row of a file, in the form of `turns`.
+
+    Raises:
+        UserError: the file is damaged, a row is without three columns, or a target is
+            no turn; it names `source`, where to get the file again.
+    """
+    for number, cells in tables.cells(file, '\t', source):
+        row = Line(file, number, dict(enumerate(cells)), source)
+        if len(cells) != 3:
+            raise row.bad('columns', f'are {len(cells)} instead of 3')
+        latest, _, earlier = cells[0].partition('<C>')
+        target = turns(_BRACKETS.sub(r'<\1>', cells[1]))
+        if not target:
+            raise row.bad('target', 'starts with neither [A] nor [PN]')
+        if target[0].get('text') == '':
+            raise row.bad('target', 'has no text')
+        yield turns(earlier) + turns(latest), target[0]
+
+
+def turns(text: str) -> list[dict]:
+    """The turns of marked-up text; what precedes the first mark is left out."""
+    _, *pieces = _MARK.split(text)
+    found, key = [], ''
+    for mark, value in zip(pieces[::2], pieces[1::2], strict=True):
+        value = value.replace('\\n', ' ').strip()
+        if mark in ('U', 'A'):
+            found.append({'role': 'user' if mark == 'U' else 'agent', 'text': value})
+        elif mark == 'PN':
+            found.append({'role': 'agent', 'api': {value: {}}})
+        elif mark == 'PR':
+            found.append({'role': 'api', 'response': {value: {}}})
+        elif mark in ('PAN', 'PRAN'):
+            key = value
+        elif mark in ('PAV', 'PRAV') and found:
+            _put(found[-1], key, value)
+    return found
+
+
+def _put(turn: dict, key: str, value: str) -> None:
+    """A value of the last call or response; several of one key become a list."""
+    for arguments in (turn.get('api') or turn.get('response') or {}).values():
+        if key not in arguments:
+            arguments[key] = value
+        elif isinstance(arguments[key], list):
+            arguments[key].append(value)
+        else:
+            arguments[key] = [arguments[key], value]

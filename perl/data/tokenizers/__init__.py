@@ -1,0 +1,15 @@
+"""Tokenizers: made from a corpus, or read from the files of another project."""
+
+from perl.data.tokenizers.files import load, train_sentencepiece
+from perl.data.tokenizers.llama2c import Llama2c
+from perl.data.tokenizers.vocabularies import Bytes, Json, SentencePiece, Tokenizer
+
+__all__ = [
+    'Bytes',
+    'Json',
+    'Llama2c',
+    'SentencePiece',
+    'Tokenizer',
+    'load',
+    'train_sentencepiece',
+]

@@ -1,0 +1,156 @@
+"""Where tokenizers come from: a folder, a file, or a corpus."""
+
+import io
+import json
+import pathlib
+from collections.abc import Iterable
+
+from perl.data.tokenizers.llama2c import Llama2c
+from perl.data.tokenizers.vocabularies import (
+    META,
+    Bytes,
+    Json,
+    SentencePiece,
+    Tokenizer,
+)
+from perl.system import jsonl
+from perl.system.errors import UserError
+
+__all__ = [
+    'Bytes',
+    'Json',
+    'Llama2c',
+    'SentencePiece',
+    'Tokenizer',
+    'load',
+    'train_sentencepiece',
+]
+
+
+def load(path: str | pathlib.Path) -> Tokenizer:
+    """The tokenizer at a path: what `save` wrote, or a file of another project.
+
+    `'bytes'` is the one that needs no file. A folder without our meta file is searched
+    for `tokenizer.json`, `tokenizer.model` and `tokenizer.bin`; a `tokenizer.json`
+    takes the names of its special tokens from `tokenizer_config.json` beside it.
+
+    Raises:
+        UserError: the file is missing, damaged or of an unknown kind.
+    """
+    if str(path) == 'bytes':
+        return Bytes()
+    path = pathlib.Path(path)
+    if not path.exists():
+        raise UserError(
+            f"no tokenizer at {path}: give a file, a folder or 'bytes' (needs no file)"
+        )
+    meta = path / META
+    try:
+        if meta.is_file():
+            return _from_meta(path, json.loads(meta.read_text()))
+        return _from_file(_find(path))
+    except UserError as error:
+        raise UserError(f'{path}: {error}') from error
+    except (OSError, ValueError, KeyError) as error:
+        raise UserError(f'{path} is not a readable tokenizer: {error!r}') from error
+
+
+def train_sentencepiece(
+    texts: Iterable[str],
+    vocab_size: int,
+    model_type: str = 'bpe',
+    byte_fallback: bool = True,
+    symbols: tuple[str, ...] = ('\n',),
+) -> SentencePiece:
+    """A SentencePiece model of a corpus, exact and deterministic.
+
+    Ids: 0 pad, 1 bos, 2 eos, 3 unk, then `symbols`, which no other piece runs across.
+    Text is taken as it is: no normalisation, no leading space, spaces kept. A small
+    corpus may fill fewer than `vocab_size` pieces.
+
+    Raises:
+        UserError: the corpus is empty or the size holds not even the characters.
+    """
+    import sentencepiece
+
+    model = io.BytesIO()
+    texts = [text for text in texts if text]
+    if not texts:
+        raise UserError('a tokenizer cannot be trained: the corpus has no text')
+    try:
+        sentencepiece.SentencePieceTrainer.train(
+            sentence_iterator=iter(texts),
+            model_writer=model,
+            vocab_size=vocab_size,
+            model_type=model_type,
+            byte_fallback=byte_fallback,
+            user_defined_symbols=list(symbols),
+            normalization_rule_name='identity',
+            add_dummy_prefix=False,
+            remove_extra_whitespaces=False,
+            max_sentence_length=1 << 20,
+            pad_id=0,
+            bos_id=1,
+            eos_id=2,
+            unk_id=3,
+            hard_vocab_limit=False,
+            num_threads=1,
+            minloglevel=2,
+        )
+    except Exception as error:
+        reason = str(error).strip().splitlines()[-1]
+        raise UserError(
+            f'SentencePiece cannot make {vocab_size} pieces of this corpus: {reason}'
+        ) from error
+    return SentencePiece(model.getvalue())
+
+
+def _find(path: pathlib.Path) -> pathlib.Path:
+    if path.is_file():
+        return path
+    names = ('tokenizer.json', 'tokenizer.model', 'tokenizer.bin')
+    for name in names:
+        if (path / name).is_file():
+            return path / name
+    raise UserError(f'the folder has none of {", ".join(names)}')
+
+
+def _from_meta(folder: pathlib.Path, meta: dict) -> Tokenizer:
+    match meta:
+        case {'kind': 'bytes'}:
+            return Bytes()
+        case {'kind': 'sentencepiece', 'exact': exact}:
+            return SentencePiece((folder / 'tokenizer.model').read_bytes(), exact)
+        case {'kind': 'json', **special}:
+            return Json((folder / 'tokenizer.json').read_text('utf-8'), **special)
+        case {'kind': 'llama2c', 'prefix': prefix}:
+            return Llama2c((folder / 'tokenizer.bin').read_bytes(), prefix)
+    raise UserError(f'{META} names no kind of tokenizer that is known')
+
+
+def _from_file(file: pathlib.Path) -> Tokenizer:
+    if file.suffix == '.json':
+        return Json(file.read_text('utf-8'), **_special_tokens(file))
+    if file.suffix == '.bin':
+        return Llama2c(file.read_bytes())
+    return SentencePiece(file.read_bytes())
+
+
+def _special_tokens(file: pathlib.Path) -> dict[str, str]:
+    """pad, bos and eos as `tokenizer_config.json` names them; pad may be eos."""
+    config_file = file.with_name('tokenizer_config.json')
+    config = jsonl.load(config_file)
+    named = {}
+    for role in ('pad', 'bos', 'eos'):
+        token = config.get(f'{role}_token')
+        named[role] = token.get('content') if isinstance(token, dict) else token
+        if not isinstance(named[role], str | None):
+            raise UserError(f'{config_file}: {role}_token is {token!r:.40}, no text')
+    if named['eos'] is None:
+        raise UserError(
+            'which of its tokens end a text? Put tokenizer_config.json with eos_token '
+            'beside it, or build Json(content, pad=…, bos=…, eos=…) yourself'
+        )
+    named['pad'] = named['pad'] or named['eos']
+    named['bos'] = named['bos'] or named['pad']
+    return named

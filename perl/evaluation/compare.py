@@ -1,0 +1,185 @@
+"""Two policies on the same held-out prompts: rewards, KL, win rate, samples."""
+
+import dataclasses
+import functools
+from typing import Any
+
+import jax
+import numpy as np
+
+from perl import sharding
+from perl.adapters import tree
+from perl.data import batching
+from perl.data.batching import slices
+from perl.evaluation.figures import intervals, winrate
+from perl.judges.panel import Panel
+from perl.rollout import sampler, scoring
+from perl.rollout.sampler import Sampling
+from perl.runs.roles import Role
+from perl.runs.run import Run
+from perl.system.errors import UserError
+
+
+@dataclasses.dataclass(frozen=True)
+class Answers:
+    """A policy's responses to n prompts.
+
+    Attributes:
+        texts: the responses.
+        rewards: `[n]` float32 by the reward model, normalised.
+        kl: `[n]` float32, nats of each response from the other policy (k1).
+        lengths: `[n]` tokens.
+        finished: `[n]` bool.
+    """
+
+    texts: list[str]
+    rewards: np.ndarray
+    kl: np.ndarray
+    lengths: np.ndarray
+    finished: np.ndarray
+
+
+def compare(
+    run: Run,
+    policy: Role,
+    against: Role,
+    reward: Panel,
+    split: str,
+    judge: str = '',
+    decide: winrate.Judge | None = None,
+) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """Plays a policy against another (usually the one that it started from).
+
+    Args:
+        run: what all stages share.
+        policy, against: the two.
+        reward: the reward models that score both.
+        split: of the prompts, the first `evaluation.prompts` of them.
+        judge: `gold`, `reward`, or '' for gold where there is one.
+        decide: another judge, which then has any other name.
+
+    Returns:
+        Figures with stable keys, and one row of text and scores a prompt.
+    """
+    prompts = run.dataset.prompts[split][: run.config.evaluation.prompts]
+    if not prompts:
+        raise UserError(f'{run.dataset.name} has no prompts in its {split} split')
+    gold = run.dataset.gold
+    judge = judge or ('gold' if gold else 'reward')
+    new = answer(run, prompts, policy, against, reward, seed=1)
+    old = answer(run, prompts, against, policy, reward, seed=2)
+    figures = {
+        'prompts': len(prompts),
+        'reward_before': float(old.rewards.mean()),
+        'reward_after': float(new.rewards.mean()),
+        'reward_ci95': intervals.bootstrap(_mean, new.rewards),
+        'kl': float(new.kl.mean()),
+        'response_length': float(new.lengths.mean()),
+        'response_length_before': float(old.lengths.mean()),
+        'no_eos': float(1 - new.finished.mean()),
+        'judge': judge,
+    }
+    rows = [
+        {
+            'prompt': prompt,
+            'reference': a,
+            'response': b,
+            'reward_reference': float(x),
+            'reward': float(y),
+        }
+        for prompt, a, b, x, y in zip(
+            prompts, old.texts, new.texts, old.rewards, new.rewards, strict=True
+        )
+    ]
+    if gold:
+        for row in rows:
+            row['gold_reference'] = gold(row['prompt'], row['reference'])
+            row['gold'] = gold(row['prompt'], row['response'])
+        after = np.array([row['gold'] for row in rows])
+        figures |= {
+            'gold_before': float(np.mean([row['gold_reference'] for row in rows])),
+            'gold_after': float(after.mean()),
+            'gold_ci95': intervals.bootstrap(_mean, after),
+        }
+    if judge == 'gold':
+        decide = winrate.from_gold(gold)
+    elif judge == 'reward':
+        decide = winrate.from_scores(_recorded(rows))
+    won, biased = winrate.both_orders(decide, prompts, new.texts, old.texts)
+    for row, verdict in zip(rows, won, strict=True):
+        row['won'] = float(verdict)
+    return figures | winrate.win_metrics(won, biased), rows
+
+
+def answer(
+    run: Run, prompts: list[str], policy: Role, other: Role, reward: Panel, seed: int
+) -> Answers:
+    """Samples and scores a policy's responses; KL is to `other`."""
+    limits, size = run.config.lengths, run.config.evaluation.batch_size
+    data = run.encoded(prompts)
+    temperature = run.config.evaluation.temperature
+    sampling = Sampling(limits.response, run.tokenizer.eos, temperature)
+    play = _play(run.arch, sampling)
+    key, made = jax.random.fold_in(run.key('compare'), seed), []
+    for rows, new in slices(len(prompts), size):
+        chosen = [data.prompts[i] for i in rows]
+        batch = batching.left(chosen, run.tokenizer.pad, run.prompt_multiple)
+        batch = sharding.shard_batch(batch, run.mesh)
+        key, now = jax.random.split(key)
+        got = play(_parts(policy), _parts(other), reward, batch, now)
+        made.append(jax.tree.map(lambda x, new=new: np.asarray(x)[:new], got))
+    sampled, rewards, kl = jax.tree.map(lambda *xs: np.concatenate(xs), *made)
+    return Answers(
+        decode(run.tokenizer, sampled),
+        rewards,
+        kl,
+        sampled.lengths,
+        sampled.finished,
+    )
+
+
+def decode(tokenizer: Any, responses: sampler.Responses) -> list[str]:
+    """The text of each response, without the end of sequence."""
+    tokens, finished = np.asarray(responses.tokens), np.asarray(responses.finished)
+    texts = np.asarray(responses.lengths) - finished
+    rows = zip(tokens, texts, strict=True)
+    return [tokenizer.decode(row[:n].tolist()) for row, n in rows]
+
+
+def _recorded(rows):
+    """The reward model as a judge: what it gave the sampled tokens."""
+    known = {}
+    for row in rows:
+        known[row['prompt'], row['reference']] = row['reward_reference']
+        known[row['prompt'], row['response']] = row['reward']
+    return lambda *texts: [known[pair] for pair in zip(*texts, strict=True)]
+
+
+@functools.cache
+def _play(arch, sampling):
+    # a greedy policy is compared at temperature 1: its own has no distribution
+    temperature = sampling.temperature or 1.0
+
+    def play(policy, other, reward, batch, key):
+        prompts, lengths = batch['tokens'], batch['lengths']
+        params = tree.bind(*policy)
+        said = sampler.sample(arch, params, prompts, lengths, key, sampling)
+        R = sampling.max_tokens
+        tokens = jax.numpy.concatenate([prompts, said.tokens], axis=1)
+        mask = jax.numpy.arange(R) < said.lengths[:, None]
+        own, others = (
+            scoring.log_probs(arch, p, tokens, lengths, R, temperature)
+            for p in (params, tree.bind(*other))
+        )
+        scores = scoring.rewards(arch, reward, tokens, lengths, said.lengths, R)
+        return said, scores, jax.numpy.sum((own - others) * mask, axis=1)
+
+    return jax.jit(play)
+
+
+def _parts(role):
+    return role.base, role.delta
+
+
+def _mean(x):
+    return x.mean(-1)

@@ -1,0 +1,153 @@
+"""What reward models give to held-out data, and how well that agrees with the labels.
+
+A judge is a role or a panel of several. Averages and ensembles read the data and the
+loss of the stages that they are made of (`lineage.origin`).
+"""
+
+import functools
+from typing import Any
+
+import jax
+import numpy as np
+
+from perl import sharding
+from perl.adapters import tree
+from perl.config import lineage
+from perl.data import batching
+from perl.data.batching import slices
+from perl.data.examples import Examples
+from perl.evaluation.figures import accuracy
+from perl.judges import panel
+from perl.judges.panel import Panel
+from perl.models import heads
+from perl.models.architecture import Architecture
+from perl.runs.opening import needs
+from perl.runs.roles import Role
+from perl.runs.run import Run
+
+Judge = Role | Panel
+
+# the figure of the validation split that chooses a role, by loss
+BEST = {'bradley_terry': 'val_accuracy', 'pointwise': 'val_auc'}
+
+
+def score(arch: Architecture, params: Any, batch: Any) -> jax.Array:
+    """Raw rewards `[B, K]` float32 of a batch whose rows are `[B, rows, T]`."""
+    rewards = heads.rewards(arch, params, rows(batch))
+    return rewards.reshape(batch['tokens'].shape[0], -1)
+
+
+def rows(batch: Any) -> Any:
+    """What the model reads of a batch, `[B, rows, ...]` as `[B * rows, ...]`."""
+    names = ('tokens', 'positions', 'segments', 'ends')
+    return {name: batch[name].reshape(-1, batch[name].shape[-1]) for name in names}
+
+
+def normalisation(run: Run, stage: str, judge: Judge) -> tuple[float, float]:
+    """What to take off a reward, and then to divide it by.
+
+    So the responses of the validation split have rewards of variance 1 and average 0;
+    or its demonstrations do that, as Stiennon 2020 (arXiv 2009.01325) has it.
+    """
+    config = run.config[lineage.origin(run.config, stage)]
+    held = scores(run, stage, judge, records(run, stage, 'val'))
+    shift = held.mean()
+    if config.centre == 'demonstrations':
+        shown = run.encoded(run.dataset.demonstrations['val'])
+        shift = scores(run, stage, judge, shown).mean()
+    return float(shift), float(held.std()) or 1.0
+
+
+def held_out(run: Run, stage: str, judge: Judge, data: Examples) -> dict[str, float]:
+    """The one figure of the validation split that is shown during training."""
+    config = run.config[lineage.origin(run.config, stage)]
+    figures = measure(config, scores(run, stage, judge, data), data)
+    best = BEST[config.loss]
+    figure = figures[best.removeprefix('val_')]
+    # an AUC of ratings that are all alike is none
+    return {best: figure} if np.isfinite(figure) else {}
+
+
+def evaluate(run: Run, stage: str, judge: Judge, split: str) -> dict[str, Any]:
+    """Figures of a trained reward model on a split.
+
+    The threshold of the balanced accuracy is chosen on validation. That of the plain
+    accuracy is 0, for a reward is a logit; what a panel combines is none, so there it
+    is the same one.
+    """
+    config = run.config[lineage.origin(run.config, stage)]
+    data, threshold = records(run, stage, split), 0.0
+    found = scores(run, stage, judge, data)
+    if config.loss == 'pointwise':
+        val = records(run, stage, 'val')
+        threshold = accuracy.best_threshold(
+            scores(run, stage, judge, val)[:, 0], val.labels
+        )
+        if isinstance(judge, Panel):
+            found, threshold = found - threshold, 0.0
+    return measure(config, found, data, threshold)
+
+
+def records(run: Run, stage: str, split: str) -> Examples:
+    """The comparisons or ratings of a split, encoded."""
+    kind, _ = needs(run.config[lineage.origin(run.config, stage)])
+    return run.encoded(getattr(run.dataset, kind)[split])
+
+
+def collate(
+    config: Any, data: Examples, rows: Any, multiple: int
+) -> dict[str, np.ndarray]:
+    """A batch whose arrays all lead with the examples: tokens `[B, rows, T]`."""
+    shared = config.share_prompts and len(data.completions[0]) > 1
+    layout = 'shared' if shared else 'apart'
+    batch = batching.collate(data, rows, layout, multiple)
+    names = ('labels', 'margins', 'preferences')
+    said = {name: batch.pop(name) for name in names if name in batch}
+    batch = {k: x.reshape(len(rows), -1, *x.shape[1:]) for k, x in batch.items()}
+    return {**batch, **said}
+
+
+def scores(
+    run: Run, stage: str, judge: Judge, data: Examples, size: int = 0
+) -> np.ndarray:
+    """Rewards `[n, K]` of all examples: raw ones of a role, those of a panel."""
+    config = run.config[lineage.origin(run.config, stage)]
+    size = size or config.batch_size
+    parts = judge if isinstance(judge, Panel) else (judge.base, judge.delta)
+    # sorted by length, so that a batch pads little
+    by_length = np.argsort(data.lengths, kind='stable')
+    out = np.zeros((len(data), len(data.completions[0])), np.float32)
+    for rows, new in slices(len(data), size):
+        batch = collate(config, data, by_length[rows], run.multiple)
+        batch = sharding.shard_batch(batch, run.mesh)
+        found = _scorer(run.arch)(parts, batch)
+        out[by_length[rows[:new]]] = np.asarray(found)[:new]
+    return out
+
+
+def measure(
+    config: Any, scores: np.ndarray, data: Examples, threshold: float = 0.0
+) -> dict[str, Any]:
+    """Held-out figures of rewards `[n, K]`."""
+    if config.loss == 'bradley_terry':
+        return accuracy.comparison_metrics(_best_first(scores, data))
+    return accuracy.rating_metrics(scores[:, 0], data.labels, threshold=threshold)
+
+
+def _best_first(scores, data):
+    """Turned round where the label says that the order is more likely wrong, and all
+    alike, which is half right, where it is for neither."""
+    if data.preferences is None:
+        return scores
+    return scores * np.sign(2 * data.preferences[:, None] - 1)
+
+
+@functools.cache
+def _scorer(arch):
+    def scorer(parts, batch):
+        if isinstance(parts, Panel):
+            found = panel.rewards(arch, parts, rows(batch))
+            return found.reshape(batch['tokens'].shape[0], -1)
+        return score(arch, tree.bind(*parts), batch)
+
+    return jax.jit(scorer)

@@ -1,0 +1,162 @@
+"""Labels by one of our own language models: log-probs of the options.
+
+RLAIF (arXiv 2309.00267): softmax over the log-probs of "1" and "2" after the question,
+in both orders; d-RLAIF scores a response by the same over "1" ... "10".
+"""
+
+import bisect
+import collections
+import dataclasses
+import functools
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from perl.data import batching
+from perl.data.examples import Examples
+from perl.data.tokenizers.vocabularies import Tokenizer
+from perl.judges.language.questions import Template
+from perl.models import decoder, heads
+from perl.models.architecture import Architecture
+from perl.system.errors import UserError
+
+
+@dataclasses.dataclass(frozen=True)
+class Model:
+    """A `Choose` that reads off what a language model would say next.
+
+    Attributes:
+        arch: the decoder.
+        params: its parameters, bound or plain.
+        tokenizer: of the model.
+        batch_size: questions of a forward pass.
+        multiple: of which row lengths are multiples.
+        counts: questions with a prompt that was cut, and those too long even so.
+    """
+
+    arch: Architecture
+    params: Any
+    tokenizer: Tokenizer
+    batch_size: int = 16
+    multiple: int = 32
+    counts: collections.Counter = dataclasses.field(default_factory=collections.Counter)
+
+    def __call__(
+        self, template: Template, questions: Sequence[Mapping[str, str]]
+    ) -> np.ndarray:
+        """The probability of each option, float64 `[n, options]`.
+
+        A question that has no room in the window even without its prompt is not
+        answered: a row of NaN.
+
+        Raises:
+            UserError: the tokenizer cannot tell the options apart.
+        """
+        options = self._options(template)
+        room = self.arch.max_length - max(map(len, options))
+        prompts = [self._encode(template, question, room) for question in questions]
+        asked = [i for i, ids in enumerate(prompts) if len(ids) <= room]
+        examples = Examples(
+            prompts, [options] * len(prompts), np.ones(len(prompts)), self.tokenizer.pad
+        )
+        found = np.full((len(prompts), len(options)), np.nan)
+        # by length, so that a batch pads little, and then in an order of their own
+        asked.sort(key=lambda i: (len(prompts[i]), prompts[i].tolist()))
+        for start in range(0, len(asked), self.batch_size):
+            rows = asked[start : start + self.batch_size]
+            full = np.resize(rows, self.batch_size)
+            found[rows] = self._log_probs(examples, full)[: len(rows)]
+        return probabilities(found, options)
+
+    def report(self) -> dict[str, int]:
+        """How many questions had a prompt that was cut, or no room at all."""
+        return {name: self.counts[name] for name in ('prompts_cut', 'too_long')}
+
+    def _log_probs(self, examples, rows):
+        batch = batching.collate(examples, rows, 'shared', self.multiple)
+        options = examples.completions[0]
+        count = sum(map(len, options))
+        starts = np.array([len(examples.prompts[i]) for i in rows])
+        slots = starts[:, None] + np.arange(count)
+        batch = {
+            **{name: batch[name] for name in ('tokens', 'positions', 'segments')},
+            'targets': np.take_along_axis(batch['tokens'], slots, 1),
+            'sources': np.take_along_axis(batch['sources'], slots, 1),
+        }
+        each = np.asarray(_scorer(self.arch)(self.params, batch), np.float64)
+        firsts = np.cumsum([0, *map(len, options[:-1])])
+        return np.add.reduceat(each, firsts, axis=1)
+
+    def _options(self, template):
+        options = tuple(
+            np.array(self.tokenizer.encode(option), np.int32)
+            for option in template.options
+        )
+        if len({tuple(ids) for ids in options if len(ids)}) < len(options):
+            raise UserError(
+                f'labeller: the tokenizer cannot tell the answers '
+                f'{", ".join(template.options)} apart; take another model'
+            )
+        return options
+
+    def _encode(self, template, question, room):
+        """The question as ids, bos first; a long prompt loses its beginning, maybe
+        all of it."""
+        prompt = question['prompt']
+
+        def ids(cut):
+            text = template.fill({**question, 'prompt': prompt[cut:]})
+            return [self.tokenizer.bos, *self.tokenizer.encode(text)]
+
+        whole = ids(0)
+        if len(whole) <= room:
+            return np.array(whole, np.int32)
+        cut = bisect.bisect_left(
+            range(len(prompt)), True, key=lambda cut: len(ids(cut)) <= room
+        )
+        left = np.array(ids(cut), np.int32)
+        self.counts['prompts_cut' if len(left) <= room else 'too_long'] += 1
+        return left
+
+
+def probabilities(log_probs: np.ndarray, options: Sequence[np.ndarray]) -> np.ndarray:
+    """The probability of each option, given that it is one of them: `[n, options]`.
+
+    Where one option begins another, as "1" does "10", its log-prob counts both; it
+    keeps only what does not go on to the longer one.
+
+    Args:
+        log_probs: float64 `[n, options]`, each of a whole option as a continuation.
+        options: the tokens of each.
+    """
+    weights = np.exp(log_probs - log_probs.max(1, keepdims=True))
+    for i in sorted(range(len(options)), key=lambda i: -len(options[i])):
+        n = len(options[i])
+        for j, other in enumerate(options):
+            if len(other) > n and np.array_equal(other[:n], options[i]):
+                weights[:, i] -= weights[:, j]
+    weights = np.maximum(weights, 0)
+    return weights / weights.sum(1, keepdims=True)
+
+
+def option_log_probs(arch: Architecture, params: Any, batch: Any) -> jax.Array:
+    """Log-probs float32 `[B, S]` of `targets`, each at the slot that predicts it.
+
+    Args:
+        arch: the decoder.
+        params: its parameters, bound or plain.
+        batch: tokens, positions, segments `[B, T]`; targets, sources `[B, S]`.
+    """
+    states = decoder.hidden(
+        arch, params, batch['tokens'], batch['positions'], batch['segments']
+    )
+    before = jnp.take_along_axis(states, batch['sources'][..., None], axis=1)
+    return heads.token_log_probs(arch, params, before, batch['targets'])
+
+
+@functools.cache
+def _scorer(arch):
+    return jax.jit(functools.partial(option_log_probs, arch))

@@ -1,0 +1,199 @@
+"""Reward models that judge together, in one forward over the base that they share.
+
+The members' adapters are stacked and mapped over while the base is not, so each frozen
+kernel is read once for all of them. Members of another shape (tuned in full beside
+adapters, say) make a stack of their own; a member alone in its stack is not mapped.
+A mixture (`mole`) is one network in whose blocks the members' adapters are mixed.
+"""
+
+import dataclasses
+import functools
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from perl.adapters import tree
+from perl.adapters.tree import LAYERS
+from perl.judges import mixture
+from perl.models import decoder, heads
+from perl.models.architecture import Architecture
+from perl.models.heads import HEAD
+from perl.system.errors import UserError
+
+
+@functools.partial(
+    jax.tree_util.register_dataclass,
+    data_fields=['stacks', 'shifts', 'scales', 'gate', 'shift', 'scale'],
+    meta_fields=['sizes', 'order', 'combine', 'deviations'],
+)
+@dataclasses.dataclass(frozen=True)
+class Panel:
+    """What a jitted function needs to score with; a tree of arrays.
+
+    Attributes:
+        stacks: `(base, delta)` of members of one shape; where they are several, the
+            adapters come stacked as `tree.stack` does.
+        shifts, scales: `[M]` float32; each member's reward is `(raw - shift) / scale`.
+        gate: of `mixture.fresh`, or None.
+        shift, scale: float32, of the combined reward, likewise.
+        sizes: members of each stack.
+        order: `order[i]` is where member i stands when the stacks are joined.
+        combine: `mean`, `min`, `mean_std` (mean less `deviations` standard deviations),
+            `gate` (of what they say) or `mole` (a gate in every block).
+        deviations: of `mean_std`.
+    """
+
+    stacks: tuple[tuple[Any, Any], ...]
+    shifts: jax.Array
+    scales: jax.Array
+    gate: Any
+    shift: jax.Array
+    scale: jax.Array
+    sizes: tuple[int, ...]
+    order: tuple[int, ...]
+    combine: str = 'mean'
+    deviations: float = 1.0
+
+
+def build(
+    members: Sequence[Any],
+    combine: str = 'mean',
+    deviations: float = 1.0,
+    gate: Any = None,
+    shift: float = 0.0,
+    scale: float = 1.0,
+) -> Panel:
+    """A panel of roles (`base`, `base_id`, `delta` with a head, `shift`, `scale`).
+
+    Raises:
+        UserError: none are given, they sit on different bases, cannot be mixed, or
+            there is a gate that nothing reads or the reverse.
+    """
+    if not members:
+        raise UserError('panel: it has no members; name one reward model or more')
+    bases = {member.base_id for member in members}
+    if len(bases) > 1:
+        raise UserError(
+            f'panel: its members sit on different bases ({", ".join(sorted(bases))}); '
+            'train them on the same one'
+        )
+    if (combine in mixture.GATED) != (gate is not None):
+        raise UserError(
+            f'panel: a gate is needed to combine by {" or ".join(mixture.GATED)}, and '
+            'only then'
+        )
+    alike: dict[Any, list[int]] = {}
+    for i, member in enumerate(members):
+        alike.setdefault(_shape(member), []).append(i)
+    if combine == 'mole':
+        _check_mixed(members, alike)
+    joined = [i for places in alike.values() for i in places]
+    return Panel(
+        stacks=tuple(_stack([members[i] for i in ids]) for ids in alike.values()),
+        shifts=jnp.array([member.shift for member in members], jnp.float32),
+        scales=jnp.array([member.scale for member in members], jnp.float32),
+        gate=gate,
+        shift=jnp.float32(shift),
+        scale=jnp.float32(scale),
+        sizes=tuple(map(len, alike.values())),
+        order=tuple(joined.index(i) for i in range(len(members))),
+        combine=combine,
+        deviations=deviations,
+    )
+
+
+def rewards(arch: Architecture, panel: Panel, batch: dict[str, Any]) -> jax.Array:
+    """The panel's reward at the last token of each completion, `[N, E]` float32.
+
+    Args:
+        arch: the decoder.
+        panel: from `build`.
+        batch: tokens, positions, segments `[N, T]` and ends `[N, E]`, as
+            `heads.rewards` takes them.
+    """
+    if panel.gate is None:
+        rewards = combine(panel, member_rewards(arch, panel, batch)[0])
+    else:
+        rewards, _ = gated(arch, panel, batch)
+    return (rewards - panel.shift) / panel.scale
+
+
+def gated(
+    arch: Architecture, panel: Panel, batch: dict[str, Any]
+) -> tuple[jax.Array, jax.Array]:
+    """What a panel with a gate says, before its own shift and scale, `[N, E]`, and each
+    member's mean share `[M]`: of `gate` over completions, of `mole` over the tokens of
+    all blocks."""
+    if panel.combine == 'gate':
+        scores, states = member_rewards(arch, panel, batch)
+        shares = mixture.shares(panel.gate, states)
+        return jnp.sum(shares * scores, axis=0), jnp.mean(shares, axis=(1, 2))
+    rows = [batch[name] for name in ('tokens', 'positions', 'segments', 'ends')]
+    ((base, delta),) = panel.stacks
+    states, shares = mixture.mixed(arch, base, delta, panel.gate, *rows)
+    raw = jax.vmap(lambda head: heads.scalar({HEAD: head}, states))(delta[HEAD])
+    seen = batch['segments'] >= 0
+    total = jnp.sum(shares * seen, axis=(0, 2, 3)) / (len(shares) * jnp.sum(seen))
+    return jnp.mean(_normalised(panel, raw), axis=0), total
+
+
+def member_rewards(
+    arch: Architecture, panel: Panel, batch: dict[str, Any]
+) -> tuple[jax.Array, jax.Array]:
+    """What each member says: normalised rewards `[M, N, E]` float32, and the final
+    states `[M, N, E, D]` that it read them from."""
+    rows = [batch[name] for name in ('tokens', 'positions', 'segments', 'ends')]
+
+    def member(base, delta):
+        params = tree.bind(base, delta)
+        states = decoder.hidden(arch, params, *rows)
+        return heads.scalar(params, states), states
+
+    found = []
+    for (base, delta), size in zip(panel.stacks, panel.sizes, strict=True):
+        if size == 1:
+            raw, states = member(base, delta)
+            found.append((raw[None], states[None]))
+        else:
+            axes = tree.stacked_axes(delta)
+            found.append(jax.vmap(member, in_axes=(None, axes))(base, delta))
+    raw, states = (jnp.concatenate(parts) for parts in zip(*found, strict=True))
+    if panel.order != tuple(range(len(panel.order))):
+        raw, states = raw[jnp.array(panel.order)], states[jnp.array(panel.order)]
+    return _normalised(panel, raw), states
+
+
+def combine(panel: Panel, scores: jax.Array) -> jax.Array:
+    """One reward `[N, E]` of the members' `[M, N, E]`, without a gate."""
+    if panel.combine == 'min':
+        return jnp.min(scores, axis=0)
+    mean = jnp.mean(scores, axis=0)
+    if panel.combine == 'mean_std':
+        return mean - panel.deviations * jnp.std(scores, axis=0)
+    return mean
+
+
+def _normalised(panel, raw):
+    shifts, scales = (x[:, None, None] for x in (panel.shifts, panel.scales))
+    return (raw - shifts) / scales
+
+
+def _check_mixed(members, alike):
+    outside = {name for member in members for name in member.delta} - {LAYERS, HEAD}
+    if len(alike) > 1 or len(members) < 2 or outside:
+        raise UserError(
+            'panel: mole mixes two or more adapters of the same kernels, all of them '
+            'in layers; train its members by LoRA with the same targets'
+        )
+
+
+def _shape(member):
+    leaves, structure = jax.tree.flatten(tree.kinds(member.delta))
+    return structure, tuple(leaves)
+
+
+def _stack(members):
+    deltas = [member.delta for member in members]
+    return members[0].base, deltas[0] if len(deltas) == 1 else tree.stack(deltas)

@@ -1,0 +1,202 @@
+"""Opens a run folder: config, data, tokenizer, mesh, base."""
+
+import math
+import pathlib
+import shutil
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+from ml_collections import ConfigDict
+
+from perl import config as configs
+from perl import data, sharding
+from perl.config import rules
+from perl.adapters.tuning import declare
+from perl.data import tokenizers
+from perl.data.records import SPLITS, Dataset
+from perl.system.errors import UserError
+from perl.models import store
+from perl.models.architecture import parameters
+from perl.runs import saved_config
+from perl.config import lineage
+from perl.runs.run import Run
+
+# what a stage, or the loss of a reward model, reads: records and their splits
+NEEDS = {
+    'pretrain': ('text', ('train', 'val')),
+    'sft': ('demonstrations', ('train', 'val')),
+    'bradley_terry': ('comparisons', SPLITS),
+    'pointwise': ('ratings', SPLITS),
+    'policy': ('prompts', ('train', 'test')),
+    'dpo': ('comparisons', ('train', 'val')),
+}
+
+
+def begin_run(config: ConfigDict, workdir: pathlib.Path) -> Run:
+    """A run without its base, new or to go on with; its config is written last, when
+    nothing of it has been found wrong.
+
+    Raises:
+        UserError: the folder belongs to another config, or data are not there.
+    """
+    saved_config.check(config, workdir)
+    if not saved_config.begun(config, workdir):  # what is there is of a start that failed
+        shutil.rmtree(workdir / 'tokenizer', ignore_errors=True)
+    run = open_run(config, workdir)
+    saved_config.write(config, workdir)
+    return run
+
+
+def open_run(config: ConfigDict, workdir: pathlib.Path) -> Run:
+    """A run without its base, as its folder has it.
+
+    Raises:
+        UserError: data are not there, or do not fit the mesh.
+    """
+    mesh = sharding.make_mesh(**config.mesh)
+    check_mesh(config, mesh.shape)
+    dataset = open_data(config)
+    tokenizer = open_tokenizer(config, dataset, workdir / 'tokenizer')
+    if config.model.path:
+        arch, _ = describe_base(config, tokenizer)
+    else:
+        arch = configs.architecture(config, tokenizer.size)
+    for name in config.stages:
+        if 'tuning' in config[name]:  # says now what its targets would say later
+            declare(configs.tuning(config[name].tuning), parameters(arch))
+    return Run(config, workdir, mesh, dataset, tokenizer, arch)
+
+
+def open_finished(workdir: str | pathlib.Path) -> Run:
+    """A run as its `config.json` left it, with its base; on one device where there are
+    fewer than it was trained on, since numbers do not depend on the mesh.
+
+    Raises:
+        UserError: the folder has no run.
+    """
+    config, devices = ConfigDict(saved_config.saved(workdir)), len(jax.devices())
+    if math.prod(sharding.sizes(**config.mesh, devices=devices)) > devices:
+        config.mesh = ConfigDict(dict.fromkeys(sharding.AXES, 1))
+    run = open_run(config.lock(), pathlib.Path(workdir))
+    open_base(run)
+    return run
+
+
+def open_data(config: ConfigDict) -> Dataset:
+    """All records of the config's dataset.
+
+    Raises:
+        UserError: they cannot be read, or a stage has none to work with.
+    """
+    options = config.data.items()
+    dataset = data.load(
+        **{k: tuple(v) if isinstance(v, list) else v for k, v in options}
+    )
+    for name in config.stages:
+        kind, splits = needs(config[lineage.origin(config, name)])
+        for split in splits:
+            if not getattr(dataset, kind)[split]:
+                raise UserError(
+                    f'{name}: {dataset.name} has no {kind} in its {split} split; give '
+                    'it some, choose another loss, or leave the stage out'
+                )
+        _needs_demonstrations(config[name], name, dataset)
+    return dataset
+
+
+def _needs_demonstrations(stage, name, dataset):
+    centred = stage.kind == 'reward' and stage.centre == 'demonstrations'
+    if centred and not dataset.demonstrations['val']:
+        raise UserError(
+            f'{name}.centre: {dataset.name} has no demonstrations in its val split to '
+            'average 0 on; set it to responses'
+        )
+
+
+def needs(stage: ConfigDict) -> tuple[str, tuple[str, ...]]:
+    """The kind of records that a stage reads, and their splits."""
+    return NEEDS[stage.loss if stage.kind == 'reward' else stage.kind]
+
+
+def open_base(run: Run) -> None:
+    """Puts the base on the mesh: the file of the config, or what pretraining made.
+
+    Raises:
+        UserError: there is none yet.
+    """
+    run.use_base(store.load(base_path(run.config, run.workdir))[1])
+
+
+def base_path(config: ConfigDict, workdir: pathlib.Path) -> pathlib.Path:
+    """Where the base is: the file or folder of the config, or what pretraining made.
+
+    Raises:
+        UserError: there is none yet.
+    """
+    made = workdir / 'pretrain' / 'base'
+    if not config.model.path and not made.is_dir():
+        raise UserError(
+            'model.path: no base is given and the stage pretrain has not made one; '
+            'run the stage pretrain first, or give model.path'
+        )
+    return pathlib.Path(config.model.path or made)
+
+
+def describe_base(config: ConfigDict, tokenizer: Any) -> tuple[Any, Any]:
+    """The architecture and parameters of `model.path`, run as the config wants."""
+    arch, params = store.load(config.model.path)
+    if tokenizer.size > arch.vocabulary:
+        raise UserError(
+            f'tokenizer: it has {tokenizer.size} ids, the base of model.path only '
+            f'{arch.vocabulary}; give the tokenizer that belongs to the base'
+        )
+    own = pathlib.Path(config.model.path) / 'tokenizer'
+    if own.is_dir() and tokenizers.load(own).fingerprint != tokenizer.fingerprint:
+        raise UserError(
+            f'tokenizer: it is not the one that the base of {config.model.path} was '
+            f'trained with; set tokenizer.kind=file and tokenizer.path={own}'
+        )
+    rules.check_window(config, arch.max_length)
+    how = {name: config.model[name] for name in ('dtype', 'scan', 'remat')}
+    return store.changed(arch, **how), params
+
+
+def check_mesh(config: ConfigDict, axes: Mapping[str, int]) -> None:
+    """Raises a `UserError` for the first batch that the mesh cannot take.
+
+    Args:
+        config: of the experiment.
+        axes: the length of each axis of the mesh.
+    """
+    ways, batches = axes['data'] * axes['fsdp'], {}
+    for name in config.stages:
+        stage = config[name]
+        if lineage.trains(stage):
+            batches[f'{name}.batch_size'] = stage.batch_size
+        if stage.get('ptx_coefficient'):
+            batches[f'{name}.ptx_batch_size'] = stage.ptx_batch_size
+        if lineage.makes(config, name) == 'policy':
+            batches['evaluation.batch_size'] = config.evaluation.batch_size
+    for where, rows in batches.items():
+        if rows % ways:
+            raise UserError(
+                f'{where}: {rows} rows do not divide over data x fsdp = {ways} '
+                'devices; make it a multiple'
+            )
+
+
+def open_tokenizer(config: ConfigDict, dataset: Any, folder: pathlib.Path) -> Any:
+    """The run's tokenizer: made or found once, then kept in the run folder."""
+    if folder.is_dir():
+        return tokenizers.load(folder)
+    kind = config.tokenizer.kind
+    if kind == 'bytes':
+        made = tokenizers.Bytes()
+    elif kind == 'file':
+        made = tokenizers.load(config.tokenizer.path)
+    else:
+        texts = dataset.text['train']
+        made = tokenizers.train_sentencepiece(texts, config.tokenizer.size)
+    made.save(folder)
+    return made

@@ -1,0 +1,145 @@
+"""Roles of RLHF: what each sits on, what it adds, and how one begins from another."""
+
+import dataclasses
+from typing import Any
+
+import jax
+
+from perl.adapters import bundle, tree, tuning
+from perl.adapters.tuning import Full, LoraTuning, Tuning
+from perl.system.errors import UserError
+from perl.models import heads
+from perl.judges.panel import Panel
+
+
+@dataclasses.dataclass(frozen=True)
+class Role:
+    """A delta over a base; several roles hold the very same base arrays.
+
+    Attributes:
+        base: frozen parameters; empty where the delta holds them all.
+        base_id: fingerprint of the base it belongs to.
+        delta: what is, or was, trained.
+        tuning: how; None where the delta is empty.
+        shift, scale: of reported rewards, `(raw - shift) / scale`.
+    """
+
+    base: Any
+    base_id: str
+    delta: Any
+    tuning: Tuning | None
+    shift: float = 0.0
+    scale: float = 1.0
+
+    def bound(self) -> Any:
+        """The tree that the model reads."""
+        return tree.bind(self.base, self.delta)
+
+
+def begin(key: jax.Array, kind: Tuning, source: Role, leaves: Any, where: str) -> Role:
+    """A trainable role that computes what `source` computes.
+
+    Args:
+        key: a random key, consumed.
+        kind: how the new role is tuned.
+        source: the base itself, or the role to go on from.
+        leaves: the model's tree of `Leaf`.
+        where: the stage, for errors.
+
+    Raises:
+        UserError: the source's adapter is of another shape than the new tuning; its
+            dropout may be another.
+    """
+    if isinstance(kind, Full):
+        if isinstance(source.tuning, Full):
+            delta = jax.tree.map(lambda x: x.copy(), source.delta)
+        else:
+            plain = tree.merge(source.base, without_head(source.delta))
+            delta = tuning.init(key, kind, plain, leaves)
+            if heads.HEAD in source.delta:
+                head = source.delta[heads.HEAD]
+                delta[heads.HEAD] = jax.tree.map(lambda x: x.copy(), head)
+        return Role({}, source.base_id, delta, kind)
+    if not source.delta:
+        return Role(
+            source.base, source.base_id, tuning.init(key, kind, None, leaves), kind
+        )
+    role = copied(source, kind.dropout)
+    if role.tuning != kind:
+        raise UserError(
+            f'{where}.tuning: goes on from an adapter of {source.tuning}, but asks for '
+            f'{kind}; make the two alike, or set {where}.start to base'
+        )
+    return dataclasses.replace(role, shift=0.0, scale=1.0)
+
+
+def copied(role: Role, dropout: float) -> Role:
+    """The role on buffers of its own, to be trained with `dropout` on its adapters."""
+    delta = jax.tree.map(lambda x: x.copy(), tree.with_dropout(role.delta, dropout))
+    kind = role.tuning
+    if isinstance(kind, LoraTuning):
+        kind = dataclasses.replace(kind, dropout=dropout)
+    return dataclasses.replace(role, delta=delta, tuning=kind)
+
+
+def normalised(role: Role) -> Role:
+    """The role with its shift and scale inside of its head, so that what the model
+    itself gives is the reported reward."""
+    head = role.delta[heads.HEAD]
+    kernel = head['kernel'] / role.scale
+    bias = (head['bias'] - role.shift) / role.scale
+    delta = {**role.delta, heads.HEAD: {'kernel': kernel, 'bias': bias}}
+    return dataclasses.replace(role, delta=delta, shift=0.0, scale=1.0)
+
+
+def with_head(key: jax.Array, role: Role, width: int) -> Role:
+    """The role with a scalar head: its own if it has one, else a fresh one."""
+    if heads.HEAD in role.delta:
+        return role
+    head = heads.init_head(key, width)
+    return dataclasses.replace(role, delta={**role.delta, heads.HEAD: head})
+
+
+def without_head(delta: Any) -> Any:
+    """The delta without its scalar head."""
+    return {name: part for name, part in delta.items() if name != heads.HEAD}
+
+
+def declared(role: Role, leaves: Any, width: int) -> Any:
+    """The tree of `Leaf` of the role's delta, for placing it on a mesh."""
+    said = {} if role.tuning is None else tuning.declare(role.tuning, leaves)
+    if heads.HEAD in role.delta:
+        said = {**said, heads.HEAD: heads.head_leaves(width)}
+    return said
+
+
+def card(role: Role, name: str, tokenizer: str) -> bundle.Card:
+    """The bundle card of a trained role."""
+    return bundle.Card(
+        role=name,
+        tuning=role.tuning,
+        base=role.base_id,
+        tokenizer=tokenizer,
+        shift=role.shift,
+        scale=role.scale,
+    )
+
+
+def memory(team: dict[str, Role], judges: Panel) -> str:
+    """One line: the bytes of each role and of the reward models, and of the bases, an
+    array counted once."""
+    holders = [role.base for role in team.values()]
+    holders += [base for base, _ in judges.stacks]
+    bases = {id(x): x for x in jax.tree.leaves(holders)}
+    counted = set(bases)
+    parts = [f'bases {_mib(bases.values())} once']
+    deltas = {name: role.delta for name, role in team.items()}
+    for name, delta in (*deltas.items(), ('reward', judges)):
+        own = [x for x in jax.tree.leaves(delta) if id(x) not in counted]
+        counted |= {id(x) for x in own}
+        parts.append(f'{name} {_mib(own)}')
+    return ', '.join(parts)
+
+
+def _mib(arrays) -> str:
+    return f'{sum(x.nbytes for x in arrays) / 2**20:.2f} MiB'

@@ -1,0 +1,233 @@
+"""What every stage of one run shares: config, folder, mesh, data, base."""
+
+import dataclasses
+import functools
+import pathlib
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import numpy as np
+
+from perl import config as configs
+from perl import sharding
+from perl.adapters import bundle
+from perl.adapters.tuning import Full, Tuning
+from perl.data.batching import bucket
+from perl.data.examples import Examples, encode
+from perl.data.records import Dataset, Record
+from perl.data.tokenizers.vocabularies import Tokenizer
+from perl.system.errors import UserError
+from perl.system.interrupt import Interrupt
+from perl.models import architecture, heads, store
+from perl.models.architecture import Architecture
+from perl.config import lineage
+from perl.runs import roles
+from perl.runs.roles import Role
+
+# by what `lineage.makes` says of a stage
+_PRODUCTS = {
+    'pretrain': 'base',
+    'sft': 'policy',
+    'reward': 'reward model',
+    'policy': 'policy',
+}
+
+
+@dataclasses.dataclass
+class Run:
+    """One experiment in one folder.
+
+    Attributes:
+        config: validated and locked.
+        workdir: the run folder.
+        mesh: of devices.
+        dataset: all records.
+        tokenizer: of every stage.
+        arch: the decoder.
+        base: frozen parameters on the mesh, or None before pretraining.
+        base_id: their fingerprint.
+        interrupt: whether somebody asked to stop.
+    """
+
+    config: Any
+    workdir: pathlib.Path
+    mesh: jax.sharding.Mesh
+    dataset: Dataset
+    tokenizer: Tokenizer
+    arch: Architecture
+    base: Any = None
+    base_id: str = ''
+    interrupt: Interrupt = dataclasses.field(default_factory=Interrupt)
+
+    @functools.cached_property
+    def leaves(self) -> Any:
+        """The declared parameters of the decoder."""
+        return architecture.parameters(self.arch)
+
+    @property
+    def leaves_abstract(self) -> Any:
+        """The same as shapes and dtypes."""
+        return architecture.abstract(self.leaves)
+
+    def tuning(self, stage: str) -> Tuning:
+        """How a stage tunes."""
+        return configs.tuning(self.config[stage].tuning)
+
+    def encoded(self, records: Sequence[Record | str]) -> Examples:
+        """Records or bare prompts in token ids, cut to the config's lengths."""
+        limits = self.config.lengths
+        return encode(records, self.tokenizer, limits.prompt, limits.response)[0]
+
+    @property
+    def multiple(self) -> int:
+        """Of which row lengths are multiples: few shapes to compile, little padding."""
+        limits = self.config.lengths
+        return max(16, (limits.prompt + limits.response) // 128 * 16)
+
+    def buckets(self, lengths: Any, multiple: int) -> np.ndarray:
+        """The padded length of each row: rows of one batch should share it, and be
+        random otherwise."""
+        return np.array([bucket(int(n), multiple) for n in lengths])
+
+    @property
+    def prompt_multiple(self) -> int:
+        """The same of prompts to sample from: coarser, since each of their shapes
+        compiles a sampler, a scorer and an update."""
+        return 2 * self.multiple
+
+    def key(self, stage: str) -> jax.Array:
+        """The random key of a stage: a function of the seed and the stage's name."""
+        key = jax.random.key(self.config.seed)
+        for letter in stage.encode():
+            key = jax.random.fold_in(key, letter)
+        return key
+
+    def use_base(self, params: Any) -> None:
+        """Takes parameters as the frozen base of all that follows."""
+        self.base_id = store.fingerprint(params)
+        self.base = self.place_base(params)
+
+    def place_base(self, params: Any) -> Any:
+        """Parameters in the compute dtype on the mesh."""
+        params = jax.tree.map(lambda x: x.astype(self.arch.dtype), params)
+        return jax.device_put(params, sharding.shardings(self.leaves, self.mesh))
+
+    def source(self, start: str) -> Role:
+        """The base itself, what SFT made of it, or an earlier reward model.
+
+        SFT in full makes a new base; SFT by adapter leaves the base as it is.
+        """
+        if start == 'base':
+            return Role(self.base, self.base_id, {}, None)
+        if start != 'sft':
+            return self.reward_role(start)
+        if start == 'sft' and 'sft' not in self.config.stages:
+            raise UserError(
+                'start: sft was asked for, but this run has no sft stage; '
+                'set start to base'
+            )
+        return self._sft
+
+    @functools.cached_property
+    def _sft(self) -> Role:
+        role = self.role('sft')
+        if not isinstance(role.tuning, Full):
+            return role
+        return Role(
+            self.place_base(role.delta), store.fingerprint(role.delta), {}, None
+        )
+
+    def role(self, stage: str) -> Role:
+        """The policy that a stage of this run, or an adapter folder, holds; SFT's too.
+
+        Raises:
+            UserError: not there, damaged, of another base or tokenizer, or no policy.
+        """
+        role = self._role(stage, 'policy')
+        if heads.HEAD in role.delta:
+            raise _no(stage, 'policy', 'has a scalar head')
+        return role
+
+    def reward_role(self, stage: str) -> Role:
+        """The same, of a stage or folder that must hold a reward model."""
+        role = self._role(stage, 'reward model')
+        if heads.HEAD not in role.delta:
+            raise _no(stage, 'reward model', 'has no scalar head')
+        return role
+
+    def _role(self, stage: str, wanted: str) -> Role:
+        folder = pathlib.Path(stage)
+        if stage in configs.known_stages(self.config):
+            folder = self.workdir / stage / 'adapter'
+            product = _PRODUCTS[lineage.makes(self.config, stage)]
+            if product != wanted:
+                raise _no(stage, wanted, f'makes a {product}')
+            if not bundle.exists(folder):
+                raise UserError(
+                    f'{stage}: {folder} has no adapter yet; run the stage {stage} '
+                    f'first (--stages={stage})'
+                )
+        delta, card = bundle.load(folder, tokenizer=self.tokenizer.fingerprint)
+        base = {}
+        if not isinstance(card.tuning, Full):
+            base = self._base_of(card, folder)
+        role = Role(base, card.base, delta, card.tuning, card.shift, card.scale)
+        said = roles.declared(role, self.leaves, self.arch.width)
+        if _shapes(architecture.abstract(said)) != _shapes(delta):
+            raise UserError(
+                f'adapter: the arrays in {folder} are not those that its adapter.json '
+                'and this model call for; train or copy it again'
+            )
+        return self.place(role)
+
+    def _base_of(self, card: bundle.Card, folder: pathlib.Path) -> Any:
+        if card.base == self.base_id:
+            return self.base
+        if 'sft' in self.config.stages and card.role != 'sft':
+            sft = self.source('sft')
+            if card.base == sft.base_id:
+                return sft.base
+        raise UserError(
+            f'adapter: {folder} was trained on the base {card.base}, this run has '
+            f'{self.base_id}; give the base it was trained on, or train it again'
+        )
+
+    def place(self, role: Role) -> Role:
+        """The role with its delta on the mesh."""
+        said = roles.declared(role, self.leaves, self.arch.width)
+        placed = jax.device_put(role.delta, sharding.shardings(said, self.mesh))
+        return dataclasses.replace(role, delta=placed)
+
+    def save_role(self, stage: str, role: Role, name: str = '') -> None:
+        """Writes a stage's adapter bundle, or that of another role it trained."""
+        folder = self.workdir / stage / (name or 'adapter')
+        kind = name or self.config[stage].kind
+        card = roles.card(role, kind, self.tokenizer.fingerprint)
+        bundle.save(folder, jax.device_get(role.delta), card)
+
+    def begin(self, stage: str) -> Role:
+        """The role that a stage trains, as its config wants it started."""
+        config = self.config[stage]
+        return roles.begin(
+            self.key(f'{stage}/init'),
+            self.tuning(stage),
+            self.source(config.start),
+            self.leaves,
+            stage,
+        )
+
+    def replicate(self, tree: Any) -> Any:
+        """Scalars and such on every device of the mesh."""
+        return jax.device_put(tree, sharding.replicated(self.mesh))
+
+
+def _no(stage, wanted, why):
+    return UserError(
+        f'{stage}: it {why}, so it is no {wanted}; name a stage that makes one, or the '
+        'adapter folder of one'
+    )
+
+
+def _shapes(tree):
+    return jax.tree.structure(tree), [x.shape for x in jax.tree.leaves(tree)]

@@ -1,0 +1,75 @@
+"""The config that a run folder keeps, and what of it has begun."""
+
+import json
+import pathlib
+from collections.abc import Mapping
+from typing import Any
+
+from ml_collections import ConfigDict
+
+from perl import config as configs
+from perl.system import jsonl
+from perl.system.errors import UserError
+from perl.system.metrics import read_results
+
+# may differ between the sittings of one run: numbers do not depend on them
+FREE = ('mesh', 'tensorboard', 'stages')
+
+
+def check(config: ConfigDict, workdir: pathlib.Path) -> None:
+    """Compares the config with the one that the folder was begun with.
+
+    A stage that has not begun may be another than it was, or come new.
+
+    Raises:
+        UserError: it differs; says where.
+    """
+    now, before = configs.to_json(config), jsonl.load(workdir / 'config.json')
+    if not (before and begun(before, workdir)):
+        return
+    both = before | now
+    ahead = {x for x in configs.known_stages(both) if not _left(workdir, x)}
+    old, new = (
+        {x: c.get(x) for x in both.keys() - {*FREE} - ahead} for c in (before, now)
+    )
+    lines = configs.differences(old, new)
+    if lines:
+        raise UserError(
+            f'{workdir} was begun with another config ({"; ".join(lines[:8])}); '
+            'give the old values or another --workdir; a stage that is not finished '
+            'begins anew where its folder is removed'
+        )
+
+
+def saved(workdir: str | pathlib.Path) -> dict[str, Any]:
+    """The config that a run folder has.
+
+    Raises:
+        UserError: it has none, or what it has is damaged.
+    """
+    file = pathlib.Path(workdir) / 'config.json'
+    if not file.is_file():
+        raise UserError(
+            f'--workdir: {file} is not there; give the folder of a finished run'
+        )
+    return jsonl.load(file)
+
+
+def begun(config: Mapping[str, Any], workdir: pathlib.Path) -> bool:
+    """Whether a stage of the run has left something."""
+    left = (_left(workdir, name) for name in configs.known_stages(config))
+    return bool(read_results(workdir)) or any(left)
+
+
+def write(config: ConfigDict, workdir: pathlib.Path) -> None:
+    """Writes `config.json`, if it is not there as it is."""
+    file, now = workdir / 'config.json', configs.to_json(config)
+    if jsonl.load(file) != now:
+        workdir.mkdir(parents=True, exist_ok=True)
+        jsonl.replace(file, json.dumps(now, indent=2) + '\n')
+
+
+def _left(workdir, name):
+    """Whether a stage has left something, be it a line of its first step."""
+    files = (file for file in (workdir / name).rglob('*') if file.is_file())
+    return name in read_results(workdir) or any(file.stat().st_size for file in files)

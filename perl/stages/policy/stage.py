@@ -1,0 +1,102 @@
+"""Reinforcement learning of a policy against a reward model.
+
+Policy, value, reward and reference are adapters (or whole trees, where tuning is full)
+over base arrays that they share; the sampler reads what the trainer updates.
+"""
+
+import dataclasses
+import time
+from typing import Any
+
+from perl.evaluation.compare import compare
+from perl.evaluation.labelling import Settings, open_rater
+from perl.losses.algorithms import ALGORITHMS
+from perl.runs import roles
+from perl.runs.panels import load_panel
+from perl.runs.roles import Role
+from perl.runs.run import Run
+from perl.stages.account import account
+from perl.stages.policy.iteration import Trainer
+from perl.system import metrics
+from perl.training.fit import fit
+
+
+def policy(run: Run, stage: str) -> dict[str, Any]:
+    """Optimises the policy; saves policy and value, returns the stage's figures."""
+    config = run.config[stage]
+    team, panel = assemble(run, stage), load_panel(run, config.reward)
+    print(f'{stage}: {roles.memory(team, panel)}', flush=True)
+    trainer = Trainer(run, stage, team, panel, _rater(run, stage))
+    start = trainer.start()
+    state, took = fit(
+        run.workdir / stage,
+        start,
+        trainer.iterate,
+        steps=config.steps,
+        save_every=config.save_every,
+        interrupt=run.interrupt,
+        program=trainer.update,
+        tensorboard=run.config.tensorboard,
+        shown=('reward', 'gold', 'kl', 'no_eos'),
+    )
+    trained = {
+        name: dataclasses.replace(team[name], delta=delta)
+        for name, delta in state['trainable'].items()
+    }
+    policy = trained['policy']
+    run.save_role(stage, policy)
+    if 'value' in trained:
+        run.save_role(stage, trained['value'], 'value')
+    began = time.monotonic()
+    judged, rows = compare(run, policy, team['reference'], panel, 'test')
+    metrics.append_samples(run.workdir / stage, rows)
+    return {
+        **account(run, stage, list(trained.values()), took),
+        'algorithm': config.algorithm,
+        'evaluation_seconds': time.monotonic() - began,
+        **judged,
+    }
+
+
+def assemble(run: Run, stage: str) -> dict[str, Role]:
+    """The roles at the start: policy, reference and, for an algorithm with a critic,
+    value."""
+    config = run.config[stage]
+    team = {
+        'policy': run.place(run.begin(stage)),
+        'reference': run.source(config.start),
+    }
+    if not ALGORITHMS[config.algorithm].group:
+        team['value'] = run.place(_value(run, stage))
+    return team
+
+
+def _value(run, stage):
+    config = run.config[stage]
+    if config.value_start == 'reward':
+        reward = roles.normalised(run.reward_role(config.reward))
+        value = roles.copied(reward, config.tuning.dropout)
+    else:
+        value = roles.begin(
+            run.key(f'{stage}/value'),
+            run.tuning(stage),
+            run.source(config.value_start),
+            run.leaves,
+            stage,
+        )
+    return roles.with_head(run.key(f'{stage}/head'), value, run.arch.width)
+
+
+def _rater(run, stage):
+    """Who scores responses in the place of the reward model; None where nobody does."""
+    said = run.config[stage].rater
+    if not said.kind:
+        return None
+    settings = Settings(
+        said.kind,
+        answers=run.workdir / stage / 'ratings.jsonl',
+        url=said.url,
+        model=said.model,
+        server={'key_env': said.key_env} if said.key_env else {},
+    )
+    return open_rater(settings, run)

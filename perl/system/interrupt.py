@@ -1,0 +1,41 @@
+"""Ctrl-C and SIGTERM between two steps instead of in the middle of one."""
+
+import signal
+import threading
+from types import FrameType
+
+
+class Stopped(Exception):
+    """The user asked to stop; everything up to here is saved."""
+
+
+class Interrupt:
+    """A context in which the first Ctrl-C or SIGTERM only asks for a stop.
+
+    A second Ctrl-C raises KeyboardInterrupt. Outside the main thread, where Python
+    delivers no signals, the context changes nothing.
+
+    Attributes:
+        requested: whether a stop was asked for.
+    """
+
+    def __init__(self):
+        self.requested = False
+        self._before = {}
+
+    def __enter__(self) -> 'Interrupt':
+        if threading.current_thread() is threading.main_thread():
+            for number in (signal.SIGINT, signal.SIGTERM):
+                self._before[number] = signal.signal(number, self._handle)
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        for number, handler in self._before.items():
+            # None: a handler that Python did not install and cannot put back
+            signal.signal(number, handler or signal.SIG_DFL)
+        self._before.clear()
+
+    def _handle(self, number: int, frame: FrameType | None) -> None:
+        if self.requested and number == signal.SIGINT:
+            raise KeyboardInterrupt
+        self.requested = True

@@ -1,0 +1,104 @@
+"""The loop around every stage's update: resume, log, save, stop."""
+
+import math
+import pathlib
+import time
+from collections.abc import Callable
+from typing import Any
+
+import jax
+
+from perl.checkpoint import Checkpoints
+from perl.system.errors import UserError
+from perl.system.interrupt import Interrupt, Stopped
+from perl.system.metrics import Metrics, progress
+from perl.training.compiled import Compiled
+
+
+def fit(
+    folder: pathlib.Path,
+    state: Any,
+    update: Callable[[Any, int], tuple[Any, dict[str, Any]]],
+    *,
+    steps: int,
+    save_every: int,
+    interrupt: Interrupt,
+    evaluate: Callable[[Any, int], dict[str, float]] | None = None,
+    eval_every: int = 0,
+    program: Compiled | None = None,
+    memory: dict[str, Any] | None = None,
+    tensorboard: bool = False,
+    shown: tuple[str, ...] = ('loss',),
+) -> tuple[Any, dict[str, float]]:
+    """Runs `update` from where the newest good checkpoint stands to `steps`.
+
+    Args:
+        folder: of the stage: `metrics.jsonl` and `checkpoints/` go there.
+        state: before the first step; tells structure and placement for a restore.
+        update: `(state, step) -> state, metrics`, a function of its arguments alone.
+        steps: where to end.
+        save_every: steps between checkpoints; the last step is always saved.
+        interrupt: asked after each step whether to stop.
+        evaluate: figures of a state after a step, joined to that step's metrics.
+        eval_every: steps between evaluations; 0 evaluates after the last.
+        program: of the update, whose bytes are told.
+        memory: a dict that is saved with the state and put back on a resume.
+        tensorboard: also write event files.
+        shown: metrics in the progress bar.
+
+    Returns:
+        The final state, and what it took in this and earlier sittings: `seconds`, and
+        `step_bytes` of the largest program.
+
+    Raises:
+        Stopped: SIGTERM or Ctrl-C, after saving.
+        UserError: a metric is not finite; checkpoints before it stay.
+    """
+    memory = {} if memory is None else memory
+    checkpoints = Checkpoints(folder / 'checkpoints')
+    start, before = 0, {'seconds': 0.0, 'step_bytes': 0}
+    restored = checkpoints.restore(state)
+    if restored is not None:
+        state, extra, start = restored
+        before = extra.pop('took')
+        memory.update(extra)
+    metrics = Metrics(folder, tensorboard=tensorboard)
+    metrics.truncate_after(start)
+    began = time.monotonic()
+
+    def took() -> dict[str, float]:
+        seconds = before['seconds'] + time.monotonic() - began
+        largest = max(before['step_bytes'], program.peak_bytes if program else 0)
+        return {'seconds': seconds, 'step_bytes': largest}
+
+    with progress(steps, start, folder.name) as bar:
+        for step in range(start, steps):
+            state, row = update(state, step)
+            done = step + 1
+            last = done == steps
+            if evaluate and (last or (eval_every and done % eval_every == 0)):
+                row = {**row, **evaluate(state, done)}
+            row = {name: float(x) for name, x in jax.device_get(row).items()}
+            metrics.write(done, row)
+            _check(row, done, folder)
+            bar.update()
+            bar.set_postfix({k: f'{row[k]:.3g}' for k in shown if k in row})
+            stop = interrupt.requested  # read once: a signal may come at any time
+            if last or done % save_every == 0 or stop:
+                checkpoints.save(done, state, {**memory, 'took': took()})
+            if stop and not last:
+                metrics.close()
+                raise Stopped(f'{folder.name}: stopped and saved after step {done}')
+    metrics.close()
+    checkpoints.close()
+    return state, took()
+
+
+def _check(row, step, folder):
+    bad = [name for name, x in row.items() if not math.isfinite(x)]
+    if bad:
+        raise UserError(
+            f'{folder.name}: {", ".join(bad)} is not finite at step {step}; lower the '
+            f'learning rate or clip harder, and move {folder} away, so that the stage '
+            'begins anew. Checkpoints before it are intact'
+        )

@@ -1,0 +1,103 @@
+"""The one training step of every stage.
+
+State is a plain tree `{trainable, opt, step, ...}`; a stage may keep more in it.
+A loss returns sums and counts, which are divided once at the end, so that a batch in
+several micro-batches gives the same update as the batch in one.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+
+Loss = Callable[[Any, Any, Any, jax.Array], tuple[jax.Array, tuple[jax.Array, dict]]]
+
+
+def init(trainable: Any, optimizer: optax.GradientTransformation) -> dict[str, Any]:
+    """The state before the first step."""
+    return {
+        'trainable': trainable,
+        'opt': optimizer.init(trainable),
+        'step': jnp.zeros((), jnp.int32),
+    }
+
+
+def step(
+    state: dict[str, Any],
+    frozen: Any,
+    batch: Any,
+    *,
+    loss: Loss,
+    optimizer: optax.GradientTransformation,
+    seed: int = 0,
+    micro_batches: int = 1,
+) -> tuple[dict[str, Any], dict[str, jax.Array]]:
+    """One update of the trainable tree.
+
+    Args:
+        state: donated by the caller's jit.
+        frozen: what the loss reads and nobody updates.
+        batch: a tree of arrays with the same leading axis.
+        loss: `(trainable, frozen, batch, key) -> sum, (count, {name: (sum, count)})`.
+        optimizer: over the trainable tree alone.
+        seed: of dropout; the key of a step is a function of seed and step.
+        micro_batches: the batch is taken in this many slices, one after the other;
+            their gradients are added up.
+
+    Returns:
+        The new state, and scalar metrics: loss, grad_norm and the loss's own.
+    """
+    key = jax.random.fold_in(jax.random.key(seed), state['step'])
+    if micro_batches == 1:
+        (total, (count, sums)), grads = _gradient(loss)(
+            state['trainable'], frozen, batch, key
+        )
+    else:
+        total, count, sums, grads = _accumulate(
+            loss, state, frozen, batch, key, micro_batches
+        )
+    scale = 1 / jnp.maximum(count, 1)
+    grads = jax.tree.map(lambda g: g * scale, grads)
+    updates, opt = optimizer.update(grads, state['opt'], state['trainable'])
+    metrics = {name: s / jnp.maximum(c, 1) for name, (s, c) in sums.items()}
+    metrics |= {'loss': total * scale, 'grad_norm': optax.tree.norm(grads)}
+    state = {
+        **state,
+        'trainable': optax.apply_updates(state['trainable'], updates),
+        'opt': opt,
+        'step': state['step'] + 1,
+    }
+    return state, metrics
+
+
+def _gradient(loss):
+    return jax.value_and_grad(loss, has_aux=True)
+
+
+def _accumulate(loss, state, frozen, batch, key, micro_batches):
+    """Micro-batch i holds rows i, i + micro_batches, ...: each device keeps rows of
+    every one."""
+    split = jax.tree.map(
+        lambda x: x.reshape(-1, micro_batches, *x.shape[1:]).swapaxes(0, 1), batch
+    )
+
+    def part(carry, xs):
+        i, rows = xs
+        (total, (count, sums)), grads = _gradient(loss)(
+            state['trainable'], frozen, rows, jax.random.fold_in(key, i)
+        )
+        return jax.tree.map(jnp.add, carry, (total, count, sums, grads)), None
+
+    first = jax.tree.map(lambda x: x[0], split)
+    shapes = jax.eval_shape(
+        lambda: (lambda out: (out[0][0], *out[0][1], out[1]))(
+            _gradient(loss)(state['trainable'], frozen, first, key)
+        )
+    )
+    zeros = jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), shapes)
+    (total, count, sums, grads), _ = jax.lax.scan(
+        part, zeros, (jnp.arange(micro_batches), split)
+    )
+    return total, count, sums, grads

@@ -1,0 +1,101 @@
+"""What stages may be made of."""
+
+import pytest
+
+from perl import config as configs
+from perl.config import lineage, rules
+from perl.system.errors import UserError
+
+
+def experiment(**changes):
+    """Reward models from a common probe, averages, an ensemble, and two policies."""
+    config = configs.experiment('made')
+    rate = 1e-3
+    made = {
+        'reward_a': configs.stage_config('reward', rate, start='reward'),
+        'reward_b': configs.stage_config('reward', rate, start='reward'),
+        'alone': configs.stage_config('reward', rate, start='sft'),
+        'warm': configs.average_config(('reward_a', 'reward_b')),
+        'judges': configs.ensemble_config(('warm', 'reward_a', 'alone')),
+        'dpo': configs.dpo_config(rate),
+        'warp': configs.average_config(('policy', 'dpo'), method='slerp'),
+    }
+    for name, stage in made.items():
+        config[name] = stage
+    config.stages = (*config.stages, *made)
+    config.policy.value_start = 'sft'
+    config.update_from_flattened_dict(changes)
+    return config
+
+
+def test_the_rules_are_kept():
+    rules.validate(experiment())
+
+
+def test_where_stages_come_from():
+    config = experiment()
+    assert lineage.origin(config, 'judges') == 'reward_a'
+    assert lineage.origin(config, 'sft') == 'sft'
+    made = {name: lineage.makes(config, name) for name in config.stages}
+    assert [name for name, sort in made.items() if sort == 'policy'] == [
+        'policy', 'dpo', 'warp'
+    ]  # fmt: skip
+    assert made['judges'] == made['warm'] == 'reward' and made['sft'] == 'sft'
+    assert lineage.recipe(config.warp) == 'slerp of policy, dpo'
+    trains = [name for name in config.stages if not lineage.trains(config[name])]
+    assert trains == ['warm', 'judges', 'warp']
+
+
+@pytest.mark.parametrize(
+    'changes, says',
+    [
+        ({'reward_a.start': 'reward_b'}, r"reward_a.start: 'reward_b' is neither base"),
+        ({'reward_a.start': 'rewad'}, "did you mean 'reward'"),
+        ({'policy.start': 'reward'}, "policy.start: 'reward' is not one of base, sft"),
+        ({'policy.reward': 'seed'}, "'seed' is neither an earlier stage that makes"),
+        ({'warm.of': ()}, 'warm.of: name the earlier stages'),
+        ({'warm.of': ('judges', 'alone')}, "warm.of: 'judges' is no stage before it"),
+        ({'warm.of': ('sft',)}, 'sft is of kind sft; give stages of kind reward'),
+        ({'judges.of': ('policy',)}, 'policy is of kind policy'),
+        ({'warp.of': ('policy', 'warm')}, 'some are reward models and some policies'),
+        ({'warm.of': ('reward_a', 'alone')}, r'start differs .*only weights with one'),
+        ({'warm.of': ('alone',)}, 'alone starts from sft with a random head'),
+        ({'alone.loss': 'pointwise'}, r'judges.of: loss differs .*alone has pointwise'),
+        ({'warm.method': 'slrp'}, "'slrp' is not one of mean.*did you mean 'slerp'"),
+        ({'warp.of': ('policy',)}, 'slerp goes between two stages, here are 1'),
+        ({'warp.method': 'interpolate_to_start'}, 'one stage to its start, here are 2'),
+        ({'warm.weight': 1.5}, r'warm.weight: 1.5 must be in \[0, 1\]'),
+        ({'warm.rank': -1}, 'warm.rank: -1 must be 0 or more'),
+        ({'dpo.start': 'base'}, r'warp.of: start differs \(policy has sft'),
+        ({'judges.combine': 'median'}, "'median' is not one of mean, min"),
+        ({'judges.deviations': -1.0}, 'judges.deviations: -1.0 must be 0 or more'),
+        ({'judges.steps': 0}, 'judges.steps: 0 must be greater than 0'),
+        (
+            {'reward.label_smoothing': 0.5},
+            r'smoothing: 0.5 must be in \[0',
+        ),
+        ({'reward.centre': 'prompts'}, "'prompts' is not one of responses"),
+        (
+            {'reward.loss': 'pointwise', 'reward.label_smoothing': 0.1},
+            'it is of comparisons',
+        ),
+        (
+            {
+                'policy.reward': 'judges',
+                'policy.value_start': 'reward',
+                'stages': ('sft', 'reward', 'alone', 'judges', 'policy'),
+                'judges.of': ('reward', 'alone'),
+            },
+            'policy.value_start: a value starts from one reward model',
+        ),
+        ({'policy.reward': 'rewad'}, r"'rewad' is neither .*did you mean 'reward'"),
+        ({'policy.reward': 'judges'}, "'judges' is neither an earlier stage"),
+        ({'policy.reward': 'sft'}, "'sft' is neither an earlier stage"),
+        ({'dpo.reward': ''}, "dpo.reward: '' is neither"),
+        ({'stages': ('policy', 'sft')}, 'policy.start: sft comes after policy'),
+        ({'policy.tuning.rank': 3}, 'policy.tuning.rank: goes on from the adapter'),
+    ],
+)
+def test_a_rule_that_is_broken_is_named(changes, says):
+    with pytest.raises(UserError, match=says):
+        rules.validate(experiment(**changes))

@@ -1,0 +1,280 @@
+"""People's own files: every format reads alike, every mistake is named."""
+
+import csv
+import gzip
+import itertools
+import json
+import socket
+
+import ml_collections
+import pytest
+from datasets import Dataset as Table
+
+from perl import data
+from perl.data import Comparison, Demonstration, Rating, split_of
+from perl.system.errors import UserError
+
+ROWS = [
+    {'prompt': f'question {i}?', 'response': f'answer "{i}",\n{i}', 'label': i % 2}
+    for i in range(30)
+]
+
+
+def write(path, rows=ROWS):
+    lines = '\n'.join(map(json.dumps, rows))
+    if path.name.endswith('.jsonl.gz'):
+        path.write_bytes(gzip.compress(lines.encode()))
+    elif path.suffix == '.jsonl':
+        path.write_text(lines)
+    elif path.suffix == '.json':
+        path.write_text(json.dumps(rows, indent=1))
+    elif path.suffix == '.parquet':
+        Table.from_list(rows).to_parquet(str(path))
+    else:
+        with path.open('w', newline='') as file:
+            separator = '\t' if path.suffix == '.tsv' else ','
+            table = csv.DictWriter(file, rows[0], delimiter=separator)
+            table.writeheader()
+            table.writerows(rows)
+    return path
+
+
+@pytest.mark.parametrize(
+    'name', ['a.jsonl', 'a.jsonl.gz', 'a.json', 'a.csv', 'a.tsv', 'a.parquet']
+)
+def test_formats(tmp_path, name):
+    made = data.load('files', ratings=write(tmp_path / name)).ratings
+    expected = [
+        Rating(row['prompt'], row['response'], float(row['label'])) for row in ROWS
+    ]
+    assert sorted(itertools.chain(*made.values()), key=str) == sorted(expected, key=str)
+    for split, rows in made.items():
+        assert rows and all(split_of(row.prompt) == split for row in rows)
+
+
+def test_cells_of_csv_are_text(tmp_path):
+    (tmp_path / 'a.csv').write_text('prompt,response\n007,NA\n')
+    made = data.load('files', demonstrations=tmp_path / 'a.csv', shares=(1, 0, 0))
+    assert made.demonstrations['train'] == [Demonstration('007', 'NA')]
+
+
+@pytest.mark.parametrize('name', ['a.jsonl', 'a.json', 'a.csv'])
+@pytest.mark.parametrize('text', ['2020-01-01', '2020-01-02T10:00:00Z', '007', '1e5'])
+def test_strings_stay_strings(tmp_path, name, text):
+    rows = [{'prompt': text, 'response': text}]
+    made = data.load('files', demonstrations=write(tmp_path / name, rows))
+    found = [*itertools.chain(*made.demonstrations.values())]
+    assert found == [Demonstration(text, text)]
+
+
+def test_a_long_cell_and_lines_within(tmp_path):
+    rows = [{'prompt': 'x' * 200_000, 'response': 'a\r\n"b"\n\u2028c'}]
+    made = data.load('files', demonstrations=write(tmp_path / 'a.csv', rows))
+    found = [*itertools.chain(*made.demonstrations.values())]
+    assert found == [Demonstration(*rows[0].values())]
+
+
+def test_rows_of_other_columns_and_kinds_elsewhere(tmp_path):
+    rows = [
+        {'prompt': 'p', 'meta': {'a': 1}},
+        {'prompt': 'q', 'meta': 'x', 'n': 10**30},
+        {'prompt': 'r', 'meta': []},
+    ]
+    made = data.load('files', prompts=write(tmp_path / 'a.jsonl', rows)).prompts
+    assert sorted(itertools.chain(*made.values())) == ['p', 'q', 'r']
+
+
+def test_columns_templates_and_given_splits(tmp_path):
+    rows = [{'q': 'why?', 'good': 'so', 'bad': 'no'}]
+    source = {
+        'path': {
+            'train': write(tmp_path / 'a.jsonl', rows),
+            'test': tmp_path / 'b.tsv',
+        },
+        'columns': {'prompt': 'q', 'chosen': 'good', 'rejected': 'bad'},
+        'prompt': 'Q: {prompt}\nA:',
+        'response': ' {response}',
+    }
+    write(tmp_path / 'b.tsv', [{'q': '{}', 'good': '{response}', 'bad': 'b'}])
+    made = data.load('files', comparisons=source).comparisons
+    assert made['train'] == [Comparison('Q: why?\nA:', (' so', ' no'))]
+    assert made['test'] == [Comparison('Q: {}\nA:', (' {response}', ' b'))]
+    assert made['val'] == []
+
+
+def test_rankings_and_groups(tmp_path):
+    rows = [
+        {'prompt': f'p{i}', 'ranked': ['best', 'good', 'bad'], 'topic': 'one'}
+        for i in range(30)
+    ]
+    source = {
+        'path': write(tmp_path / 'a.jsonl', rows),
+        'columns': {'completions': 'ranked'},
+        'group': 'topic',
+    }
+    made = data.load('files', comparisons=source).comparisons
+    assert [len(rows) for rows in made.values() if rows] == [30]
+    assert made[split_of('one')][3] == Comparison('p3', ('best', 'good', 'bad'))
+
+
+PAIR = {'prompt': 'p', 'chosen': 'a', 'rejected': 'b'}
+
+
+@pytest.mark.parametrize('name', ['a.jsonl', 'a.csv', 'a.parquet'])
+def test_margin_and_preference(tmp_path, name):
+    rows = [{**PAIR, 'margin': 1.5, 'preference': 0.75}, {**PAIR, 'margin': 0}]
+    if name != 'a.csv':
+        rows[1]['preference'] = None
+    source = {'path': {'train': write(tmp_path / name, rows)}}
+    made = data.load('files', comparisons=source).comparisons['train']
+    want = [Comparison('p', ('a', 'b'), 1.5, 0.75), Comparison('p', ('a', 'b'))]
+    assert made == want
+
+
+def test_margin_and_preference_by_other_names(tmp_path):
+    rows = [{**PAIR, 'gap': 2, 'sure': 0.25, 'margin': 'in words'}]
+    columns = {'margin': 'gap', 'preference': 'sure'}
+    source = {'path': {'train': write(tmp_path / 'a.jsonl', rows)}, 'columns': columns}
+    made = data.load('files', comparisons=source).comparisons['train']
+    assert made == [Comparison('p', ('a', 'b'), 2.0, 0.25)]
+    source['columns'] = {'margin': 'gapp'}
+    with pytest.raises(UserError, match="no column 'gapp'; did you mean 'gap'"):
+        data.load('files', comparisons=source)
+
+
+def test_strength_of_a_ranking(tmp_path):
+    rows = [{'prompt': 'p', 'completions': ['a', 'b', 'c'], 'margin': 0.5}]
+    path = {'train': write(tmp_path / 'a.jsonl', rows)}
+    source = {'path': path, 'columns': {'completions': 'completions'}}
+    made = data.load('files', comparisons=source).comparisons['train']
+    assert made == [Comparison('p', ('a', 'b', 'c'), 0.5)]
+
+
+@pytest.mark.parametrize(
+    ('said', 'message'),
+    [
+        ({'preference': 1.5}, r"row 1: 'preference' is 1.5, not between 0 and 1"),
+        ({'preference': 'x'}, r"row 1: 'preference' is 'x', not a number"),
+        ({'margin': -1}, r"row 1: 'margin' is -1.0, not 0 or more"),
+        ({'margin': 'inf'}, r"row 1: 'margin' is inf, not 0 or more"),
+        ({'margin': [1]}, r"row 1: 'margin' is \[1\], not a number"),
+    ],
+)
+def test_bad_strength(tmp_path, said, message):
+    path = {'train': write(tmp_path / 'a.jsonl', [{**PAIR, **said}])}
+    with pytest.raises(UserError, match=message):
+        data.load('files', comparisons={'path': path})
+
+
+def test_text_and_prompts(tmp_path):
+    write(tmp_path / 'a.json', [{'text': 'once'}])
+    write(tmp_path / 'b.json', [{'prompt': 'why'}])
+    files = {'text': tmp_path / 'a.json', 'prompts': tmp_path / 'b.json'}
+    made = data.load('files', shares=(1, 0, 0), **files)
+    assert made.text['train'] == ['once'] and made.prompts['train'] == ['why']
+
+
+@pytest.mark.parametrize(
+    ('row', 'message'),
+    [
+        ({'response': None}, r"a.jsonl, row 2: 'response' is missing"),
+        ({'response': 3}, r"a.jsonl, row 2: 'response' is 3, not text"),
+        ({'response': ' '}, r"a.jsonl, row 2: 'response' is empty"),
+        ({'prompt': ['x']}, r"a.jsonl, row 2: 'prompt' is \['x'\], not text"),
+        ({'label': 'good'}, r"a.jsonl, row 2: 'label' is 'good', not a number"),
+        ({'label': 7}, r"a.jsonl, row 2: 'label' is 7.0, not between"),
+    ],
+)
+def test_bad_rows(tmp_path, row, message):
+    write(tmp_path / 'a.jsonl', [ROWS[0], {**ROWS[1], **row}])
+    with pytest.raises(UserError, match=message):
+        data.load('files', ratings=tmp_path / 'a.jsonl')
+
+
+def test_rankings_too_short(tmp_path):
+    write(tmp_path / 'a.jsonl', [{'prompt': 'p', 'completions': ['a']}])
+    source = {'path': tmp_path / 'a.jsonl', 'columns': {'completions': 'completions'}}
+    with pytest.raises(UserError, match=r'row 1: .*list of two or more'):
+        data.load('files', comparisons=source)
+
+
+@pytest.mark.parametrize(
+    ('name', 'content', 'message'),
+    [
+        ('a.jsonl', '{"prompt": "x"}\n{"prompt": \n', 'line 2 is no JSON'),
+        ('a.json', '[{"prompt": "x"},\n{"prompt"]', 'line 2 is no JSON'),
+        ('a.csv', 'prompt,b\n1,2\n1,2,3,4\n', 'row 2 has 4 cells, the header 2'),
+        ('a.csv', 'prompt,b\nx,y,z\nx,y,z\n', 'a.csv, row 1 has 3 cells, the header 2'),
+        ('a.csv', 'prompt,b\nx,y,\n', "take out what is too much, or put .* ','"),
+        ('a.csv', 'b,prompt\n1\n', "row 1: 'prompt' is missing"),
+        ('a.tsv', 'prompt\tb\n"x\ty\nz\ty\n', 'a.tsv, line 3: .*put a cell with quo'),
+        ('a.jsonl', '{"prompt": "a\u2028\u2028"}\n{"prompt"', 'line 2 is no JSON'),
+        ('a.jsonl', '{"prompt": "a"}\n[1]\n', r'row 2 is \[1\], not an object'),
+        ('a.jsonl', '{"prompt": 1%s}' % ('0' * 5000), 'line 1 is no JSON'),
+        ('a.json', '\n[{"prompt": "x"},\n{"prompt"]', 'line 3 is no JSON'),
+        ('a.parquet', 'PAR', 'damaged'),
+        ('a.parquet.gz', 'PAR', 'gunzip it'),
+        ('a.jsonl', '', 'has no rows'),
+        ('a.txt', 'x', 'no reader for .txt'),
+        ('a.jsonl', '{"promt": "x"}', "no column 'prompt'; did you mean 'promt'"),
+    ],
+)
+def test_bad_files(tmp_path, name, content, message):
+    (tmp_path / name).write_text(content)
+    with pytest.raises(UserError, match=message):
+        data.load('files', prompts=tmp_path / name)
+
+
+@pytest.mark.parametrize(
+    ('source', 'message'),
+    [
+        ('nowhere.jsonl', 'no file nowhere.jsonl'),
+        ({'pth': 'x'}, "no setting 'pth'; did you mean 'path'"),
+        ({'columns': {}}, 'path is missing'),
+        ({'path': 'x', 'columns': {'pront': 'p'}}, "did you mean 'prompt'"),
+        ({'path': 'x', 'prompt': 'Q:'}, 'prompt template lacks {prompt}'),
+        ({'path': {'trian': 'x'}}, "did you mean 'train'"),
+        (3, 'prompts: 3 is neither a path nor settings'),
+        ({'path': 3}, 'prompts.path: 3 is no str or Path or Mapping'),
+        ({'path': 'x', 'columns': 'prompt'}, "columns: 'prompt' is no Mapping"),
+        ({'path': 'x', 'columns': {'prompt': 3}}, 'prompts.columns: 3 is no name'),
+        ({'path': 'x', 'prompt': None}, 'prompts.prompt: None is no str'),
+    ],
+)
+def test_bad_sources(source, message):
+    with pytest.raises(UserError, match=message):
+        data.load('files', prompts=source)
+
+
+@pytest.mark.parametrize(
+    'shares', [(1, 0, 0, 1), (0, 0, 0), (-1, 1, 1), (0.8, 0.1, 0.1), (8, 2)]
+)
+def test_bad_shares(tmp_path, shares):
+    path = write(tmp_path / 'a.jsonl')
+    with pytest.raises(UserError, match=r'shares: .* are not three whole numbers'):
+        data.load('files', prompts=path, shares=shares)
+
+
+def test_no_source():
+    with pytest.raises(UserError, match='name a file for one of text, demonstrations'):
+        data.load('files')
+
+
+def test_settings_from_a_config_and_no_network(tmp_path, monkeypatch):
+    def refuse(*args):
+        raise AssertionError('a local file was read over the network')
+
+    monkeypatch.setattr(socket.socket, 'connect', refuse)
+    monkeypatch.setattr(socket, 'getaddrinfo', refuse)
+    path = {'val': str(write(tmp_path / 'a.parquet'))}
+    source = ml_collections.ConfigDict(
+        {'path': path, 'columns': {'prompt': 'response'}}
+    )
+    made = data.load('files', prompts=source)
+    assert made.prompts['val'] == [row['response'] for row in ROWS]
+
+
+def test_cache_is_kept_where_told(tmp_path):
+    cache = tmp_path / 'cache'
+    data.load('files', prompts=write(tmp_path / 'a.parquet'), cache=cache)
+    assert list(cache.rglob('*.arrow'))

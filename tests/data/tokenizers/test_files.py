@@ -1,0 +1,215 @@
+"""Every tokenizer gives the text back, and text can never become a special token."""
+
+import json
+
+import pytest
+import tokenizers as hf
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from perl.data import tokenizers
+from perl.data.tokenizers.files import Bytes, Json, Llama2c, SentencePiece
+from perl.system.errors import UserError
+
+CORPUS = [
+    'Could I book a table for four on Friday?\nOf course: a table. Thank you!',
+    'agent: [get_menu_items query=espresso]\napi: items=(name=Espresso)',
+] * 20
+# U+2581 is how SentencePiece writes a space.
+TEXT = st.text(st.characters(codec='utf-8', exclude_characters='▁'))
+PIECES = tokenizers.train_sentencepiece(CORPUS, 320)
+
+
+def json_tokenizer(**special):
+    model = hf.Tokenizer(hf.models.BPE())
+    model.pre_tokenizer = hf.pre_tokenizers.ByteLevel(add_prefix_space=False)
+    model.decoder = hf.decoders.ByteLevel()
+    trainer = hf.trainers.BpeTrainer(
+        vocab_size=300,
+        special_tokens=['<pad>', '<s>', '</s>'],
+        initial_alphabet=hf.pre_tokenizers.ByteLevel.alphabet(),
+    )
+    model.train_from_iterator(CORPUS, trainer)
+    names = {'pad': '<pad>', 'bos': '<s>', 'eos': '</s>', **special}
+    return Json(model.to_str(), **names)
+
+
+EXACT = {'bytes': Bytes(), 'sentencepiece': PIECES, 'json': json_tokenizer()}
+
+
+@pytest.mark.parametrize('kind', EXACT)
+@settings(max_examples=60, deadline=None)
+@given(text=TEXT)
+def test_roundtrip(kind, text):
+    tokenizer = EXACT[kind]
+    ids = tokenizer.encode(text)
+    assert tokenizer.decode(ids) == text
+    assert all(0 <= i < tokenizer.size for i in ids)
+    assert not {tokenizer.bos, tokenizer.eos, tokenizer.pad} & set(ids)
+    framed = [tokenizer.bos, *ids, tokenizer.eos, tokenizer.pad]
+    assert tokenizer.decode(framed) == text
+
+
+@pytest.mark.parametrize('kind', EXACT)
+@pytest.mark.parametrize('text', ['<s>', '</s>', '<pad>', 'a</s>b', '<unk>', '<0x41>'])
+def test_text_never_becomes_special(kind, text):
+    tokenizer = EXACT[kind]
+    special = {tokenizer.pad, tokenizer.bos, tokenizer.eos}
+    assert not special & set(tokenizer.encode(text))
+    assert tokenizer.decode(tokenizer.encode(text)) == text
+
+
+@settings(max_examples=60, deadline=None)
+@given(TEXT, TEXT)
+def test_prompt_and_response_tokenize_apart(prompt, response):
+    prompt += '\n'
+    together = PIECES.encode(prompt + response)
+    assert PIECES.encode(prompt) + PIECES.encode(response) == together
+
+
+def test_cue_and_response_tokenize_apart():
+    prompt, response = CORPUS[1].split('agent:')[0] + 'agent:', ' [get_menu_items]'
+    apart = PIECES.encode(prompt) + PIECES.encode(response)
+    assert apart == PIECES.encode(prompt + response)
+
+
+def test_training_is_deterministic():
+    assert tokenizers.train_sentencepiece(CORPUS, 320).fingerprint == PIECES.fingerprint
+    other = tokenizers.train_sentencepiece(CORPUS, 310)
+    assert other.fingerprint != PIECES.fingerprint
+    assert (PIECES.pad, PIECES.bos, PIECES.eos, PIECES.size) == (0, 1, 2, 320)
+
+
+def test_unigram_without_bytes():
+    tokenizer = tokenizers.train_sentencepiece(CORPUS, 60, 'unigram', False)
+    assert tokenizer.decode(tokenizer.encode(CORPUS[0])) == CORPUS[0]
+    assert tokenizer.size <= 60
+
+
+@pytest.mark.parametrize('kind', EXACT)
+def test_save_and_load(kind, tmp_path):
+    tokenizer = EXACT[kind]
+    tokenizer.save(tmp_path / 'new' / 'folder')
+    loaded = tokenizers.load(tmp_path / 'new' / 'folder')
+    assert loaded.fingerprint == tokenizer.fingerprint
+    assert loaded.encode(CORPUS[0]) == tokenizer.encode(CORPUS[0])
+    assert len(loaded.fingerprint) == 16
+
+
+def test_load_bytes_by_name():
+    assert tokenizers.load('bytes') == Bytes()
+    assert Bytes().encode('é') == [3 + 0xC3, 3 + 0xA9]
+
+
+def test_json_beside_its_config(tmp_path):
+    EXACT['json'].save(tmp_path)
+    (tmp_path / 'tokenizer.meta.json').unlink()
+    with pytest.raises(UserError, match='tokenizer_config'):
+        tokenizers.load(tmp_path)
+    config = {'eos_token': {'content': '</s>'}, 'bos_token': '<s>', 'pad_token': None}
+    (tmp_path / 'tokenizer_config.json').write_text(json.dumps(config))
+    loaded = tokenizers.load(tmp_path)
+    assert loaded.pad == loaded.eos == EXACT['json'].eos
+    assert loaded.bos == EXACT['json'].bos
+
+
+@pytest.mark.parametrize(
+    ('said', 'message'),
+    [
+        ('[]', 'not a JSON object'),
+        ('{"eos_token": 3}', 'eos_token is 3, no text'),
+        ('{"eos_token": {"id": 3}}', 'which of its tokens end a text'),
+    ],
+)
+def test_a_config_that_is_none(tmp_path, said, message):
+    EXACT['json'].save(tmp_path)
+    (tmp_path / 'tokenizer.meta.json').unlink()
+    (tmp_path / 'tokenizer_config.json').write_text(said)
+    with pytest.raises(UserError, match=message):
+        tokenizers.load(tmp_path)
+
+
+def test_what_a_json_says_of_cuts_and_padding_is_not_heeded(tmp_path):
+    long = CORPUS[0] * 9
+    made = EXACT['json']._tokenizer.to_str()
+    model = hf.Tokenizer.from_str(made)
+    model.enable_truncation(8)
+    model.enable_padding(length=16)
+    tokenizer = Json(model.to_str(), pad='<pad>', bos='<s>', eos='</s>')
+    assert tokenizer.decode(tokenizer.encode(long)) == long
+    assert tokenizer.encode('hi') == EXACT['json'].encode('hi')
+    tokenizer.save(tmp_path)
+    assert tokenizers.load(tmp_path).encode(long) == tokenizer.encode(long)
+
+
+def test_unknown_special_token():
+    with pytest.raises(UserError, match=r"'<pod>'.*'<pad>'"):
+        json_tokenizer(pad='<pod>')
+
+
+@pytest.mark.parametrize('name', ['t.model', 't.json', 't.bin'])
+def test_damaged_file(tmp_path, name):
+    (tmp_path / name).write_bytes(b'\x01\x02not a tokenizer')
+    with pytest.raises(UserError, match=name):
+        tokenizers.load(tmp_path / name)
+
+
+def test_missing_file(tmp_path):
+    with pytest.raises(UserError, match=r'no tokenizer at .*nowhere'):
+        tokenizers.load(tmp_path / 'nowhere')
+    with pytest.raises(UserError, match='none of tokenizer'):
+        tokenizers.load(tmp_path)
+
+
+def test_corpus_without_text():
+    with pytest.raises(UserError, match='no text'):
+        tokenizers.train_sentencepiece([''], 300)
+    with pytest.raises(UserError, match='10 pieces'):
+        tokenizers.train_sentencepiece(CORPUS, 10)
+
+
+class TestReal:
+    """The tokenizers among the shared data."""
+
+    def test_llama2c(self, shared):
+        tokenizer = tokenizers.load(shared / 'data/stories260K/tok512.bin')
+        assert isinstance(tokenizer, Llama2c)
+        assert (tokenizer.size, tokenizer.bos, tokenizer.eos) == (512, 1, 2)
+        # The reference story starts with these pieces.
+        ids = tokenizer.encode('Once upon a time')
+        assert ids == [403, 407, 261, 378]
+        for text in ['', ' x', 'a\nb', 'Ünï ☃', 'the  the', '<s>']:
+            assert tokenizer.decode(tokenizer.encode(text)) == text
+
+    def test_llama2c_in_parts(self, shared, tmp_path):
+        content = (shared / 'data/stories260K/tok512.bin').read_bytes()
+        exact = Llama2c(content, prefix=False)
+        text = 'Once upon a time, there was a little girl named Lily.'
+        whole = exact.encode(text)
+        assert exact.encode(text[:16]) + exact.encode(text[16:]) == whole
+        exact.save(tmp_path)
+        assert tokenizers.load(tmp_path).fingerprint == exact.fingerprint
+        assert exact.fingerprint != Llama2c(content).fingerprint
+        with pytest.raises(UserError, match='breaks off in token'):
+            Llama2c(content[:-3])
+
+    @pytest.mark.parametrize(
+        ('file', 'special'),
+        [
+            ('maxtext_tokenizer.mistral-v1', (2, 1, 2)),
+            ('transformers_test_sentencepiece_with_bytefallback.model', (2, 1, 2)),
+            ('t5_seqio_test_sentencepiece.model', (0, 0, 1)),
+        ],
+    )
+    def test_special_ids(self, shared, file, special):
+        tokenizer = tokenizers.load(shared / 'data/sentencepiece' / file)
+        assert (tokenizer.pad, tokenizer.bos, tokenizer.eos) == special
+
+    def test_mistral_is_exact(self, shared):
+        model = (
+            shared / 'data/sentencepiece/maxtext_tokenizer.mistral-v1'
+        ).read_bytes()
+        tokenizer = SentencePiece(model)
+        text = 'user:  two spaces\n and ünicode ☃ '
+        assert tokenizer.decode(tokenizer.encode(text)) == text
+        assert tokenizer.encode('hi') != SentencePiece(model, exact=False).encode('hi')

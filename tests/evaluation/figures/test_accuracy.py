@@ -1,0 +1,147 @@
+import numpy as np
+import pytest
+import sklearn.metrics
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from perl.evaluation.figures import accuracy
+from perl.system.errors import UserError
+
+RNG = np.random.default_rng(0)
+SCORES = RNG.integers(-4, 5, 80) / 2.0  # many ties
+LABELS = (RNG.random(80) < 0.8).astype(float)
+
+ratings = st.lists(
+    st.tuples(st.integers(-3, 3), st.booleans()), min_size=2, max_size=30
+).filter(lambda rows: len({label for _, label in rows}) == 2)
+
+
+def split(rows):
+    scores, labels = zip(*rows, strict=True)
+    return np.array(scores, float), np.array(labels, float)
+
+
+@pytest.mark.parametrize('threshold', [0.0, 0.75])
+def test_figures_are_sklearns(threshold):
+    said = threshold < SCORES
+    assert accuracy.accuracy(SCORES, LABELS, threshold) == pytest.approx(
+        sklearn.metrics.accuracy_score(LABELS, said)
+    )
+    assert accuracy.balanced_accuracy(SCORES, LABELS, threshold) == pytest.approx(
+        sklearn.metrics.balanced_accuracy_score(LABELS, said)
+    )
+    assert accuracy.auc(SCORES, LABELS) == pytest.approx(
+        sklearn.metrics.roc_auc_score(LABELS, SCORES)
+    )
+
+
+def test_figures_by_hand():
+    scores, labels = np.array([2.0, 1.0, 1.0, -1.0]), np.array([1.0, 1.0, 0.0, 0.0])
+    assert accuracy.auc(scores, labels) == (1 + 1 + 0.5 + 1) / 4
+    assert accuracy.accuracy(scores, labels) == 0.75
+    assert accuracy.balanced_accuracy(scores, labels) == (1 + 0.5) / 2
+
+
+@settings(deadline=None, max_examples=50)
+@given(ratings)
+def test_auc_counts_pairs_and_forgets_monotone_maps(rows):
+    scores, labels = split(rows)
+    pairs = scores[labels == 1][:, None] - scores[labels == 0][None]
+    want = np.mean((pairs > 0) + (pairs == 0) / 2)
+    assert accuracy.auc(scores, labels) == pytest.approx(want)
+    assert accuracy.auc(np.exp(scores) + 3, labels) == pytest.approx(want)
+    assert accuracy.auc(-scores, labels) == pytest.approx(1 - want)
+
+
+@settings(deadline=None, max_examples=50)
+@given(ratings)
+def test_no_threshold_beats_the_best_one(rows):
+    scores, labels = split(rows)
+    best = accuracy.balanced_accuracy(
+        scores, labels, accuracy.best_threshold(*split(rows))
+    )
+    for other in np.append(np.unique(scores) - 0.5, 9):
+        tried = accuracy.balanced_accuracy(scores, labels, other)
+        # Where no threshold beats chance it is 0, no better and no worse than others.
+        assert best >= tried - 1e-12 or tried <= 0.5
+
+
+def test_best_threshold_by_hand():
+    scores, labels = np.array([3.0, 2.0, 1.0, 0.0]), np.array([1.0, 1.0, 0.0, 0.0])
+    assert accuracy.best_threshold(scores, labels) == 1.5
+    assert accuracy.best_threshold(np.ones(4), labels) == 0
+    assert accuracy.best_threshold(scores, np.ones(4)) == 0
+    assert accuracy.best_threshold(-scores, labels) == 0
+
+
+def test_one_class_leaves_some_figures_undefined():
+    figures = accuracy.rating_metrics(SCORES, np.ones(80))
+    assert np.isnan(figures['auc']) and np.isnan(figures['balanced_accuracy'])
+    assert np.isnan(figures['ci95']['auc']).all()
+    assert figures['accuracy'] == np.mean(SCORES > 0)
+
+
+def test_rating_metrics():
+    figures = accuracy.rating_metrics(SCORES, LABELS, threshold=0.75)
+    assert (figures['n'], figures['positives']) == (80, LABELS.sum())
+    assert figures['accuracy'] == accuracy.accuracy(SCORES, LABELS)
+    want = accuracy.balanced_accuracy(SCORES, LABELS, 0.75)
+    assert figures['balanced_accuracy'] == want
+    for name, (low, high) in figures['ci95'].items():
+        assert low < figures[name] < high
+    assert figures == accuracy.rating_metrics(SCORES, LABELS, threshold=0.75)
+
+
+def test_pairwise_accuracy_by_hand():
+    assert accuracy.pairwise_accuracy(np.array([[2.0, 1.0], [1.0, 1.0]])) == 0.75
+    # 3 > 1 right, 3 > 2 right, 1 > 2 wrong.
+    assert accuracy.pairwise_accuracy(np.array([[3.0, 1.0, 2.0]])) == pytest.approx(
+        2 / 3
+    )
+
+
+def test_pairwise_accuracy_of_a_ranking_is_kendalls_tau():
+    scores = RNG.permuted(np.tile(np.arange(5.0), (20, 1)), axis=1)
+    tau = [
+        np.mean([np.sign(row[i] - row[j]) for i in range(5) for j in range(i + 1, 5)])
+        for row in scores
+    ]
+    assert accuracy.pairwise_accuracy(scores) == pytest.approx((1 + np.mean(tau)) / 2)
+
+
+def test_comparison_metrics():
+    scores = RNG.normal([0.5, 0, -0.5], 1, (60, 3))
+    scores[0] = 1
+    figures = accuracy.comparison_metrics(scores)
+    assert (figures['n'], figures['pairs'], figures['ties']) == (60, 180, 3)
+    assert figures['accuracy'] == pytest.approx(accuracy.pairwise_accuracy(scores))
+    low, high = figures['ci95']['accuracy']
+    assert 0.5 < low < figures['accuracy'] < high < 1
+
+
+def test_the_interval_draws_prompts_and_not_pairs():
+    """Ten copies of each prompt's verdict as pairs must not narrow the interval."""
+    right = RNG.normal(size=50) < 0.5
+    two = np.where(right[:, None], [[1.0, 0.0]], [[0.0, 1.0]])
+    many = np.where(right[:, None], [[1.0, 0, 0, 0]], [[0.0, 1, 1, 1]])
+    one, other = (
+        accuracy.comparison_metrics(x)['ci95']['accuracy'] for x in (two, many)
+    )
+    # Four completions: 3 right and 3 ties, or 3 wrong and 3 ties: half the spread.
+    np.testing.assert_allclose(np.diff(other), np.diff(one) / 2, atol=1e-9)
+
+
+@pytest.mark.parametrize(
+    'measure, message',
+    [
+        (lambda: accuracy.rating_metrics([], []), 'empty'),
+        (lambda: accuracy.rating_metrics([1.0, 2.0], [1.0]), '2 scores for 1 labels'),
+        (lambda: accuracy.rating_metrics([1.0, np.nan], [1.0, 0]), '1 of 2 .* row 1'),
+        (lambda: accuracy.comparison_metrics([1.0, 2.0]), 'wanted 2 axes'),
+        (lambda: accuracy.comparison_metrics([[1.0, np.inf]]), 'row 0'),
+    ],
+)
+def test_bad_input_is_one_clear_line(measure, message):
+    with pytest.raises(UserError, match=message) as error:
+        measure()
+    assert '\n' not in str(error.value)

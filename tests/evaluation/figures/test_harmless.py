@@ -1,0 +1,43 @@
+import numpy as np
+import pytest
+
+from perl.evaluation.figures import harmless
+from perl.evaluation.figures.intervals import wilson
+from perl.system.errors import UserError
+
+
+def test_rate_by_hand():
+    found = harmless.harmless_rate(
+        lambda prompts, responses: np.array([1, 0, 0.5, 1]), list('pppp'), list('abcd')
+    )
+    assert found == {
+        'n': 4,
+        'harmless_rate': 0.625,
+        'harmless_rate_ci95': list(wilson(2.5, 4)),
+        'harmful': 1,
+        'unclear': 1,
+    }
+
+
+def test_an_exact_aspect():
+    rater = harmless.from_aspect(lambda prompt, response: float(prompt != response))
+    np.testing.assert_array_equal(rater(['a', 'b'], ['a', 'a']), [0, 1])
+
+
+def test_chances_become_verdicts():
+    rater = harmless.from_chances(lambda *_: [0.51, 0.5, np.nan, 0.2])
+    np.testing.assert_array_equal(rater('pppp', 'abcd'), [1, 0.5, 0.5, 0])
+
+
+@pytest.mark.parametrize(
+    'rated, prompts, message',
+    [
+        ([1.0], ['p', 'q'], '2 prompts with 1 responses'),
+        ([], [], '0 prompts'),
+        ([0.3], ['p'], '1, 0.5 or 0'),
+        ([[1.0]], ['p'], r'shape \(1, 1\)'),
+    ],
+)
+def test_bad_input_is_one_clear_line(rated, prompts, message):
+    with pytest.raises(UserError, match=message):
+        harmless.harmless_rate(lambda *_: rated, prompts, ['r'] * len(rated))

@@ -1,0 +1,124 @@
+"""What is asked of a finished stage, against the records and figures themselves."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+import runs
+
+from perl.data.records import Comparison, Demonstration, Rating
+from perl.evaluation import examine, reward_scores
+from perl.runs import opening
+
+
+@pytest.fixture(scope='module')
+def opened(finished, tmp_path_factory):
+    """A finished run, opened."""
+    workdir = tmp_path_factory.mktemp('examine') / 'run'
+    return opening.open_finished(runs.clone(finished, workdir))
+
+
+PROMPT = 'A table for two, please.'
+
+
+def rows(*pairs):
+    return [
+        {'prompt': PROMPT, 'reference': a, 'response': b}
+        | {'reward_reference': float(len(a)), 'reward': float(len(b))}
+        | {'won': (1.0 + np.sign(len(b) - len(a))) / 2}
+        for a, b in pairs
+    ]
+
+
+def test_reward_model(opened):
+    role = opened.reward_role('reward')
+    found = examine.reward_model(opened, 'reward', role, 'test')
+    want = reward_scores.evaluate(opened, 'reward', role, 'test')
+    for part in (found['by_margin'], *found['by_group'].values()):
+        assert sum(row['n'] for row in part) == want['n']
+        right = sum(row['n'] * row['accuracy'] for row in part)
+        assert right / want['n'] == pytest.approx(want['accuracy'])
+    assert 'better response is' in found['by_group']
+
+
+def test_ratings(opened, monkeypatch):
+    """A comparison's responses as two ratings."""
+    pairs = opened.dataset.comparisons
+    ratings = {
+        split: [
+            Rating(x.prompt, text, 1.0 - place, (('desk', f'{len(text) % 2}'),))
+            for x in records
+            for place, text in enumerate(x.completions)
+        ]
+        for split, records in pairs.items()
+    }
+    config = opened.config.copy_and_resolve_references().unlock()
+    config.reward.loss = 'pointwise'
+    monkeypatch.setattr(opened, 'config', config)
+    monkeypatch.setattr(
+        opened, 'dataset', dataclasses.replace(opened.dataset, ratings=ratings)
+    )
+    role = opened.reward_role('reward')
+    found = examine.reward_model(opened, 'reward', role, 'test')
+    assert found['calibration']['n'] == 2 * len(pairs['test'])
+    assert set(found['by_group']) == {'label', 'desk'}
+    want = reward_scores.evaluate(opened, 'reward', role, 'test')
+    label = found['by_group']['label']
+    total = sum(row['n'] * row['accuracy'] for row in label) / want['n']
+    assert total == pytest.approx(want['accuracy'])
+
+
+def test_groups_of_comparisons():
+    texts = [('long text', 'a'), ('a', 'long text'), ('abc', 'abd')]
+    records = [
+        Comparison('p', pair, preference=sure, tags=(('batch', name),))
+        for pair, sure, name in zip(texts, (0.6, 1.0, 1.0), 'xyx', strict=True)
+    ]
+    records.append(Comparison('p', ('ab', 'ab')))
+    assert examine.groups(records) == {
+        'better response is': ['longer', 'shorter', 'as long', 'as long'],
+        'label is sure': [0.6, 1.0, 1.0, 1.0],
+        'batch': ['x', 'y', 'x', 'none'],
+    }
+
+
+def test_many_levels_are_cut():
+    records = [Comparison('p', ('a', 'b'), margin=i / 10) for i in range(60)]
+    levels = examine.groups(records)['label has margin']
+    assert len(set(levels)) == examine.LEVELS and levels == sorted(levels)
+    assert {levels.count(x) for x in levels} == {10}
+
+
+def test_policy(opened):
+    made = rows(('a b', 'a b c d'), ('a', 'a b c'), ('a b c', 'a'))
+    found = examine.policy(opened, made, 'test')
+    controlled = found['length_control']
+    assert controlled['win_rate'] == pytest.approx(2 / 3) == controlled['longer']
+    assert found['lengths']['before']['words'] == 2
+    assert found['lengths']['after']['words'] == pytest.approx(8 / 3)
+    assert 'rouge' not in found, 'no demonstration has these prompts'
+
+
+def test_the_verdicts_are_the_judges(opened):
+    """And not read off the scores again: equal texts tie, whatever their tokens."""
+    made = rows(('a', 'bb'), ('aa', 'b'), ('a', 'b'))
+    told = [row | {'won': won} for row, won in zip(made, (1, 0.5, 1), strict=True)]
+    found = examine.policy(opened, told, 'test')['length_control']
+    assert found['win_rate'] == pytest.approx(2.5 / 3)
+
+
+def test_overlap_with_demonstrations(opened, monkeypatch):
+    shown = [Demonstration(PROMPT, 'a b'), Demonstration(PROMPT, 'c d')]
+    dataset = dataclasses.replace(opened.dataset, demonstrations={'test': shown})
+    monkeypatch.setattr(opened, 'dataset', dataset)
+    found = examine.policy(opened, rows(('x', 'c d')), 'test')['rouge']
+    assert (found['before']['rouge1'], found['after']['rouge2']) == (0, 1)
+
+
+def test_harmless(opened, monkeypatch):
+    monkeypatch.setitem(
+        examine.HARMLESS, 'reservations', lambda p, r: float(r != 'bad')
+    )
+    found = examine.policy(opened, rows(('bad', 'b'), ('a', 'b')), 'test')
+    rates = [found['harmless'][when]['harmless_rate'] for when in ('before', 'after')]
+    assert rates == [0.5, 1.0]

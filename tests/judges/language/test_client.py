@@ -1,0 +1,200 @@
+"""Faults of a server, keys, addresses and waits."""
+
+import datetime
+import email.utils
+import socket
+import time
+
+import chat
+import numpy as np
+import pytest
+from asked import GOOD, after, endpoint, one
+from chat import Reply
+
+from perl.judges.language.answers import Answers
+from perl.judges.language.client import Client
+from perl.judges.language.endpoint import Endpoint
+from perl.system.errors import UserError
+
+FAULTS = {
+    'busy': Reply('slow down', 429),
+    'wait': Reply('slow down', 429, {'Retry-After': '0.05'}),
+    'broken': Reply('oh', 500),
+    'gateway': Reply(status=502, raw=b'<html>Bad gateway</html>'),
+    'loading': Reply('the model is loading', 503),
+    'slow': Reply('1', wait=0.6),
+    'cut': Reply(raw=b'{"choices": [{"mess'),
+    'no json': Reply(raw=b'<html>Sign in</html>'),
+    'no choice': Reply(raw=b'{"choices": []}'),
+    'no message': Reply(raw=b'{"choices": [{"text": "1"}]}'),
+    'an error': Reply(raw=b'{"error": {"message": "upstream died"}}'),
+    'a list': Reply(raw=b'[1]'),
+    'bytes': Reply(raw=b'\xff\xfe\x00'),
+    'dropped': Reply('1', drop='at once'),
+    'torn': Reply('1', drop='midway'),
+}
+
+
+@pytest.mark.parametrize('name', FAULTS)
+def test_a_fault_that_passes(name):
+    with chat.serve(after(FAULTS[name])) as server:
+        judge = endpoint(server, client={'timeout': 0.3})
+        assert one(judge) == 1
+    assert len(server.requests) == 2 and judge.report()['retries'] == 1
+
+
+@pytest.mark.parametrize(
+    ('name', 'words'),
+    [
+        ('busy', r'answered 429 \(slow down\), 2 times'),
+        ('broken', r'answered 500 \(oh\), 2 times'),
+        ('gateway', r'answered 502 \(<html>Bad gateway</html>\), 2 times'),
+        ('slow', r'no answer within 0.3 s, 2 times'),
+        ('no json', r'answered with no chat completion \(<html>Sign in</html>\)'),
+        ('an error', 'upstream died'),
+        ('dropped', r'the connection broke \(.+\), 2 times'),
+        ('torn', r'the connection broke \(.+\), 2 times'),
+    ],
+)
+def test_a_fault_that_stays(name, words):
+    with chat.serve(after(then=FAULTS[name])) as server:
+        judge = endpoint(server, client={'timeout': 0.3, 'retries': 1})
+        with pytest.raises(UserError, match=words) as caught:
+            one(judge)
+    assert len(server.requests) == 2
+    text = str(caught.value)
+    assert server.url in text and '\n' not in text and 'answers so far are kept' in text
+
+
+def test_waits_grow():
+    came = []
+
+    def answer(body, number):
+        came.append(time.monotonic())
+        return Reply('oh', 500) if number < 4 else GOOD
+
+    with chat.serve(answer) as server:
+        one(endpoint(server, client={'backoff': 0.1}))
+    waits = np.diff(came)
+    assert (waits >= [0.05, 0.1, 0.2]).all() and waits.sum() < 2
+
+
+def date(seconds):
+    now = datetime.datetime.now(datetime.UTC)
+    then = now + datetime.timedelta(seconds=seconds)
+    return email.utils.format_datetime(then, usegmt=True)
+
+
+@pytest.mark.parametrize('when', ['0.5', date])
+def test_the_server_says_how_long_to_wait(when):
+    came = []
+
+    def answer(body, number):
+        came.append(time.monotonic())
+        header = when if isinstance(when, str) else when(2)
+        return Reply('busy', 429, {'Retry-After': header}) if number < 2 else GOOD
+
+    with chat.serve(answer) as server:
+        one(endpoint(server))
+    assert 0.5 <= came[1] - came[0] < 5
+
+
+def test_too_long_a_wait_is_an_error():
+    busy = Reply('come back tomorrow', 429, {'Retry-After': '86400'})
+    with (
+        chat.serve(after(then=busy)) as server,
+        pytest.raises(UserError, match=r'come back tomorrow.*asks to wait 86400 s'),
+    ):
+        one(endpoint(server))
+    assert len(server.requests) == 1
+
+
+@pytest.mark.parametrize(
+    ('reply', 'words'),
+    [
+        (Reply('bad key', 401), r'401 \(bad key\); name the environment variable'),
+        (Reply('not yours', 403), r'403 \(not yours\)'),
+        (Reply('no model m', 404), r"404 \(no model m\).*ends in /v1.*'m' may be none"),
+        (Reply(status=301, raw=b''), r'301 \(no text\); give the address'),
+        (Reply('no logprobs here', 400), r'refuses every question, with 400 \(no logp'),
+    ],
+)
+def test_errors_that_a_retry_does_not_mend(reply, words):
+    with chat.serve(after(then=reply)) as server:
+        judge = endpoint(server)
+        with pytest.raises(UserError, match=words) as caught:
+            one(judge)
+    assert len(server.requests) == 1 and '\n' not in str(caught.value)
+
+
+def test_the_key_is_not_repeated(monkeypatch):
+    monkeypatch.setenv('MY_KEY', 'secret-7')
+    reply = Reply('the key secret-7 is wrong', 401)
+    with chat.serve(after(then=reply)) as server:
+        judge = endpoint(server, client={'key_env': 'MY_KEY'})
+        with pytest.raises(UserError, match=r'mend the key in \$MY_KEY') as caught:
+            one(judge)
+    assert 'secret' not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ('url', 'key_env', 'words'),
+    [
+        ('localhost:8000', '', 'is no address; it looks like http://localhost'),
+        ('ftp://host/v1', '', 'is no address'),
+        ('http://', '', 'is no address'),
+        ('http://host:port/v1', '', 'is no address'),
+        ('http://a/v1', 'NOT_SET', 'NOT_SET with the key is not set'),
+        ('http://a/v1', 'ODD', 'characters that no header can carry'),
+    ],
+)
+def test_bad_settings(url, key_env, words, monkeypatch):
+    monkeypatch.setenv('ODD', 'schlüssel')
+    with pytest.raises(UserError, match=words):
+        Client(url, key_env)
+
+
+@pytest.mark.parametrize('name', ['http_proxy', 'HTTP_PROXY', 'ALL_PROXY'])
+def test_a_proxy_sees_nothing(name, monkeypatch):
+    for variable in ('no_proxy', 'NO_PROXY'):
+        monkeypatch.delenv(variable, raising=False)
+    with chat.serve(after()) as proxy, chat.serve(after()) as server:
+        monkeypatch.setenv(name, proxy.url)
+        assert one(endpoint(server)) == 1
+    assert (len(proxy.requests), len(server.requests)) == (0, 1)
+
+
+def test_certificates_of_the_environment_are_taken(tmp_path, monkeypatch):
+    monkeypatch.setenv('SSL_CERT_FILE', str(tmp_path / 'none.pem'))
+    with pytest.raises(FileNotFoundError):
+        Client('https://a/v1')
+
+
+def test_a_password_in_the_address_is_sent_and_not_shown():
+    with chat.serve(after(then=Reply('bad key', 401))) as server:
+        server.url = server.url.replace('//', '//joe:secret@')
+        with pytest.raises(UserError, match='bad key') as caught:
+            one(endpoint(server))
+    assert server.headers[0]['Authorization'].startswith('Basic ')
+    assert 'secret' not in str(caught.value)
+    with pytest.raises(UserError, match='is no address') as caught:
+        Client('http://joe:secret@host:port/v1')
+    assert 'secret' not in str(caught.value)
+
+
+@pytest.mark.parametrize('end', ['', '/', '/chat/completions'])
+def test_addresses(end):
+    with chat.serve(after()) as server:
+        server.url += end
+        assert one(endpoint(server)) == 1
+
+
+def test_nobody_there():
+    with socket.socket() as closed:
+        closed.bind(('127.0.0.1', 0))
+        url = f'http://127.0.0.1:{closed.getsockname()[1]}/v1'
+    began = time.monotonic()
+    judge = Endpoint(Client(url, retries=9), 'm', Answers())
+    with pytest.raises(UserError, match=r'nobody answers there.*start the server'):
+        one(judge)
+    assert time.monotonic() - began < 3, 'no patience with a server that never was'

@@ -1,0 +1,105 @@
+"""Verdicts from a file, in either order; what is missing or wrong is one line."""
+
+import json
+import math
+
+import numpy as np
+import pytest
+
+from perl import judges
+from perl.evaluation.figures import winrate
+from perl.judges import recorded
+from perl.system.errors import UserError
+
+
+def write(path, *rows, end='\n'):
+    path.write_text('\n'.join(map(json.dumps, rows)) + end)
+    return path
+
+
+def pair(first, second, **said):
+    return {'prompt': 'p', 'first': first, 'second': second, **said}
+
+
+@pytest.mark.parametrize('end', ['\n', ''])
+def test_preferences_and_verdicts(tmp_path, end):
+    file = write(
+        tmp_path / 'a.jsonl',
+        pair('a', 'b', preference=0.75),
+        pair('c', 'd', verdict=2),
+        pair('e', 'f', verdict='tie'),
+        pair('g', 'h', preference=None),
+        pair('i', 'j', verdict='1'),
+        end=end,
+    )
+    ask = recorded.ask(file)
+    got = ask(['p'] * 6, list('acegib'), list('bdfhja'))
+    np.testing.assert_array_equal(got, [0.75, 0, 0.5, math.nan, 1, 0.25])
+
+
+def test_both_orders_are_kept_apart_and_lines_averaged(tmp_path):
+    file = write(
+        tmp_path / 'a.jsonl',
+        pair('a', 'b', verdict=1),
+        pair('b', 'a', verdict=1),
+        pair('c', 'd', verdict=1),
+        pair('c', 'd', verdict=2),
+        pair('c', 'd', verdict=1),
+        pair('c', 'd', verdict=None),
+    )
+    ask = recorded.ask(file)
+    got = winrate.win_rate(judges.Asking(ask), 'pp', 'ac', 'bd')
+    assert (got['wins'], got['ties'], got['position_bias']) == (1, 1, 0.5)
+    assert ask('p', 'c', 'd') == pytest.approx(2 / 3)
+
+
+def test_a_missing_pair(tmp_path):
+    file = write(tmp_path / 'a.jsonl', pair('a', 'b', verdict=1))
+    with pytest.raises(UserError, match=r"2 of 3 pairs are not in it.*prompt 'q'"):
+        recorded.ask(file)(['p', 'q', 'p'], ['a', 'a', 'a'], ['b', 'b', 'c'])
+
+
+def test_a_cut_last_line_is_dropped(tmp_path):
+    file = write(tmp_path / 'a.jsonl', pair('a', 'b', verdict=1), end='\n{"prompt": ')
+    assert recorded.ask(file)('p', 'a', 'b') == 1
+
+
+@pytest.mark.parametrize(
+    ('row', 'words'),
+    [
+        (pair('a', 'b'), 'line 2: has neither preference nor verdict'),
+        (pair('a', 'b', preference=1.5), 'line 2: the preference 1.5 is not between'),
+        (pair('a', 'b', preference='x'), "line 2: the preference 'x' is not"),
+        (pair('a', 'b', preference=True), 'line 2: the preference True'),
+        (pair('a', 'b', verdict=3), 'line 2: the verdict 3 is none of 1, 2, tie'),
+        (pair('a', 'b', verdict=0), 'line 2: the verdict 0 is none'),
+        (pair('a', None, verdict=1), 'line 2: needs the texts prompt, first, second'),
+        ([1], 'line 2: not a JSON object'),
+        (pair('a', 'b', verdict=1, labeller='other'), 'several labellers'),
+    ],
+)
+def test_bad_lines(tmp_path, row, words):
+    good = pair('x', 'y', verdict=1)
+    with pytest.raises(UserError, match=words):
+        recorded.ask(write(tmp_path / 'a.jsonl', good, row))
+
+
+def test_no_file():
+    with pytest.raises(UserError, match=r'no file nowhere\.jsonl'):
+        recorded.ask('nowhere.jsonl')
+
+
+def test_scores(tmp_path):
+    row = {'prompt': 'p', 'response': 'a', 'score': -0.5}
+    file = write(tmp_path / 'a.jsonl', row, {**row, 'response': 'b', 'score': None})
+    np.testing.assert_array_equal(recorded.rater(file)('pp', 'ab'), [-0.5, math.nan])
+    with pytest.raises(UserError, match='1 of 1 responses are not in it'):
+        recorded.rater(file)('p', 'c')
+    with pytest.raises(UserError, match="line 1: the score 'x' is not a number"):
+        recorded.rater(write(tmp_path / 'b.jsonl', {**row, 'score': 'x'}))
+
+
+def test_a_file_that_is_no_text(tmp_path):
+    (tmp_path / 'a.jsonl').write_bytes(b'\xff\xfe\x00')
+    with pytest.raises(UserError, match='no text in UTF-8'):
+        recorded.ask(tmp_path / 'a.jsonl')

@@ -1,0 +1,115 @@
+"""What is found wrong before anything is trained, and what a folder then keeps."""
+
+import json
+import shutil
+
+import pytest
+import runs
+
+from perl import check
+from perl.data.tokenizers.files import Bytes
+from perl.system.errors import UserError
+from perl.runs import saved_config, opening
+
+
+def begin(workdir, **changes):
+    return opening.begin_run(runs.config(**changes), workdir)
+
+
+@pytest.mark.parametrize(
+    'changes, says',
+    [
+        ({'sft.batch_size': 6}, 'sft.batch_size: 6 rows do not divide'),
+        ({'policy.batch_size': 6, 'policy.minibatches': 1}, 'policy.batch_size: 6'),
+        ({'evaluation.batch_size': 6}, 'evaluation.batch_size: 6 rows do not divide'),
+        (
+            {'policy.ptx_coefficient': 1.0, 'policy.ptx_batch_size': 3},
+            'policy.ptx_batch_size: 3 rows do not divide',
+        ),
+    ],
+)
+def test_a_batch_that_a_mesh_cannot_take(tmp_path, changes, says):
+    changes = {'mesh.data': 4, **changes}
+    with pytest.raises(UserError, match=says):
+        begin(tmp_path / 'run', **changes)
+    with pytest.raises(UserError, match=says):
+        check.check(runs.config(**changes), tmp_path / 'run')
+    assert not (tmp_path / 'run').exists(), 'so the mended config is not another one'
+
+
+@pytest.mark.parametrize(
+    'changes',
+    [{'tokenizer.size': 5}, {'model.heads': 3}, {'sft.tuning.targets': ('nope',)}],
+)
+def test_a_start_that_failed_is_none(finished, tmp_path, changes):
+    with pytest.raises(UserError):
+        begin(tmp_path, **changes)
+    assert not (tmp_path / 'config.json').exists()
+    run = begin(tmp_path)
+    whole = (finished / 'tokenizer' / 'tokenizer.model').read_bytes()
+    assert (tmp_path / 'tokenizer' / 'tokenizer.model').read_bytes() == whole
+    assert run.tokenizer.size == 420
+
+
+def test_what_is_opened_and_has_not_begun_may_change(tmp_path):
+    begin(tmp_path, **{'tokenizer.size': 400})
+    assert begin(tmp_path).tokenizer.size == 420
+    said = json.loads((tmp_path / 'config.json').read_text())
+    assert said['tokenizer']['size'] == 420
+
+
+def test_an_empty_folder_of_a_stage_is_no_beginning(finished, tmp_path):
+    runs.copy(finished, tmp_path / 'run', ('pretrain',), config=True)
+    (tmp_path / 'run' / 'sft' / 'checkpoints').mkdir(parents=True)
+    saved_config.check(runs.config(**{'sft.batch_size': 4}), tmp_path / 'run')
+    (tmp_path / 'run' / 'sft' / 'metrics.jsonl').write_text('{"step": 1}\n')
+    with pytest.raises(UserError, match=r'sft\.batch_size: was 8, is 4'):
+        saved_config.check(runs.config(**{'sft.batch_size': 4}), tmp_path / 'run')
+
+
+def test_a_run_of_a_larger_mesh_is_read_on_a_smaller_machine(finished, tmp_path):
+    workdir = runs.clone(finished, tmp_path / 'run')
+    file = workdir / 'config.json'
+    said = json.loads(file.read_text())
+    said['mesh'] = {'data': 4, 'fsdp': 2, 'tensor': 2}
+    file.write_text(json.dumps(said))
+    run = opening.open_finished(workdir)
+    assert run.mesh.size == 1
+    assert json.loads(file.read_text()) == said, 'and its folder is left as it is'
+
+
+GIVEN = {'stages': ('sft',), 'tokenizer.kind': 'file'}
+
+
+def given(finished, **changes):
+    base = finished / 'pretrain' / 'base'
+    paths = {'model.path': str(base), 'tokenizer.path': str(base / 'tokenizer')}
+    return {**GIVEN, **paths, **changes}
+
+
+def test_a_base_brings_its_tokenizer(finished, tmp_path):
+    run = begin(tmp_path / 'run', **given(finished))
+    assert run.tokenizer.size == 420
+    Bytes().save(tmp_path / 'bytes')
+    for other in (
+        {'tokenizer.kind': 'bytes'},
+        {'tokenizer.path': str(tmp_path / 'bytes')},
+    ):
+        with pytest.raises(UserError, match=r'not the one that the base of .* was tr'):
+            begin(tmp_path / 'other', **given(finished, **other))
+
+
+def test_the_window_is_that_of_the_base(finished, tmp_path):
+    long = {'lengths.prompt': 600, 'model.max_length': 2000}
+    for see in (opening.begin_run, check.check):
+        with pytest.raises(UserError, match=r'longer than model\.max_length 64'):
+            see(runs.config(**given(finished, **long)), tmp_path / 'run')
+
+
+def test_a_check_misses_a_base(finished, tmp_path):
+    config = runs.config(stages=('sft', 'reward', 'policy'))
+    with pytest.raises(UserError, match='no base is given'):
+        check.check(config, tmp_path / 'run')
+    workdir = runs.copy(finished, tmp_path / 'there', ('pretrain',))
+    assert check.check(config, workdir)['stages'].keys() == {'sft', 'reward', 'policy'}
+    shutil.rmtree(workdir)

@@ -1,0 +1,209 @@
+"""The loss of a policy: by hand, its gradients, and algorithms against each other."""
+
+import dataclasses
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import tiny
+from rolled import BASE, FROZEN, PPO, REINFORCE, TRAINABLE, R, observed
+
+from perl.adapters import tree
+from perl.losses import group_advantages, kl
+from perl.models import decoder
+from perl.rollout import scoring
+from perl.stages.policy import objective as objectives
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def learned(objective, trainable, batch):
+    run = functools.partial(objectives.loss, arch=tiny.ARCH, objective=objective)
+    return jax.value_and_grad(run, has_aux=True)(
+        trainable, FROZEN, batch, jax.random.key(0)
+    )
+
+
+def batch(**changes):
+    """What `judge` hands on, at ratio 1: the old policy is the new one."""
+    seen = observed()
+    new = jax.jit(scoring.log_probs, static_argnums=(0, 4, 5))(
+        tiny.ARCH, tree.bind(BASE, TRAINABLE['policy']), seen['tokens'],
+        seen['lengths'], R, PPO.temperature,
+    )  # fmt: skip
+    rng = np.random.default_rng(0)
+    gains, returns = (
+        jnp.asarray(rng.normal(size=(2, R)), jnp.float32) for _ in range(2)
+    )
+    return {
+        **{k: seen[k] for k in ('tokens', 'lengths', 'mask', 'values')},
+        'log_probs': new,
+        'advantages': gains,
+        'returns': returns,
+        **changes,
+    }
+
+
+def test_the_gradient_of_ppo_at_ratio_1_is_that_of_reinforce():
+    (_, (count, sums)), ppo = learned(PPO, TRAINABLE, batch())
+    _, reinforce = learned(REINFORCE, TRAINABLE, batch())
+    tiny.close(ppo, reinforce, atol=1e-5)
+    assert all(np.abs(x).max() > 1e-4 for x in jax.tree.leaves(ppo['policy']))
+    assert count == 4
+    assert sums['clip_fraction'][0] == 0
+    np.testing.assert_allclose(sums['update_kl'][0], 0, atol=1e-6)
+
+
+def policy_alone(**changes):
+    """A batch without a critic."""
+    names = ('values', 'returns')
+    return {k: v for k, v in batch(**changes).items() if k not in names}
+
+
+def only(trainable):
+    return {'policy': trainable['policy']}
+
+
+def test_one_rloo_update_is_reinforce_with_the_others_as_baseline():
+    """At ratio 1 the clip is idle: RLOO of two is REINFORCE on their difference."""
+    rloo = dataclasses.replace(PPO, algorithm='rloo', samples=2)
+    scores = jnp.array([1.5, -0.5])
+    mask = observed()['mask']
+    gains = jnp.where(mask, group_advantages.leave_one_out(scores, 2)[:, None], 0)
+    _, got = learned(rloo, only(TRAINABLE), policy_alone(advantages=gains))
+    pushed = jnp.where(mask, jnp.array([[2.0], [-2.0]]), 0)
+    _, want = learned(REINFORCE, TRAINABLE, batch(advantages=pushed))
+    tiny.close(got['policy'], want['policy'], atol=1e-5)
+
+
+def test_grpo_weighs_responses_alike():
+    grpo = dataclasses.replace(PPO, algorithm='grpo', samples=2)
+    given = policy_alone()
+    (total, (count, _)), _ = learned(grpo, only(TRAINABLE), given)
+    gains, mask = np.asarray(given['advantages']), np.asarray(given['mask'])
+    rows = [-gains[i][mask[i]].mean() for i in range(2)]  # ratio 1
+    assert count == 2
+    np.testing.assert_allclose(total / count, np.mean(rows), rtol=1e-4)
+
+
+def test_best_of_n_is_imitation_of_the_best():
+    best = dataclasses.replace(PPO, algorithm='best_of_n', samples=2)
+    gains = jnp.where(
+        observed()['mask'], group_advantages.best(jnp.array([0.2, 0.9]), 2)[:, None], 0
+    )
+    given = policy_alone(advantages=gains)
+    (total, _), _ = learned(best, only(TRAINABLE), given)
+    old, mask = np.asarray(given['log_probs']), np.asarray(given['mask'])
+    np.testing.assert_allclose(total, -old[1][mask[1]].sum(), rtol=1e-4)
+
+
+def test_the_entropy_bonus_pays_for_entropy():
+    bonus = dataclasses.replace(PPO, entropy_coefficient=0.7)
+    (plain, (_, sums)), _ = learned(PPO, TRAINABLE, batch())
+    (paid, _), grads = learned(bonus, TRAINABLE, batch())
+    entropy = sums['policy_entropy'][0]
+    assert 0 < entropy < 4 * np.log(32)
+    np.testing.assert_allclose(paid, plain - 0.7 * entropy, rtol=1e-5)
+    without = learned(PPO, TRAINABLE, batch())[1]
+    differ = jax.tree.map(
+        lambda a, b: np.abs(a - b).max(), grads['policy'], without['policy']
+    )
+    assert max(jax.tree.leaves(differ)) > 1e-4
+
+
+@pytest.mark.parametrize('name', ['k2', 'k3', 'full'])
+def test_a_kl_term_in_the_loss_by_hand(name):
+    objective = dataclasses.replace(PPO, kl_in='loss', kl_estimator=name)
+    seen, given = observed(), batch()
+    beta = jnp.array([0.3, 0.3])
+    with_term = {**given, 'reference': seen['reference'], 'beta': beta}
+    (total, (_, sums)), grads = learned(objective, TRAINABLE, with_term)
+    (plain, _), _ = learned(PPO, TRAINABLE, given)
+    mask = np.asarray(given['mask'])
+    if name == 'full':
+        term = jax.jit(scoring.divergence, static_argnums=(0, 5, 6))(
+            tiny.ARCH, tree.bind(BASE, TRAINABLE['policy']), BASE, seen['tokens'],
+            seen['lengths'], R, PPO.temperature,
+        )  # fmt: skip
+    else:
+        term = kl.ESTIMATORS[name](given['log_probs'], seen['reference'])
+    paid = np.asarray(term)[mask].sum()
+    assert paid > 0
+    np.testing.assert_allclose(sums[f'loss_{name}'][0], paid, rtol=1e-4)
+    np.testing.assert_allclose(total, plain + 0.3 * paid, rtol=1e-4)
+    assert all(np.isfinite(x).all() for x in jax.tree.leaves(grads))
+
+
+def test_text_joins_the_loss_with_its_weight():
+    """PPO-ptx: the gradient is the sum of both, and parts are the whole."""
+    tokens, positions = tiny.rows((2, 8), seed=9)
+    rows = {
+        'tokens': tokens,
+        'positions': positions,
+        'segments': jnp.zeros_like(tokens),
+        'completion': jnp.ones_like(tokens, bool).at[1, 5:].set(False),
+        'weight': jnp.array([0.4, 0.4]),
+    }
+    (total, (_, sums)), got = learned(PPO, TRAINABLE, {**batch(), 'ptx': rows})
+    (plain, _), policy = learned(PPO, TRAINABLE, batch())
+    logits = decoder.unembed(
+        tiny.ARCH,
+        tree.bind(BASE, TRAINABLE['policy']),
+        decoder.hidden(
+            tiny.ARCH, tree.bind(BASE, TRAINABLE['policy']), tokens, positions
+        ),
+    )
+    scores = np.asarray(jax.nn.log_softmax(logits))[:, :-1]
+    missed = -np.take_along_axis(scores, np.asarray(tokens)[:, 1:, None], 2)[..., 0]
+    missed = missed[np.asarray(rows['completion'])[:, 1:]]
+    np.testing.assert_allclose(sums['ptx_loss'][0], missed.sum(), rtol=1e-4)
+    assert sums['ptx_loss'][1] == missed.size == 11
+    np.testing.assert_allclose(total, plain + 0.4 * missed.sum(), rtol=1e-4)
+    tiny.close(got['value'], policy['value'], atol=1e-6)
+
+
+def test_losses_by_hand():
+    given = batch()
+    old = np.asarray(given['log_probs'])
+    shift = np.array([[0.5, -0.5, 0.1], [-0.05, 9, 9]])  # new - old
+    given |= {'log_probs': jnp.asarray(old - shift, jnp.float32)}
+    mask = np.asarray(given['mask'])
+    gains, returns, values = (
+        np.asarray(given[k], float) for k in ('advantages', 'returns', 'values')
+    )
+    ratio = np.exp(shift)
+    pushed = np.maximum(-gains * ratio, -gains * np.clip(ratio, 0.8, 1.2))[mask].sum()
+    missed = (0.5 * (values - returns) ** 2)[mask].sum()
+    (total, (_, sums)), _ = learned(PPO, TRAINABLE, given)
+    np.testing.assert_allclose(sums['policy_loss'][0], pushed, rtol=1e-3)
+    np.testing.assert_allclose(sums['value_loss'][0], missed, rtol=1e-3)
+    np.testing.assert_allclose(total, pushed + 0.3 * missed, rtol=1e-3)
+    (total, (_, sums)), _ = learned(REINFORCE, TRAINABLE, given)
+    np.testing.assert_allclose(
+        sums['policy_loss'][0], -(old * gains)[mask].sum(), rtol=1e-3
+    )
+    np.testing.assert_allclose(sums['value_loss'][0], missed, rtol=1e-3)
+
+
+def test_tokens_after_the_end_teach_nothing():
+    given = batch()
+    noise = {
+        name: jnp.where(given['mask'], given[name], 1e4)
+        for name in ('advantages', 'returns', 'log_probs', 'values')
+    }
+    got, want = learned(PPO, TRAINABLE, given | noise), learned(PPO, TRAINABLE, given)
+    tiny.close(got, want, atol=1e-6)
+
+
+def test_an_unlikely_token_after_the_end_leaves_the_gradient_finite():
+    """Past 88 nats the slope of k3 is infinite, and 0 times that is no number."""
+    objective = dataclasses.replace(PPO, kl_in='loss', kl_estimator='k3')
+    mask, given = observed()['mask'], batch()
+    assert not mask.all()
+    far = jnp.where(mask, observed()['reference'], 200.0)
+    far = {**given, 'reference': far, 'beta': jnp.array([0.3, 0.3])}
+    (total, _), grads = learned(objective, TRAINABLE, far)
+    near = {**far, 'reference': jnp.where(mask, far['reference'], 0)}
+    assert learned(objective, TRAINABLE, near)[0][0] == total
+    assert all(np.isfinite(x).all() for x in jax.tree.leaves(grads))
