@@ -171,7 +171,7 @@ def _check_average(config, stage):
         )
     if own.method == 'interpolate_to_start' and len(own.of) != 1:
         raise UserError(
-            f'{stage}.of: interpolate_to_start goes from one stage to its start, here are '
+            f'{stage}.of: interpolate_to_start takes one stage, here are '
             f'{len(own.of)}; average them first'
         )
     _same(config, stage, 'start', 'only weights with one start can be averaged')

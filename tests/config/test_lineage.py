@@ -63,7 +63,7 @@ def test_where_stages_come_from():
         ({'alone.loss': 'pointwise'}, r'judges.of: loss differs .*alone has pointwise'),
         ({'warm.method': 'slrp'}, "'slrp' is not one of mean.*did you mean 'slerp'"),
         ({'warp.of': ('policy',)}, 'slerp goes between two stages, here are 1'),
-        ({'warp.method': 'interpolate_to_start'}, 'one stage to its start, here are 2'),
+        ({'warp.method': 'interpolate_to_start'}, 'takes one stage, here are 2'),
         ({'warm.weight': 1.5}, r'warm.weight: 1.5 must be in \[0, 1\]'),
         ({'warm.rank': -1}, 'warm.rank: -1 must be 0 or more'),
         ({'dpo.start': 'base'}, r'warp.of: start differs \(policy has sft'),
