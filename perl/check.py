@@ -15,14 +15,13 @@ from ml_collections import ConfigDict
 
 from perl import config as configs
 from perl import sharding
-from perl.adapters import tuning as tunings
 from perl.config import lineage, rules
 from perl.data import SPLITS, examples
 from perl.judges import mixture
 from perl.models import architecture, heads
 from perl.runs import opening, saved_config
 from perl.training import optimizer
-from perl.weights import Leaf
+from perl.weights import Leaf, abstract
 
 
 def check(config: ConfigDict, workdir: pathlib.Path) -> dict[str, Any]:
@@ -120,20 +119,20 @@ def _stage(stage, leaves, arch, mesh):
     if stage.kind in lineage.MADE:
         return _made(stage, arch)
     kind = configs.tuning(stage.tuning)
-    said = tunings.declare(kind, leaves)
+    said = kind.declare(leaves)
     scored = {**said, heads.HEAD: heads.head_leaves(arch.width)}
     if stage.get('head_only'):
         scored = {heads.HEAD: scored[heads.HEAD]}
     roles = {'reward': (scored,), 'policy': (said, scored)}.get(stage.kind, (said,))
-    base = 0 if kind == tunings.Full() else _bytes(leaves, arch.dtype, mesh)
-    if stage.kind == 'policy' and kind == tunings.Full():
+    base = 0 if kind.replaces_base else _bytes(leaves, arch.dtype, mesh)
+    if stage.kind == 'policy' and kind.replaces_base:
         base = 2 * _bytes(leaves, arch.dtype, mesh)  # reference and reward model
     trainable = _bytes(roles, 'float32', mesh)
-    abstract = architecture.abstract(roles)
-    full = sum(math.prod(x.shape) for x in jax.tree.leaves(abstract))
-    ratio = _moments(stage.optimizer, abstract) / full
+    shapes = abstract(roles)
+    full = sum(math.prod(x.shape) for x in jax.tree.leaves(shapes))
+    ratio = _moments(stage.optimizer, shapes) / full
     return {
-        'coverage': tunings.coverage(kind, leaves),
+        'coverage': kind.coverage(leaves),
         'trainable': full,
         'bytes_a_device': {
             'frozen': base,

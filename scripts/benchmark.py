@@ -233,7 +233,7 @@ def model(args):
     import jax
     import optax
 
-    from perl.adapters import tuning
+    from perl.adapters import tunings
     from perl.models import architecture
 
     arch = architecture.Architecture(
@@ -249,12 +249,12 @@ def model(args):
         scan=args.scan,
         remat=args.remat,
     )
-    kind = tuning.Full()
+    kind = tunings.Full()
     if args.tuning == 'lora':
-        kind = tuning.LoraTuning(max(args.rank, 1), float(max(args.rank, 1)))
+        kind = tunings.LoraTuning(max(args.rank, 1), float(max(args.rank, 1)))
     leaves = architecture.parameters(arch)
     base = made(args, lambda: architecture.init(jax.random.key(0), arch, args.dtype))
-    delta = made(args, lambda b: tuning.init(jax.random.key(1), kind, b, leaves), base)
+    delta = made(args, lambda b: kind.init(jax.random.key(1), b, leaves), base)
     return arch, base, delta, optax.adamw(1e-4)
 
 

@@ -10,8 +10,9 @@ import optax
 import pytest
 import tiny
 
-from perl.adapters import tree, tuning
-from perl.adapters.tuning import LoraTuning
+from perl import weights
+from perl.adapters import tree
+from perl.adapters.tunings import LoraTuning
 from perl.models import architecture
 from perl.stages import language, reward
 from perl.training.step import init, step
@@ -39,7 +40,7 @@ def weight_shaped(function, *args, arch):
     """Primitives of `function` that make a float array of the shape of a kernel, of
     all layers or one, as a tensor or as a matrix, as it is or transposed."""
     shapes = set()
-    for path, leaf in tuning.flatten(architecture.parameters(arch)).items():
+    for path, leaf in weights.flatten(architecture.parameters(arch)).items():
         if leaf.inputs:
             layer = leaf.shape[1:] if path.startswith('layers') else leaf.shape
             matrix = math.prod(layer[: leaf.inputs]), math.prod(layer[leaf.inputs :])
@@ -100,7 +101,7 @@ def in_every_way(test):
 @pytest.mark.parametrize('tied', [False, True])
 def test_no_merged_kernel_and_no_gradient_of_one(scan, remat, kind, dtype, tied):
     arch = tiny.arch(scan=scan, remat=remat, dtype=dtype, tied=tied)
-    base = architecture.abstract(architecture.parameters(arch), dtype)
+    base = weights.abstract(architecture.parameters(arch), dtype)
     delta = tiny_delta(arch, kind)
     assert weight_shaped(*update(arch, language.loss, delta, base), arch=arch) == []
 
@@ -108,7 +109,7 @@ def test_no_merged_kernel_and_no_gradient_of_one(scan, remat, kind, dtype, tied)
 @in_every_way
 def test_nor_in_a_reward_model(scan, remat):
     arch = tiny.arch(scan=scan, remat=remat)
-    base = architecture.abstract(architecture.parameters(arch))
+    base = weights.abstract(architecture.parameters(arch))
     delta = {**tiny_delta(arch), 'head': tiny.head()}
     run = update(arch, reward.bradley_terry, delta, base, comparisons=True)
     assert weight_shaped(*run, arch=arch) == []
@@ -117,7 +118,7 @@ def test_nor_in_a_reward_model(scan, remat):
 @in_every_way
 def test_merging_is_caught(scan, remat):
     arch = tiny.arch(scan=scan, remat=remat)
-    base = architecture.abstract(architecture.parameters(arch))
+    base = weights.abstract(architecture.parameters(arch))
     run = update(arch, language.loss, tiny_delta(arch), base, bind=tree.merge)
     found = weight_shaped(*run, arch=arch)
     for kernel in ('(2, 16, 4, 4)', '(2, 4, 4, 16)', '(2, 16, 24)', '(32, 16)'):
@@ -128,7 +129,7 @@ def test_merging_is_caught(scan, remat):
 @in_every_way
 def test_a_gradient_of_the_base_is_caught(scan, remat):
     arch = tiny.arch(scan=scan, remat=remat)
-    full = architecture.abstract(architecture.parameters(arch))
+    full = weights.abstract(architecture.parameters(arch))
     found = weight_shaped(*full_gradient(arch, full), arch=arch)
     for kernel in ('(16, 24)', '(24, 16)', '(16, 16)', '(16, 8)', '(16, 32)'):
         turned = '(' + ', '.join(kernel[1:-1].split(', ')[::-1]) + ')'
@@ -143,7 +144,7 @@ def full_gradient(arch, params):
 
 def tiny_delta(arch, kind=tiny.LORA):
     leaves = architecture.parameters(arch)
-    return jax.eval_shape(lambda: tuning.init(jax.random.key(0), kind, None, leaves))
+    return jax.eval_shape(lambda: kind.init(jax.random.key(0), None, leaves))
 
 
 def test_training_an_adapter_leaves_the_base_as_it_was():

@@ -11,8 +11,8 @@ import tiny
 from jax.sharding import PartitionSpec as P
 
 from perl import sharding
-from perl.adapters import tree, tuning
-from perl.adapters.tuning import Full
+from perl.adapters import tree
+from perl.adapters.tunings import Full
 from perl.models import architecture, decoder, heads
 from perl.rollout import sampler
 from perl.rollout.sampler import Sampling
@@ -51,7 +51,7 @@ def placed(params, leaves, mesh):
 
 def team(kind, mesh):
     """Base and delta on a mesh, with the delta's declaration."""
-    base, said = tiny.weights(ARCH), tuning.declare(kind, LEAVES)
+    base, said = tiny.weights(ARCH), kind.declare(LEAVES)
     delta = tiny.adapter(ARCH) if kind == tiny.LORA else base
     base = placed(base, LEAVES, mesh) if kind == tiny.LORA else {}
     return base, placed(delta, said, mesh), said
@@ -100,7 +100,7 @@ def test_a_reward_step_is_the_same_and_stays_where_it_was(shape, kind):
     got, want = reward_step(shape, kind), reward_step((1, 1, 1), kind)
     tiny.close(got, want)
     mesh = sharding.make_mesh(*shape)
-    said = {**tuning.declare(kind, LEAVES), **HEAD}
+    said = {**kind.declare(LEAVES), **HEAD}
     for x, wanted in zip(
         jax.tree.leaves(got[0]),
         jax.tree.leaves(sharding.shardings(said, mesh)),

@@ -6,13 +6,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from perl.adapters import tuning
-from perl.adapters.tree import is_lora
-from perl.adapters.tuning import LoraTuning
+from perl.adapters.averaging import is_lora
+from perl.adapters.tunings import LoraTuning
 from perl.models import architecture
 from perl.models.architecture import Architecture
 from perl.stages.policy.objective import Objective
-from perl.weights import Lora
+from perl.weights import Lora, is_leaf
 
 ARCH = Architecture(
     vocabulary=32,
@@ -65,7 +64,7 @@ def weights(arch=ARCH, seed=0, dtype=jnp.float32):
         return scale * rng.normal(size=leaf.shape)
 
     drawn = jax.tree_util.tree_map_with_path(
-        draw, architecture.parameters(arch), is_leaf=architecture.is_leaf
+        draw, architecture.parameters(arch), is_leaf=is_leaf
     )
     return jax.tree.map(lambda x: jnp.asarray(x.astype(dtype)), drawn)
 
@@ -73,7 +72,7 @@ def weights(arch=ARCH, seed=0, dtype=jnp.float32):
 def adapter(arch=ARCH, kind=LORA, seed=1):
     """A delta that is no longer fresh: both of its factors are random."""
     rng = np.random.default_rng(seed)
-    said = tuning.declare(kind, architecture.parameters(arch))
+    said = kind.declare(architecture.parameters(arch))
 
     def trained(lora):
         a, b = (

@@ -17,16 +17,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from perl.adapters.tree import LAYERS, is_lora
-from perl.adapters.tuning import (
-    Full,
-    LoraTuning,
-    Tuning,
-    flatten,
-    unflatten,
-)
+from perl.adapters import tree
+from perl.adapters.tunings import Full, LoraTuning, Tuning
 from perl.system.errors import UserError
-from perl.weights import Lora
+from perl.weights import Lora, flatten, in_layers, unflatten
 
 _ALIKE = 1e-7  # the sine of an angle below which there is no arc to go along
 
@@ -145,6 +139,12 @@ def _aligned(deltas):
                 f'adapters: only some of those to average have {apart[0]}; '
                 'train them with the same tuning'
             )
+    for path, leaf in flat[0].items():
+        if tree.is_adapter(leaf) and not is_lora(leaf):
+            raise UserError(
+                f'adapters: {path} is of kind {type(leaf).__name__}, and there is no '
+                'average of those; average LoRA adapters or full weights'
+            )
     return flat
 
 
@@ -226,12 +226,17 @@ def _pair(path, like, a, b):
     )
 
 
+def is_lora(leaf: Any) -> bool:
+    """Whether a leaf is a pair of factors, else an array."""
+    return isinstance(leaf, Lora)
+
+
 def _is_zero(leaf):
     return is_lora(leaf) and not np.any(jax.device_get(leaf.b))
 
 
 def _lead(path):
-    return int(path.split('/')[0] == LAYERS)
+    return int(in_layers(path))
 
 
 def _host(x):

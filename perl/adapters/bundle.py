@@ -15,17 +15,10 @@ from typing import Any
 from safetensors import SafetensorError
 from safetensors.flax import load_file
 
-from perl.adapters.tree import is_lora
-from perl.adapters.tuning import (
-    Full,
-    LoraTuning,
-    Tuning,
-    flatten,
-    unflatten,
-)
+from perl.adapters import serial
+from perl.adapters.tunings import Tuning, create
 from perl.system import arrays as files
 from perl.system.errors import UserError
-from perl.weights import Lora
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,15 +45,13 @@ def save(folder: pathlib.Path, delta: Any, card: Card) -> None:
     """Writes a bundle; the card comes last, so a bundle with a card is whole."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / 'adapter.json').unlink(missing_ok=True)
-    arrays, pairs = {}, {}
-    for path, leaf in flatten(delta).items():
-        if is_lora(leaf):
-            arrays |= {f'{path}/a': leaf.a, f'{path}/b': leaf.b}
-            pairs[path] = {'scale': leaf.scale, 'dropout': leaf.dropout}
-        else:
-            arrays[path] = leaf
+    arrays, adapters = serial.take_apart(delta)
     files.save(folder / 'adapter.safetensors', arrays)
-    said = {**dataclasses.asdict(card), 'pairs': pairs, 'sha256': _digest(folder)}
+    said = {
+        **dataclasses.asdict(card),
+        'adapters': adapters,
+        'sha256': _digest(folder),
+    }
     text = json.dumps(said, indent=2)
     (folder / 'adapter.json').write_text(text + '\n')
 
@@ -89,15 +80,11 @@ def load(
         if digest not in (None, _digest(folder)):
             raise ValueError('adapter.safetensors is not what the card was written for')
         arrays = load_file(folder / 'adapter.safetensors')
-        pairs, tuning = said.pop('pairs'), said.pop('tuning')
-        flat = {
-            path: Lora(arrays.pop(f'{path}/a'), arrays.pop(f'{path}/b'), **meta)
-            for path, meta in pairs.items()
-        }
-        if 'targets' in tuning:
-            tuning['targets'] = tuple(tuning['targets'])
-        kind = Full if tuning['name'] == 'full' else LoraTuning
-        card = Card(tuning=kind(**tuning), **said)
+        tuning = create(said.pop('tuning'))
+        # a card of an older version calls them pairs
+        adapters = said.pop('adapters' if 'adapters' in said else 'pairs')
+        delta = serial.put_together(arrays, adapters, tuning)
+        card = Card(tuning=tuning, **said)
     except FileNotFoundError as error:
         raise UserError(
             f'adapter: {error.filename or folder / "adapter.safetensors"} is not '
@@ -123,7 +110,7 @@ def load(
                 f'adapter: {folder} was trained on the {name} {have}, this run has '
                 f'{want}; give the {name} it was trained on, or train it again'
             )
-    return unflatten({**flat, **arrays}), card
+    return delta, card
 
 
 def _digest(folder):

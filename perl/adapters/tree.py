@@ -1,12 +1,11 @@
 """Adapters as transforms of parameter trees: bind, merge, stack, select.
 
-A *delta* is a nested dict with a subset of a base's keys. Its leaves are `Lora`
-factors, which sit beside the base's leaf, or arrays, which take its place (full
-tuning) or come new (a scalar head). A role of RLHF, policy, value, reward or
+A *delta* is a nested dict with a subset of a base's keys. Its leaves are adapters
+(`Lora` factors, say), which sit beside the base's leaf, or arrays, which take its place
+(full tuning) or come new (a scalar head). A role of RLHF, policy, value, reward or
 reference, is a delta over one shared base.
 """
 
-import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
@@ -14,9 +13,7 @@ import jax
 import jax.numpy as jnp
 
 from perl.system.errors import UserError
-from perl.weights import Adapted, Lora, delta
-
-LAYERS = 'layers'  # the one subtree whose leaves carry the layer axis first
+from perl.weights import LAYERS, Adapter, Bound, dense
 
 
 def bind(base: Any, delta: Any, ids: Any = None, key: Any = None) -> Any:
@@ -36,20 +33,20 @@ def bind(base: Any, delta: Any, ids: Any = None, key: Any = None) -> Any:
 
 
 def _bind(base, delta, ids, key, layered):
-    if isinstance(delta, Lora):
-        depth = delta.a.shape[0]
+    if isinstance(delta, Adapter):
+        depth = jax.tree.leaves(delta)[0].shape[0]
         if layered and ids is not None:
             ids = jnp.broadcast_to(ids, (depth, *ids.shape))
         if layered and key is not None:
             key = jax.random.split(key, depth)
-        return Adapted(base, delta, ids, key)
+        return delta.bind(base, ids, key)
     if not isinstance(delta, dict):
         return delta if ids is None else _chosen(base, delta, ids)
     bound = dict(base or {})
-    for i, (name, part) in enumerate(sorted(delta.items())):
-        sub = None if key is None else jax.random.fold_in(key, i)
+    for i, (name, subtree) in enumerate(sorted(delta.items())):
+        sub_key = None if key is None else jax.random.fold_in(key, i)
         inner = layered or name == LAYERS
-        bound[name] = _bind(bound.get(name), part, ids, sub, inner)
+        bound[name] = _bind(bound.get(name), subtree, ids, sub_key, inner)
     return bound
 
 
@@ -63,43 +60,37 @@ def _chosen(base, stacked, ids):
 
 
 def merge(base: Any, delta: Any) -> Any:
-    """One plain tree `W + s A B`; leaves without an adapter are the base's own."""
+    """One tree of arrays; leaves without an adapter are the base's own."""
     return jax.tree_util.tree_map_with_path(
-        _merged, bind(base, delta), is_leaf=lambda x: isinstance(x, Adapted)
+        _merged, bind(base, delta), is_leaf=lambda x: isinstance(x, Bound)
     )
 
 
 def _merged(path, leaf):
-    if not isinstance(leaf, Adapted):
-        return leaf
-    change = delta(leaf.lora, layered=path[0].key == LAYERS)
-    return (leaf.base.astype(jnp.float32) + change).astype(leaf.base.dtype)
+    layered = isinstance(leaf, Bound) and path[0].key == LAYERS
+    return jax.vmap(dense)(leaf) if layered else dense(leaf)
 
 
 def stack(deltas: Sequence[Any]) -> Any:
-    """Several deltas in one, to be chosen by `ids`; lower ranks get zero columns.
-
-    The scales are folded into `b`, so adapters of different scale can be stacked.
+    """Several deltas in one, to be chosen by `ids` of `bind`.
 
     Raises:
-        UserError: the deltas have not the same keys and kinds of leaves.
+        UserError: the deltas have not the same keys and kinds of leaves, or a kind that
+            cannot be stacked.
     """
     if any(kinds(delta) != kinds(deltas[0]) for delta in deltas):
         raise UserError(
             'adapters: cannot stack adapters with different targets; '
             'train them with the same target rules'
         )
-    return jax.tree_util.tree_map_with_path(_stacked, *deltas, is_leaf=is_lora)
+    return jax.tree_util.tree_map_with_path(_stacked, *deltas, is_leaf=is_adapter)
 
 
 def _stacked(path, *leaves):
     axis = _axis(path)
-    if not is_lora(leaves[0]):
-        return jnp.stack(leaves, axis)
-    rank = max(leaf.a.shape[-1] for leaf in leaves)
-    a = [_pad(x.a, rank, x.a.ndim - 1) for x in leaves]
-    b = [_pad(x.b * x.scale, rank, axis) for x in leaves]
-    return Lora(jnp.stack(a, axis), jnp.stack(b, axis), 1.0)
+    if is_adapter(leaves[0]):
+        return type(leaves[0]).stack(leaves, axis)
+    return jnp.stack(leaves, axis)
 
 
 def select(stacked: Any, i: int) -> Any:
@@ -114,24 +105,26 @@ def stacked_axes(stacked: Any) -> Any:
     return jax.tree_util.tree_map_with_path(lambda path, _: _axis(path), stacked)
 
 
-def is_lora(x: Any) -> bool:
-    """Whether a leaf of a delta is a pair of factors."""
-    return isinstance(x, Lora)
+def is_adapter(x: Any) -> bool:
+    """Whether a leaf of a delta is an adapter, which sits beside the base's leaf."""
+    return isinstance(x, Adapter)
 
 
 def with_dropout(delta: Any, rate: float) -> Any:
     """The same arrays, with another dropout on the input of every adapter."""
     return jax.tree.map(
-        lambda x: dataclasses.replace(x, dropout=rate) if is_lora(x) else x,
+        lambda x: x.with_dropout(rate) if is_adapter(x) else x,
         delta,
-        is_leaf=is_lora,
+        is_leaf=is_adapter,
     )
 
 
 def kinds(delta: Any) -> Any:
-    """A delta with the kind of each leaf in its place: `lora` or `array`."""
+    """A delta with the name of each leaf's kind in its place: `Lora`, `Array`, …"""
     return jax.tree.map(
-        lambda x: 'lora' if is_lora(x) else 'array', delta, is_leaf=is_lora
+        lambda x: type(x).__name__ if is_adapter(x) else 'Array',
+        delta,
+        is_leaf=is_adapter,
     )
 
 
@@ -142,9 +135,3 @@ def size(tree: Any) -> int:
 
 def _axis(path):
     return 1 if path[0].key == LAYERS else 0
-
-
-def _pad(x, rank, axis):
-    widths = [(0, 0)] * x.ndim
-    widths[axis] = (0, rank - x.shape[axis])
-    return jnp.pad(x, widths)

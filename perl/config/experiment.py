@@ -4,14 +4,16 @@ A config file is one experiment on one dataset: `get_config(arg=None)` returns t
 `ConfigDict` that `experiment()` starts, with what the dataset wants changed.
 """
 
+import dataclasses
 import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ml_collections import ConfigDict
 
-from perl.adapters import tuning as tunings
-from perl.adapters.tuning import ATTENTION, Full, LoraTuning, Tuning
+from perl.adapters import tunings
+from perl.adapters.targets import ATTENTION
+from perl.adapters.tunings import Tuning
 from perl.models.architecture import Architecture
 from perl.system.errors import UserError
 from perl.system.suggest import meant
@@ -46,10 +48,20 @@ def parse_arg(arg: str | None, **defaults: Any) -> ConfigDict:
 
 
 def tuning_config(name: str = 'lora', rank: int = 8, **changes: Any) -> ConfigDict:
-    """What is trained; the LoRA fields are ignored by `full`."""
+    """What is trained.
+
+    Args:
+        name: full, lora, or `module:class` of your own.
+        rank: of LoRA; `full` ignores the LoRA fields.
+        **changes: other fields.
+    """
+    if ':' in name:
+        fields = dataclasses.fields(tunings.kind_named(name))
+        defaults = {f.name: f.default for f in fields}
+        return ConfigDict({**defaults, **changes, 'name': name})
     return ConfigDict(
         {
-            'name': name,  # full | lora
+            'name': name,  # full | lora | module:class
             'rank': rank,
             'alpha': float(rank),  # the product is scaled by alpha / rank
             'rank_stabilised': False,  # alpha / sqrt(rank) instead
@@ -280,17 +292,13 @@ def architecture(config: ConfigDict, vocabulary: int) -> Architecture:
 
 
 def tuning(config: ConfigDict) -> Tuning:
-    """The tuning of a stage."""
-    if config.name == 'full':
-        return Full()
-    if config.name == 'lora':
-        return LoraTuning(**{**config, 'targets': tuple(config.targets)})
-    raise UserError(f'tuning.name: {config.name!r} is not one of full, lora')
+    """The tuning of a stage's section `tuning`."""
+    return tunings.create(config)
 
 
 def coverage(config: ConfigDict, leaves: Any) -> str:
     """One line: which matrices a stage trains and what share that is."""
-    return tunings.coverage(tuning(config), leaves)
+    return tuning(config).coverage(leaves)
 
 
 def to_json(config: ConfigDict) -> dict:

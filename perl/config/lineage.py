@@ -4,6 +4,7 @@ A reward model may start from an earlier one; averages and ensembles are made of
 stages that are finished before them, and a policy learns from an earlier reward model.
 """
 
+import dataclasses
 import pathlib
 from typing import Any
 
@@ -81,15 +82,15 @@ def _check_alike(config, stage):
     """What goes on from an adapter has its shape; only the dropout is its own."""
     if config[stage].get('start') != 'sft' or 'sft' not in _before(config, stage):
         return
-    own, first = config[stage].tuning, config.sft.tuning
-    if not own.name == first.name == 'lora':
+    own, first = (configs.tuning(config[x].tuning) for x in (stage, 'sft'))
+    if own.replaces_base or first.replaces_base or first.alike(own):
         return
-    for field in ('rank', 'alpha', 'rank_stabilised'):
-        if own[field] != first[field]:
+    for field, value in dataclasses.asdict(first).items():
+        if field != 'dropout' and getattr(own, field, None) != value:
             raise UserError(
                 f'{stage}.tuning.{field}: goes on from the adapter of sft, where it is '
-                f'{first[field]}, but asks for {own[field]}; make the two alike, or '
-                f'set {stage}.start to base'
+                f'{value}, but asks for {getattr(own, field, None)}; make the two '
+                f'alike, or set {stage}.start to base'
             )
 
 

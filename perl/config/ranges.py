@@ -54,7 +54,7 @@ def check(config: ConfigDict) -> None:
         _all(name, stage, STAGE)
         if 'optimizer' in stage:
             _all(f'{name}.optimizer', stage.optimizer, OPTIMIZER)
-        if 'tuning' in stage and stage.tuning.name == 'lora':
+        if 'tuning' in stage and 'rank' in stage.tuning:
             _all(f'{name}.tuning', stage.tuning, LORA)
 
 

@@ -89,7 +89,7 @@ def _validate_stage(name: str, stage: ConfigDict) -> None:
         _validate_reward(name, stage)
     elif stage.kind == 'ensemble':
         _choice(f'{name}.combine', stage.combine, *lineage.COMBINE)
-    elif stage.kind == 'pretrain' and stage.tuning.name != 'full':
+    elif stage.kind == 'pretrain' and not configs.tuning(stage.tuning).replaces_base:
         raise UserError(f'{name}.tuning.name: a base from scratch is tuned in full')
     if rows % stage.micro_batches:
         raise UserError(

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from perl.system.errors import UserError
-from perl.weights import Leaf
+from perl.weights import Leaf, is_leaf
 
 
 @dataclasses.dataclass(frozen=True)
@@ -135,15 +135,3 @@ def init(key: jax.Array, arch: Architecture, dtype: str = 'float32') -> dict[str
         else leaf.std * jax.random.normal(k, leaf.shape, dtype)
         for k, leaf in zip(keys, leaves, strict=True)
     )
-
-
-def abstract(tree: Any, dtype: str = 'float32') -> Any:
-    """A tree of `Leaf` as shapes and dtypes, for tracing without memory."""
-    return jax.tree.map(
-        lambda leaf: jax.ShapeDtypeStruct(leaf.shape, dtype), tree, is_leaf=is_leaf
-    )
-
-
-def is_leaf(x: Any) -> bool:
-    """Whether a node of the tree is one declared parameter."""
-    return isinstance(x, Leaf)

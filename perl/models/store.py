@@ -12,10 +12,10 @@ import numpy as np
 from safetensors import SafetensorError
 from safetensors.flax import load_file
 
-from perl.adapters.tuning import flatten, unflatten
-from perl.models.architecture import Architecture, abstract, parameters
+from perl.models.architecture import Architecture, parameters
 from perl.system import arrays
 from perl.system.errors import UserError
+from perl.weights import abstract, flatten, unflatten
 
 
 def save(folder: pathlib.Path, arch: Architecture, params: Any) -> None:

@@ -12,7 +12,6 @@ from ml_collections import ConfigDict
 from perl import config as configs
 from perl import data, sharding
 from perl.config import rules
-from perl.adapters.tuning import declare
 from perl.data import tokenizers
 from perl.data.records import SPLITS, Dataset
 from perl.system.errors import UserError
@@ -63,8 +62,8 @@ def open_run(config: ConfigDict, workdir: pathlib.Path) -> Run:
     else:
         arch = configs.architecture(config, tokenizer.size)
     for name in config.stages:
-        if 'tuning' in config[name]:  # says now what its targets would say later
-            declare(configs.tuning(config[name].tuning), parameters(arch))
+        if 'tuning' in config[name]:  # finds wrong target rules before any training
+            configs.tuning(config[name].tuning).declare(parameters(arch))
     return Run(config, workdir, mesh, dataset, tokenizer, arch)
 
 

@@ -5,8 +5,8 @@ from typing import Any
 
 import jax
 
-from perl.adapters import bundle, tree, tuning
-from perl.adapters.tuning import Full, LoraTuning, Tuning
+from perl.adapters import bundle, tree
+from perl.adapters.tunings import Tuning
 from perl.system.errors import UserError
 from perl.models import heads
 from perl.judges.panel import Panel
@@ -31,6 +31,11 @@ class Role:
     shift: float = 0.0
     scale: float = 1.0
 
+    @property
+    def label(self) -> str:
+        """A short name of the tuning for tables; `none` where nothing is tuned."""
+        return 'none' if self.tuning is None else self.tuning.label
+
     def bound(self) -> Any:
         """The tree that the model reads."""
         return tree.bind(self.base, self.delta)
@@ -50,36 +55,34 @@ def begin(key: jax.Array, kind: Tuning, source: Role, leaves: Any, where: str) -
         UserError: the source's adapter is of another shape than the new tuning; its
             dropout may be another.
     """
-    if isinstance(kind, Full):
-        if isinstance(source.tuning, Full):
+    if kind.replaces_base:
+        if source.tuning is not None and source.tuning.replaces_base:
             delta = jax.tree.map(lambda x: x.copy(), source.delta)
         else:
             plain = tree.merge(source.base, without_head(source.delta))
-            delta = tuning.init(key, kind, plain, leaves)
+            delta = kind.init(key, plain, leaves)
             if heads.HEAD in source.delta:
                 head = source.delta[heads.HEAD]
                 delta[heads.HEAD] = jax.tree.map(lambda x: x.copy(), head)
         return Role({}, source.base_id, delta, kind)
     if not source.delta:
-        return Role(
-            source.base, source.base_id, tuning.init(key, kind, None, leaves), kind
-        )
-    role = copied(source, kind.dropout)
-    if role.tuning != kind:
+        delta = kind.init(key, None, leaves)
+        return Role(source.base, source.base_id, delta, kind)
+    if source.tuning is None or not source.tuning.alike(kind):
         raise UserError(
             f'{where}.tuning: goes on from an adapter of {source.tuning}, but asks for '
             f'{kind}; make the two alike, or set {where}.start to base'
         )
-    return dataclasses.replace(role, shift=0.0, scale=1.0)
+    role = copied(source, kind.dropout)
+    return dataclasses.replace(role, tuning=kind, shift=0.0, scale=1.0)
 
 
 def copied(role: Role, dropout: float) -> Role:
     """The role on buffers of its own, to be trained with `dropout` on its adapters."""
     delta = jax.tree.map(lambda x: x.copy(), tree.with_dropout(role.delta, dropout))
-    kind = role.tuning
-    if isinstance(kind, LoraTuning):
-        kind = dataclasses.replace(kind, dropout=dropout)
-    return dataclasses.replace(role, delta=delta, tuning=kind)
+    return dataclasses.replace(
+        role, delta=delta, tuning=role.tuning.with_dropout(dropout)
+    )
 
 
 def normalised(role: Role) -> Role:
@@ -107,7 +110,7 @@ def without_head(delta: Any) -> Any:
 
 def declared(role: Role, leaves: Any, width: int) -> Any:
     """The tree of `Leaf` of the role's delta, for placing it on a mesh."""
-    said = {} if role.tuning is None else tuning.declare(role.tuning, leaves)
+    said = {} if role.tuning is None else role.tuning.declare(leaves)
     if heads.HEAD in role.delta:
         said = {**said, heads.HEAD: heads.head_leaves(width)}
     return said

@@ -12,13 +12,14 @@ import numpy as np
 from perl import config as configs
 from perl import sharding
 from perl.adapters import bundle
-from perl.adapters.tuning import Full, Tuning
+from perl.adapters.tunings import Tuning
 from perl.data.batching import bucket
 from perl.data.examples import Examples, encode
 from perl.data.records import Dataset, Record
 from perl.data.tokenizers.vocabularies import Tokenizer
 from perl.system.errors import UserError
 from perl.system.interrupt import Interrupt
+from perl.weights import abstract
 from perl.models import architecture, heads, store
 from perl.models.architecture import Architecture
 from perl.config import lineage
@@ -68,7 +69,7 @@ class Run:
     @property
     def leaves_abstract(self) -> Any:
         """The same as shapes and dtypes."""
-        return architecture.abstract(self.leaves)
+        return abstract(self.leaves)
 
     def tuning(self, stage: str) -> Tuning:
         """How a stage tunes."""
@@ -132,7 +133,7 @@ class Run:
     @functools.cached_property
     def _sft(self) -> Role:
         role = self.role('sft')
-        if not isinstance(role.tuning, Full):
+        if not role.tuning.replaces_base:
             return role
         return Role(
             self.place_base(role.delta), store.fingerprint(role.delta), {}, None
@@ -170,11 +171,11 @@ class Run:
                 )
         delta, card = bundle.load(folder, tokenizer=self.tokenizer.fingerprint)
         base = {}
-        if not isinstance(card.tuning, Full):
+        if not card.tuning.replaces_base:
             base = self._base_of(card, folder)
         role = Role(base, card.base, delta, card.tuning, card.shift, card.scale)
         said = roles.declared(role, self.leaves, self.arch.width)
-        if _shapes(architecture.abstract(said)) != _shapes(delta):
+        if _shapes(abstract(said)) != _shapes(delta):
             raise UserError(
                 f'adapter: the arrays in {folder} are not those that its adapter.json '
                 'and this model call for; train or copy it again'

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from typing import Any
 
 from perl.adapters import tree
-from perl.adapters.tuning import label
 from perl.models import heads
 from perl.runs.roles import Role
 from perl.runs.run import Run
@@ -33,7 +32,7 @@ def account(
     )
     return {
         'kind': config.kind,
-        'tuning': label(trained[0].tuning),
+        'tuning': trained[0].label,
         'trainable': trainable,
         'total': total,
         'trainable_share': trainable / total,

@@ -11,7 +11,6 @@ from typing import Any
 import jax
 
 from perl.adapters import averaging
-from perl.adapters.tuning import label
 from perl.config import lineage
 from perl.evaluation.compare import compare
 from perl.runs.panels import load_panel
@@ -29,7 +28,7 @@ def average(run: Run, stage: str) -> dict[str, Any]:
     sort = lineage.makes(run.config, stage)
     figures = {
         'kind': sort,
-        'tuning': f'{label(role.tuning)}, {lineage.recipe(config)}',
+        'tuning': f'{role.label}, {lineage.recipe(config)}',
         'method': config.method,
         'of': list(config.of),
     }

@@ -8,8 +8,9 @@ import tiny
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from perl.adapters import averaging, tree, tuning
-from perl.adapters.tuning import Full, LoraTuning
+from perl import weights
+from perl.adapters import averaging, tree
+from perl.adapters.tunings import Full, LoraTuning
 from perl.models import architecture
 from perl.system.errors import UserError
 from perl.weights import Lora
@@ -36,7 +37,7 @@ def matrices(delta):
             return leaf.scale * np.stack([np.tensordot(x, y, 1) for x, y in pairs])
         return leaf.scale * np.tensordot(a, b, 1)
 
-    return {path: of(path, x) for path, x in tuning.flatten(delta).items()}
+    return {path: of(path, x) for path, x in weights.flatten(delta).items()}
 
 
 def layers(path, x):
@@ -66,8 +67,8 @@ def test_a_combination_is_that_of_the_products(coefficients):
     parts = [adapter(i, rank=1 + i, alpha=2.0) for i in range(len(coefficients))]
     got = averaging.combine(parts, coefficients)
     equal(got, total(parts, coefficients))
-    ranks = {x.a.shape[-1] for x in jax.tree.leaves(got, is_leaf=tree.is_lora)
-             if tree.is_lora(x)}  # fmt: skip
+    ranks = {x.a.shape[-1] for x in jax.tree.leaves(got, is_leaf=tree.is_adapter)
+             if tree.is_adapter(x)}  # fmt: skip
     assert ranks == {sum(1 + i for i in range(len(parts)))}
 
 
@@ -108,7 +109,7 @@ def test_compression_is_the_truncated_svd():
         if path.startswith('head'):
             np.testing.assert_array_equal(got[path], x)
             continue
-        lora = tuning.flatten(wide)[path]
+        lora = weights.flatten(wide)[path]
         lead = lora.a.shape[: int(path.startswith('layers'))]
         inputs = int(np.prod(lora.a.shape[len(lead) : -1]))
         flat = x.reshape(*lead, inputs, -1)
@@ -151,17 +152,17 @@ def test_slerp_of_all_weights():
 def test_slerp_from_a_fresh_adapter_keeps_the_norm():
     # what training began from: a product of zero; both ends as far away from it
     kind = LoraTuning(2, targets=TARGETS)
-    fresh = tuning.init(jax.random.key(0), kind, None, LEAVES)
+    fresh = kind.init(jax.random.key(0), None, LEAVES)
     one, other = (tiny.adapter(kind=kind, seed=seed) for seed in range(2))
     size = {p: np.linalg.norm(layers(p, x), axis=1) for p, x in matrices(one).items()}
     far = {p: np.linalg.norm(layers(p, x), axis=1) for p, x in matrices(other).items()}
-    flat = tuning.flatten(other)
+    flat = weights.flatten(other)
     for path, lora in flat.items():
         ratio = jnp.asarray(size[path] / far[path], jnp.float32)
         lead = int(path.startswith('layers'))
         shape = (*ratio.shape[:lead], *[1] * (lora.b.ndim - lead))
         flat[path] = Lora(lora.a, lora.b * ratio.reshape(shape), lora.scale)
-    other = tuning.unflatten(flat)
+    other = weights.unflatten(flat)
     for lam in (0.25, 0.5):
         got = averaging.slerp(fresh, one, other, lam)
         assert got['embed'].a.shape[-1] == 4
@@ -220,7 +221,7 @@ def test_the_tuning_of_an_average_declares_it():
     made = averaging.combine(parts, [0.5, 0.5])
     got, said = averaging.as_tuning(made)
     equal(got, matrices(made))
-    declared = architecture.abstract(tuning.declare(said, LEAVES))
+    declared = weights.abstract(said.declare(LEAVES))
     assert jax.tree.structure(declared) == jax.tree.structure(got)
     shapes = [[x.shape for x in jax.tree.leaves(t)] for t in (declared, got)]
     assert shapes[0] == shapes[1]

@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 import tiny
 
-from perl.adapters import bundle, tuning
+from perl import weights
+from perl.adapters import bundle
 from perl.adapters.bundle import Card
-from perl.adapters.tuning import Full, LoraTuning
+from perl.adapters.tunings import Full, LoraTuning
 from perl.system.errors import UserError
 
 MIXED = LoraTuning(
@@ -53,7 +54,7 @@ def test_saving_again_replaces_it(saved):
     other = tiny.adapter(kind=MIXED)
     bundle.save(saved, other, Card('sft', MIXED, 'base1', 'words1'))
     got, _ = bundle.load(saved)
-    assert tuning.flatten(got).keys() == tuning.flatten(other).keys()
+    assert weights.flatten(got).keys() == weights.flatten(other).keys()
 
 
 @pytest.mark.parametrize(
@@ -104,13 +105,13 @@ def test_a_card_of_old_has_no_digest(saved):
 @pytest.mark.parametrize(
     'change',
     [
-        lambda card: card.pop('pairs'),
-        lambda card: card['pairs'].update({'layers/attention/w': {'scale': 1.0}}),
+        lambda card: card.pop('adapters'),
+        lambda card: card['adapters'].update({'layers/attention/w': {'scale': 1.0}}),
         lambda card: card['tuning'].update(colour='red'),
         lambda card: card.update(colour='red'),
         lambda card: card.pop('role'),
         lambda card: card['tuning'].pop('name'),
-        lambda card: card.update(pairs=[]),
+        lambda card: card.update(adapters=[]),
         lambda card: card.update(tuning='lora'),
     ],
 )

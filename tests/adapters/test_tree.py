@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 import tiny
 
-from perl.adapters import tree, tuning
-from perl.adapters.tuning import LoraTuning
+from perl import weights
+from perl.adapters import tree
+from perl.adapters.tunings import LoraTuning
 from perl.models import architecture, decoder
 from perl.system.errors import UserError
 from perl.weights import Adapted
@@ -36,7 +37,7 @@ def test_a_fresh_adapter_is_an_exact_identity(scan, tied):
     base = tiny.weights(arch)
     kind = LoraTuning(targets=('.*embed', 'layers/(attention|mlp)/(?!norm).*'))
     leaves = architecture.parameters(arch)
-    fresh = tuning.init(jax.random.key(0), kind, None, leaves)
+    fresh = kind.init(jax.random.key(0), None, leaves)
     np.testing.assert_array_equal(logits(arch, base, fresh), logits(arch, base, {}))
     trained = tiny.adapter(arch, kind)
     assert np.any(logits(arch, base, trained) != logits(arch, base, {}))
@@ -65,8 +66,8 @@ def test_bound_equals_merged_forward_and_gradient(scan, remat):
 def test_binding_copies_and_computes_nothing():
     base, delta = tiny.weights(), tiny.adapter()
     bound = tree.bind(base, delta)
-    flat = tuning.flatten(bound)
-    for path, leaf in tuning.flatten(base).items():
+    flat = weights.flatten(bound)
+    for path, leaf in weights.flatten(base).items():
         held = flat[path]
         assert (held.base if isinstance(held, Adapted) else held) is leaf
     assert sum(isinstance(x, Adapted) for x in flat.values()) == 9
@@ -86,7 +87,7 @@ def test_merging_leaves_the_rest_alone_and_adds_in_float32():
     kind = LoraTuning(targets=('layers/attention/q',))
     base, delta = tiny.weights(dtype=jnp.bfloat16), tiny.adapter(kind=kind)
     merged = tree.merge(base, delta)
-    flat, before = tuning.flatten(merged), tuning.flatten(base)
+    flat, before = weights.flatten(merged), weights.flatten(base)
     assert [p for p in flat if flat[p] is not before[p]] == ['layers/attention/q']
     lora = delta['layers']['attention']['q']
     change = np.einsum('ldr,lrhn->ldhn', lora.a, lora.b) * lora.scale

@@ -9,7 +9,7 @@ from imported import imported
 
 from perl import config as configs
 from perl import train
-from perl.adapters.tuning import Full, LoraTuning
+from perl.adapters.tunings import Full, LoraTuning
 from perl.config import rules
 from perl.losses.algorithms import ALGORITHMS
 from perl.models import architecture

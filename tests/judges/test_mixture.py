@@ -10,7 +10,7 @@ import tiny
 
 from perl import sharding
 from perl.adapters import tree
-from perl.adapters.tuning import Full, LoraTuning
+from perl.adapters.tunings import Full, LoraTuning
 from perl.judges import mixture, panel
 from perl.models import decoder, heads
 from perl.runs.roles import Role

@@ -5,8 +5,7 @@ import jax.numpy as jnp
 import pytest
 import tiny
 
-from perl import sharding
-from perl.adapters import tuning
+from perl import sharding, weights
 from perl.models import architecture
 from perl.system.errors import UserError
 
@@ -14,9 +13,9 @@ from perl.system.errors import UserError
 @pytest.mark.parametrize('tied', [False, True])
 def test_parameters_are_made_as_they_are_declared(tied):
     arch = tiny.arch(tied=tied)
-    said = tuning.flatten(architecture.parameters(arch))
-    made = tuning.flatten(architecture.init(jax.random.key(0), arch, 'bfloat16'))
-    paper = tuning.flatten(architecture.abstract(architecture.parameters(arch)))
+    said = weights.flatten(architecture.parameters(arch))
+    made = weights.flatten(architecture.init(jax.random.key(0), arch, 'bfloat16'))
+    paper = weights.flatten(weights.abstract(architecture.parameters(arch)))
     assert made.keys() == said.keys() == paper.keys()
     assert ('unembed' in made) is not tied
     for path, leaf in said.items():
@@ -29,7 +28,7 @@ def test_parameters_are_made_as_they_are_declared(tied):
 
 def test_kernels_keep_the_variance_of_their_inputs():
     arch = tiny.arch(width=64, hidden=128, layers=8)
-    made = tuning.flatten(architecture.init(jax.random.key(0), arch))
+    made = weights.flatten(architecture.init(jax.random.key(0), arch))
     for path, inputs in (('mlp/up', 64), ('attention/q', 64), ('mlp/down', 128),
                          ('attention/o', 16)):  # fmt: skip
         into_stream = path[-1] == 'o' or path.endswith('down')

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 import tiny
 
-from perl.adapters import tree, tuning
+from perl import weights
+from perl.adapters import tree
 from perl.models import decoder
 
 TOKENS, POSITIONS = tiny.rows((3, 9))
@@ -22,7 +23,7 @@ RESTART = np.array([[0, 1, 2, 3, 4, 5, 3, 4, 0], [0, 1, 2, 0, 1, 0, 1, 2, 3],
 
 def by_hand(arch, params, tokens, positions, segments):
     """Logits of a Llama, one head and one query at a time."""
-    w = tuning.flatten(jax.tree.map(lambda x: np.asarray(x, np.float64), params))
+    w = weights.flatten(jax.tree.map(lambda x: np.asarray(x, np.float64), params))
     x = w['embed'][tokens]
     for i in range(arch.layers):
         p = {k.split('/')[-2][0] + k.split('/')[-1]: v[i]

@@ -7,12 +7,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+
+from perl import weights
 import tiny
 
 from perl import config as configs
 from perl import sharding
-from perl.adapters import tree, tuning
-from perl.adapters.tuning import Full, LoraTuning
+from perl.adapters import tree
+from perl.adapters.tunings import Full, LoraTuning
 from perl.system.errors import UserError
 from perl.models import architecture, heads
 from perl.judges import panel
@@ -55,7 +57,7 @@ def plain(role):
         (tiny.LORA, Full()),
         (Full(), Full()),
     ],
-    ids=lambda kind: tuning.label(kind) if kind else 'base',
+    ids=lambda kind: kind.label if kind else 'base',
 )
 def test_a_role_begins_as_its_source(old, new, head):
     start = source(old, head and old is not None)
@@ -66,14 +68,14 @@ def test_a_role_begins_as_its_source(old, new, head):
     assert role.base == {} if isinstance(new, Full) else role.base is BASE
 
 
-@pytest.mark.parametrize('new', [tiny.LORA, Full()], ids=tuning.label)
+@pytest.mark.parametrize('new', [tiny.LORA, Full()], ids=lambda kind: kind.label)
 def test_a_head_goes_on_with_its_adapter(new):
     start = source(tiny.LORA, head=True)
     role = roles.begin(KEY, new, start, LEAVES, 'reward')
     tiny.close(role.delta['head'], start.delta['head'], 0)
 
 
-@pytest.mark.parametrize('kind', [tiny.LORA, Full()], ids=tuning.label)
+@pytest.mark.parametrize('kind', [tiny.LORA, Full()], ids=lambda kind: kind.label)
 def test_what_begins_shares_no_buffer_with_what_it_began_from(kind):
     # the new delta is donated to every step: its source must survive that
     start = source(kind, head=True)
@@ -99,7 +101,7 @@ def test_dropout_is_the_new_stages():
     start, new = source(tiny.LORA), dataclasses.replace(tiny.LORA, dropout=0.15)
     role = roles.begin(KEY, new, start, LEAVES, 'reward')
     assert role.tuning == new
-    loras = jax.tree.leaves(role.delta, is_leaf=tree.is_lora)
+    loras = jax.tree.leaves(role.delta, is_leaf=tree.is_adapter)
     assert {x.dropout for x in loras} == {0.15}
     tiny.close(plain(role), plain(start), 0)
 
@@ -117,7 +119,7 @@ def test_a_head_is_kept_or_made():
 def test_the_declaration_has_the_shape_of_the_delta(kind, head):
     role = source(kind, head and kind is not None)
     said = roles.declared(role, LEAVES, 16)
-    is_leaf = architecture.is_leaf
+    is_leaf = weights.is_leaf
     assert jax.tree.structure(said, is_leaf=is_leaf) == jax.tree.structure(role.delta)
     for leaf, x in zip(
         jax.tree.leaves(said, is_leaf=is_leaf), jax.tree.leaves(role.delta), strict=True

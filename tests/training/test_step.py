@@ -10,7 +10,7 @@ import pytest
 import tiny
 
 from perl.adapters import tree
-from perl.adapters.tuning import LoraTuning
+from perl.adapters.tunings import LoraTuning
 from perl.stages import language, reward
 from perl.training.step import init, step
 

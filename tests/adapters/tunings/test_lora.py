@@ -10,8 +10,9 @@ import tiny
 from hypothesis import given
 from hypothesis import strategies as st
 
-from perl.adapters import tuning
-from perl.adapters.tuning import Full, LoraTuning
+from perl import weights
+from perl.adapters.tunings import Full, LoraTuning
+from perl.adapters.tunings.lora import factors
 from perl.models import architecture
 from perl.system.errors import UserError
 
@@ -19,7 +20,7 @@ LEAVES = architecture.parameters(tiny.ARCH)
 
 
 def ranks(*targets, rank=8):
-    chosen = tuning.chosen(LoraTuning(rank, targets=targets), LEAVES)
+    chosen = LoraTuning(rank, targets=targets).chosen(LEAVES)
     return {path.split('/')[-1]: r for path, (_, r) in chosen.items()}
 
 
@@ -27,7 +28,7 @@ def test_the_scale_of_lora_and_of_rslora():
     assert LoraTuning(4, 8.0).scale(4) == 2.0
     assert LoraTuning(4, 8.0, rank_stabilised=True).scale(4) == 4.0
     kind = LoraTuning(4, 8.0, True, targets=('.*q:16', '.*k'))
-    layer = tuning.init(jax.random.key(0), kind, None, LEAVES)['layers']['attention']
+    layer = kind.init(jax.random.key(0), None, LEAVES)['layers']['attention']
     assert (layer['q'].scale, layer['k'].scale) == (2.0, 4.0)
 
 
@@ -50,12 +51,12 @@ def test_rank_0_leaves_a_kernel_alone():
     [
         (('layers/attention/w',), "'layers/attention/w' matches nothing; the kernels"),
         (('attention/q',), 'layers/attention/q'),  # the whole path, or nothing
-        (('layers/(',), "'layers/(' is no regular expression (missing"),
+        (('layers/(',), "'layers/(' is not a regular expression (missing"),
         ((), 'no kernel is chosen'),
         (('layers/.*/(q|k|v|o|gate|up|down):0',), 'no kernel is chosen'),
         (('.*q', '.*q:2'), 'matches nothing'),  # never reached
-        (('layers/attention/.*',), 'layers/attention/norm, which is no kernel'),
-        (('norm',), 'no kernel'),
+        (('layers/attention/.*',), 'layers/attention/norm, which is not a kernel'),
+        (('norm',), 'not a kernel'),
     ],
 )
 def test_a_rule_that_cannot_be_meant_is_an_error(targets, says):
@@ -67,10 +68,10 @@ def test_a_rule_that_cannot_be_meant_is_an_error(targets, says):
 @pytest.mark.parametrize('targets', [tiny.EVERYWHERE, ('.*/o:5', '.*/down')])
 def test_factors_have_the_shapes_that_are_declared(targets):
     kind = LoraTuning(3, targets=targets)
-    made = tuning.flatten(
-        jax.eval_shape(lambda: tuning.init(jax.random.key(0), kind, None, LEAVES))
+    made = weights.flatten(
+        jax.eval_shape(lambda: kind.init(jax.random.key(0), None, LEAVES))
     )
-    said = tuning.flatten(tuning.declare(kind, LEAVES))
+    said = weights.flatten(kind.declare(LEAVES))
     assert made.keys() == said.keys()
     for path in made:
         assert made[path].a.shape == said[path].a.shape, path
@@ -83,11 +84,11 @@ def test_factors_have_the_shapes_that_are_declared(targets):
 
 
 def test_factors_of_a_kernel_with_two_inputs():
-    a, b = tuning.factors('layers/attention/o', LEAVES['layers']['attention']['o'], 3)
+    a, b = factors(LEAVES['layers']['attention']['o'], 3)
     assert (a.shape, b.shape) == ((2, 4, 4, 3), (2, 3, 16))
     assert a.axes == ('layers', 'heads', 'head', 'rank')
     assert b.axes == ('layers', 'rank', 'embed')
-    a, b = tuning.factors('embed', LEAVES['embed'], 3)
+    a, b = factors(LEAVES['embed'], 3)
     assert (a.shape, b.shape) == ((32, 3), (3, 16))
 
 
@@ -96,9 +97,7 @@ def test_fresh_factors_have_the_documented_variance(name, inputs):
     arch = tiny.arch(width=64, heads=16, kv_heads=16, head_width=16, hidden=128)
     kind = LoraTuning(64, targets=(f'.*/{name}',))
     leaves = architecture.parameters(arch)
-    (lora,) = tuning.flatten(
-        tuning.init(jax.random.key(0), kind, None, leaves)
-    ).values()
+    (lora,) = weights.flatten(kind.init(jax.random.key(0), None, leaves)).values()
     assert abs(lora.a.var() * 3 * inputs - 1) < 0.05
     assert np.abs(lora.a).max() <= 1 / math.sqrt(inputs)
     assert not lora.b.any()
@@ -106,22 +105,22 @@ def test_fresh_factors_have_the_documented_variance(name, inputs):
 
 
 def test_fresh_factors_differ_from_kernel_to_kernel():
-    layer = tuning.init(jax.random.key(0), LoraTuning(), None, LEAVES)['layers']
+    layer = LoraTuning().init(jax.random.key(0), None, LEAVES)['layers']
     assert np.any(layer['attention']['k'].a != layer['attention']['v'].a)
     assert np.any(layer['attention']['q'].a[0] != layer['attention']['q'].a[1])
 
 
 def test_full_tuning_starts_from_a_float32_copy():
     base = tiny.weights(dtype=jnp.bfloat16)
-    delta = tuning.init(jax.random.key(0), Full(), base, LEAVES)
+    delta = Full().init(jax.random.key(0), base, LEAVES)
     tiny.close(delta, base, 0)
     assert {x.dtype for x in jax.tree.leaves(delta)} == {jnp.dtype('float32')}
     base = tiny.weights()
-    delta = tuning.init(jax.random.key(0), Full(), base, LEAVES)
+    delta = Full().init(jax.random.key(0), base, LEAVES)
     assert (
         delta['embed'].unsafe_buffer_pointer() != base['embed'].unsafe_buffer_pointer()
     )
-    assert tuning.declare(Full(), LEAVES) is LEAVES
+    assert Full().declare(LEAVES) is LEAVES
 
 
 def test_the_coverage_is_counted_by_hand():
@@ -130,24 +129,24 @@ def test_the_coverage_is_counted_by_hand():
     adapters = 2 * 8 * (16 + 16) + 2 * 8 * (16 + 8)
     attention = 2 * (16 + 16 * 16 + 2 * 16 * 8 + 16 * 16)
     total = attention + 2 * (16 + 3 * 16 * 24) + 2 * 32 * 16 + 16
-    assert tuning.coverage(kind, LEAVES) == (
+    assert kind.coverage(LEAVES) == (
         f'lora r=8: 2 kinds (attention/q, attention/k), 4 matrices, '
         f'{adapters:,} of {total:,} parameters ({adapters / total:.2%})'
     )
-    assert tuning.coverage(Full(), LEAVES) == f'full: all {total:,} parameters'
+    assert Full().coverage(LEAVES) == f'full: all {total:,} parameters'
 
 
 def test_the_coverage_counts_what_is_made():
     kind = LoraTuning(targets=('embed:2', '.*/q'))
-    made = jax.eval_shape(lambda: tuning.init(jax.random.key(0), kind, None, LEAVES))
-    text = tuning.coverage(kind, LEAVES)
+    made = jax.eval_shape(lambda: kind.init(jax.random.key(0), None, LEAVES))
+    text = kind.coverage(LEAVES)
     assert f'{sum(x.size for x in jax.tree.leaves(made)):,} of' in text
     assert 'lora r=2/8: 2 kinds (embed, attention/q), 3 matrices' in text
 
 
 def test_labels():
-    assert tuning.label(Full()) == 'full'
-    assert tuning.label(LoraTuning(4)) == 'lora r=4'
+    assert Full().label == 'full'
+    assert LoraTuning(4).label == 'lora r=4'
 
 
 names = st.text('abc', min_size=1, max_size=2)
@@ -158,4 +157,4 @@ trees = st.recursive(
 
 @given(st.dictionaries(names, trees, min_size=1))
 def test_unflatten_is_the_inverse_of_flatten(tree):
-    assert tuning.unflatten(tuning.flatten(tree)) == tree
+    assert weights.unflatten(weights.flatten(tree)) == tree

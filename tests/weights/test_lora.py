@@ -12,7 +12,6 @@ from perl.models import decoder
 from perl.weights import (
     Adapted,
     Lora,
-    delta,
     einsum,
     take,
 )
@@ -59,7 +58,7 @@ def test_the_equations_are_those_of_the_model():
 def test_adapted_equals_merged(eqn):
     x, w, lora = make(eqn)
     got = einsum(eqn, x, Adapted(w, lora))
-    want = jnp.einsum(eqn, x, w + delta(lora, layered=False))
+    want = jnp.einsum(eqn, x, w + lora.delta())
     np.testing.assert_allclose(got, want, rtol=1e-4, atol=1e-4)
     assert np.abs(got - jnp.einsum(eqn, x, w)).max() > 0.1
 
@@ -73,7 +72,7 @@ def test_gradients_equal_those_through_the_merged_kernel(eqn):
         return jnp.sum(weight * einsum(eqn, x, Adapted(w, lora)))
 
     def merged(x, lora):
-        return jnp.sum(weight * jnp.einsum(eqn, x, w + delta(lora, layered=False)))
+        return jnp.sum(weight * jnp.einsum(eqn, x, w + lora.delta()))
 
     got, want = (jax.grad(f, argnums=(0, 1))(x, lora) for f in (bound, merged))
     jax.tree.map(lambda g, h: np.testing.assert_allclose(g, h, rtol=1e-3, atol=1e-3),
@@ -146,7 +145,7 @@ def test_rows_of_an_adapted_embedding_equal_the_merged_ones(dtype, tolerance):
     ids = jnp.array([[0, 9, 3], [3, 3, 1]])
     got = take(Adapted(w, lora), ids)
     assert got.dtype == dtype
-    want = (w.astype(jnp.float32) + delta(lora, layered=False))[ids]
+    want = (w.astype(jnp.float32) + lora.delta())[ids]
     np.testing.assert_allclose(
         got.astype(jnp.float32), want, rtol=tolerance, atol=tolerance
     )
@@ -165,8 +164,6 @@ def test_rows_of_an_embedding_by_id_equal_one_by_one():
 
 def test_the_correction_of_stacked_layers_is_that_of_each_layer():
     lora = Lora(normal((2, 2, 4, 3), 1), normal((2, 3, 8), 2), 0.7)  # `o` of two layers
-    got = delta(lora, layered=True)
+    got = jax.vmap(Lora.delta)(lora)
     for i in range(2):
-        np.testing.assert_allclose(
-            got[i], delta(one(lora, i), layered=False), rtol=1e-5, atol=1e-6
-        )
+        np.testing.assert_allclose(got[i], one(lora, i).delta(), rtol=1e-5, atol=1e-6)

@@ -1,0 +1,66 @@
+"""Target rules: which kernels get an adapter, and of which rank."""
+
+import re
+from collections.abc import Sequence
+from typing import Any
+
+from perl.system.errors import UserError
+from perl.weights import Leaf, flatten
+
+ATTENTION = ('layers/attention/(q|k|v|o)',)  # as in PERL: every attention projection
+
+
+def choose(
+    targets: Sequence[str], rank: int, leaves: Any
+) -> dict[str, tuple[Leaf, int]]:
+    """The kernels that get an adapter and the rank of each, by path.
+
+    Args:
+        targets: ordered rules `pattern` or `pattern:rank`, matched against the whole
+            path of a kernel; the first that matches wins, rank 0 leaves it alone.
+        rank: of rules that name none.
+        leaves: the model's tree of `Leaf`.
+
+    Raises:
+        UserError: a rule is not a regular expression, matches nothing, or matches a
+            parameter that is not a kernel; or all of them leave nothing to train.
+    """
+    paths = flatten(leaves)
+    rules = [_rule(text, rank) for text in targets]
+    chosen, used = {}, set()
+    for path, leaf in paths.items():
+        for i, (pattern, rule_rank) in enumerate(rules):
+            if not re.fullmatch(pattern, path):
+                continue
+            used.add(i)
+            if rule_rank and not leaf.inputs:
+                raise UserError(
+                    f'tuning.targets: {pattern!r} matches {path}, which is not a '
+                    'kernel; narrow the rule or give it rank 0'
+                )
+            if rule_rank:
+                chosen[path] = (leaf, rule_rank)
+            break
+    for i, (pattern, _) in enumerate(rules):
+        if i not in used:
+            kernels = ', '.join(p for p, leaf in paths.items() if leaf.inputs)
+            raise UserError(
+                f'tuning.targets: {pattern!r} matches nothing; '
+                f'the kernels are {kernels}'
+            )
+    if not chosen:
+        raise UserError('tuning.targets: no kernel is chosen, so nothing would learn')
+    return chosen
+
+
+def _rule(text: str, default: int) -> tuple[str, int]:
+    pattern, colon, rank = text.rpartition(':')
+    if not (colon and rank.isdigit()):
+        pattern, rank = text, default
+    try:
+        re.compile(pattern)
+    except re.error as error:
+        raise UserError(
+            f'tuning.targets: {pattern!r} is not a regular expression ({error})'
+        ) from None
+    return pattern, int(rank)

@@ -1,0 +1,89 @@
+"""What a tuning is: how a base becomes a trainable delta."""
+
+import abc
+import dataclasses
+import math
+from typing import Any, ClassVar, Self
+
+import jax
+
+from perl.weights import Adapter, flatten, is_leaf
+
+
+class Tuning(abc.ABC):
+    """How a stage tunes. A subclass is a frozen dataclass of plain values.
+
+    Everything else in the package asks a tuning these questions, and never its name.
+    `bind` and `merge` of `perl.adapters.tree` serve the deltas of every tuning, so that
+    one step function trains them all.
+
+    Attributes:
+        name: in configs and cards; of a tuning from elsewhere `module:class`.
+        replaces_base: the delta holds every weight, so that no base is needed.
+        adapter: the kind of leaf that sits beside a kernel, where there is one.
+        dropout: rate on the adapters' inputs while training.
+    """
+
+    name: str
+    replaces_base: ClassVar[bool] = False
+    adapter: ClassVar[type[Adapter] | None] = None
+    dropout: float = 0.0
+
+    @abc.abstractmethod
+    def declare(self, leaves: Any) -> Any:
+        """The delta with a `Leaf` in the place of every array.
+
+        Args:
+            leaves: the model's tree of `Leaf`.
+
+        Raises:
+            UserError: the settings do not fit the model.
+        """
+
+    @abc.abstractmethod
+    def init(self, key: jax.Array, base: Any, leaves: Any) -> Any:
+        """A fresh delta, float32, that changes nothing yet.
+
+        Args:
+            key: a random key, consumed.
+            base: the parameters; adapters do not read them.
+            leaves: the model's tree of `Leaf`.
+        """
+
+    def alike(self, other: 'Tuning') -> bool:
+        """Whether a delta of one can go on as a delta of the other."""
+        return self == other
+
+    def with_dropout(self, rate: float) -> Self:
+        """The same with another rate of dropout, where the tuning has any."""
+        fields = {field.name for field in dataclasses.fields(self)}
+        known = 'dropout' in fields
+        return dataclasses.replace(self, dropout=rate) if known else self
+
+    @property
+    def label(self) -> str:
+        """A short name for tables."""
+        return self.name.rpartition(':')[2]
+
+    def coverage(self, leaves: Any) -> str:
+        """One line for a person: what is trained and what share that is."""
+        total, trainable = (
+            parameter_count(leaves),
+            parameter_count(self.declare(leaves)),
+        )
+        return (
+            f'{self.label}: {trainable:,} of {total:,} parameters '
+            f'({trainable / total:.2%})'
+        )
+
+
+def parameter_count(declared: Any) -> int:
+    """The number of elements in a tree of `Leaf`."""
+    leaves = jax.tree.leaves(declared, is_leaf=is_leaf)
+    return sum(math.prod(leaf.shape) for leaf in leaves)
+
+
+def matrix_count(paths: Any, leaves: Any) -> int:
+    """How many matrices the kernels at these paths are, each layer counted."""
+    flat = flatten(leaves)
+    return sum(flat[path].shape[0] if flat[path].layered else 1 for path in paths)

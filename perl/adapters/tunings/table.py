@@ -1,0 +1,63 @@
+"""The tunings by name, one row each."""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+from perl.adapters.tunings.base import Tuning
+from perl.adapters.tunings.full import Full
+from perl.adapters.tunings.lora import LoraTuning
+from perl.system import plugins
+from perl.system.errors import UserError
+from perl.system.suggest import meant
+
+TUNINGS: dict[str, type[Tuning]] = {'full': Full, 'lora': LoraTuning}
+
+
+def kind_named(name: str) -> type[Tuning]:
+    """The class of a tuning: a name in `TUNINGS`, or `module:class` of your own.
+
+    Raises:
+        UserError: there is no such tuning.
+    """
+    if name in TUNINGS:
+        return TUNINGS[name]
+    if ':' not in name:
+        raise UserError(
+            f'tuning.name: {name!r} is not one of {", ".join(TUNINGS)}'
+            f'{meant(name, TUNINGS)}; write module:class for a tuning of your own'
+        )
+    kind = plugins.find(name, 'tuning')
+    if not (isinstance(kind, type) and issubclass(kind, Tuning)):
+        raise UserError(
+            f'tuning.name: {name} is not a subclass of perl.adapters.tunings.Tuning'
+        )
+    return kind
+
+
+def create(settings: Mapping[str, Any]) -> Tuning:
+    """The tuning of a config section or of a card: its name, and its fields.
+
+    A section has the fields of every built-in tuning, so that a command can change the
+    name alone; those that belong to another tuning are left out.
+
+    Raises:
+        UserError: there is no such tuning, or no tuning has such a field.
+    """
+    kind = kind_named(settings['name'])
+    known = _fields(kind)
+    anywhere = known.union(*map(_fields, TUNINGS.values()))
+    for name in settings:
+        if name not in anywhere:
+            raise UserError(f'tuning.{name} is unknown{meant(name, anywhere)}')
+    return kind(
+        **{
+            name: tuple(value) if isinstance(value, list) else value
+            for name, value in settings.items()
+            if name in known
+        }
+    )
+
+
+def _fields(kind):
+    return {field.name for field in dataclasses.fields(kind)}

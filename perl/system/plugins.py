@@ -1,0 +1,50 @@
+"""Names of your own code in a config: `module:name`, found from the working directory.
+
+A data set, a tuning, a reward or a model family that is not part of this package is
+given as `module:name`. The module is imported as `python -c 'import module'` would do
+in the working directory.
+"""
+
+import importlib
+import os
+import sys
+from typing import Any
+
+from perl.system.errors import UserError
+from perl.system.suggest import meant
+
+
+def find(name: str, what: str) -> Any:
+    """The object that `module:name` names.
+
+    Args:
+        name: `module:name`; the module may be dotted.
+        what: what the object is for, such as `reward`, for errors.
+
+    Raises:
+        UserError: there is no such module or name, or the module fails on import.
+    """
+    module_name, _, attribute = name.partition(':')
+    if not (module_name and attribute):
+        raise UserError(f'{what}: {name!r} is not of the form module:name')
+    here = os.getcwd()
+    if here not in sys.path:
+        sys.path.insert(0, here)
+    try:
+        module = importlib.import_module(module_name)
+    except ModuleNotFoundError as error:
+        raise UserError(
+            f'{what}: {name}: there is no module {error.name}; run from the folder '
+            'that holds it, or install it'
+        ) from None
+    except Exception as error:
+        raise UserError(
+            f'{what}: {name}: importing {module_name} failed with '
+            f'{type(error).__name__}: {error}'
+        ) from error
+    if not hasattr(module, attribute):
+        public = [x for x in vars(module) if not x.startswith('_')]
+        raise UserError(
+            f'{what}: {module_name} has no {attribute}{meant(attribute, public)}'
+        )
+    return getattr(module, attribute)

@@ -1,0 +1,68 @@
+"""Parameters as the model declares them, before any array exists."""
+
+from typing import Any, NamedTuple
+
+import jax
+
+LAYERS = 'layers'  # the subtree, and the first axis, of what every layer has
+
+
+class Leaf(NamedTuple):
+    """One parameter as the model declares it.
+
+    Attributes:
+        shape: with the layer axis first under `layers`.
+        axes: the logical name of each axis; shardings derive from it.
+        inputs: how many axes (after the layer axis) are inputs of a kernel;
+            0 for parameters that are not kernels (norms, biases).
+        std: standard deviation of the normal initialiser; None initialises to ones.
+    """
+
+    shape: tuple[int, ...]
+    axes: tuple[str, ...]
+    inputs: int
+    std: float | None
+
+    @property
+    def layered(self) -> bool:
+        """Whether the first axis counts the layers."""
+        return self.axes[:1] == (LAYERS,)
+
+
+def is_leaf(x: Any) -> bool:
+    """Whether a node of a tree is one declared parameter."""
+    return isinstance(x, Leaf)
+
+
+def abstract(tree: Any, dtype: str = 'float32') -> Any:
+    """A tree of `Leaf` as shapes and dtypes, for tracing without memory."""
+    return jax.tree.map(
+        lambda leaf: jax.ShapeDtypeStruct(leaf.shape, dtype), tree, is_leaf=is_leaf
+    )
+
+
+def flatten(tree: Any, prefix: str = '') -> dict[str, Any]:
+    """A nested dict as `{'a/b': leaf}`."""
+    if not isinstance(tree, dict):
+        return {prefix: tree}
+    flat = {}
+    for name, subtree in tree.items():
+        flat |= flatten(subtree, f'{prefix}/{name}' if prefix else name)
+    return flat
+
+
+def unflatten(flat: dict[str, Any]) -> Any:
+    """The inverse of `flatten`."""
+    tree = {}
+    for path, leaf in flat.items():
+        *parents, name = path.split('/')
+        node = tree
+        for parent in parents:
+            node = node.setdefault(parent, {})
+        node[name] = leaf
+    return tree
+
+
+def in_layers(path: str) -> bool:
+    """Whether a flattened path lies in the subtree that carries the layer axis."""
+    return path.split('/')[0] == LAYERS

@@ -1,0 +1,141 @@
+"""LoRA: a frozen kernel and a low-rank correction beside it.
+
+The product of the two factors is never formed: `x W + s (x A) B` costs two thin
+contractions, and the gradient with respect to `A` and `B` needs neither `dW` nor a
+merged `W`.
+"""
+
+import dataclasses
+import functools
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from perl.weights.contract import Adapter, Bound, Weight, dense, einsum, take
+from perl.weights.product import product
+
+
+@functools.partial(
+    jax.tree_util.register_dataclass,
+    data_fields=['a', 'b'],
+    meta_fields=['scale', 'dropout'],
+)
+@dataclasses.dataclass(frozen=True)
+class Lora(Adapter):
+    """Two low-rank factors of one kernel (LoRA, arXiv 2106.09685, eq. 3).
+
+    Attributes:
+        a: `[*inputs, R]` float32 (a leading `L` where layers are stacked, then a
+            leading number of adapters where several are stacked).
+        b: `[R, *outputs]` float32, likewise.
+        scale: multiplies the product of the factors.
+        dropout: rate on the adapter's input while training.
+    """
+
+    a: jax.Array
+    b: jax.Array
+    scale: float
+    dropout: float = 0.0
+
+    def bind(
+        self, base: Weight, ids: jax.Array | None = None, key: jax.Array | None = None
+    ) -> 'Adapted':
+        """The kernel with these factors beside it."""
+        return Adapted(base, self, ids, key)
+
+    def with_dropout(self, rate: float) -> 'Lora':
+        """The same factors with another rate of dropout."""
+        return dataclasses.replace(self, dropout=rate)
+
+    @classmethod
+    def stack(cls, adapters: Sequence['Lora'], axis: int) -> 'Lora':
+        """Factors of several adapters in one; lower ranks get columns of zeros.
+
+        The scales are folded into `b`, so adapters of different scale can be stacked.
+        """
+        rank = max(lora.a.shape[-1] for lora in adapters)
+        a = [_pad(x.a, rank, x.a.ndim - 1) for x in adapters]
+        b = [_pad(x.b * x.scale, rank, axis) for x in adapters]
+        return cls(jnp.stack(a, axis), jnp.stack(b, axis), 1.0)
+
+    def delta(self) -> jax.Array:
+        """The correction of one layer as one array, `scale * A B`: for merging only."""
+        return jnp.tensordot(self.a, self.b, axes=1) * self.scale
+
+
+@functools.partial(
+    jax.tree_util.register_dataclass,
+    data_fields=['base', 'lora', 'ids', 'key'],
+    meta_fields=[],
+)
+@dataclasses.dataclass(frozen=True)
+class Adapted(Bound):
+    """A frozen kernel and its low-rank factors.
+
+    Attributes:
+        base: the kernel, an array or another kind of weight.
+        lora: its factors; with `ids` they carry a leading axis of adapters.
+        ids: `[B]` int32, the adapter of each example, or None.
+        key: a random key for dropout, or None to leave dropout out.
+    """
+
+    base: Weight
+    lora: Lora
+    ids: jax.Array | None = None
+    key: jax.Array | None = None
+
+    def contract(self, eqn: str, x: jax.Array, dtype: Any) -> jax.Array:
+        """`x W + s (x A) B`."""
+        return einsum(eqn, x, self.base, dtype) + self._low_rank(eqn, x, dtype)
+
+    def rows(self, ids: jax.Array) -> jax.Array:
+        """Rows of `W` plus rows of `s A B`.
+
+        Dropout does not apply to a lookup, as in PEFT: the input is a token id, which
+        has no components to drop.
+        """
+        a, b = self.lora.a, self.lora.b
+        if self.ids is None:
+            delta = jnp.take(a, ids, axis=0) @ b
+        else:
+            delta = jnp.einsum('btr,brd->btd', a[self.ids[:, None], ids], b[self.ids])
+        rows = take(self.base, ids)
+        return rows + (self.lora.scale * delta).astype(rows.dtype)
+
+    def dense(self) -> jax.Array:
+        """`W + s A B`, added in float32."""
+        base = dense(self.base)
+        return (base.astype(jnp.float32) + self.lora.delta()).astype(base.dtype)
+
+    def _low_rank(self, eqn, x, dtype):
+        """`s (x A) B`, or `s (x B) A` where the kernel's outputs come first."""
+        x = _drop(x, self)
+        x_labels, w_labels, out = eqn.replace('->', ',').split(',')
+        a, b, batch = self.lora.a.astype(x.dtype), self.lora.b.astype(x.dtype), ''
+        if self.ids is not None:
+            a, b, batch = a[self.ids], b[self.ids], x_labels[0]
+        split = a.ndim - 1 - len(batch)
+        rank = next(c for c in 'rRzZ' if c not in eqn)
+        first = (a, batch + w_labels[:split] + rank)
+        second = (b, batch + rank + w_labels[split:])
+        if not set(w_labels[:split]) & set(x_labels):  # a tied unembedding: B first
+            first, second = second, first
+        free = ''.join(c for c in x_labels if c not in first[1] or c in batch)
+        thin = product(f'{x_labels},{first[1]}->{free}{rank}', x, first[0], dtype)
+        thin = thin.astype(x.dtype) * self.lora.scale
+        return product(f'{free}{rank},{second[1]}->{out}', thin, second[0], dtype)
+
+
+def _drop(x: jax.Array, w: Adapted) -> jax.Array:
+    if w.key is None or not w.lora.dropout:
+        return x
+    keep = jax.random.bernoulli(w.key, 1 - w.lora.dropout, x.shape)
+    return jnp.where(keep, x / (1 - w.lora.dropout), 0).astype(x.dtype)
+
+
+def _pad(x, rank, axis):
+    widths = [(0, 0)] * x.ndim
+    widths[axis] = (0, rank - x.shape[axis])
+    return jnp.pad(x, widths)

@@ -1,0 +1,34 @@
+"""The contraction of activations with one array, as one product of two matrices."""
+
+import math
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+
+def product(eqn: str, x: jax.Array, w: jax.Array, dtype: Any) -> jax.Array:
+    """`jnp.einsum(eqn, x, w)` in `dtype`, over the last axes of `x`.
+
+    The gradients of a matrix product contract one axis too; for an einsum of tensors,
+    XLA would first copy every operand of the gradient of `w` in transposed order.
+
+    Args:
+        eqn: two operands, explicit output, no spaces.
+        x: activations; the labels that `w` shares are the last ones.
+        w: an array whose shared labels are all first or all last.
+        dtype: of the result, in which the products are summed.
+    """
+    x_labels, w_labels, out = eqn.replace('->', ',').split(',')
+    shared = [c for c in x_labels if c in w_labels]
+    if any(c in out for c in shared):  # each example has a kernel of its own
+        return jnp.einsum(eqn, x, w, preferred_element_type=dtype)
+    split, first = x.ndim - len(shared), w_labels[0] in shared
+    inner = math.prod(x.shape[split:])
+    flat = w.reshape((inner, -1) if first else (-1, inner))
+    axes = (((1,), (0 if first else 1,)), ((), ()))
+    y = jax.lax.dot_general(
+        x.reshape(-1, inner), flat, axes, preferred_element_type=dtype
+    )
+    rest = w.shape[len(shared) :] if first else w.shape[: -len(shared)]
+    return y.reshape(*x.shape[:split], *rest)

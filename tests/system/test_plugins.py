@@ -1,0 +1,42 @@
+"""Objects of a user's own modules, by name."""
+
+import sys
+
+import pytest
+
+from perl.system import plugins
+from perl.system.errors import UserError
+
+
+@pytest.fixture
+def module(tmp_path, monkeypatch):
+    """A module of the working directory, found although it is on no path."""
+    (tmp_path / 'mine_for_tests.py').write_text('def brevity(): return 7\n')
+    (tmp_path / 'broken_for_tests.py').write_text('1 / 0\n')
+    (tmp_path / 'needy_for_tests.py').write_text('import not_installed_anywhere\n')
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, 'path', [x for x in sys.path if x != str(tmp_path)])
+    yield
+    for name in [x for x in sys.modules if x.endswith('_for_tests')]:
+        del sys.modules[name]
+
+
+def test_an_object_of_the_working_directory(module):
+    assert plugins.find('mine_for_tests:brevity', 'reward')() == 7
+
+
+@pytest.mark.parametrize(
+    'name, says',
+    [
+        ('mine_for_tests:brevty', "has no brevty; did you mean 'brevity'"),
+        ('mine_for_test:brevity', 'there is no module mine_for_test'),
+        ('needy_for_tests:x', 'there is no module not_installed_anywhere'),
+        ('broken_for_tests:x', 'failed with ZeroDivisionError: division by zero'),
+        ('mine_for_tests', 'is not of the form module:name'),
+        (':brevity', 'is not of the form module:name'),
+    ],
+)
+def test_what_is_not_there_is_one_line(module, name, says):
+    with pytest.raises(UserError, match=r'^reward: ') as error:
+        plugins.find(name, 'reward')
+    assert says in str(error.value) and '\n' not in str(error.value)
