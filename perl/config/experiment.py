@@ -14,6 +14,7 @@ from ml_collections import ConfigDict
 from perl.adapters import tunings
 from perl.adapters.targets import ATTENTION
 from perl.adapters.tunings import Tuning
+from perl.models import families
 from perl.models.architecture import Architecture
 from perl.system.errors import UserError
 from perl.system.suggest import meant
@@ -242,6 +243,7 @@ def experiment(name: str) -> ConfigDict:
             'stages': ('pretrain', 'sft', 'reward', 'policy'),
             'model': {
                 'path': '',  # a saved base or a llama2.c file; '' pre-trains one
+                'family': 'llama',  # of a base to pre-train; module:name of your own
                 'width': 128,
                 'layers': 4,
                 'heads': 4,
@@ -287,8 +289,9 @@ def known_stages(config: Mapping[str, Any] | ConfigDict) -> list[str]:
 
 def architecture(config: ConfigDict, vocabulary: int) -> Architecture:
     """The decoder of a config that has no `model.path`."""
-    fields = {k: v for k, v in config.model.items() if k != 'path'}
-    return Architecture(vocabulary=vocabulary, **fields)
+    sizes = {k: v for k, v in config.model.items() if k not in ('path', 'family')}
+    family = families.family_named(config.model.family)
+    return family.architecture(vocabulary=vocabulary, **sizes)
 
 
 def tuning(config: ConfigDict) -> Tuning:

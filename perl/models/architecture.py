@@ -24,6 +24,7 @@ class Architecture:
             Face) or `pairs` (2i, 2i + 1; llama2.c and the original weights).
         norm_eps: of RMSNorm.
         tied: whether the unembedding is the embedding.
+        qkv_bias: whether queries, keys and values have a bias (Qwen 2).
         dtype: of compute and of a frozen base; norms, softmax, heads, adapters and
             log-probs are float32 whatever it says.
         scan: one compiled layer for all (fast to compile) or unrolled (fast to run).
@@ -42,6 +43,7 @@ class Architecture:
     rope_layout: str = 'halves'
     norm_eps: float = 1e-5
     tied: bool = False
+    qkv_bias: bool = False
     dtype: str = 'float32'
     scan: bool = True
     remat: bool = False
@@ -120,6 +122,12 @@ def parameters(arch: Architecture) -> dict[str, Any]:
         },
         'norm': Leaf((D,), ('norm',), 0, None),
     }
+    if arch.qkv_bias:
+        tree['layers']['attention'] |= {
+            'q_bias': layer((H, N), ('heads', 'head'), 0, 0.0),
+            'k_bias': layer((K, N), ('kv_heads', 'head'), 0, 0.0),
+            'v_bias': layer((K, N), ('kv_heads', 'head'), 0, 0.0),
+        }
     if not arch.tied:
         tree['unembed'] = Leaf((D, arch.vocabulary), ('embed', 'vocab'), 1, std)
     return tree

@@ -156,13 +156,13 @@ class Attention(nn.Module):
     def __call__(self, x, cache, rope, segments, slot, layer, output_slots):
         arch = self.arch
         x = rms_norm(x, _weight(self, 'norm'), arch.norm_eps)
-        query_inputs = (
-            (x, rope) if output_slots is None else attention.at((x, rope), output_slots)
-        )
-        q = einsum('btd,dhn->bthn', query_inputs[0], _weight(self, 'q'))
-        q = rotate(arch, q, query_inputs[1])
-        k = rotate(arch, einsum('btd,dkn->btkn', x, _weight(self, 'k')), rope)
-        v = einsum('btd,dkn->btkn', x, _weight(self, 'v'))
+        query_inputs, query_rope = x, rope
+        if output_slots is not None:
+            query_inputs, query_rope = attention.at((x, rope), output_slots)
+        q = self._project('btd,dhn->bthn', query_inputs, 'q')
+        k = self._project('btd,dkn->btkn', x, 'k')
+        v = self._project('btd,dkn->btkn', x, 'v')
+        q, k = rotate(arch, q, query_rope), rotate(arch, k, rope)
         kv = k.swapaxes(1, 2), v.swapaxes(1, 2)
         if cache is None:
             out = attention.causal(q, k, v, segments, output_slots)
@@ -173,6 +173,13 @@ class Attention(nn.Module):
             own = cache if layer is None else [c[layer] for c in cache]
             out, kv = attention.cached(q, *own, segments >= 0), None
         return einsum('bthn,hnd->btd', out, _weight(self, 'o')), cache, kv
+
+    def _project(self, eqn, x, name):
+        """Queries, keys or values `[B, T, heads, N]`, with their bias if any."""
+        y = einsum(eqn, x, _weight(self, name))
+        if not self.arch.qkv_bias:
+            return y
+        return y + _weight(self, f'{name}_bias').astype(y.dtype)
 
 
 class Mlp(nn.Module):

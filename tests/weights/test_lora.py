@@ -50,7 +50,8 @@ def one(lora, i):
 
 
 def test_the_equations_are_those_of_the_model():
-    used = re.findall(r"einsum\('([a-z,>-]+)'", inspect.getsource(decoder))
+    found = r"(?:einsum|_project)\('([a-z,>-]+)'"
+    used = re.findall(found, inspect.getsource(decoder))
     assert set(used) == set(EQUATIONS)
 
 
