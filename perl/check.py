@@ -15,7 +15,7 @@ from ml_collections import ConfigDict
 
 from perl import config as configs
 from perl import sharding
-from perl.config import lineage, rules
+from perl.config import kinds, lineage, rules
 from perl.data import SPLITS, examples
 from perl.judges import mixture
 from perl.models import architecture, heads
@@ -64,7 +64,7 @@ def check(config: ConfigDict, workdir: pathlib.Path) -> dict[str, Any]:
         'data': {
             name: _data(config, name, dataset, tokenizer)
             for name in config.stages
-            if config[name].kind != 'pretrain'
+            if kinds.of(config[name]).makes != 'base'
         },
         'stages': {
             name: _stage(config[name], leaves, arch, mesh) for name in config.stages
@@ -95,7 +95,7 @@ def main(config: ConfigDict, workdir: pathlib.Path) -> None:
 
 
 def _data(config, name, dataset, tokenizer):
-    kind, _ = opening.needs(config[lineage.origin(config, name)])
+    kind, _ = lineage.reads(config, name)
     splits = {}
     for split in SPLITS:
         records = getattr(dataset, kind)[split]
@@ -116,7 +116,7 @@ def _data(config, name, dataset, tokenizer):
 
 
 def _stage(stage, leaves, arch, mesh):
-    if stage.kind in lineage.MADE:
+    if kinds.of(stage).made_of:
         return _made(stage, arch)
     kind = configs.tuning(stage.tuning)
     said = kind.declare(leaves)
@@ -146,7 +146,7 @@ def _stage(stage, leaves, arch, mesh):
 def _made(stage, arch):
     """A stage that is made of others: of its own it has a gate at most."""
     gate, moments = 0, 0
-    if lineage.trains(stage):
+    if kinds.of(stage).trains(stage):
         made = functools.partial(mixture.fresh, arch, stage.combine, len(stage.of))
         abstract = jax.eval_shape(made)
         gate = sum(math.prod(x.shape) for x in jax.tree.leaves(abstract))
@@ -154,7 +154,7 @@ def _made(stage, arch):
     parts = {'trainable': gate, 'gradients': gate, 'optimizer': moments}
     size = jnp.dtype('float32').itemsize
     return {
-        'coverage': lineage.recipe(stage),
+        'coverage': kinds.of(stage).recipe(stage),
         'trainable': gate,
         'bytes_a_device': {name: size * count for name, count in parts.items()},
     }

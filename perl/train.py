@@ -20,33 +20,16 @@ from ml_collections import ConfigDict, config_flags
 
 from perl import config as configs
 from perl import report
-from perl.config import lineage, rules
+from perl.config import kinds, rules
 from perl.runs import panels
 from perl.runs.opening import begin_run, open_base
 from perl.runs.run import Run
-from perl.stages import (
-    average,
-    dpo,
-    ensemble,
-    language,
-    reward,
-)
-from perl.stages.policy import stage
+from perl.stages.table import STAGES
 from perl.system import cli, lock
 from perl.system.errors import UserError
 from perl.system.interrupt import Stopped
 from perl.system.metrics import read, read_results, results
 from perl.system.suggest import meant
-
-STAGES = {
-    'pretrain': language.pretrain,
-    'sft': language.sft,
-    'reward': reward.reward,
-    'average': average.average,
-    'ensemble': ensemble.ensemble,
-    'policy': stage.policy,
-    'dpo': dpo.dpo,
-}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -122,7 +105,7 @@ def _run_stage(opened: Run, name: str) -> None:
             return
         gone = f'what it left in {workdir / name} is gone'
         print(f'{name}: finished before, but {gone}; once more', flush=True)
-    if config[name].kind != 'pretrain' and opened.base is None:
+    if kinds.of(config[name]).makes != 'base' and opened.base is None:
         open_base(opened)
     print(f'{name}: {_plan(config[name], opened)}', flush=True)
     figures = STAGES[config[name].kind](opened, name)
@@ -132,16 +115,17 @@ def _run_stage(opened: Run, name: str) -> None:
 
 def _is_there(opened: Run, name: str) -> bool:
     """Whether what a stage leaves for others is in its folder."""
-    if opened.config[name].kind == 'pretrain':
+    if kinds.of(opened.config[name]).makes == 'base':
         return (opened.workdir / name / 'base' / 'model.json').is_file()
     return panels.exists(opened, name)
 
 
 def _plan(stage, opened):
-    plan = lineage.recipe(stage) or configs.coverage(stage.tuning, opened.leaves)
+    plan = kinds.of(stage).recipe(stage)
+    plan = plan or configs.coverage(stage.tuning, opened.leaves)
     if stage.get('head_only'):
         plan = f'the head alone, beside {plan}'
-    if not lineage.trains(stage):
+    if not kinds.of(stage).trains(stage):
         return plan
     return f'{stage.steps} steps of {stage.batch_size}, {plan}'
 

@@ -165,7 +165,7 @@ def test_dpo(finished, tmp_path):
             'steers a KL term, but there is none',
         ),
         (
-            {'ptx_coefficient': 1.0, 'ptx_batch_size': 9, 'parts': 2},
+            {'ptx_coefficient': 1.0, 'ptx_batch_size': 9, 'micro_batches': 2},
             '9 rows are not divisible in 2 parts',
         ),
         ({'algorithm': 'reinforce', 'kl_coefficient': 1.5}, 'beta must be in'),

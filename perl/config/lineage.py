@@ -9,63 +9,51 @@ import pathlib
 from typing import Any
 
 from perl import config as configs
-from perl.judges.mixture import GATED
+from perl.config import kinds
 from perl.system.errors import UserError
 from perl.system.suggest import near_miss
 
-METHODS = ('mean', 'slerp', 'interpolate_to_start')
-COMBINE = ('mean', 'min', 'mean_std', *GATED)
-POLICIES = ('policy', 'dpo')
 CARDS = ('adapter.json', 'ensemble.json')  # of what a folder holds
-MADE = ('average', 'ensemble')  # of other stages
 
 
 def origin(config: Any, stage: str) -> str:
-    """The trained stage that a stage comes of, by its first parts: its own, or one
-    whose data, loss and start are those of all its parts."""
-    while config[stage].kind in MADE:
+    """The trained stage that a stage goes back to: itself, or the first of the stages
+    it is made of, whose data, loss and start are those of all of them."""
+    while kinds.of(config[stage]).made_of:
         stage = config[stage].of[0]
     return stage
 
 
 def makes(config: Any, stage: str) -> str:
-    """What a stage leaves behind: pretrain, sft, reward or policy."""
-    kind = config[origin(config, stage)].kind
-    return 'policy' if kind in POLICIES else kind
+    """What a stage leaves behind: base, sft, reward or policy."""
+    return kinds.of(config[origin(config, stage)]).makes
+
+
+def reads(config: Any, stage: str) -> kinds.Reads:
+    """The kind of records that a stage reads, and in which splits."""
+    section = config[origin(config, stage)]
+    return kinds.of(section).reads(section)
 
 
 def reward_of(config: Any, stage: str) -> str:
-    """The reward model that a stage's policy was trained on, or is told apart by."""
+    """The reward model that a stage's policy was trained on, or is compared by."""
     return config[origin(config, stage)].reward
-
-
-def recipe(stage: Any) -> str:
-    """How a stage is made of others, for a person; '' where it is not."""
-    if stage.kind not in MADE:
-        return ''
-    how = stage.method if stage.kind == 'average' else stage.combine
-    return f'{how} of {", ".join(stage.of)}'
-
-
-def trains(stage: Any) -> bool:
-    """Whether a stage takes steps."""
-    return stage.kind not in MADE or stage.get('combine') in GATED
 
 
 def check(config: Any, stage: str) -> None:
     """Raises a `UserError` for the first rule of descent that a stage breaks."""
-    kind = config[stage].kind
+    section = config[stage]
     _check_sft(config, stage)
     _check_alike(config, stage)
-    if kind == 'reward':
+    if kinds.of(section).makes == 'reward':
         _check_start(config, stage)
-    if kind in POLICIES:
+    if 'reward' in section:
         _check_reward(config, stage)
-    if kind in MADE:
+    if kinds.of(section).made_of:
         _check_parts(config, stage)
-    if kind == 'average':
+    if 'method' in section:
         _check_average(config, stage)
-    if kind == 'policy':
+    if 'value_start' in section:
         _check_value(config, stage)
 
 
@@ -86,7 +74,9 @@ def _check_alike(config, stage):
     if own.replaces_base or first.replaces_base or first.alike(own):
         return
     for field, value in dataclasses.asdict(first).items():
-        if field != 'dropout' and getattr(own, field, None) != value:
+        # the kernels of target rules are compared when the adapter is read
+        differs = getattr(own, field, None) != value
+        if differs and field not in ('dropout', 'targets'):
             raise UserError(
                 f'{stage}.tuning.{field}: goes on from the adapter of sft, where it is '
                 f'{value}, but asks for {getattr(own, field, None)}; make the two '
@@ -125,7 +115,7 @@ def _check_start(config, stage):
 def _check_value(config, stage):
     own = config[stage]
     known = configs.known_stages(config)
-    ensemble = own.reward in known and config[own.reward].kind == 'ensemble'
+    ensemble = own.reward in known and 'combine' in config[own.reward]
     if own.value_start == 'reward' and ensemble:
         raise UserError(
             f'{stage}.value_start: a value starts from one reward model, but '
@@ -142,10 +132,7 @@ def _check_parts(config, stage):
             raise UserError(
                 f'{stage}.of: {name!r} is no stage before it{near_miss(name, before)}'
             )
-    allowed = {
-        'average': ('reward', 'average', *POLICIES),
-        'ensemble': ('reward', 'average'),
-    }[config[stage].kind]
+    allowed = kinds.of(config[stage]).made_of
     for name in of:
         if config[name].kind not in allowed:
             raise UserError(
@@ -159,7 +146,7 @@ def _check_parts(config, stage):
         )
     if makes(config, stage) == 'reward':
         _same(config, stage, 'loss', 'give reward models of one loss')
-    elif config[stage].kind == 'ensemble':
+    elif 'combine' in config[stage]:
         raise UserError(f'{stage}.of: policies make no ensemble; average them instead')
 
 

@@ -18,7 +18,6 @@ from perl.evaluation.figures import (
     rouge,
 )
 from perl.evaluation.reward_scores import Judge
-from perl.runs.opening import needs
 from perl.runs.run import Run
 
 # exact aspects of a response by dataset: whether it does no harm
@@ -36,9 +35,7 @@ def reward_model(run: Run, stage: str, role: Judge, split: str) -> dict[str, Any
         calibration, by_margin (rows), by_group (rows by name); see
         `evaluation.calibration` and `evaluation.buckets`.
     """
-    records = getattr(
-        run.dataset, needs(run.config[lineage.origin(run.config, stage)])[0]
-    )
+    records = getattr(run.dataset, lineage.reads(run.config, stage)[0])
     pairs = isinstance(records[split][0], Comparison)
     found = {
         part: _logits(run, stage, role, records[part], part)

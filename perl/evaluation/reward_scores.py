@@ -21,7 +21,6 @@ from perl.judges import panel
 from perl.judges.panel import Panel
 from perl.models import heads
 from perl.models.architecture import Architecture
-from perl.runs.opening import needs
 from perl.runs.roles import Role
 from perl.runs.run import Run
 
@@ -90,7 +89,7 @@ def evaluate(run: Run, stage: str, judge: Judge, split: str) -> dict[str, Any]:
 
 def records(run: Run, stage: str, split: str) -> Examples:
     """The comparisons or ratings of a split, encoded."""
-    kind, _ = needs(run.config[lineage.origin(run.config, stage)])
+    kind, _ = lineage.reads(run.config, stage)
     return run.encoded(getattr(run.dataset, kind)[split])
 
 

@@ -11,26 +11,15 @@ from ml_collections import ConfigDict
 
 from perl import config as configs
 from perl import data, sharding
-from perl.config import rules
+from perl.config import kinds, rules
 from perl.data import tokenizers
-from perl.data.records import SPLITS, Dataset
+from perl.data.records import Dataset
 from perl.system.errors import UserError
 from perl.models import store
 from perl.models.architecture import parameters
 from perl.runs import saved_config
 from perl.config import lineage
 from perl.runs.run import Run
-
-# what a stage, or the loss of a reward model, reads: records and their splits
-NEEDS = {
-    'pretrain': ('text', ('train', 'val')),
-    'sft': ('demonstrations', ('train', 'val')),
-    'bradley_terry': ('comparisons', SPLITS),
-    'pointwise': ('ratings', SPLITS),
-    'policy': ('prompts', ('train', 'test')),
-    'dpo': ('comparisons', ('train', 'val')),
-}
-
 
 def begin_run(config: ConfigDict, workdir: pathlib.Path) -> Run:
     """A run without its base, new or to go on with; its config is written last, when
@@ -93,7 +82,7 @@ def open_data(config: ConfigDict) -> Dataset:
         **{k: tuple(v) if isinstance(v, list) else v for k, v in options}
     )
     for name in config.stages:
-        kind, splits = needs(config[lineage.origin(config, name)])
+        kind, splits = lineage.reads(config, name)
         for split in splits:
             if not getattr(dataset, kind)[split]:
                 raise UserError(
@@ -105,17 +94,12 @@ def open_data(config: ConfigDict) -> Dataset:
 
 
 def _needs_demonstrations(stage, name, dataset):
-    centred = stage.kind == 'reward' and stage.centre == 'demonstrations'
+    centred = stage.get('centre') == 'demonstrations'
     if centred and not dataset.demonstrations['val']:
         raise UserError(
             f'{name}.centre: {dataset.name} has no demonstrations in its val split to '
             'average 0 on; set it to responses'
         )
-
-
-def needs(stage: ConfigDict) -> tuple[str, tuple[str, ...]]:
-    """The kind of records that a stage reads, and their splits."""
-    return NEEDS[stage.loss if stage.kind == 'reward' else stage.kind]
 
 
 def open_base(run: Run) -> None:
@@ -171,7 +155,7 @@ def check_mesh(config: ConfigDict, axes: Mapping[str, int]) -> None:
     ways, batches = axes['data'] * axes['fsdp'], {}
     for name in config.stages:
         stage = config[name]
-        if lineage.trains(stage):
+        if kinds.of(stage).trains(stage):
             batches[f'{name}.batch_size'] = stage.batch_size
         if stage.get('ptx_coefficient'):
             batches[f'{name}.ptx_batch_size'] = stage.ptx_batch_size

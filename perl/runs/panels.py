@@ -98,7 +98,7 @@ def _folder(run, name):
     """The folder of an ensemble, or None for what has an adapter of its own."""
     if name not in configs.known_stages(run.config):
         return pathlib.Path(name) if (pathlib.Path(name) / CARD).is_file() else None
-    if run.config[name].kind != 'ensemble':
+    if 'combine' not in run.config[name]:
         return None
     folder = run.workdir / name
     if not (folder / CARD).is_file():

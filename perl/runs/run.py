@@ -22,18 +22,9 @@ from perl.system.interrupt import Interrupt
 from perl.weights import abstract
 from perl.models import architecture, heads, store
 from perl.models.architecture import Architecture
-from perl.config import lineage
+from perl.config import kinds, lineage
 from perl.runs import roles
 from perl.runs.roles import Role
-
-# by what `lineage.makes` says of a stage
-_PRODUCTS = {
-    'pretrain': 'base',
-    'sft': 'policy',
-    'reward': 'reward model',
-    'policy': 'policy',
-}
-
 
 @dataclasses.dataclass
 class Run:
@@ -161,7 +152,7 @@ class Run:
         folder = pathlib.Path(stage)
         if stage in configs.known_stages(self.config):
             folder = self.workdir / stage / 'adapter'
-            product = _PRODUCTS[lineage.makes(self.config, stage)]
+            product = kinds.PRODUCTS[lineage.makes(self.config, stage)]
             if product != wanted:
                 raise _no(stage, wanted, f'makes a {product}')
             if not bundle.exists(folder):

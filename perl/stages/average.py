@@ -11,7 +11,7 @@ from typing import Any
 import jax
 
 from perl.adapters import averaging
-from perl.config import lineage
+from perl.config import kinds, lineage
 from perl.evaluation.compare import compare
 from perl.runs.panels import load_panel
 from perl.runs.roles import Role
@@ -28,7 +28,7 @@ def average(run: Run, stage: str) -> dict[str, Any]:
     sort = lineage.makes(run.config, stage)
     figures = {
         'kind': sort,
-        'tuning': f'{role.label}, {lineage.recipe(config)}',
+        'tuning': f'{role.label}, {kinds.of(config).recipe(config)}',
         'method': config.method,
         'of': list(config.of),
     }

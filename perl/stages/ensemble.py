@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 
 from perl.adapters import tree
-from perl.config import lineage
+from perl.config import kinds, lineage
 from perl.data import order
 from perl.evaluation import reward_scores
 from perl.judges import mixture, panel
@@ -48,7 +48,7 @@ def ensemble(run: Run, stage: str) -> dict[str, Any]:
     return {
         **figures,
         'kind': 'reward',
-        'tuning': lineage.recipe(config),
+        'tuning': kinds.of(config).recipe(config),
         'combine': config.combine,
         **reward_scores.evaluate(run, stage, made, 'test'),
         'members': {

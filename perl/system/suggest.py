@@ -1,7 +1,9 @@
-"""What somebody may have meant."""
+"""Suggests the closest known name for a misspelled one."""
 
 import difflib
 from collections.abc import Iterable
+
+from perl.system.errors import UserError
 
 
 def meant(name: str, known: Iterable[str]) -> str:
@@ -14,3 +16,17 @@ def near_miss(name: str, known: Iterable[str]) -> str:
     """The end of an error: `; did you mean 'x'?`, and what there is to choose from."""
     known = list(known)
     return f'{meant(name, known)} (there is {", ".join(known)})'
+
+
+def one_of(where: str, value: str, *known: str) -> None:
+    """Raises a `UserError` unless the value is one of those known.
+
+    Args:
+        where: the setting, such as `sft.start`.
+        value: that it has.
+        *known: that it may have.
+    """
+    if value not in known:
+        raise UserError(
+            f'{where}: {value!r} is not one of {", ".join(known)}{meant(value, known)}'
+        )

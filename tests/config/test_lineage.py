@@ -3,7 +3,7 @@
 import pytest
 
 from perl import config as configs
-from perl.config import lineage, rules
+from perl.config import kinds, lineage, rules
 from perl.system.errors import UserError
 
 
@@ -41,8 +41,12 @@ def test_where_stages_come_from():
         'policy', 'dpo', 'warp'
     ]  # fmt: skip
     assert made['judges'] == made['warm'] == 'reward' and made['sft'] == 'sft'
-    assert lineage.recipe(config.warp) == 'slerp of policy, dpo'
-    trains = [name for name in config.stages if not lineage.trains(config[name])]
+    assert kinds.of(config.warp).recipe(config.warp) == 'slerp of policy, dpo'
+    trains = [
+        name
+        for name in config.stages
+        if not kinds.of(config[name]).trains(config[name])
+    ]
     assert trains == ['warm', 'judges', 'warp']
 
 
@@ -77,7 +81,7 @@ def test_where_stages_come_from():
         ({'reward.centre': 'prompts'}, "'prompts' is not one of responses"),
         (
             {'reward.loss': 'pointwise', 'reward.label_smoothing': 0.1},
-            'it is of comparisons',
+            'it is for comparisons',
         ),
         (
             {

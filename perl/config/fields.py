@@ -1,0 +1,124 @@
+"""What the fields of one stage must be, by kind of stage, beyond their ranges."""
+
+from ml_collections import ConfigDict
+
+from perl.config.experiment import tuning
+from perl.judges.mixture import GATED
+from perl.losses import kl
+from perl.losses.algorithms import ALGORITHMS
+from perl.system.errors import UserError
+from perl.system.suggest import one_of
+from perl.training.optimizer import OPTIMIZERS, SCHEDULES
+
+AVERAGES = ('mean', 'slerp', 'interpolate_to_start')
+COMBINATIONS = ('mean', 'min', 'mean_std', *GATED)
+
+
+def check_pretrain(name: str, stage: ConfigDict) -> None:
+    """A base from scratch."""
+    _check_steps(name, stage, stage.batch_size)
+    if not tuning(stage.tuning).replaces_base:
+        raise UserError(f'{name}.tuning.name: a base from scratch is tuned in full')
+
+
+def check_start(name: str, stage: ConfigDict) -> None:
+    """A policy that goes on from the base or from SFT."""
+    _check_steps(name, stage, stage.batch_size)
+    one_of(f'{name}.start', stage.start, 'base', 'sft')
+
+
+def check_reward(name: str, stage: ConfigDict) -> None:
+    """A reward model."""
+    _check_steps(name, stage, stage.batch_size)
+    one_of(f'{name}.loss', stage.loss, 'bradley_terry', 'pointwise')
+    one_of(f'{name}.centre', stage.centre, 'responses', 'demonstrations')
+    if stage.loss == 'pointwise' and stage.label_smoothing:
+        raise UserError(
+            f'{name}.label_smoothing: it is for comparisons; a rating can be any '
+            'number in [0, 1] itself, so set it to 0'
+        )
+
+
+def check_average(name: str, stage: ConfigDict) -> None:
+    """Averaged weights."""
+    one_of(f'{name}.method', stage.method, *AVERAGES)
+
+
+def check_ensemble(name: str, stage: ConfigDict) -> None:
+    """Reward models that score together."""
+    one_of(f'{name}.combine', stage.combine, *COMBINATIONS)
+    _check_steps(name, stage, stage.batch_size)
+
+
+def check_policy(name: str, stage: ConfigDict) -> None:
+    """Reinforcement learning."""
+    one_of(f'{name}.start', stage.start, 'base', 'sft')
+    one_of(f'{name}.algorithm', stage.algorithm, *ALGORITHMS)
+    one_of(f'{name}.kl_controller', stage.kl_controller, 'fixed', 'adaptive')
+    one_of(f'{name}.kl_estimator', stage.kl_estimator, *kl.FAMILY)
+    one_of(f'{name}.kl_in', stage.kl_in, 'reward', 'loss')
+    one_of(f'{name}.value_start', stage.value_start, 'sft', 'reward', 'base')
+    _check_rater(name, stage.rater)
+    _check_algorithm(name, stage)
+    _check_controller(name, stage)
+
+
+def _check_rater(name, rater):
+    one_of(f'{name}.rater.kind', rater.kind, '', 'endpoint', 'model')
+    wanted = {'endpoint': ('url', 'model'), 'model': ('model',), '': ()}
+    for field in wanted[rater.kind]:
+        if not rater[field]:
+            raise UserError(f'{name}.rater.{field}: {rater.kind} needs one')
+
+
+def _check_algorithm(name, stage):
+    rules, rows = ALGORITHMS[stage.algorithm], stage.batch_size
+    if rules.convex and not 0 <= stage.kl_coefficient <= 1:
+        raise UserError(
+            f'{name}.kl_coefficient: {stage.algorithm} weighs the reward with 1 - '
+            f'beta, so beta must be in [0, 1], not {stage.kl_coefficient}'
+        )
+    if rules.group and stage.samples < 2:
+        raise UserError(
+            f'{name}.samples: {stage.algorithm} compares responses to one prompt, so '
+            f'it needs 2 or more, not {stage.samples}'
+        )
+    for divisor in ('samples', 'minibatches'):
+        if rows % stage[divisor]:
+            raise UserError(
+                f'{name}.{divisor}: {stage[divisor]} does not divide batch_size {rows}'
+            )
+    _check_steps(name, stage, rows // stage.minibatches)
+    if stage.ptx_coefficient and stage.ptx_batch_size % stage.micro_batches:
+        raise UserError(
+            f'{name}.ptx_batch_size: {stage.ptx_batch_size} rows are not divisible in '
+            f'{stage.micro_batches} micro-batches'
+        )
+
+
+def _check_controller(name, stage):
+    if stage.kl_controller != 'adaptive':
+        return
+    if stage.kl_coefficient == 0 or stage.kl_estimator == 'none':
+        raise UserError(
+            f'{name}.kl_controller: adaptive steers a KL term, but there is none; set '
+            'kl_coefficient above 0, or kl_controller to fixed'
+        )
+    if stage.kl_horizon <= 0.2 * stage.batch_size:
+        raise UserError(
+            f'{name}.kl_horizon: {stage.kl_horizon} episodes are so few that one batch '
+            f'of {stage.batch_size} could turn the coefficient negative; set it far '
+            'above that'
+        )
+
+
+def _check_steps(name, stage, rows):
+    """The fields that every stage with an optimizer has."""
+    if 'tuning' in stage:
+        tuning(stage.tuning)
+    one_of(f'{name}.optimizer.name', stage.optimizer.name, *OPTIMIZERS)
+    one_of(f'{name}.optimizer.schedule', stage.optimizer.schedule, *SCHEDULES)
+    if rows % stage.micro_batches:
+        raise UserError(
+            f'{name}.micro_batches: {stage.micro_batches} does not divide {rows} rows'
+        )
