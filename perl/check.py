@@ -1,6 +1,5 @@
 """`perl.train --check`: builds everything on paper, in seconds, and trains nothing."""
 
-import functools
 import json
 import math
 import pathlib
@@ -8,7 +7,6 @@ import tempfile
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jax.sharding import AbstractMesh, AxisType
 from ml_collections import ConfigDict
@@ -17,11 +15,9 @@ from perl import config as configs
 from perl import sharding
 from perl.config import kinds, lineage, rules
 from perl.data import SPLITS, examples
-from perl.judges import mixture
-from perl.models import architecture, heads
+from perl.models.architecture import parameters
 from perl.runs import opening, saved_config
-from perl.training import optimizer
-from perl.weights import Leaf, abstract
+from perl.stages.table import STAGES
 
 
 def check(config: ConfigDict, workdir: pathlib.Path) -> dict[str, Any]:
@@ -57,7 +53,6 @@ def check(config: ConfigDict, workdir: pathlib.Path) -> dict[str, Any]:
         axis_types=(AxisType.Auto,) * len(sharding.AXES),
     )
     opening.check_mesh(config, mesh.shape)
-    leaves = architecture.parameters(arch)
     return {
         'config': config.name,
         'dropped': dict(dataset.counts),
@@ -66,9 +61,7 @@ def check(config: ConfigDict, workdir: pathlib.Path) -> dict[str, Any]:
             for name in config.stages
             if kinds.of(config[name]).makes != 'base'
         },
-        'stages': {
-            name: _stage(config[name], leaves, arch, mesh) for name in config.stages
-        },
+        'stages': {name: _stage(config, name, arch, mesh) for name in config.stages},
     }
 
 
@@ -115,69 +108,16 @@ def _data(config, name, dataset, tokenizer):
     return splits
 
 
-def _stage(stage, leaves, arch, mesh):
-    if kinds.of(stage).made_of:
-        return _made(stage, arch)
-    kind = configs.tuning(stage.tuning)
-    said = kind.declare(leaves)
-    scored = {**said, heads.HEAD: heads.head_leaves(arch.width)}
-    if stage.get('head_only'):
-        scored = {heads.HEAD: scored[heads.HEAD]}
-    roles = {'reward': (scored,), 'policy': (said, scored)}.get(stage.kind, (said,))
-    base = 0 if kind.replaces_base else _bytes(leaves, arch.dtype, mesh)
-    if stage.kind == 'policy' and kind.replaces_base:
-        base = 2 * _bytes(leaves, arch.dtype, mesh)  # reference and reward model
-    trainable = _bytes(roles, 'float32', mesh)
-    shapes = abstract(roles)
-    full = sum(math.prod(x.shape) for x in jax.tree.leaves(shapes))
-    ratio = _moments(stage.optimizer, shapes) / full
+def _stage(config, name, arch, mesh):
+    section = config[name]
+    plan = STAGES[section.kind].plan(arch, config, name)
+    recipe = kinds.of(section).recipe(section)
+    zero = dict.fromkeys(('frozen', 'trainable', 'gradients', 'optimizer'), 0)
     return {
-        'coverage': kind.coverage(leaves),
-        'trainable': full,
-        'bytes_a_device': {
-            'frozen': base,
-            'trainable': trainable,
-            'gradients': trainable,
-            'optimizer': int(trainable * ratio),
-        },
+        'coverage': recipe or configs.coverage(section.tuning, parameters(arch)),
+        'trainable': plan.parameter_count() if plan else 0,
+        'bytes_a_device': plan.bytes_per_device(mesh) if plan else zero,
     }
-
-
-def _made(stage, arch):
-    """A stage that is made of others: of its own it has a gate at most."""
-    gate, moments = 0, 0
-    if kinds.of(stage).trains(stage):
-        made = functools.partial(mixture.fresh, arch, stage.combine, len(stage.of))
-        abstract = jax.eval_shape(made)
-        gate = sum(math.prod(x.shape) for x in jax.tree.leaves(abstract))
-        moments = _moments(stage.optimizer, abstract)
-    parts = {'trainable': gate, 'gradients': gate, 'optimizer': moments}
-    size = jnp.dtype('float32').itemsize
-    return {
-        'coverage': kinds.of(stage).recipe(stage),
-        'trainable': gate,
-        'bytes_a_device': {name: size * count for name, count in parts.items()},
-    }
-
-
-def _moments(config, abstract):
-    """The numbers that the optimizer keeps."""
-    state = jax.eval_shape(functools.partial(_optimizer_state, config), abstract)
-    return sum(math.prod(x.shape) for x in jax.tree.leaves(state))
-
-
-def _optimizer_state(config, params):
-    return optimizer.make(config, 1).init(params)
-
-
-def _bytes(leaves: Any, dtype: str, mesh) -> int:
-    total = 0
-    for leaf in jax.tree.leaves(leaves, is_leaf=lambda x: isinstance(x, Leaf)):
-        placed = jax.sharding.NamedSharding(
-            mesh, sharding.spec(leaf.axes, leaf.shape, mesh)
-        )
-        total += math.prod(placed.shard_shape(leaf.shape))
-    return total * jnp.dtype(dtype).itemsize
 
 
 def _mib(size: int) -> str:

@@ -108,7 +108,7 @@ def _run_stage(opened: Run, name: str) -> None:
     if kinds.of(config[name]).makes != 'base' and opened.base is None:
         open_base(opened)
     print(f'{name}: {_plan(config[name], opened)}', flush=True)
-    figures = STAGES[config[name].kind](opened, name)
+    figures = STAGES[config[name].kind].run(opened, name)
     results(workdir, name, figures)
     _report(workdir)
 

@@ -13,7 +13,6 @@ a 2B model fits on a laptop that way.
 """
 
 import argparse
-import functools
 import json
 import os
 import resource
@@ -57,27 +56,20 @@ def reward(args) -> dict:
     import jax
 
     from perl import sharding
-    from perl.adapters import tree
     from perl.models import heads
     from perl.stages import reward as stage
-    from perl.training import step as steps
-    from perl.training.compiled import Compiled
 
-    arch, base, delta, optimizer = model(args)
-    delta = {
-        **delta,
-        'head': made(args, lambda: heads.init_head(jax.random.key(3), arch.width)),
-    }
-    base = {} if args.tuning == 'full' else base
-    loss = functools.partial(stage.bradley_terry, arch=arch)
-    update = Compiled(
-        functools.partial(steps.step, loss=loss, optimizer=optimizer),
-        donate_argnames=('state',),
-    )
-    state = made(args, lambda d: steps.init(d, optimizer), delta)
+    arch, base, delta = model(args)
+    plan = stage.plan(arch, experiment(args), 'reward')
+    update = plan.update()
     batch = made(args, lambda: comparisons(args))
     if args.abstract:
-        return {**compiled(update, state, base, batch), 'trainable': tree.size(delta)}
+        state, frozen, _ = plan.abstract()
+        found = compiled(update, state, frozen, batch)
+        return {**found, 'trainable': plan.parameter_count()}
+    head = heads.init_head(jax.random.key(3), arch.width)
+    state = plan.init({**delta, heads.HEAD: head})
+    base = {} if args.tuning == 'full' else base
     mesh = sharding.make_mesh(data=args.devices)
     state, base = jax.device_put((state, base), sharding.replicated(mesh))
     batch = sharding.shard_batch(batch, mesh)
@@ -93,7 +85,7 @@ def reward(args) -> dict:
         'seconds_per_step': round(seconds, 4),
         'pairs_per_s': round(args.pairs / seconds, 2),
         'step_mb': round(update.peak_bytes / 2**20),
-        'trainable': tree.size(delta),
+        'trainable': plan.parameter_count(),
         'first_step_s': round(times[0], 2),
     }
 
@@ -106,7 +98,6 @@ def policy(args) -> dict:
     import jax
     import numpy as np
 
-    from perl import config as configs
     from perl import sharding
     from perl.data.records import Dataset
     from perl.judges import panel
@@ -116,23 +107,11 @@ def policy(args) -> dict:
     from perl.stages.policy import stage
     from perl.stages.policy.iteration import Trainer
 
-    arch, base, delta, _ = model(args)
+    arch, base, delta = model(args)
     rng = np.random.default_rng(0)
     prompts = rng.integers(10, args.vocab - 2, (args.batch * 4, args.prompt - 1))
     texts = {'train': [' '.join(map(str, row)) for row in prompts]}
-    config = configs.experiment('benchmark')
-    config.lengths.update(prompt=args.prompt, response=args.response)
-    config.policy = configs.policy_config(
-        1e-5,
-        tuning=configs.tuning_config(args.tuning, args.rank),
-        start='base',
-        value_start='base',
-        batch_size=args.batch,
-        epochs=args.epochs,
-        minibatches=1,
-        temperature=0.7,
-    )
-    config.stages = ('policy',)
+    config = experiment(args)
     with tempfile.TemporaryDirectory() as folder:
         run = Run(
             config,
@@ -177,7 +156,7 @@ def generate(args) -> dict:
     from perl.adapters import tree
     from perl.rollout import sampler
 
-    arch, base, delta, _ = model(args)
+    arch, base, delta = model(args)
     delta = {} if not args.rank else delta
     sampling = sampler.Sampling(args.new, None, args.temperature)
 
@@ -228,10 +207,38 @@ class Numbers:
         return ' '.join(map(str, ids))
 
 
+def experiment(args):
+    """The config of the stages that are timed."""
+    from perl import config as configs
+
+    config = configs.experiment('benchmark')
+    config.lengths.update(prompt=args.prompt, response=args.response)
+    tuning = configs.tuning_config(args.tuning, max(args.rank, 1))
+    config.reward = configs.stage_config(
+        'reward',
+        1e-4,
+        tuning=tuning,
+        optimizer=configs.optimizer_config(1e-4, schedule='constant', warmup=0, clip=0),
+        batch_size=args.pairs,
+        share_prompts=bool(args.shared),
+    )
+    config.policy = configs.policy_config(
+        1e-5,
+        tuning=tuning,
+        start='base',
+        value_start='base',
+        batch_size=args.batch,
+        epochs=args.epochs,
+        minibatches=1,
+        temperature=0.7,
+    )
+    config.stages = ('policy',)
+    return config
+
+
 def model(args):
-    """Architecture, base, delta and optimizer; abstract if the flags say so."""
+    """Architecture, base and delta; abstract if the flags say so."""
     import jax
-    import optax
 
     from perl.adapters import tunings
     from perl.models import architecture
@@ -255,7 +262,7 @@ def model(args):
     leaves = architecture.parameters(arch)
     base = made(args, lambda: architecture.init(jax.random.key(0), arch, args.dtype))
     delta = made(args, lambda b: kind.init(jax.random.key(1), b, leaves), base)
-    return arch, base, delta, optax.adamw(1e-4)
+    return arch, base, delta
 
 
 def made(args, function, *inputs):

@@ -7,8 +7,9 @@ import pytest
 import runs
 
 from perl import config as configs
-from perl import judges, train
+from perl import judges
 from perl.config import rules
+from perl.stages import table
 from perl.stages.policy import iteration
 from perl.system.errors import UserError
 from perl.system.metrics import read
@@ -178,4 +179,4 @@ def test_rules(changes, says):
 
 def test_the_default_is_valid():
     rules.validate(experiment())
-    assert train.STAGES.keys() >= {'policy', 'dpo'}
+    assert table.STAGES.keys() >= {'policy', 'dpo'}

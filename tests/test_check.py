@@ -50,13 +50,16 @@ def test_what_is_trained(checked, finished):
 
 
 def test_bytes_a_device(checked):
-    """AdamW: two moments of four bytes a parameter; the base is counted once."""
+    """AdamW: two moments of four bytes a parameter; the base is counted once. A policy
+    holds the adapters of its reference and of its reward model too, and the latter's
+    shifts and scales."""
     _, found = checked
     rows = found['stages']
+    adapters = {'policy': rows['sft']['trainable'] + rows['reward']['trainable'] + 4}
     base = rows['pretrain']['bytes_a_device']['trainable']
     for stage in ('sft', 'reward', 'policy'):
         held = rows[stage]['bytes_a_device']
-        assert held['frozen'] == base
+        assert held['frozen'] == base + 4 * adapters.get(stage, 0)
         assert held['trainable'] == held['gradients'] == 4 * rows[stage]['trainable']
         assert held['optimizer'] == pytest.approx(2 * held['trainable'], rel=0.05)
 

@@ -7,7 +7,7 @@ from commands import launch
 from runs import config, copy, dying, killed, run
 from safetensors.numpy import load_file
 
-from perl.train import STAGES
+from perl.stages.table import STAGES
 
 MESHES = {
     'data': {'mesh.data': 2},

@@ -17,7 +17,10 @@ segments[t]. All of it comes from lengths; no token is ever compared with pad.
 """
 
 from collections.abc import Iterator, Sequence
+from typing import Any
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 
 from perl.data.examples import Examples
@@ -86,6 +89,22 @@ def collate(
         if values is not None:
             batch[name] = values[np.asarray(indices)]
     return batch
+
+
+def on_paper(shape: tuple[int, ...], outputs: int = 1) -> dict[str, Any]:
+    """The arrays of a batch of rows as shapes and dtypes.
+
+    Args:
+        shape: of the tokens, `[..., T]`.
+        outputs: E, completions of a row.
+    """
+    int32, rows = jnp.int32, shape[:-1]
+    names = ('tokens', 'positions', 'segments', 'sources')
+    return {
+        **{name: jax.ShapeDtypeStruct(shape, int32) for name in names},
+        'completion': jax.ShapeDtypeStruct(shape, jnp.bool_),
+        'ends': jax.ShapeDtypeStruct((*rows, outputs), int32),
+    }
 
 
 def _fill(rows: list[list[tuple]], pad: int, multiple: int) -> Batch:

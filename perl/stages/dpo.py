@@ -10,7 +10,9 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from ml_collections import ConfigDict
 
+from perl import config as configs
 from perl import sharding
 from perl.adapters import tree
 from perl.data import batching, order
@@ -20,11 +22,13 @@ from perl.losses import direct as losses
 from perl.losses.preference import as_labelled, share_right
 from perl.losses.reduce import masked_sum
 from perl.models import decoder, heads
-from perl.models.architecture import Architecture
+from perl.models.architecture import Architecture, parameters
 from perl.runs.panels import load_panel
 from perl.runs.run import Run
+from perl.stages import paper, supervised
 from perl.stages.supervised import train
 from perl.system import metrics
+from perl.training.plan import Plan
 
 
 def totals(arch: Architecture, params: Any, batch: Any) -> jax.Array:
@@ -97,6 +101,22 @@ def _sure(batch):
     return batch['preferences'][:, None] if 'preferences' in batch else 1.0
 
 
+def plan(arch: Architecture, config: ConfigDict, stage: str) -> Plan:
+    """The step of DPO on paper, for two completions of full length."""
+    section, leaves = config[stage], parameters(arch)
+    learn = functools.partial(
+        loss, arch=arch, beta=section.beta, smoothing=section.label_smoothing
+    )
+    length = config.lengths.prompt + config.lengths.response
+    batch = batching.on_paper((section.batch_size, 2, length))
+    tuning = configs.tuning(section.tuning)
+    frozen = {
+        'policy': {} if tuning.replaces_base else leaves,
+        'reference': paper.source_of(config, section.start, leaves),
+    }
+    return supervised.plan(arch, config, stage, learn, batch, frozen=frozen)
+
+
 def dpo(run: Run, stage: str) -> dict[str, Any]:
     """Trains a policy by DPO; saves it, returns its figures beside the reference's."""
     config = run.config[stage]
@@ -109,9 +129,6 @@ def dpo(run: Run, stage: str) -> dict[str, Any]:
         'policy': policy.base,
         'reference': {'base': reference.base, 'delta': reference.delta},
     }
-    learn = functools.partial(
-        loss, arch=run.arch, beta=config.beta, smoothing=config.label_smoothing
-    )
     measure = jax.jit(functools.partial(margins, arch=run.arch, beta=config.beta))
 
     def batch(at):
@@ -132,7 +149,7 @@ def dpo(run: Run, stage: str) -> dict[str, Any]:
         run,
         stage,
         policy,
-        learn,
+        plan(run.arch, run.config, stage),
         batch,
         validate,
         shown=('loss', 'accuracy', 'val_accuracy'),

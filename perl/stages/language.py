@@ -6,6 +6,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from ml_collections import ConfigDict
 
 from perl import sharding
 from perl.adapters import tree
@@ -16,7 +17,9 @@ from perl.models import architecture, decoder, heads, store
 from perl.models.architecture import Architecture
 from perl.runs.roles import Role
 from perl.runs.run import Run
+from perl.stages import supervised
 from perl.stages.supervised import train
+from perl.training.plan import Plan
 
 
 def loss(
@@ -33,6 +36,14 @@ def loss(
     return -masked_sum(log_probs, mask), (jnp.sum(mask), {})
 
 
+def plan(arch: Architecture, config: ConfigDict, stage: str) -> Plan:
+    """The step of pretraining or SFT on paper, for rows of full length."""
+    length = config.lengths.prompt + config.lengths.response
+    batch = batching.on_paper((config[stage].batch_size, length))
+    learn = functools.partial(loss, arch=arch)
+    return supervised.plan(arch, config, stage, learn, batch)
+
+
 def pretrain(run: Run, stage: str) -> dict[str, Any]:
     """Makes the base from scratch on the dataset's text; returns its figures."""
     config = run.config[stage]
@@ -46,7 +57,7 @@ def pretrain(run: Run, stage: str) -> dict[str, Any]:
         run,
         stage,
         role,
-        functools.partial(loss, arch=run.arch),
+        plan(run.arch, run.config, stage),
         lambda at: _rows(rows, config.batch_size, run.config.seed, at),
         functools.partial(_held_out_loss, run, held_out, config.batch_size),
     )
@@ -74,7 +85,7 @@ def sft(run: Run, stage: str) -> dict[str, Any]:
         run,
         stage,
         run.place(run.begin(stage)),
-        functools.partial(loss, arch=run.arch),
+        plan(run.arch, run.config, stage),
         batch,
         functools.partial(_held_out_loss, run, held_out, config.batch_size),
         shown=('loss', 'val_loss'),

@@ -6,9 +6,11 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+from ml_collections import ConfigDict
 
+from perl import config as configs
 from perl.adapters import tree
-from perl.data import order
+from perl.data import batching, order
 from perl.evaluation.reward_scores import (
     BEST,
     collate,
@@ -20,11 +22,14 @@ from perl.evaluation.reward_scores import (
 )
 from perl.losses import preference
 from perl.models import heads
-from perl.models.architecture import Architecture
+from perl.models.architecture import Architecture, parameters
 from perl.runs import roles
 from perl.runs.roles import Role
 from perl.runs.run import Run
+from perl.stages import supervised
 from perl.stages.supervised import train
+from perl.training import optimizer as optimizers
+from perl.training.plan import Plan
 
 
 def bradley_terry(
@@ -97,6 +102,24 @@ def options(config: Any) -> dict[str, Any]:
     return {'smoothing': config.label_smoothing, 'margins': config.margins}
 
 
+def plan(arch: Architecture, config: ConfigDict, stage: str) -> Plan:
+    """The step of a reward model on paper, for two completions of full length."""
+    section = config[stage]
+    loss = functools.partial(LOSSES[section.loss], arch=arch, **options(section))
+    length = config.lengths.prompt + config.lengths.response
+    completions = 1 if section.loss == 'pointwise' else 2
+    batch = batching.on_paper((section.batch_size, completions, length))
+    if section.loss == 'pointwise':
+        batch['labels'] = jax.ShapeDtypeStruct((section.batch_size,), jnp.float32)
+    delta = configs.tuning(section.tuning).declare(parameters(arch))
+    changes = {'trainable': {**delta, heads.HEAD: heads.head_leaves(arch.width)}}
+    if section.head_only:
+        optimizer = optimizers.make(section.optimizer, section.steps)
+        changes['optimizer'] = optimizers.only(optimizer, heads.HEAD)
+        changes['updated'], loss = heads.HEAD, _probing(loss)
+    return supervised.plan(arch, config, stage, loss, batch, **changes)
+
+
 def reward(run: Run, stage: str) -> dict[str, Any]:
     """Trains a reward model; saves the role, returns its held-out figures."""
     config = run.config[stage]
@@ -113,18 +136,16 @@ def reward(run: Run, stage: str) -> dict[str, Any]:
     def validate(role):
         return held_out(run, stage, role, data['val'])
 
-    loss = functools.partial(LOSSES[config.loss], arch=run.arch, **options(config))
     best = BEST[config.loss]
     role, figures = train(
         run,
         stage,
         run.place(role),
-        _probing(loss) if config.head_only else loss,
+        plan(run.arch, run.config, stage),
         batch,
         validate,
         shown=('loss', 'accuracy', best),
         best=best,
-        part=heads.HEAD if config.head_only else None,
     )
     if config.head_only:
         trained = tree.size(role.delta[heads.HEAD])

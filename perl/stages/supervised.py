@@ -1,37 +1,69 @@
-"""What pretraining, SFT and reward modelling have in common."""
+"""What every stage that trains on batches of records has in common."""
 
 import dataclasses
-import functools
 from collections.abc import Callable
 from typing import Any
 
 import jax
 import numpy as np
+from ml_collections import ConfigDict
 
+from perl import config as configs
 from perl import sharding
+from perl.models.architecture import Architecture, parameters
 from perl.runs.roles import Role
 from perl.runs.run import Run
 from perl.stages.account import account
 from perl.stages.best import Best
 from perl.training import optimizer as optimizers
-from perl.training.compiled import Compiled
 from perl.training.fit import fit
-from perl.training.step import Loss, init, step
+from perl.training.plan import Plan
+from perl.training.step import Loss
 
 Batch = dict[str, np.ndarray]
+
+
+def plan(
+    arch: Architecture,
+    config: ConfigDict,
+    stage: str,
+    loss: Loss,
+    batch: Any,
+    **changes: Any,
+) -> Plan:
+    """The step of a stage that tunes the base, on paper.
+
+    Args:
+        arch: the decoder.
+        config: of the experiment.
+        stage: its name in the config.
+        loss: of the stage.
+        batch: of one step, on paper.
+        **changes: other fields of the plan than those of a stage without a head.
+    """
+    section = config[stage]
+    tuning, leaves = configs.tuning(section.tuning), parameters(arch)
+    fields = {
+        'trainable': tuning.declare(leaves),
+        'frozen': {} if tuning.replaces_base else leaves,
+        'optimizer': optimizers.make(section.optimizer, section.steps),
+        'frozen_dtype': arch.dtype,
+        'micro_batches': section.micro_batches,
+        'seed': config.seed,
+    }
+    return Plan(loss=loss, batch=batch, **{**fields, **changes})
 
 
 def train(
     run: Run,
     stage: str,
     role: Role,
-    loss: Loss,
+    plan: Plan,
     batch: Callable[[int], Batch],
     validate: Callable[[Role], dict[str, float]],
     shown: tuple[str, ...] = ('loss',),
     best: str | None = None,
     frozen: Any = None,
-    part: str | None = None,
 ) -> tuple[Role, dict[str, Any]]:
     """Trains a role and returns it with the figures that every stage reports.
 
@@ -39,30 +71,16 @@ def train(
         run: what all stages share.
         stage: its name in the config and in the run folder.
         role: before the first step, on the mesh.
-        loss: `(trainable, frozen, batch, key)`, see `perl.training.step`.
+        plan: of the step.
         batch: host arrays of a step, a pure function of the step.
         validate: figures of a role on held-out data, named `val_...`.
         shown: metrics in the progress bar.
         best: with `keep_best`, the figure whose largest value chooses the role.
-        frozen: what the loss reads beside it; the role's base by default.
-        part: of the role's delta, the only one that is updated; all by default.
+        frozen: the arrays of the plan's frozen tree; the role's base by default.
     """
     config = run.config[stage]
-    optimizer = optimizers.make(config.optimizer, config.steps)
-    if part:
-        optimizer = optimizers.only(optimizer, part)
-    state = place_state(run, init(role.delta, optimizer))
-    update = Compiled(
-        functools.partial(
-            step,
-            loss=loss,
-            optimizer=optimizer,
-            seed=run.config.seed,
-            micro_batches=config.micro_batches,
-        ),
-        donate_argnames=('state',),
-        out_shardings=(jax.tree.map(lambda x: x.sharding, state), None),
-    )
+    state = place_state(run, plan.init(role.delta))
+    update = plan.update(state)
     frozen = role.base if frozen is None else frozen
     chosen = Best(run, stage, best if best and config.keep_best else None)
 

@@ -1,10 +1,12 @@
 """What a policy optimises: its numbers, and the loss of one minibatch."""
 
 import dataclasses
+from dataclasses import fields
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+from ml_collections import ConfigDict
 
 from perl.adapters import tree
 from perl.losses import kl, policy, value
@@ -35,6 +37,11 @@ class Objective:
     kl_estimator: str
     kl_in: str
     entropy_coefficient: float
+
+    @classmethod
+    def of(cls, section: ConfigDict) -> 'Objective':
+        """The numbers of a policy stage's section."""
+        return cls(**{field.name: section[field.name] for field in fields(cls)})
 
     @property
     def rules(self) -> Algorithm:

@@ -1,0 +1,129 @@
+"""Gates that weigh the members of an ensemble (MoLE, arXiv 2404.13628).
+
+Gates are trained on the data of the members, which stay as they are.
+"""
+
+import dataclasses
+import functools
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from ml_collections import ConfigDict
+
+from perl.adapters import tree
+from perl.config import lineage
+from perl.data import order
+from perl.evaluation import reward_scores
+from perl.judges import mixture, panel
+from perl.judges.panel import Panel
+from perl.models.architecture import Architecture, parameters
+from perl.runs.roles import Role
+from perl.runs.run import Run
+from perl.stages import paper, reward
+from perl.stages.reward import ON_REWARDS, options
+from perl.stages.supervised import train
+from perl.training import optimizer as optimizers
+from perl.training.plan import Plan
+
+
+def loss(
+    gate: Any,
+    frozen: Panel,
+    batch: Any,
+    key: jax.Array,
+    *,
+    arch: Architecture,
+    name: str,
+    balance: float,
+    **options: Any,
+) -> tuple[jax.Array, tuple[jax.Array, dict]]:
+    """The members' loss on the rewards that the gate mixes, and what keeps it from
+    neglecting a member: `balance * -log prod_i q_i`, with `q_i` member i's mean share
+    in the batch (or in a part of it, where the batch is taken in parts).
+
+    Args:
+        gate: what is trained.
+        frozen: the members, with a gate that is not read.
+        batch: of `judging.collate`.
+        key: not used; members have no dropout here.
+        arch: the decoder.
+        name: of the loss, as the members' config has it.
+        balance: 0.5 in MoLE.
+        **options: of the members' loss.
+    """
+    del key
+    made = dataclasses.replace(frozen, gate=gate)
+    mixed, shares = panel.gated(arch, made, reward_scores.rows(batch))
+    mixed = mixed.reshape(batch['tokens'].shape[0], -1)
+    total, (count, sums) = ON_REWARDS[name](mixed, batch, **options)
+    neglect = -jnp.sum(jnp.log(shares))
+    sums |= {'balance': (neglect * count, count)}
+    sums |= {'largest_share': (jnp.max(shares) * count, count)}
+    return total + balance * neglect * count, (count, sums)
+
+
+def plan(arch: Architecture, config: ConfigDict, stage: str) -> Plan | None:
+    """The step of the gate on paper; None where the members need none."""
+    section = config[stage]
+    if section.combine not in mixture.GATED:
+        return None
+    trained = config[lineage.origin(config, stage)]
+    members = paper.panel_of(arch, config, stage, parameters(arch))
+    return Plan(
+        loss=_loss(arch, section, trained),
+        trainable=members.gate,
+        frozen=members,
+        batch=reward.plan(arch, config, lineage.origin(config, stage)).batch,
+        optimizer=optimizers.make(section.optimizer, section.steps),
+        frozen_dtype=arch.dtype,
+        micro_batches=section.micro_batches,
+        seed=config.seed,
+    )
+
+
+def _loss(arch, section, trained):
+    return functools.partial(
+        loss,
+        arch=arch,
+        name=trained.loss,
+        balance=section.balance,
+        **options(trained),
+    )
+
+
+def train_gate(run: Run, stage: str, joined: list[Role]) -> tuple[Any, dict[str, Any]]:
+    """The gate of an ensemble of these members, and the figures of its training."""
+    config = run.config[stage]
+    trained = run.config[lineage.origin(run.config, stage)]
+    data = {
+        split: reward_scores.records(run, stage, split) for split in ('train', 'val')
+    }
+    lengths = run.buckets(data['train'].lengths, run.multiple)
+    count = len(config.of)
+    gate = run.replicate(mixture.fresh(run.arch, config.combine, count))
+    # a copy, since training takes the other apart
+    frozen = panel.build(joined, config.combine, gate=jax.tree.map(jnp.copy, gate))
+
+    def batch(at):
+        rows = order(len(lengths), config.batch_size, run.config.seed, at, lengths)
+        return reward_scores.collate(trained, data['train'], rows, run.multiple)
+
+    def validate(role):
+        gated = dataclasses.replace(frozen, gate=role.delta)
+        return reward_scores.held_out(run, stage, gated, data['val'])
+
+    best = reward_scores.BEST[trained.loss]
+    role, figures = train(
+        run,
+        stage,
+        Role({}, '', gate, None),
+        plan(run.arch, run.config, stage),
+        batch,
+        validate,
+        shown=('loss', 'accuracy', best),
+        frozen=frozen,
+    )
+    total = count * figures['total']
+    share = tree.size(gate) / total
+    return role.delta, figures | {'total': total, 'trainable_share': share}
