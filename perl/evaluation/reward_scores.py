@@ -100,10 +100,12 @@ def collate(
     shared = config.share_prompts and len(data.completions[0]) > 1
     layout = 'shared' if shared else 'apart'
     batch = batching.collate(data, rows, layout, multiple)
-    names = ('labels', 'margins', 'preferences')
-    said = {name: batch.pop(name) for name in names if name in batch}
-    batch = {k: x.reshape(len(rows), -1, *x.shape[1:]) for k, x in batch.items()}
-    return {**batch, **said}
+    return {
+        name: x
+        if name in batching.PER_EXAMPLE
+        else x.reshape(len(rows), -1, *x.shape[1:])
+        for name, x in batch.items()
+    }
 
 
 def scores(

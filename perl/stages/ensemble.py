@@ -15,7 +15,7 @@ import jax.numpy as jnp
 
 from perl.adapters import tree
 from perl.config import kinds, lineage
-from perl.data import order
+from perl.data import batching, order
 from perl.evaluation import reward_scores
 from perl.judges import mixture, panel
 from perl.judges.panel import Panel
@@ -102,7 +102,7 @@ def _trained_gate(run, stage, joined):
     data = {
         split: reward_scores.records(run, stage, split) for split in ('train', 'val')
     }
-    lengths = run.buckets(data['train'].lengths, run.multiple)
+    shapes = batching.shapes(data['train'], run.multiple)
     learn = functools.partial(
         loss,
         arch=run.arch,
@@ -116,7 +116,7 @@ def _trained_gate(run, stage, joined):
     frozen = panel.build(joined, config.combine, gate=jax.tree.map(jnp.copy, gate))
 
     def batch(at):
-        rows = order(len(lengths), config.batch_size, run.config.seed, at, lengths)
+        rows = order(len(shapes), config.batch_size, run.config.seed, at, shapes)
         return reward_scores.collate(trained, data['train'], rows, run.multiple)
 
     def validate(role):
