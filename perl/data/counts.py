@@ -36,12 +36,12 @@ class Part(NamedTuple):
     Attributes:
         text: as the record has it.
         ids: all of its tokens, without the special one.
-        kept: those left after cutting, with bos of a prompt and eos of a response.
+        tokens: those left after cutting, with bos of a prompt and eos of a response.
     """
 
     text: str
     ids: list[int]
-    kept: list[int]
+    tokens: list[int]
 
 
 def of_example(
@@ -49,13 +49,13 @@ def of_example(
 ) -> dict[str, int]:
     """The counts of an example that is kept."""
     parts = [prompt, *responses]
-    cut = [len(part.ids) + 1 - len(part.kept) for part in parts]
+    cut = [len(part.ids) + 1 - len(part.tokens) for part in parts]
     merges = (_merges(prompt.text, part.text, tokenizer) for part in responses)
     return {
         'examples': 1,
         'responses': len(responses),
-        'prompt_tokens': len(prompt.kept),
-        'response_tokens': sum(len(part.kept) for part in responses),
+        'prompt_tokens': len(prompt.tokens),
+        'response_tokens': sum(len(part.tokens) for part in responses),
         'prompts_cut': int(cut[0] > 0),
         'prompt_tokens_cut': cut[0],
         'responses_cut': sum(tokens > 0 for tokens in cut[1:]),

@@ -107,8 +107,8 @@ def encode(
                 continue
             parts = different
         counts.update(counting.of_example(prompt, parts, tokenizer))
-        prompts.append(np.array(prompt.kept, np.int32))
-        completions.append(tuple(np.array(part.kept, np.int32) for part in parts))
+        prompts.append(np.array(prompt.tokens, np.int32))
+        completions.append(tuple(np.array(part.tokens, np.int32) for part in parts))
         rows.append(row)
     if records and not rows:
         once_cut = counts['equal_after_cut']
@@ -154,7 +154,7 @@ def _different(completions: Sequence[Part]) -> list[Part]:
     """The completions without those whose tokens equal a better one's."""
     first: dict[tuple[int, ...], Part] = {}
     for part in completions:
-        first.setdefault(tuple(part.kept), part)
+        first.setdefault(tuple(part.tokens), part)
     return list(first.values())
 
 

@@ -77,8 +77,8 @@ class Json(LeadingSpace):
 
     def _text(self, ids: Sequence[int]) -> str:
         special = (self.pad, self.bos, self.eos)
-        kept = [int(i) for i in ids if i not in special]
-        return self._tokenizer.decode(kept, skip_special_tokens=True)
+        ordinary = [int(i) for i in ids if i not in special]
+        return self._tokenizer.decode(ordinary, skip_special_tokens=True)
 
     def unknown(self, text: str, ids: Sequence[int]) -> int:
         if self._unknown is not None:
@@ -155,8 +155,8 @@ def _plain(step):
     if step['type'] == 'ByteLevel' and 'add_prefix_space' in step:
         return {**step, 'add_prefix_space': False}
     if step['type'] == 'Metaspace':
-        kept = {k: v for k, v in step.items() if k != 'add_prefix_space'}
-        return {**kept, 'prepend_scheme': 'never'}
+        rest = {k: v for k, v in step.items() if k != 'add_prefix_space'}
+        return {**rest, 'prepend_scheme': 'never'}
     return step
 
 

@@ -109,13 +109,13 @@ def test_other_steps_stay():
     lower = {'type': 'Lowercase'}
     split = {'type': 'Split', 'pattern': {'String': 'x'}, 'behavior': 'Isolated'}
     inner = {'type': 'Sequence', 'pretokenizers': [{'type': 'ByteLevel'}]}
-    given = {
+    before = {
         'model': {'type': 'BPE'},
         'normalizer': lower,
         'pre_tokenizer': {'type': 'Sequence', 'pretokenizers': [split, inner]},
         'decoder': None,
     }
-    got, space = for_parts(given)
+    got, space = for_parts(before)
     assert not space and got['normalizer'] == lower and got['decoder'] is None
     assert got['model'] == {'type': 'BPE'}
     assert got['pre_tokenizer']['pretokenizers'] == [split, {'type': 'ByteLevel'}]
