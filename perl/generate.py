@@ -44,7 +44,7 @@ def generate(
     batch = batching.left(data.prompts, run.tokenizer.pad)
     play = jax.jit(functools.partial(sampler.sample, run.arch, sampling=sampling))
     said = play(params, batch['tokens'], batch['lengths'], key=jax.random.key(seed))
-    return decode(run.tokenizer, said)
+    return decode(run.tokenizer, said, prompts)
 
 
 def main(argv: Sequence[str]) -> None:

@@ -198,13 +198,19 @@ class Numbers:
         self.size, self.pad, self.bos, self.eos = size, 0, 1, size - 1
         self.fingerprint = 'numbers'
 
-    def encode(self, text: str) -> list[int]:
+    def encode(self, text: str, start: bool = False) -> list[int]:
         """The ids that the text names."""
+        del start
         return [int(word) for word in text.split()]
 
     def decode(self, ids) -> str:
         """The ids in decimal."""
         return ' '.join(map(str, ids))
+
+    def unknown(self, text: str, ids) -> int:
+        """0: every number below the size is an id."""
+        del text, ids
+        return 0
 
 
 def experiment(args):

@@ -1,6 +1,6 @@
 """Ragged examples to rectangular batches, and the order in which they come.
 
-A batch is a dict of numpy arrays, padded on the right (N rows, T slots):
+A batch of B examples is a dict of numpy arrays, padded on the right (N rows, T slots):
 
     tokens      int32 [N, T]
     positions   int32 [N, T]   the position that the model is told
@@ -11,6 +11,9 @@ A batch is a dict of numpy arrays, padded on the right (N rows, T slots):
     labels      float32 [B]
     margins, preferences
                 float32 [B]    of comparisons
+    present     bool  [B, K]   only where examples have different numbers of
+                               completions: which ones are there. In the place of
+                               one that is not stands the last one of its example.
 
 Slot t may look at slot s when s <= t, segments[s] >= 0, and segments[s] is 0 or
 segments[t]. All of it comes from lengths; no token is ever compared with pad.
@@ -30,8 +33,10 @@ from perl.system.errors import UserError
 
 Batch = dict[str, np.ndarray]
 LAYOUTS = ('apart', 'shared')
+# the arrays of a batch that have a row for each example, whatever the layout
+PER_EXAMPLE = ('labels', 'margins', 'preferences', 'present')
 
-__all__ = ['Batch', 'bucket', 'collate', 'left', 'order', 'pack']
+__all__ = ['Batch', 'bucket', 'collate', 'left', 'order', 'pack', 'shapes']
 
 
 def bucket(length: int, multiple: int = 32) -> int:
@@ -47,13 +52,23 @@ def bucket(length: int, multiple: int = 32) -> int:
     return size
 
 
+def shapes(examples: Examples, multiple: int = 32) -> np.ndarray:
+    """A number for each example, int64 `[n]`, by which `order` brings like to like.
+
+    Examples of the same number have as many completions and rows of one padded length,
+    so a batch of them pads little. The number of completions comes first.
+    """
+    padded = [bucket(int(length), multiple) for length in examples.lengths]
+    return examples.completion_counts * np.int64(2**32) + np.array(padded, np.int64)
+
+
 def collate(
     examples: Examples,
     indices: Sequence[int],
     layout: str = 'apart',
     multiple: int = 32,
 ) -> Batch:
-    """The batch of B examples with K completions each.
+    """The batch of B examples with K completions each, K the most that one of them has.
 
     Layout 'apart' has N = B * K rows, row b * K + k holding prompt b and completion k,
     all in segment 0, and E = 1. Layout 'shared' has N = B rows, each the prompt once
@@ -65,13 +80,17 @@ def collate(
     """
     if layout not in LAYOUTS:
         raise UserError(f'layout {layout!r} is none of {", ".join(LAYOUTS)}')
-    examples_ = [(examples.prompts[i], examples.completions[i]) for i in indices]
-    if not examples_ or not examples_[0][1]:
+    counts = np.array([len(examples.completions[i]) for i in indices], np.int32)
+    if not len(counts) or not counts.all():
         raise UserError('a training batch needs completions; these are bare prompts')
+    chosen = [
+        (examples.prompts[i], _filled(examples.completions[i], counts.max()))
+        for i in indices
+    ]
     if layout == 'apart':
         rows = [
             [(prompt, 0, False, 0), (completion, 0, True, len(prompt))]
-            for prompt, completions in examples_
+            for prompt, completions in chosen
             for completion in completions
         ]
     else:
@@ -81,13 +100,15 @@ def collate(
                 (completion, k, True, len(prompt))
                 for k, completion in enumerate(completions, 1)
             ]
-            for prompt, completions in examples_
+            for prompt, completions in chosen
         ]
     batch = _fill(rows, examples.pad, multiple)
-    strengths = ('labels', 'margins', 'preferences')
-    for name, values in ((name, getattr(examples, name)) for name in strengths):
+    for name in ('labels', 'margins', 'preferences'):
+        values = getattr(examples, name)
         if values is not None:
             batch[name] = values[np.asarray(indices)]
+    if counts.min() < counts.max():
+        batch['present'] = np.arange(counts.max()) < counts[:, None]
     return batch
 
 
@@ -105,6 +126,10 @@ def on_paper(shape: tuple[int, ...], outputs: int = 1) -> dict[str, Any]:
         'completion': jax.ShapeDtypeStruct(shape, jnp.bool_),
         'ends': jax.ShapeDtypeStruct((*rows, outputs), int32),
     }
+
+
+def _filled(completions: tuple[np.ndarray, ...], count: int) -> tuple[np.ndarray, ...]:
+    return completions + completions[-1:] * (count - len(completions))
 
 
 def _fill(rows: list[list[tuple]], pad: int, multiple: int) -> Batch:
@@ -142,7 +167,11 @@ def _fill(rows: list[list[tuple]], pad: int, multiple: int) -> Batch:
 
 
 def left(prompts: Sequence[np.ndarray], pad: int = 0, multiple: int = 32) -> Batch:
-    """Prompts to sample from, padded on the left: tokens [B, P], lengths [B]."""
+    """Prompts to sample from, padded on the left to P slots.
+
+    Returns:
+        tokens, int32 `[B, P]`, and lengths, int32 `[B]`.
+    """
     lengths = np.array([len(prompt) for prompt in prompts], np.int32)
     tokens = np.full((len(prompts), bucket(int(lengths.max()), multiple)), pad)
     for row, prompt in zip(tokens, prompts, strict=True):
@@ -156,8 +185,9 @@ def pack(texts: Sequence[str], tokenizer: Tokenizer, length: int) -> Batch:
     A document is bos, its text, eos; one longer than a row goes on in another, without
     a token lost. Documents in a row are segments 1, 2, … and do not see each other;
     positions restart; every token but the first of a document is to be predicted.
-    `ends` [N, 1] is the last slot in use, `labels` is 1. Rows are filled best-fit,
-    the longest documents first, so they must be drawn in a shuffled order.
+    `ends` `[N, 1]` is the last slot in use, `labels` float32 `[N]` is 1. Rows are
+    filled best-fit, the longest documents first, so they must be drawn in a shuffled
+    order.
 
     Raises:
         UserError: no text, or a row too short for two tokens.
@@ -190,13 +220,15 @@ def pack(texts: Sequence[str], tokenizer: Tokenizer, length: int) -> Batch:
 
 
 def _pieces(text: str, tokenizer: Tokenizer, length: int) -> list[np.ndarray]:
-    """A document cut to rows; each next piece begins with the last token before it."""
-    ids = np.array([tokenizer.bos, *tokenizer.encode(text), tokenizer.eos], np.int32)
+    """A document cut to rows; each piece begins with the last token of the one before,
+    so that no token goes unpredicted."""
+    ids = [tokenizer.bos, *tokenizer.encode(text, start=True), tokenizer.eos]
+    ids = np.array(ids, np.int32)
     return [ids[at : at + length] for at in range(0, len(ids) - 1, length - 1)]
 
 
 def slices(total: int, size: int) -> Iterator[tuple[np.ndarray, int]]:
-    """Indices of batches of one size that cover `total`, and how many are new; the
-    last batch is filled up with the first examples."""
+    """Batches of one size that cover `total` examples: int64 `[size]` indices, and how
+    many of them are new, since the last batch is filled up with the first examples."""
     for at in range(0, total, size):
         yield np.arange(at, at + size) % total, min(size, total - at)

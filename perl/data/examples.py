@@ -1,13 +1,14 @@
-"""Records as token ids, with everything that was cut counted."""
+"""Records as token ids."""
 
 import collections
 import dataclasses
-import math
 from collections.abc import Sequence
 
 import numpy as np
 
-from perl.data.records import Comparison, Demonstration, Rating, Record
+from perl.data import counts as counting
+from perl.data.counts import Part
+from perl.data.records import Comparison, Rating, Record, check_record, responses
 from perl.data.tokenizers.vocabularies import Tokenizer
 from perl.system.errors import UserError
 
@@ -17,14 +18,16 @@ class Examples:
     """n records in token ids.
 
     Attributes:
-        prompts: n int32 arrays, bos first.
-        completions: n tuples of K int32 arrays, eos last unless cut; K is the same for
-            all: 0 for bare prompts, 1 for demonstrations and ratings, else the
-            completions of a comparison, best first.
-        labels: float32 [n], the ratings' labels; 1 for every other kind.
+        prompts: n int32 arrays `[P_i]`, bos first.
+        completions: n tuples of K_i int32 arrays, eos last unless cut: none for bare
+            prompts, one for demonstrations and ratings, two or more for comparisons,
+            best first. K_i may differ from row to row.
+        labels: float32 `[n]`, the ratings' labels; 1 for every other kind.
         pad: the id that fills rows up. Nothing looks at it.
-        margins, preferences: float32 [n] of comparisons, as `Comparison` has them; None
-            for every other kind.
+        margins, preferences: float32 `[n]` of comparisons, as `Comparison` has them;
+            None for every other kind.
+        rows: int64 `[n]`, the place of each example among the records that were
+            encoded; None where it was not made by `encode`.
     """
 
     prompts: list[np.ndarray]
@@ -33,13 +36,18 @@ class Examples:
     pad: int = 0
     margins: np.ndarray | None = None
     preferences: np.ndarray | None = None
+    rows: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.prompts)
 
+    def select(self, records: Sequence[Record | str]) -> list[Record | str]:
+        """Of the records that were encoded, those of the examples: n of them."""
+        return [records[row] for row in self.rows]
+
     @property
     def lengths(self) -> np.ndarray:
-        """int32 [n]: tokens of the prompt and of the longest completion."""
+        """int32 `[n]`: tokens of the prompt and of the longest completion."""
         return np.array(
             [
                 len(prompt) + max(map(len, completions), default=0)
@@ -50,6 +58,11 @@ class Examples:
             np.int32,
         )
 
+    @property
+    def completion_counts(self) -> np.ndarray:
+        """int32 `[n]`: K_i, the completions of each example."""
+        return np.array([len(row) for row in self.completions], np.int32)
+
 
 def encode(
     records: Sequence[Record | str],
@@ -59,127 +72,95 @@ def encode(
 ) -> tuple[Examples, dict[str, int]]:
     """Encodes records of one kind, or bare prompts.
 
-    A prompt longer than `max_prompt` (bos included) loses its beginning, but keeps bos;
-    a response longer than `max_response` (eos included) loses its end and eos.
+    A prompt begins a text and its responses continue it. A prompt longer than
+    `max_prompt` (bos included) loses its beginning, but keeps bos; a response longer
+    than `max_response` (eos included) loses its end and eos. A completion whose tokens
+    then equal those of a better one of its comparison is left out, and a comparison of
+    which one completion is left is dropped: equal completions have no gradient.
 
     Returns:
-        The examples and the counts: examples, prompt_tokens, response_tokens (kept),
-        prompts_cut, prompt_tokens_cut, responses_cut, response_tokens_cut.
+        The examples, and all the counts of `perl.data.counts.COUNTS`.
 
     Raises:
-        UserError: a response without text, a rating or preference outside [0, 1], a
-            margin below 0, or a comparison with another number of completions than the
-            first; the row is named, counted from 1.
+        UserError: a record that `check_record` refuses, a response of which the
+            tokenizer knows no character (the row is named, counted from 1), or
+            comparisons that are all dropped.
     """
     if min(max_prompt, max_response) < 1:
         raise UserError(
             f'max_prompt {max_prompt} and max_response {max_response} must be at least '
             '1: bos and eos count'
         )
-    counts = collections.Counter(dict.fromkeys(_COUNTS, 0))
-    prompts, completions, labels = [], [], []
-    for row, record in enumerate(records, 1):
-        prompt, responses, label = _parts(record)
-        _check(row, record, responses, label, completions)
-        prompts.append(_prompt(prompt, tokenizer, max_prompt, counts))
-        completions.append(
-            tuple(
-                _response(text, tokenizer, max_response, counts) for text in responses
-            )
-        )
-        labels.append(label)
-    counts['examples'] = len(prompts)
-    labels = np.array(labels, np.float32)
-    extra = _strengths(records)
-    return Examples(prompts, completions, labels, tokenizer.pad, *extra), dict(counts)
-
-
-_COUNTS = (
-    'examples',
-    'prompt_tokens',
-    'response_tokens',
-    'prompts_cut',
-    'prompt_tokens_cut',
-    'responses_cut',
-    'response_tokens_cut',
-)
-
-
-def _strengths(records):
-    """Margins and preferences where the records are comparisons."""
-    if not records or not isinstance(records[0], Comparison):
-        return None, None
-    for row, record in enumerate(records, 1):
-        if not 0 <= record.preference <= 1:
-            raise UserError(
-                f'row {row}: the preference {record.preference} is not between 0 and 1'
-            )
-        if not 0 <= record.margin < math.inf:
-            raise UserError(
-                f'row {row}: the margin {record.margin} is not a number of at least 0'
-            )
-    fields = ('margin', 'preference')
-    return (np.array([getattr(r, f) for r in records], np.float32) for f in fields)
-
-
-def _parts(record: Record | str) -> tuple[str, tuple[str, ...], float]:
-    match record:
-        case str():
-            return record, (), 1.0
-        case Demonstration(prompt, response):
-            return prompt, (response,), 1.0
-        case Comparison(prompt, completions):
-            return prompt, tuple(completions), 1.0
-        case Rating(prompt, response, label):
-            return prompt, (response,), float(label)
-    raise TypeError(f'not a record: {record!r}')
-
-
-def _check(
-    row: int,
-    record: Record | str,
-    responses: tuple[str, ...],
-    label: float,
-    before: list[tuple],
-) -> None:
-    for place, text in enumerate(responses, 1):
-        if not text.strip():
-            raise UserError(
-                f'row {row}: completion {place} is empty, so there is nothing to '
-                'learn from it; drop the row or give it text'
-            )
-    if not 0 <= label <= 1:
-        raise UserError(f'row {row}: the label {label} is not between 0 and 1')
-    if isinstance(record, Comparison) and len(responses) < 2:
+    counts = collections.Counter(dict.fromkeys(counting.COUNTS, 0))
+    prompts, completions, rows = [], [], []
+    for row, record in enumerate(records):
+        check_record(row + 1, record, records[0])
+        prompt = _prompt(record, tokenizer, max_prompt)
+        parts = [
+            _response(row + 1, text, prompt, tokenizer, max_response)
+            for text in responses(record)
+        ]
+        if isinstance(record, Comparison):
+            different = _different(parts)
+            counts.update(counting.of_equality(parts, len(different)))
+            if len(different) < 2:
+                continue
+            parts = different
+        counts.update(counting.of_example(prompt, parts, tokenizer))
+        prompts.append(np.array(prompt.tokens, np.int32))
+        completions.append(tuple(np.array(part.tokens, np.int32) for part in parts))
+        rows.append(row)
+    if records and not rows:
+        once_cut = counts['equal_after_cut']
+        cure = 'raise lengths.response' if once_cut else 'give some that differ'
         raise UserError(
-            f'row {row}: a comparison needs two completions or more, '
-            f'this one has {len(responses)}'
+            f'{len(records)} of {len(records)} comparisons have equal completions, '
+            f'{once_cut} of them only once cut, so nothing can be learnt from them or '
+            f'measured by them; {cure}'
         )
-    if before and len(responses) != len(before[0]):
-        raise UserError(
-            f'row {row} has {len(responses)} completions, row 1 has {len(before[0])}: '
-            'give all rows as many, or write each ranking as rows of two '
-            '(perl.data.pairs does it)'
-        )
+    chosen = [records[row] for row in rows]
+    labels = [x.label if isinstance(x, Rating) else 1 for x in chosen]
+    return Examples(
+        prompts,
+        completions,
+        np.array(labels, np.float32),
+        tokenizer.pad,
+        *_strengths(chosen),
+        np.array(rows, np.int64),
+    ), dict(counts)
 
 
-def _prompt(
-    text: str, tokenizer: Tokenizer, limit: int, counts: collections.Counter
-) -> np.ndarray:
-    ids = tokenizer.encode(text)
+def _prompt(record: Record | str, tokenizer: Tokenizer, limit: int) -> Part:
+    text = record if isinstance(record, str) else record.prompt
+    ids = tokenizer.encode(text, start=True)
     cut = max(0, len(ids) + 1 - limit)
-    counts['prompts_cut'] += cut > 0
-    counts['prompt_tokens_cut'] += cut
-    counts['prompt_tokens'] += len(ids) + 1 - cut
-    return np.array([tokenizer.bos, *ids[cut:]], np.int32)
+    return Part(text, ids, [tokenizer.bos, *ids[cut:]])
 
 
 def _response(
-    text: str, tokenizer: Tokenizer, limit: int, counts: collections.Counter
-) -> np.ndarray:
-    ids = [*tokenizer.encode(text), tokenizer.eos]
-    cut = max(0, len(ids) - limit)
-    counts['responses_cut'] += cut > 0
-    counts['response_tokens_cut'] += cut
-    counts['response_tokens'] += len(ids) - cut
-    return np.array(ids[:limit], np.int32)
+    row: int, text: str, prompt: Part, tokenizer: Tokenizer, limit: int
+) -> Part:
+    # after an empty prompt the response begins the text
+    ids = tokenizer.encode(text, start=not prompt.text)
+    if not ids:
+        raise UserError(
+            f'row {row}: the tokenizer knows no character of a response, so there is '
+            'nothing to learn from it; drop the row, or take another tokenizer'
+        )
+    return Part(text, ids, [*ids, tokenizer.eos][:limit])
+
+
+def _different(completions: Sequence[Part]) -> list[Part]:
+    """The completions without those whose tokens equal a better one's."""
+    first: dict[tuple[int, ...], Part] = {}
+    for part in completions:
+        first.setdefault(tuple(part.tokens), part)
+    return list(first.values())
+
+
+def _strengths(records):
+    """Margins and preferences `[n]` where the records are comparisons."""
+    if not records or not isinstance(records[0], Comparison):
+        return None, None
+    fields = ('margin', 'preference')
+    return (np.array([getattr(r, f) for r in records], np.float32) for f in fields)

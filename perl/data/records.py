@@ -7,7 +7,10 @@ shared prompt can be encoded once.
 import dataclasses
 import hashlib
 import itertools
+import math
 from collections.abc import Callable
+
+from perl.system.errors import UserError
 
 SPLITS = ('train', 'val', 'test')
 
@@ -85,6 +88,61 @@ class Dataset:
     prompts: dict[str, list[str]] = dataclasses.field(default_factory=_empty)
     gold: Callable[[str, str], float] | None = None
     counts: dict[str, int] = dataclasses.field(default_factory=dict)
+
+
+def responses(record: Record | str) -> tuple[str, ...]:
+    """The responses of a record: none of a bare prompt, K of a comparison."""
+    match record:
+        case str():
+            return ()
+        case Demonstration(_, response) | Rating(_, response):
+            return (response,)
+        case Comparison(_, completions):
+            return tuple(completions)
+    raise TypeError(f'not a record: {record!r}')
+
+
+def check_record(row: int, record: Record | str, first: Record | str) -> None:
+    """Checks that one can learn from a record.
+
+    Args:
+        row: its number, counted from 1, for the message.
+        record: a record or bare prompt.
+        first: row 1, whose kind all rows must have.
+
+    Raises:
+        UserError: a response without text, a rating or preference outside [0, 1], a
+            margin below 0, a comparison of fewer than two completions, or a record of
+            another kind than the first.
+    """
+    texts = responses(record)
+    for place, text in enumerate(texts, 1):
+        if not text.strip():
+            raise UserError(
+                f'row {row}: completion {place} is empty, so there is nothing to '
+                'learn from it; drop the row or give it text'
+            )
+    if isinstance(record, Rating) and not 0 <= record.label <= 1:
+        raise UserError(f'row {row}: the label {record.label} is not between 0 and 1')
+    if isinstance(record, Comparison):
+        if len(texts) < 2:
+            raise UserError(
+                f'row {row}: a comparison needs two completions or more, this one has '
+                f'{len(texts)}'
+            )
+        if not 0 <= record.preference <= 1:
+            raise UserError(
+                f'row {row}: the preference {record.preference} is not between 0 and 1'
+            )
+        if not 0 <= record.margin < math.inf:
+            raise UserError(
+                f'row {row}: the margin {record.margin} is not a number of at least 0'
+            )
+    if type(record) is not type(first):
+        names = [type(x).__name__ for x in (record, first)]
+        raise UserError(
+            f'row {row} is a {names[0]}, row 1 a {names[1]}: give rows of one kind'
+        )
 
 
 def split_of(key: str, shares: tuple[int, int, int] = (8, 1, 1)) -> str:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -11,6 +12,7 @@ from perl import sharding
 from perl.adapters import tree
 from perl.data import batching
 from perl.data.batching import slices
+from perl.data.tokenizers.vocabularies import Tokenizer
 from perl.evaluation.figures import intervals, winrate
 from perl.judges.panel import Panel
 from perl.rollout import sampler, scoring
@@ -130,7 +132,7 @@ def answer(
         made.append(jax.tree.map(lambda x, new=new: np.asarray(x)[:new], got))
     sampled, rewards, kl = jax.tree.map(lambda *xs: np.concatenate(xs), *made)
     return Answers(
-        decode(run.tokenizer, sampled),
+        decode(run.tokenizer, sampled, prompts),
         rewards,
         kl,
         sampled.lengths,
@@ -138,12 +140,18 @@ def answer(
     )
 
 
-def decode(tokenizer: Any, responses: sampler.Responses) -> list[str]:
-    """The text of each response, without the end of sequence."""
+def decode(
+    tokenizer: Tokenizer, responses: sampler.Responses, prompts: Sequence[str]
+) -> list[str]:
+    """The text of each of n responses, without the end of sequence: what follows its
+    prompt in the running text. After an empty prompt it begins the text."""
     tokens, finished = np.asarray(responses.tokens), np.asarray(responses.finished)
-    texts = np.asarray(responses.lengths) - finished
-    rows = zip(tokens, texts, strict=True)
-    return [tokenizer.decode(row[:n].tolist()) for row, n in rows]
+    lengths = np.asarray(responses.lengths) - finished
+    texts = []
+    for prompt, row, length in zip(prompts, tokens, lengths, strict=True):
+        ids = row[:length].tolist()
+        texts.append(tokenizer.decode(ids if prompt else [tokenizer.bos, *ids]))
+    return texts
 
 
 def _recorded(rows):

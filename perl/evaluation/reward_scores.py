@@ -50,11 +50,11 @@ def normalisation(run: Run, stage: str, judge: Judge) -> tuple[float, float]:
     """
     config = run.config[lineage.origin(run.config, stage)]
     held = scores(run, stage, judge, records(run, stage, 'val'))
-    shift = held.mean()
+    shift = np.nanmean(held)
     if config.centre == 'demonstrations':
         shown = run.encoded(run.dataset.demonstrations['val'])
         shift = scores(run, stage, judge, shown).mean()
-    return float(shift), float(held.std()) or 1.0
+    return float(shift), float(np.nanstd(held)) or 1.0
 
 
 def held_out(run: Run, stage: str, judge: Judge, data: Examples) -> dict[str, float]:
@@ -100,28 +100,36 @@ def collate(
     shared = config.share_prompts and len(data.completions[0]) > 1
     layout = 'shared' if shared else 'apart'
     batch = batching.collate(data, rows, layout, multiple)
-    names = ('labels', 'margins', 'preferences')
-    said = {name: batch.pop(name) for name in names if name in batch}
-    batch = {k: x.reshape(len(rows), -1, *x.shape[1:]) for k, x in batch.items()}
-    return {**batch, **said}
+    return {
+        name: x
+        if name in batching.PER_EXAMPLE
+        else x.reshape(len(rows), -1, *x.shape[1:])
+        for name, x in batch.items()
+    }
 
 
 def scores(
     run: Run, stage: str, judge: Judge, data: Examples, size: int = 0
 ) -> np.ndarray:
-    """Rewards `[n, K]` of all examples: raw ones of a role, those of a panel."""
+    """Rewards float32 `[n, K]` of all examples: raw ones of a role, those of a panel.
+
+    K is the most completions that an example has. The rewards of the completions that
+    another example lacks are NaN.
+    """
     config = run.config[lineage.origin(run.config, stage)]
     size = size or config.batch_size
     parts = judge if isinstance(judge, Panel) else (judge.base, judge.delta)
-    # sorted by length, so that a batch pads little
-    by_length = np.argsort(data.lengths, kind='stable')
-    out = np.zeros((len(data), len(data.completions[0])), np.float32)
+    # sorted by completions and length, so that a batch pads little
+    counts = data.completion_counts
+    by_length = np.lexsort((data.lengths, counts))
+    out = np.zeros((len(data), counts.max()), np.float32)
     for rows, new in slices(len(data), size):
         batch = collate(config, data, by_length[rows], run.multiple)
         batch = sharding.shard_batch(batch, run.mesh)
         found = _scorer(run.arch)(parts, batch)
-        out[by_length[rows[:new]]] = np.asarray(found)[:new]
-    return out
+        rewards = np.asarray(found)[:new]
+        out[by_length[rows[:new]], : rewards.shape[1]] = rewards
+    return np.where(np.arange(counts.max()) < counts[:, None], out, np.float32(np.nan))
 
 
 def measure(

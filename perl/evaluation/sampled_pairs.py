@@ -107,6 +107,10 @@ def _two(run, role, prompts, sampling, key):
     batch = sharding.shard_batch(batch, run.mesh)
     tokens, lengths = batch['tokens'], batch['lengths']
     return [
-        decode(run.tokenizer, _play(run.arch, params, tokens, lengths, k, sampling))
+        decode(
+            run.tokenizer,
+            _play(run.arch, params, tokens, lengths, k, sampling),
+            prompts,
+        )
         for k in jax.random.split(key)
     ]

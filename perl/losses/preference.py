@@ -3,7 +3,7 @@
 import jax
 import jax.numpy as jnp
 
-from perl.losses.reduce import as_float
+from perl.losses.reduce import as_float, masked_mean
 
 
 def bradley_terry(
@@ -43,6 +43,20 @@ def pointwise(rewards: jax.Array, labels: jax.Array) -> jax.Array:
     """
     rewards, labels = as_float(rewards), as_float(labels)
     return labels * jax.nn.softplus(-rewards) + (1 - labels) * jax.nn.softplus(rewards)
+
+
+def pair_mean(x: jax.Array, present: jax.Array | None = None) -> jax.Array:
+    """The mean over the pairs of each comparison: [B, K (K - 1) / 2] -> [B].
+
+    Args:
+        x: a number for each pair, in the order of `jnp.triu_indices(K, 1)`.
+        present: bool [B, K], which completions there are; all by default. A pair
+            counts where both of its completions are there.
+    """
+    if present is None:
+        return jnp.mean(x, axis=1)
+    better, worse = jnp.triu_indices(present.shape[1], 1)
+    return masked_mean(x, present[:, better] & present[:, worse], 1)
 
 
 def as_labelled(ahead: jax.Array, preference: jax.Array | float) -> jax.Array:

@@ -13,7 +13,6 @@ from perl import config as configs
 from perl import sharding
 from perl.adapters import bundle
 from perl.adapters.tunings import Tuning
-from perl.data.batching import bucket
 from perl.data.examples import Examples, encode
 from perl.data.records import Dataset, Record
 from perl.data.tokenizers.vocabularies import Tokenizer
@@ -76,11 +75,6 @@ class Run:
         """Of which row lengths are multiples: few shapes to compile, little padding."""
         limits = self.config.lengths
         return max(16, (limits.prompt + limits.response) // 128 * 16)
-
-    def buckets(self, lengths: Any, multiple: int) -> np.ndarray:
-        """The padded length of each row: rows of one batch should share it, and be
-        random otherwise."""
-        return np.array([bucket(int(n), multiple) for n in lengths])
 
     @property
     def prompt_multiple(self) -> int:

@@ -19,7 +19,7 @@ from perl.data import batching, order
 from perl.data.batching import slices
 from perl.evaluation.compare import compare
 from perl.losses import direct as losses
-from perl.losses.preference import as_labelled, share_right
+from perl.losses.preference import as_labelled, pair_mean, share_right
 from perl.losses.reduce import masked_sum
 from perl.models import decoder, heads
 from perl.models.architecture import Architecture, parameters
@@ -87,7 +87,7 @@ def loss(
     count = jnp.float32(len(gained))
 
     def summed(x):
-        return jnp.sum(jnp.mean(x, axis=1)), count
+        return jnp.sum(pair_mean(x, batch.get('present'))), count
 
     sure = _sure(batch)
     total, _ = summed(losses.dpo(ahead, sure, smoothing))
@@ -123,7 +123,7 @@ def dpo(run: Run, stage: str) -> dict[str, Any]:
     reference, panel = run.source(config.start), load_panel(run, config.reward)
     records = run.dataset.comparisons
     data = {split: run.encoded(records[split]) for split in ('train', 'val')}
-    lengths = run.buckets(data['train'].lengths, run.multiple)
+    shapes = batching.shapes(data['train'], run.multiple)
     policy = run.place(run.begin(stage))
     frozen = {
         'policy': policy.base,
@@ -132,7 +132,7 @@ def dpo(run: Run, stage: str) -> dict[str, Any]:
     measure = jax.jit(functools.partial(margins, arch=run.arch, beta=config.beta))
 
     def batch(at):
-        rows = order(len(lengths), config.batch_size, run.config.seed, at, lengths)
+        rows = order(len(shapes), config.batch_size, run.config.seed, at, shapes)
         return _collate(data['train'], rows, run.multiple)
 
     def validate(role):
@@ -142,7 +142,7 @@ def dpo(run: Run, stage: str) -> dict[str, Any]:
             part = sharding.shard_batch(part, run.mesh)
             ahead, _ = measure(role.delta, frozen, part, None)
             found = share_right(as_labelled(ahead, _sure(part)))
-            right += np.asarray(found)[:new].mean(1).sum()
+            right += np.asarray(pair_mean(found, part.get('present')))[:new].sum()
         return {'val_accuracy': right / n}
 
     policy, figures = train(
@@ -166,7 +166,7 @@ def dpo(run: Run, stage: str) -> dict[str, Any]:
 
 def _collate(data, rows, multiple):
     batch = batching.collate(data, rows, 'apart', multiple)
-    said = {k: batch.pop(k) for k in ('preferences',) if k in batch}
+    said = {k: batch[k] for k in ('preferences', 'present') if k in batch}
     names = ('tokens', 'positions', 'segments', 'completion')
     batch = {k: batch[k].reshape(len(rows), -1, *batch[k].shape[1:]) for k in names}
     return {**batch, **said}

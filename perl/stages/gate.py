@@ -13,7 +13,7 @@ from ml_collections import ConfigDict
 
 from perl.adapters import tree
 from perl.config import lineage
-from perl.data import order
+from perl.data import batching, order
 from perl.evaluation import reward_scores
 from perl.judges import mixture, panel
 from perl.judges.panel import Panel
@@ -99,14 +99,14 @@ def train_gate(run: Run, stage: str, joined: list[Role]) -> tuple[Any, dict[str,
     data = {
         split: reward_scores.records(run, stage, split) for split in ('train', 'val')
     }
-    lengths = run.buckets(data['train'].lengths, run.multiple)
+    shapes = batching.shapes(data['train'], run.multiple)
     count = len(config.of)
     gate = run.replicate(mixture.fresh(run.arch, config.combine, count))
     # a copy, since training takes the other apart
     frozen = panel.build(joined, config.combine, gate=jax.tree.map(jnp.copy, gate))
 
     def batch(at):
-        rows = order(len(lengths), config.batch_size, run.config.seed, at, lengths)
+        rows = order(len(shapes), config.batch_size, run.config.seed, at, shapes)
         return reward_scores.collate(trained, data['train'], rows, run.multiple)
 
     def validate(role):

@@ -72,10 +72,10 @@ def sft(run: Run, stage: str) -> dict[str, Any]:
     config = run.config[stage]
     records = run.dataset.demonstrations
     data = {split: run.encoded(records[split]) for split in ('train', 'val')}
-    lengths = run.buckets(data['train'].lengths, run.multiple)
+    shapes = batching.shapes(data['train'], run.multiple)
 
     def batch(at):
-        rows = order(len(lengths), config.batch_size, run.config.seed, at, lengths)
+        rows = order(len(shapes), config.batch_size, run.config.seed, at, shapes)
         return batching.collate(data['train'], rows, multiple=run.multiple)
 
     held_out = batching.collate(

@@ -56,6 +56,7 @@ def ranked(
         rewards: `[B, K]`.
         batch: margins and preferences `[B]`, where the data have them. A margin is
             that of neighbours in rank: completions further apart have a larger one.
+            `present` `[B, K]` where comparisons have different numbers of completions.
         smoothing: the share of labels taken to be wrong.
         margins: whether those of the batch are taken.
     """
@@ -69,9 +70,10 @@ def ranked(
     losses = preference.bradley_terry(chosen, rejected, lead, sure, smoothing)
     ahead = preference.as_labelled(chosen - rejected, sure)
     count = jnp.float32(B)
-    right = jnp.sum(jnp.mean(preference.share_right(ahead), axis=1))
-    margin = jnp.sum(jnp.mean(ahead, axis=1))
-    total = jnp.sum(jnp.mean(losses, axis=1))
+    total, right, margin = (
+        jnp.sum(preference.pair_mean(x, batch.get('present')))
+        for x in (losses, preference.share_right(ahead), ahead)
+    )
     return total, (count, {'accuracy': (right, count), 'margin': (margin, count)})
 
 
@@ -126,11 +128,11 @@ def reward(run: Run, stage: str) -> dict[str, Any]:
     data = {split: records(run, stage, split) for split in ('train', 'val', 'test')}
     role = run.begin(stage)
     role = roles.with_head(run.key(f'{stage}/head'), role, run.arch.width)
-    lengths = run.buckets(data['train'].lengths, run.multiple)
+    shapes = batching.shapes(data['train'], run.multiple)
 
     def batch(at):
         seed = run.config.seed + config.shuffle
-        rows = order(len(lengths), config.batch_size, seed, at, lengths)
+        rows = order(len(shapes), config.batch_size, seed, at, shapes)
         return collate(config, data['train'], rows, run.multiple)
 
     def validate(role):

@@ -16,6 +16,7 @@ from perl.data import (
     left,
     pack,
 )
+from perl.data.batching import shapes
 from perl.data.tokenizers.files import Bytes
 from perl.system.errors import UserError
 
@@ -24,11 +25,11 @@ WORD = st.text('abc', min_size=1, max_size=9)
 PROMPT = st.text('xyz', max_size=9)
 
 
-@st.composite
-def comparisons(draw):
-    completions = draw(st.integers(2, 4))
-    row = st.builds(Comparison, PROMPT, st.tuples(*[WORD] * completions))
-    return draw(st.lists(row, min_size=1, max_size=4))
+# different after they are cut to eight tokens
+WORDS = st.lists(WORD, min_size=2, max_size=4, unique_by=lambda word: word[:8])
+COMPARISONS = st.lists(
+    st.builds(Comparison, PROMPT, WORDS.map(tuple)), min_size=1, max_size=4
+)
 
 
 def examples_of(records):
@@ -36,11 +37,15 @@ def examples_of(records):
 
 
 @settings(max_examples=60, deadline=None)
-@given(comparisons(), st.sampled_from(['apart', 'shared']))
+@given(COMPARISONS, st.sampled_from(['apart', 'shared']))
 def test_every_completion_sees_its_prompt_and_itself(records, layout):
     examples = examples_of(records)
     batch = collate(examples, range(len(records)), layout, multiple=8)
-    K = len(records[0].completions)
+    K = max(len(record.completions) for record in records)
+    assert (
+        batch['ends'].shape
+        == ((len(records) * K, 1), (len(records), K))[layout == 'shared']
+    )
     for b, (prompt, completions) in enumerate(
         zip(examples.prompts, examples.completions, strict=True)
     ):
@@ -64,7 +69,7 @@ def visible(batch, row, slot):
 
 
 @settings(max_examples=40, deadline=None)
-@given(comparisons())
+@given(COMPARISONS)
 def test_layouts_hold_the_same_targets(records):
     examples = examples_of(records)
     indices = range(len(records))
@@ -92,11 +97,43 @@ def test_pad_that_is_eos_changes_nothing(layout):
     np.testing.assert_array_equal(first['tokens'][real], second['tokens'][real])
 
 
+RANKINGS = [
+    Comparison('x', ('a', 'b', 'c')),
+    Comparison('yy', ('d', 'eee')),
+    Comparison('x', ('c', 'b')),
+]
+
+
+@pytest.mark.parametrize('layout', ['apart', 'shared'])
+def test_rankings_of_different_lengths(layout):
+    batch = collate(examples_of(RANKINGS), [1, 0], layout, multiple=8)
+    present = batch['present']
+    assert present.dtype == bool and present.tolist() == [[1, 1, 0], [1, 1, 1]]
+    # the last completion stands for the one that is not there
+    ends = batch['ends'].reshape(2, 3)
+    rows = np.arange(6).reshape(2, 3) if layout == 'apart' else [[0] * 3, [1] * 3]
+    assert batch['tokens'][rows, ends].tolist() == [[BYTES.eos] * 3] * 2
+    before = batch['tokens'][rows, ends - 1] - 3
+    assert bytes(before.ravel().tolist()) == b'deeabc'
+    alike = collate(examples_of(RANKINGS), [1, 2], layout)
+    assert 'present' not in alike
+
+
+def test_examples_of_like_shapes_come_together():
+    records = [*RANKINGS, Comparison('x' * 7, ('a', 'b'))]
+    numbers = shapes(examples_of(records), multiple=2)
+    assert numbers.dtype == np.int64
+    assert np.argsort(numbers, kind='stable').tolist() == [2, 1, 3, 0]
+    assert len(set(numbers[[1, 2, 3]] >> 32)) == 1 and len(set(numbers >> 32)) == 2
+    assert shapes(examples_of(['x', 'xxxx']), multiple=4).tolist() == [4, 8]
+
+
 def test_dtypes_and_shapes():
     batch = collate(examples_of([Comparison('x', ('a', 'b'))] * 3), [2, 0], 'shared')
     for name in ('tokens', 'positions', 'segments', 'sources'):
         assert batch[name].dtype == np.int32 and batch[name].shape == (2, 32)
     assert batch['completion'].dtype == bool
+    assert 'present' not in batch
     assert batch['ends'].shape == (2, 2) and batch['ends'].dtype == np.int32
     assert batch['labels'].dtype == np.float32
 

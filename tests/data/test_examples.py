@@ -2,9 +2,11 @@
 
 import numpy as np
 import pytest
+import tokenizer_files
 
 from perl.data import Comparison, Demonstration, Rating, encode
-from perl.data.tokenizers.files import Bytes
+from perl.data.counts import COUNTS
+from perl.data.tokenizers import Bytes, Json, Llama2c, SentencePiece
 from perl.system.errors import UserError
 
 BYTES = Bytes()
@@ -67,12 +69,125 @@ def test_lengths():
         (Rating('p', 'r', 2.0), r'row 2: the label 2.0'),
         (Rating('p', 'r', float('nan')), 'row 2: the label nan'),
         (Comparison('p', ('a',)), 'row 2: a comparison needs two'),
-        (Comparison('p', ('a', 'b')), 'row 2 has 2 completions, row 1 has 1: .*two'),
+        (Comparison('p', ('a', 'b')), 'row 2 is a Comparison, row 1 a Demonstration'),
+        ('p', 'row 2 is a str, row 1 a Demonstration'),
     ],
 )
 def test_bad_rows(bad, message):
     with pytest.raises(UserError, match=message):
         encode([Demonstration('p', 'r'), bad], BYTES, 8, 8)
+
+
+def test_a_prompt_begins_the_text_and_a_response_continues_it():
+    tokenizer = Llama2c(tokenizer_files.llama2c())
+    examples, _ = encode([Demonstration('cat', ' cat')], tokenizer, 8, 8)
+    cat = 259 + 6
+    assert examples.prompts[0].tolist() == [tokenizer.bos, cat]
+    assert examples.completions[0][0].tolist() == [cat, tokenizer.eos]
+
+
+@pytest.mark.parametrize(
+    ('prompt', 'response'), [('TL;DR:', ' A short one.'), ('', 'Once'), ('a ', ' b')]
+)
+def test_examples_decode_to_the_running_text(prompt, response):
+    for tokenizer in (
+        Llama2c(tokenizer_files.llama2c()),
+        SentencePiece(tokenizer_files.sentence_piece()),
+        Json(tokenizer_files.llama2().to_str(), **tokenizer_files.SPECIAL),
+        BYTES,
+    ):
+        examples, _ = encode([Demonstration(prompt, response)], tokenizer, 64, 64)
+        ids = [*examples.prompts[0].tolist(), *examples.completions[0][0].tolist()]
+        assert tokenizer.decode(ids) == prompt + response
+
+
+def test_all_is_counted():
+    rows = [Comparison('abcdef', ('uvwxyz', 'u')), Comparison('a', ('u', 'v', 'w'))]
+    _, counts = encode(rows, BYTES, 4, 5)
+    assert counts == {
+        'examples': 2,
+        'responses': 5,
+        'prompt_tokens': 6,
+        'response_tokens': 13,
+        'prompts_cut': 1,
+        'prompt_tokens_cut': 3,
+        'responses_cut': 1,
+        'response_tokens_cut': 2,
+        'unknown_tokens': 0,
+        'boundary_merges': 0,
+        'equal_completions': 0,
+        'equal_after_cut': 0,
+        'dropped': 0,
+    }
+    assert counts.keys() == COUNTS.keys()
+
+
+def test_pairs_that_are_equal_once_cut_are_dropped():
+    rows = [
+        Comparison('p', ('aaaax', 'aaaay'), margin=1.0),
+        Comparison('p', ('a', 'b'), margin=2.0, preference=0.75),
+        Comparison('p', ('same', 'same')),
+        Comparison('p', ('aaaa', 'aaaab')),  # the first loses its end alone
+    ]
+    examples, counts = encode(rows, BYTES, 8, 4)
+    assert (counts['examples'], counts['responses'], counts['dropped']) == (1, 2, 3)
+    assert (counts['equal_after_cut'], counts['equal_completions']) == (2, 1)
+    assert counts['responses_cut'] == 0, 'of what is left nothing is cut'
+    assert examples.rows.tolist() == [1] and examples.rows.dtype == np.int64
+    assert examples.select(rows) == [rows[1]]
+    assert examples.margins.tolist() == [2] and examples.preferences.tolist() == [0.75]
+    assert len(examples) == len(examples.labels) == 1
+
+
+def test_equal_completions_of_a_ranking_are_left_out():
+    rows = [
+        Comparison('p', ('b', 'aaaax', 'aaaay', 'c')),
+        Comparison('p', ('aaaax', 'aaaay', 'aaaax')),
+        Comparison('p', ('a', 'b')),
+    ]
+    examples, counts = encode(rows, BYTES, 8, 4)
+    assert examples.completion_counts.tolist() == [3, 2]
+    first = [ids.tolist() for ids in examples.completions[0]]
+    assert first == [[*ids('b'), 2], ids('aaaa'), [*ids('c'), 2]]
+    assert examples.rows.tolist() == [0, 2]
+    assert (counts['equal_after_cut'], counts['equal_completions']) == (2, 1)
+    assert counts['dropped'] == 1
+
+
+@pytest.mark.parametrize(
+    ('completions', 'message'),
+    [
+        (('aaaax', 'aaaay'), '40 of 40 .* 40 of them only once cut.*lengths.response'),
+        (('same', 'same'), '40 of 40 .* 0 of them only once cut.*that differ'),
+    ],
+)
+def test_a_split_of_equal_completions_is_an_error(completions, message):
+    with pytest.raises(UserError, match=message):
+        encode([Comparison('p', completions)] * 40, BYTES, 8, 4)
+
+
+def test_unknown_characters_are_counted():
+    model = tokenizer_files.metaspace(byte_fallback=False, unk=None)
+    tokenizer = Json(model.to_str(), **tokenizer_files.SPECIAL)
+    rows = [Demonstration('The 猫', ' sat 犬犬'), Demonstration('The', ' cat')]
+    _, counts = encode(rows, tokenizer, 64, 64)
+    assert counts['unknown_tokens'] == 3
+    with pytest.raises(UserError, match='row 2: the tokenizer knows no character'):
+        encode([*rows[:1], Demonstration('The', '猫')], tokenizer, 64, 64)
+
+
+def test_tokens_that_reach_over_the_end_of_a_prompt_are_counted():
+    tokenizer = Llama2c(tokenizer_files.llama2c())
+    rows = [
+        Demonstration('a c', 'at'),  # ' cat' in the running text
+        Demonstration('a', ' cat'),
+        Demonstration('', 'cat'),
+        Demonstration('cat ' * 60, 'cat'),
+    ]
+    _, counts = encode(rows, tokenizer, 512, 64)
+    assert counts['boundary_merges'] == 2
+    _, counts = encode(rows, BYTES, 512, 64)
+    assert counts['boundary_merges'] == 0
 
 
 def test_lengths_without_room():

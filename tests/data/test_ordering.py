@@ -1,6 +1,7 @@
 """The order is a pure stream of permutations, by length or not."""
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -31,6 +32,29 @@ def test_order_is_pure():
     backwards = [order(50, 8, 3, step, lengths).tolist() for step in range(19, -1, -1)]
     assert forwards == backwards[::-1]
     assert forwards != [order(50, 8, 4, step, lengths).tolist() for step in range(20)]
+
+
+@pytest.mark.parametrize(
+    ('n', 'batch_size'), [(20, 16), (10, 16), (40, 16), (100, 16), (57, 8)]
+)
+def test_order_by_length_repeats_no_more(n, batch_size):
+    lengths = np.random.default_rng(1).integers(1, 5, n)
+
+    def repeats(**options):
+        batches = [order(n, batch_size, 0, step, **options) for step in range(200)]
+        return np.mean([batch_size - len(set(batch.tolist())) for batch in batches])
+
+    assert repeats(lengths=lengths) == repeats()
+
+
+def test_order_by_length_of_an_epoch_is_as_it_was():
+    # windows of 8 batches within an epoch: sorted, cut, and their batches shuffled
+    lengths = np.random.default_rng(0).integers(1, 100, 1000)
+    plain = np.concatenate([order(1000, 4, 0, step) for step in range(8)])
+    got = [order(1000, 4, 0, step, lengths) for step in range(8)]
+    want = plain[np.argsort(lengths[plain], kind='stable')].reshape(8, 4)
+    assert sorted(x.tolist() for x in got) == sorted(want.tolist())
+    assert [x.tolist() for x in got] != want.tolist()
 
 
 def test_order_by_length_pads_less():

@@ -35,6 +35,13 @@ def test_bradley_terry_broadcasts_to_all_pairs():
     assert pairs[0, 0, 2] == pytest.approx(np.log1p(np.exp(-5)))
 
 
+def test_pair_mean_counts_the_pairs_that_are_there():
+    x = jnp.array([[1.0, 2.0, 6.0], [4.0, np.inf, np.nan]])
+    present = jnp.array([[True, True, True], [True, True, False]])
+    np.testing.assert_allclose(preference.pair_mean(x, present), [3, 4])
+    np.testing.assert_allclose(preference.pair_mean(x[:1]), [3])
+
+
 def test_pointwise_is_binary_cross_entropy():
     rng = np.random.default_rng(0)
     rewards, labels = rng.normal(0, 4, 50), rng.random(50)

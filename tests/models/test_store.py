@@ -11,7 +11,7 @@ import pytest
 import tiny
 
 from perl.data import tokenizers
-from perl.models import store
+from perl.models import decoder, store
 from perl.rollout import sampler
 from perl.rollout.sampler import Sampling
 from perl.system.errors import UserError
@@ -156,7 +156,26 @@ def test_stories260k_tells_its_story_to_the_letter(shared):
     sampling = Sampling(max_tokens=256, eos=None, temperature=0.0)
     play = jax.jit(sampler.sample, static_argnums=(0, 5))
     said = play(arch, params, prompt, length, jax.random.key(0), sampling)
-    assert words.decode(np.asarray(said.tokens[0]).tolist()) == story
+    assert words.decode([words.bos, *np.asarray(said.tokens[0]).tolist()]) == story
+
+
+def test_stories260k_continues_a_text_without_a_second_space(shared):
+    folder = shared / 'data' / 'stories260K'
+    if not (folder / 'stories260K.bin').is_file():
+        pytest.skip('stories260K is not there')
+    arch, params = store.load(folder / 'stories260K.bin')
+    words = tokenizers.load(folder / 'tok512.bin')
+    prompt, response = 'Once upon a time, there was a little', ' girl named Lily.'
+
+    def nats(start):
+        record = words.encode(response, start)
+        ids = np.array([[words.bos, *words.encode(prompt, start=True), *record]])
+        states = decoder.hidden(arch, params, ids, np.arange(ids.size)[None])
+        log_probs = jax.nn.log_softmax(decoder.unembed(arch, params, states)[0])
+        places = range(ids.size - len(record), ids.size)
+        return -sum(float(log_probs[i - 1, ids[0, i]]) for i in places)
+
+    assert nats(False) < 1 and nats(True) > 20
 
 
 @pytest.mark.parametrize(

@@ -71,6 +71,21 @@ def test_the_loss_by_hand():
     assert jax.jit(run)(lower, FROZEN, comparisons(), None)[0] < got
 
 
+def test_a_completion_that_is_not_there_counts_nothing():
+    run = jax.jit(functools.partial(dpo.loss, arch=tiny.ARCH, beta=0.2, smoothing=0.1))
+    batch = comparisons()
+    third = {
+        name: jnp.concatenate([x, x[:, 1:]], axis=1) if x.ndim > 1 else x
+        for name, x in batch.items()
+    }
+    third['present'] = jnp.array([[True, True, False]] * 2)
+    want, got = (run(POLICY, FROZEN, rows, None) for rows in (batch, third))
+    np.testing.assert_allclose(got[0], want[0], rtol=1e-5)
+    for name, (total, count) in want[1][1].items():
+        np.testing.assert_allclose(got[1][1][name][0], total, rtol=1e-5)
+        assert count == 2
+
+
 def test_a_label_for_the_second_is_right_where_the_second_leads():
     run = functools.partial(dpo.loss, arch=tiny.ARCH, beta=0.2, smoothing=0.0)
     measure = jax.jit(lambda batch: run(POLICY, FROZEN, batch, None)[1][1])

@@ -305,7 +305,9 @@ def test_what_is_checked_before(tmp_path):
     assert found['warm'] == {
         'coverage': 'mean of reward_a, reward_b',
         'trainable': 0,
-        'bytes_a_device': {'trainable': 0, 'gradients': 0, 'optimizer': 0},
+        'bytes_a_device': dict.fromkeys(
+            ('frozen', 'trainable', 'gradients', 'optimizer'), 0
+        ),
     }
     assert found['probe']['trainable'] == 17
 

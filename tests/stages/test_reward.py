@@ -69,6 +69,37 @@ def test_two_completions_are_a_pair():
     assert float(total) == pytest.approx(want, rel=1e-5)
 
 
+RANKINGS = [
+    Comparison('ab', ('c', 'dd', 'e'), margin=0.5, preference=0.9),
+    Comparison('b', ('ee', 'f'), margin=0.25, preference=0.25),
+]
+
+
+@pytest.mark.parametrize('share', [False, True])
+def test_rankings_of_different_lengths_count_their_own_pairs(share):
+    data, _ = examples.encode(RANKINGS, Bytes(), 8, 8)
+    config = types.SimpleNamespace(share_prompts=share)
+    delta = {**tiny.adapter(), 'head': tiny.head()}
+
+    @jax.jit
+    def loss(delta, batch):
+        batch = batch | {'tokens': batch['tokens'] % tiny.ARCH.vocabulary}
+        return reward.bradley_terry(delta, tiny.weights(), batch, None, arch=tiny.ARCH)
+
+    def of(rows):
+        batch = reward_scores.collate(config, data, rows, 8)
+        return jax.value_and_grad(loss, has_aux=True)(delta, batch)
+
+    (total, (count, sums)), grads = of([0, 1])
+    alone = [of([row]) for row in (0, 1)]
+    assert count == 2
+    assert float(total) == pytest.approx(sum(float(x[0][0]) for x in alone), rel=1e-5)
+    for name in ('accuracy', 'margin'):
+        want = sum(float(x[0][1][1][name][0]) for x in alone)
+        assert float(sums[name][0]) == pytest.approx(want, rel=1e-4)
+    tiny.close(grads, jax.tree.map(jnp.add, alone[0][1], alone[1][1]), 1e-5)
+
+
 def encoded(**strengths):
     record = Comparison('ab', ('c', 'de', 'f'), **strengths)
     return examples.encode([Comparison('x', ('y', 'z', 'w')), record], Bytes(), 8, 8)[0]

@@ -1,8 +1,10 @@
 """Tokenizers: made from a corpus, or read from the files of another project."""
 
 from perl.data.tokenizers.files import load, train_sentencepiece
+from perl.data.tokenizers.json_file import Json
 from perl.data.tokenizers.llama2c import Llama2c
-from perl.data.tokenizers.vocabularies import Bytes, Json, SentencePiece, Tokenizer
+from perl.data.tokenizers.sentence_piece import SentencePiece
+from perl.data.tokenizers.vocabularies import Bytes, Tokenizer
 
 __all__ = [
     'Bytes',

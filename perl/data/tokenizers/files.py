@@ -5,14 +5,10 @@ import json
 import pathlib
 from collections.abc import Iterable
 
+from perl.data.tokenizers.json_file import Json
 from perl.data.tokenizers.llama2c import Llama2c
-from perl.data.tokenizers.vocabularies import (
-    META,
-    Bytes,
-    Json,
-    SentencePiece,
-    Tokenizer,
-)
+from perl.data.tokenizers.sentence_piece import SentencePiece
+from perl.data.tokenizers.vocabularies import META, Bytes, Tokenizer
 from perl.system import jsonl
 from perl.system.errors import UserError
 
@@ -26,13 +22,19 @@ __all__ = [
     'train_sentencepiece',
 ]
 
+_NAMES = ('tokenizer.json', 'tokenizer.model', 'tokenizer.bin')
+# what some tokenizer.json change: spaces, line ends, ligatures, accents, capitals
+_PROBE = ' A  b\n ﬁ²e\u0301'
+
 
 def load(path: str | pathlib.Path) -> Tokenizer:
     """The tokenizer at a path: what `save` wrote, or a file of another project.
 
     `'bytes'` is the one that needs no file. A folder without our meta file is searched
-    for `tokenizer.json`, `tokenizer.model` and `tokenizer.bin`; a `tokenizer.json`
-    takes the names of its special tokens from `tokenizer_config.json` beside it.
+    for `tokenizer.json`, `tokenizer.model` and `tokenizer.bin`. Where it has both of
+    the first two, the one that gives every text back is taken, `tokenizer.json` if both
+    do. A `tokenizer.json` takes the names of its special tokens from
+    `tokenizer_config.json` beside it.
 
     Raises:
         UserError: the file is missing, damaged or of an unknown kind.
@@ -48,7 +50,7 @@ def load(path: str | pathlib.Path) -> Tokenizer:
     try:
         if meta.is_file():
             return _from_meta(path, json.loads(meta.read_text()))
-        return _from_file(_find(path))
+        return _from_folder(path) if path.is_dir() else _from_file(path)
     except UserError as error:
         raise UserError(f'{path}: {error}') from error
     except (OSError, ValueError, KeyError) as error:
@@ -105,39 +107,72 @@ def train_sentencepiece(
     return SentencePiece(model.getvalue())
 
 
-def _find(path: pathlib.Path) -> pathlib.Path:
-    if path.is_file():
-        return path
-    names = ('tokenizer.json', 'tokenizer.model', 'tokenizer.bin')
-    for name in names:
-        if (path / name).is_file():
-            return path / name
-    raise UserError(f'the folder has none of {", ".join(names)}')
+def _from_folder(folder: pathlib.Path) -> Tokenizer:
+    files = [folder / name for name in _NAMES if (folder / name).is_file()]
+    if not files:
+        raise UserError(f'the folder has none of {", ".join(_NAMES)}')
+    if [file.suffix for file in files[:2]] == ['.json', '.model']:
+        return _of_both(*files[:2])
+    return _from_file(files[0])
+
+
+def _of_both(json_file: pathlib.Path, model_file: pathlib.Path) -> Tokenizer:
+    """Of two files of one vocabulary, the one that gives every text back."""
+    try:
+        model = _from_file(model_file)
+    except UserError:  # Llama 3 keeps a file of another format under this name
+        return _from_file(json_file)
+    if _special_tokens(json_file)['eos'] is None:
+        return model
+    tokenizer = _from_file(json_file)
+    return model if _exact(model) and not _exact(tokenizer) else tokenizer
+
+
+def _exact(tokenizer: Tokenizer) -> bool:
+    return tokenizer.decode(tokenizer.encode(_PROBE)) == _PROBE
 
 
 def _from_meta(folder: pathlib.Path, meta: dict) -> Tokenizer:
-    match meta:
-        case {'kind': 'bytes'}:
-            return Bytes()
-        case {'kind': 'sentencepiece', 'exact': exact}:
-            return SentencePiece((folder / 'tokenizer.model').read_bytes(), exact)
-        case {'kind': 'json', **special}:
-            return Json((folder / 'tokenizer.json').read_text('utf-8'), **special)
-        case {'kind': 'llama2c', 'prefix': prefix}:
-            return Llama2c((folder / 'tokenizer.bin').read_bytes(), prefix)
-    raise UserError(f'{META} names no kind of tokenizer that is known')
+    kind = meta.get('kind') if isinstance(meta, dict) else None
+    space = meta.get('leading_space', False) if kind else False
+    if kind == 'bytes':
+        return Bytes()
+    if kind == 'sentencepiece':
+        tokenizer = SentencePiece((folder / 'tokenizer.model').read_bytes(), space)
+    elif kind == 'llama2c':
+        tokenizer = Llama2c((folder / 'tokenizer.bin').read_bytes(), space)
+    elif kind == 'json':
+        special = {role: meta[role] for role in ('pad', 'bos', 'eos')}
+        tokenizer = Json((folder / 'tokenizer.json').read_text('utf-8'), **special)
+    else:
+        raise UserError(f'{META} names no kind of tokenizer that is known')
+    older = meta.get('prefix') or not meta.get('exact', True)
+    if older or tokenizer.leading_space != space:
+        raise UserError(
+            f'{META} is of an older version, which put a space before every part of a '
+            'text; give the tokenizer file itself, and use a new run folder'
+        )
+    return tokenizer
 
 
 def _from_file(file: pathlib.Path) -> Tokenizer:
-    if file.suffix == '.json':
-        return Json(file.read_text('utf-8'), **_special_tokens(file))
     if file.suffix == '.bin':
         return Llama2c(file.read_bytes())
-    return SentencePiece(file.read_bytes())
+    if file.suffix != '.json':
+        return SentencePiece(file.read_bytes())
+    special = _special_tokens(file)
+    if special['eos'] is None:
+        raise UserError(
+            'which of its tokens end a text? Put tokenizer_config.json with eos_token '
+            'beside it, or build Json(content, pad=…, bos=…, eos=…) yourself'
+        )
+    special['pad'] = special['pad'] or special['eos']
+    special['bos'] = special['bos'] or special['pad']
+    return Json(file.read_text('utf-8'), **special)
 
 
-def _special_tokens(file: pathlib.Path) -> dict[str, str]:
-    """pad, bos and eos as `tokenizer_config.json` names them; pad may be eos."""
+def _special_tokens(file: pathlib.Path) -> dict[str, str | None]:
+    """pad, bos and eos as `tokenizer_config.json` beside a file names them."""
     config_file = file.with_name('tokenizer_config.json')
     config = jsonl.load(config_file)
     named = {}
@@ -146,11 +181,4 @@ def _special_tokens(file: pathlib.Path) -> dict[str, str]:
         named[role] = token.get('content') if isinstance(token, dict) else token
         if not isinstance(named[role], str | None):
             raise UserError(f'{config_file}: {role}_token is {token!r:.40}, no text')
-    if named['eos'] is None:
-        raise UserError(
-            'which of its tokens end a text? Put tokenizer_config.json with eos_token '
-            'beside it, or build Json(content, pad=…, bos=…, eos=…) yourself'
-        )
-    named['pad'] = named['pad'] or named['eos']
-    named['bos'] = named['bos'] or named['pad']
     return named

@@ -7,7 +7,7 @@ import re
 import struct
 from collections.abc import Sequence
 
-from perl.data.tokenizers.vocabularies import digest, write
+from perl.data.tokenizers.vocabularies import LeadingSpace, digest, write
 from perl.system.errors import UserError
 
 # The ids below this are unk, bos, eos and the 256 bytes.
@@ -71,21 +71,23 @@ def merge(word: str, ids: dict[bytes, int], scores: list[float]) -> tuple[int, .
         parts[place : place + 2] = [(joined, ids[joined])]
 
 
-class Llama2c:
+class Llama2c(LeadingSpace):
     """The `tokenizer.bin` of llama2.c: ids 0 unk, 1 bos, 2 eos, 3-258 bytes, pieces.
 
     Args:
         content: the file.
-        prefix: a space goes before every text that is encoded and comes off every text
-            that is decoded, as llama2.c does; False for text in several parts.
+        leading_space: whether a space goes before the start of a text, as in llama2.c.
+
+    Raises:
+        UserError: the file is damaged or of another format.
     """
 
-    def __init__(self, content: bytes, prefix: bool = True):
-        self._content, self._prefix = content, prefix
+    def __init__(self, content: bytes, leading_space: bool = True):
+        self._content, self.leading_space = content, leading_space
         self._pieces, self._scores = read(content)
-        self._ids = {piece: i for i, piece in enumerate(self._pieces) if i >= PIECES}
+        self._ids_of = {piece: i for i, piece in enumerate(self._pieces) if i >= PIECES}
         self._word = functools.lru_cache(65536)(
-            lambda word: merge(word, self._ids, self._scores)
+            lambda word: merge(word, self._ids_of, self._scores)
         )
         self.size = len(self._pieces)
         self.bos, self.eos = 1, 2
@@ -93,17 +95,21 @@ class Llama2c:
 
     @property
     def fingerprint(self) -> str:
-        return digest('llama2c', self._prefix, self._content)
+        # False is what runs without a leading space have always been known by
+        how = 'leading space' if self.leading_space else False
+        return digest('llama2c', how, self._content)
 
-    def encode(self, text: str) -> list[int]:
-        prefixed = f' {text}' if self._prefix and text else text
-        return [i for word in words(prefixed) for i in self._word(word)]
+    def _ids(self, text: str) -> list[int]:
+        return [i for word in words(text) for i in self._word(word)]
 
-    def decode(self, ids: Sequence[int]) -> str:
+    def _text(self, ids: Sequence[int]) -> str:
         text = b''.join(self._pieces[i] for i in ids if i > self.eos)
-        text = text.decode('utf-8', 'replace')
-        return text.removeprefix(' ') if self._prefix else text
+        return text.decode('utf-8', 'replace')
+
+    def unknown(self, text: str, ids: Sequence[int]) -> int:
+        del text, ids  # every character has bytes
+        return 0
 
     def save(self, folder: str | pathlib.Path) -> None:
-        meta = {'kind': 'llama2c', 'prefix': self._prefix}
+        meta = {'kind': 'llama2c', 'leading_space': self.leading_space}
         write(folder, meta, 'tokenizer.bin', self._content)

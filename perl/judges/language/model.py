@@ -109,7 +109,7 @@ class Model:
 
         def ids(cut):
             text = template.fill({**question, 'prompt': prompt[cut:]})
-            return [self.tokenizer.bos, *self.tokenizer.encode(text)]
+            return [self.tokenizer.bos, *self.tokenizer.encode(text, start=True)]
 
         whole = ids(0)
         if len(whole) <= room:

@@ -20,7 +20,7 @@ class Feed:
         limits = run.config.lengths
         self.texts = run.dataset.prompts['train']
         self.encoded = run.encoded(self.texts)
-        self.lengths = run.buckets(self.encoded.lengths, run.prompt_multiple)
+        self.shapes = batching.shapes(self.encoded, run.prompt_multiple)
         self.packed = None
         if self.config.ptx_coefficient:
             width = limits.prompt + limits.response
@@ -37,7 +37,7 @@ class Feed:
         """Which prompts: each as often in a row as it gets responses."""
         samples, seed = self.config.samples, self.run.config.seed
         size = self.config.batch_size // samples
-        rows = order(len(self.texts), size, seed, at, self.lengths)
+        rows = order(len(self.texts), size, seed, at, self.shapes)
         return np.repeat(rows, samples)
 
     def text(self, update: int, share: float) -> dict[str, Any]:
@@ -69,4 +69,4 @@ class Feed:
     def texts_of(self, sampled: Any, at: int) -> tuple[list[str], list[str]]:
         """Prompts and responses of an iteration as texts."""
         prompts = [self.texts[i] for i in self.rows(at)]
-        return prompts, decode(self.run.tokenizer, sampled)
+        return prompts, decode(self.run.tokenizer, sampled, prompts)

@@ -1,14 +1,17 @@
 """Every tokenizer gives the text back, and text can never become a special token."""
 
+import hashlib
 import json
 
 import pytest
+import sentencepiece
+import tokenizer_files
 import tokenizers as hf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from perl.data import tokenizers
-from perl.data.tokenizers.files import Bytes, Json, Llama2c, SentencePiece
+from perl.data.tokenizers import Bytes, Json, Llama2c, SentencePiece
 from perl.system.errors import UserError
 
 CORPUS = [
@@ -142,6 +145,86 @@ def test_what_a_json_says_of_cuts_and_padding_is_not_heeded(tmp_path):
     assert tokenizers.load(tmp_path).encode(long) == tokenizer.encode(long)
 
 
+class TestFolderOfAnotherProject:
+    """A folder with a tokenizer.json and a tokenizer.model of one vocabulary."""
+
+    @pytest.fixture
+    def folder(self, tmp_path):
+        model = tokenizer_files.sentence_piece()
+        (tmp_path / 'tokenizer.model').write_bytes(model)
+        config = {'eos_token': '</s>', 'bos_token': '<s>', 'pad_token': '<pad>'}
+        (tmp_path / 'tokenizer_config.json').write_text(json.dumps(config))
+        return tmp_path
+
+    def test_an_exact_json_is_taken(self, folder):
+        (folder / 'tokenizer.json').write_text(tokenizer_files.llama2().to_str())
+        assert isinstance(tokenizers.load(folder), Json)
+
+    def test_the_model_is_taken_where_the_json_changes_texts(self, folder):
+        inexact = tokenizer_files.llama2()
+        steps = [hf.normalizers.NFKC(), *inexact.normalizer]
+        inexact.normalizer = hf.normalizers.Sequence(steps)
+        (folder / 'tokenizer.json').write_text(inexact.to_str())
+        tokenizer = tokenizers.load(folder)
+        assert isinstance(tokenizer, SentencePiece)
+        parts = tokenizer.encode('ﬁ ') + tokenizer.encode(' ²')
+        assert tokenizer.decode(parts) == 'ﬁ  ²'
+
+    def test_the_model_is_taken_where_nothing_names_the_end(self, folder):
+        (folder / 'tokenizer.json').write_text(tokenizer_files.llama2().to_str())
+        (folder / 'tokenizer_config.json').write_text('{}')
+        assert isinstance(tokenizers.load(folder), SentencePiece)
+
+    def test_the_json_is_taken_where_the_model_is_of_another_format(self, folder):
+        (folder / 'tokenizer.model').write_bytes(b'IQ== 0\nIg== 1\n')
+        (folder / 'tokenizer.json').write_text(tokenizer_files.byte_level().to_str())
+        assert isinstance(tokenizers.load(folder), Json)
+
+
+SPACED = {
+    'llama2c': lambda: Llama2c(tokenizer_files.llama2c()),
+    'sentencepiece': lambda: SentencePiece(tokenizer_files.sentence_piece()),
+    'json': lambda: Json(tokenizer_files.llama2().to_str(), **tokenizer_files.SPECIAL),
+}
+
+
+@pytest.mark.parametrize('kind', SPACED)
+def test_a_leading_space_is_saved(kind, tmp_path):
+    tokenizer = SPACED[kind]()
+    tokenizer.save(tmp_path)
+    loaded = tokenizers.load(tmp_path)
+    assert loaded.fingerprint == tokenizer.fingerprint
+    for start in (False, True):
+        assert loaded.encode('a cat', start) == tokenizer.encode('a cat', start)
+
+
+@pytest.mark.parametrize(
+    ('kind', 'older'),
+    [
+        ('llama2c', {'kind': 'llama2c', 'prefix': True}),
+        ('sentencepiece', {'kind': 'sentencepiece', 'exact': False}),
+        ('json', {'kind': 'json', **tokenizer_files.SPECIAL}),
+    ],
+)
+def test_an_older_folder_with_spaces_in_the_middle_is_refused(kind, older, tmp_path):
+    SPACED[kind]().save(tmp_path)
+    (tmp_path / 'tokenizer.meta.json').write_text(json.dumps(older))
+    with pytest.raises(UserError, match=r'older version.* new run folder'):
+        tokenizers.load(tmp_path)
+
+
+def test_an_older_folder_without_such_spaces_is_read_as_it_was(tmp_path):
+    model = tokenizer_files.sentence_piece()
+    SentencePiece(model).save(tmp_path)
+    older = {'kind': 'sentencepiece', 'exact': True}
+    (tmp_path / 'tokenizer.meta.json').write_text(json.dumps(older))
+    loaded = tokenizers.load(tmp_path)
+    assert not loaded.leading_space and loaded.encode('A', True) == loaded.encode('A')
+    # the fingerprints of older runs, which their adapters carry
+    digest = hashlib.sha256(b''.join([b"'sentencepiece'", b'True', model])).hexdigest()
+    assert loaded.fingerprint == digest[:16]
+
+
 def test_unknown_special_token():
     with pytest.raises(UserError, match=r"'<pod>'.*'<pad>'"):
         json_tokenizer(pad='<pod>')
@@ -176,14 +259,18 @@ class TestReal:
         assert isinstance(tokenizer, Llama2c)
         assert (tokenizer.size, tokenizer.bos, tokenizer.eos) == (512, 1, 2)
         # The reference story starts with these pieces.
-        ids = tokenizer.encode('Once upon a time')
+        ids = tokenizer.encode('Once upon a time', start=True)
         assert ids == [403, 407, 261, 378]
         for text in ['', ' x', 'a\nb', 'Ünï ☃', 'the  the', '<s>']:
             assert tokenizer.decode(tokenizer.encode(text)) == text
+            begun = tokenizer.encode(text, start=True)
+            assert tokenizer.decode([tokenizer.bos, *begun]) == text
+        parts = tokenizer.encode('TL;DR:') + tokenizer.encode(' A short one.')
+        assert tokenizer.decode(parts) == 'TL;DR: A short one.'
 
     def test_llama2c_in_parts(self, shared, tmp_path):
         content = (shared / 'data/stories260K/tok512.bin').read_bytes()
-        exact = Llama2c(content, prefix=False)
+        exact = Llama2c(content, leading_space=False)
         text = 'Once upon a time, there was a little girl named Lily.'
         whole = exact.encode(text)
         assert exact.encode(text[:16]) + exact.encode(text[16:]) == whole
@@ -212,4 +299,6 @@ class TestReal:
         tokenizer = SentencePiece(model)
         text = 'user:  two spaces\n and ünicode ☃ '
         assert tokenizer.decode(tokenizer.encode(text)) == text
-        assert tokenizer.encode('hi') != SentencePiece(model, exact=False).encode('hi')
+        trained = sentencepiece.SentencePieceProcessor(model_proto=model)
+        assert tokenizer.encode('hi', start=True) == trained.encode('hi')
+        assert tokenizer.encode('hi') != trained.encode('hi')

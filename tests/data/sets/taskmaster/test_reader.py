@@ -218,5 +218,5 @@ def test_all_of_it_encodes(name, request):
     made = request.getfixturevalue(name)
     tokenizer = data.tokenizers.load('bytes')
     for rows in (made.ratings, made.demonstrations, made.comparisons, made.prompts):
-        examples, counts = data.encode(rows['val'], tokenizer, 256, 64)
+        examples, counts = data.encode(rows['val'], tokenizer, 256, 2048)
         assert len(examples) == counts['examples'] == len(rows['val'])

@@ -1,0 +1,89 @@
+"""What encoding does to the rows of a split, counted: the one place that names it."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from perl.data.tokenizers.vocabularies import Tokenizer
+
+# Rows are the records that `encode` is called with, examples are the rows that it
+# keeps. The first ten are counted over the examples, the last three over the rows.
+COUNTS = {
+    'examples': 'rows that are kept',
+    'responses': 'responses of the examples: none of a bare prompt, K of a comparison',
+    'prompt_tokens': 'tokens of prompts after cutting, bos included',
+    'response_tokens': 'tokens of responses after cutting, eos included',
+    'prompts_cut': 'prompts that lose their beginning',
+    'prompt_tokens_cut': 'tokens that these prompts lose',
+    'responses_cut': 'responses that lose their end, and eos with it',
+    'response_tokens_cut': 'tokens that these responses lose',
+    'unknown_tokens': 'tokens that are missing or stand for "unknown", because the '
+    'vocabulary lacks a character; counted before cutting',
+    'boundary_merges': 'responses that begin with other tokens than they would in the '
+    'running text, where one token reaches over the end of the prompt',
+    'equal_completions': 'comparisons with two completions of the same text',
+    'equal_after_cut': 'comparisons with two completions of different text, but of the '
+    'same tokens after cutting',
+    'dropped': 'comparisons that are not kept, since all their completions are equal',
+}
+
+# Characters on each side of the end of a prompt that decide which tokens meet there.
+_NEIGHBOURHOOD = 100
+
+
+class Part(NamedTuple):
+    """A prompt or a response.
+
+    Attributes:
+        text: as the record has it.
+        ids: all of its tokens, without the special one.
+        tokens: those left after cutting, with bos of a prompt and eos of a response.
+    """
+
+    text: str
+    ids: list[int]
+    tokens: list[int]
+
+
+def of_example(
+    prompt: Part, responses: Sequence[Part], tokenizer: Tokenizer
+) -> dict[str, int]:
+    """The counts of an example that is kept."""
+    parts = [prompt, *responses]
+    cut = [len(part.ids) + 1 - len(part.tokens) for part in parts]
+    merges = (_merges(prompt.text, part.text, tokenizer) for part in responses)
+    return {
+        'examples': 1,
+        'responses': len(responses),
+        'prompt_tokens': len(prompt.tokens),
+        'response_tokens': sum(len(part.tokens) for part in responses),
+        'prompts_cut': int(cut[0] > 0),
+        'prompt_tokens_cut': cut[0],
+        'responses_cut': sum(tokens > 0 for tokens in cut[1:]),
+        'response_tokens_cut': sum(cut[1:]),
+        'unknown_tokens': sum(tokenizer.unknown(p.text, p.ids) for p in parts),
+        'boundary_merges': sum(merges),
+    }
+
+
+def of_equality(completions: Sequence[Part], different: int) -> dict[str, int]:
+    """The counts of a comparison of which some completions may be equal.
+
+    Args:
+        completions: all of them.
+        different: how many differ in their tokens after cutting.
+    """
+    texts = len({part.text for part in completions})
+    return {
+        'equal_completions': int(texts < len(completions)),
+        'equal_after_cut': int(different < texts),
+        'dropped': int(different < 2),
+    }
+
+
+def _merges(prompt: str, response: str, tokenizer: Tokenizer) -> bool:
+    """Whether a token of the running text reaches over the end of the prompt."""
+    before, after = prompt[-_NEIGHBOURHOOD:], response[:_NEIGHBOURHOOD]
+    start = len(prompt) <= _NEIGHBOURHOOD
+    together = tokenizer.encode(before + after, start)
+    apart = tokenizer.encode(before, start), tokenizer.encode(after, not prompt)
+    return together != [*apart[0], *apart[1]]

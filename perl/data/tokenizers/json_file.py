@@ -1,0 +1,168 @@
+"""The `tokenizer.json` of the `tokenizers` library, for texts in parts."""
+
+import collections
+import json
+import pathlib
+from collections.abc import Sequence
+from typing import Any
+
+from perl.data.tokenizers.vocabularies import LeadingSpace, digest, write
+from perl.system.errors import UserError
+
+# the steps of a tokenizer.json that may touch the edges of a text, and the name of
+# their list where there are several
+_STEPS = {
+    'normalizer': 'normalizers',
+    'pre_tokenizer': 'pretokenizers',
+    'decoder': 'decoders',
+}
+_SPACES = (' ', '▁')
+
+
+class Json(LeadingSpace):
+    """A `tokenizer.json`, its special tokens by name.
+
+    It is exact but for what its normalizer does to characters (such as lower case or
+    NFKC), with which its vocabulary was trained.
+
+    Args:
+        content: of the file.
+        pad, bos, eos: the special tokens.
+
+    Raises:
+        UserError: it is not a tokenizer.json, or it lacks one of the special tokens.
+    """
+
+    def __init__(self, content: str, *, pad: str, bos: str, eos: str):
+        import tokenizers
+
+        try:
+            settings, self.leading_space = for_parts(json.loads(content))
+            self._tokenizer = tokenizers.Tokenizer.from_str(json.dumps(settings))
+        except Exception as error:
+            raise UserError(f'not a tokenizer.json: {error}') from error
+        # `perl.data.examples` cuts, so that what is cut can be counted
+        self._tokenizer.no_truncation()
+        self._tokenizer.no_padding()
+        self._tokenizer.encode_special_tokens = True
+        self._content = content
+        self._special = {'pad': pad, 'bos': bos, 'eos': eos}
+        self.pad, self.bos, self.eos = map(self._id, self._special.values())
+        self.size = max(self._tokenizer.get_vocab(True).values()) + 1
+        self._unknown = _unknown_id(settings['model'], self._tokenizer)
+
+    def _id(self, token: str) -> int:
+        number = self._tokenizer.token_to_id(token)
+        if number is None:
+            added = [
+                entry.content
+                for entry in self._tokenizer.get_added_tokens_decoder().values()
+            ]
+            raise UserError(
+                f'tokenizer.json has no token {token!r}; its special tokens are '
+                f'{", ".join(map(repr, added)) or "none"}'
+            )
+        return number
+
+    @property
+    def fingerprint(self) -> str:
+        how = ('leading space',) if self.leading_space else ()
+        return digest('json', *how, self._special, self._content.encode())
+
+    def _ids(self, text: str) -> list[int]:
+        try:
+            return self._tokenizer.encode(text, add_special_tokens=False).ids
+        except Exception as error:
+            raise UserError(f'tokenizer.json cannot encode a text: {error}') from error
+
+    def _text(self, ids: Sequence[int]) -> str:
+        special = (self.pad, self.bos, self.eos)
+        ordinary = [int(i) for i in ids if i not in special]
+        return self._tokenizer.decode(ordinary, skip_special_tokens=True)
+
+    def unknown(self, text: str, ids: Sequence[int]) -> int:
+        if self._unknown is not None:
+            return ids.count(self._unknown)
+        # byte-pair encoding without an "unknown" leaves such characters out
+        normalizer = self._tokenizer.normalizer
+        written = normalizer.normalize_str(text) if normalizer else text
+        texts = (written, self._text(ids))
+        want, have = (collections.Counter(x.replace('▁', ' ')) for x in texts)
+        return (want - have).total()
+
+    def save(self, folder: str | pathlib.Path) -> None:
+        meta = {'kind': 'json', 'leading_space': self.leading_space, **self._special}
+        write(folder, meta, 'tokenizer.json', self._content.encode())
+
+
+def for_parts(settings: dict[str, Any]) -> tuple[dict[str, Any], bool]:
+    """The settings of a tokenizer.json, changed so that it encodes and decodes a part
+    of a text as it is: without a space before it, and without stripping its ends.
+
+    Three steps put a space before a text: the normalizer Prepend (Llama 2) and the
+    pre-tokenizers Metaspace and ByteLevel, with their `prepend_scheme` and
+    `add_prefix_space`.
+
+    Returns:
+        The new settings, and whether the old ones put a space before a text.
+    """
+    changed, leading_space = dict(settings), False
+    for role, several in _STEPS.items():
+        steps = _flat(settings.get(role), several)
+        if role != 'decoder':
+            leading_space |= any(map(_puts_space, steps))
+        if any(step['type'] == 'Metaspace' for step in steps):
+            # it would leave no spaces for Metaspace, which then could not mark them
+            steps = [step for step in steps if step['type'] != 'WhitespaceSplit']
+        steps = [_plain(step) for step in steps if not _strips(step)]
+        changed[role] = {'type': 'Sequence', several: steps} if steps else None
+        if len(steps) == 1:
+            [changed[role]] = steps
+    return changed, leading_space
+
+
+def _flat(step, several):
+    """The steps of a step that may be a sequence of others, or null."""
+    if step is None:
+        return []
+    if step['type'] != 'Sequence':
+        return [step]
+    return [part for inner in step[several] for part in _flat(inner, several)]
+
+
+def _puts_space(step):
+    match step['type']:
+        case 'Prepend':
+            return step['prepend'] in _SPACES
+        case 'Metaspace':
+            scheme = 'always' if step.get('add_prefix_space', True) else 'never'
+            return step.get('prepend_scheme', scheme) != 'never'
+        case 'ByteLevel':
+            return step.get('add_prefix_space', False)
+    return False
+
+
+def _strips(step):
+    """Whether a step does nothing but change the ends of a text."""
+    if step['type'] == 'Prepend':
+        return _puts_space(step)
+    # a decoder names what it strips; a normalizer strips white space
+    return step['type'] == 'Strip' and step.get('content', ' ') in _SPACES
+
+
+def _plain(step):
+    """A step that puts no space before a text."""
+    if step['type'] == 'ByteLevel' and 'add_prefix_space' in step:
+        return {**step, 'add_prefix_space': False}
+    if step['type'] == 'Metaspace':
+        rest = {k: v for k, v in step.items() if k != 'add_prefix_space'}
+        return {**rest, 'prepend_scheme': 'never'}
+    return step
+
+
+def _unknown_id(model, tokenizer):
+    """The id that stands for what the vocabulary lacks; None where there is none."""
+    if model.get('unk_id') is not None:
+        return model['unk_id']
+    token = model.get('unk_token')
+    return None if token is None else tokenizer.token_to_id(token)
