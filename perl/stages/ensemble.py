@@ -25,7 +25,7 @@ from perl.runs.roles import Role
 from perl.runs.run import Run
 from perl.stages.reward import ON_REWARDS, options
 from perl.stages.supervised import train
-from perl.system import metrics
+from perl.system import memory
 
 
 def ensemble(run: Run, stage: str) -> dict[str, Any]:
@@ -56,7 +56,7 @@ def ensemble(run: Run, stage: str) -> dict[str, Any]:
             for name, found in alone.items()
         },
         'evaluation_seconds': time.monotonic() - began,
-        'peak_bytes': metrics.peak_bytes(),
+        'peak_bytes': memory.peak_bytes(),
     }
 
 

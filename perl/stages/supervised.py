@@ -9,6 +9,7 @@ import jax
 import numpy as np
 
 from perl import sharding
+from perl.runs.inputs import inputs
 from perl.runs.roles import Role
 from perl.runs.run import Run
 from perl.stages.account import account
@@ -84,6 +85,8 @@ def train(
         steps=config.steps,
         save_every=config.save_every,
         interrupt=run.interrupt,
+        inputs=inputs(run, stage),
+        begin=run.record_sitting,
         evaluate=evaluate,
         eval_every=config.eval_every,
         program=update,

@@ -7,11 +7,11 @@ padding. Unless said otherwise a tokenizer is exact: decode(encode(text)) == tex
 
 import dataclasses
 import hashlib
-import json
 import pathlib
 from collections.abc import Sequence
 from typing import Protocol
 
+from perl.system import atomic, jsonl
 from perl.system.errors import UserError
 
 META = 'tokenizer.meta.json'
@@ -56,8 +56,8 @@ def write(
     folder = pathlib.Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     if file:
-        (folder / file).write_bytes(content)
-    (folder / META).write_text(json.dumps(meta, indent=2) + '\n')
+        atomic.write_bytes(folder / file, content)
+    jsonl.save(folder / META, meta)
 
 
 def digest(*parts: object) -> str:
