@@ -26,6 +26,13 @@ EXTRAS = {
     'cuda': ['jax[cuda13]'],
     'tpu': ['jax[tpu]'],
     'track': ['tensorboardX>=2.6'],
+    # what the tests in tests/reference compare with; never imported at run time
+    'reference': [
+        'peft>=0.18,<0.22',
+        'torch>=2.8,<2.14',
+        'transformers>=5,<6',
+        'trl>=1.10,<1.17',
+    ],
     'dev': [
         'hypothesis>=6.100',
         'pytest>=8',

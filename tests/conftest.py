@@ -1,7 +1,10 @@
 """Eight virtual CPU devices, a persistent compilation cache, and the shared data."""
 
+import gc
 import os
 import pathlib
+import resource
+import sys
 import tempfile
 
 os.environ.setdefault('JAX_PLATFORMS', 'cpu')
@@ -14,7 +17,27 @@ os.environ.setdefault(
 )
 os.environ.setdefault('JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS', '0.2')
 
+import jax  # noqa: E402
 import pytest  # noqa: E402
+
+MOST_BYTES = 1.5e9  # of a test process, above which its compiled programs are dropped
+
+
+@pytest.fixture(scope='module', autouse=True)
+def bounded_memory():
+    """Compiled programs are most of what a long test process holds."""
+    yield
+    if _resident_bytes() > MOST_BYTES:
+        jax.clear_caches()
+        gc.collect()
+
+
+def _resident_bytes():
+    status = pathlib.Path('/proc/self/statm')
+    if status.is_file():
+        return int(status.read_text().split()[1]) * resource.getpagesize()
+    unit = 1 if sys.platform == 'darwin' else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
 
 @pytest.fixture(scope='session')
