@@ -35,11 +35,17 @@ def reward_model(run: Run, stage: str, role: Judge, split: str) -> dict[str, Any
         calibration, by_margin (rows), by_group (rows by name); see
         `evaluation.calibration` and `evaluation.buckets`.
     """
-    records = getattr(run.dataset, lineage.reads(run.config, stage)[0])
+    data = {
+        part: reward_scores.records(run, stage, part)
+        for part in dict.fromkeys((split, 'val'))
+    }
+    read = getattr(run.dataset, lineage.reads(run.config, stage)[0])
+    # without those that encoding drops
+    records = {part: examples.select(read[part]) for part, examples in data.items()}
     pairs = isinstance(records[split][0], Comparison)
     found = {
-        part: _logits(run, stage, role, records[part], part)
-        for part in dict.fromkeys((split, 'val'))
+        part: _logits(run, stage, role, records[part], examples)
+        for part, examples in data.items()
     }
     logits, outcomes = found[split]
     right = (1 + np.sign(logits) * np.sign(2 * outcomes - 1)) / 2
@@ -55,11 +61,9 @@ def reward_model(run: Run, stage: str, role: Judge, split: str) -> dict[str, Any
     }
 
 
-def _logits(run, stage, role, records, split):
+def _logits(run, stage, role, records, data):
     """Margins of pairs or logits of ratings, and how sure it is that they are good."""
-    scores = reward_scores.scores(
-        run, stage, role, reward_scores.records(run, stage, split)
-    )
+    scores = reward_scores.scores(run, stage, role, data)
     if isinstance(records[0], Rating):
         outcomes = np.array([[rating.label] for rating in records])
         return scores.astype(np.float64), outcomes

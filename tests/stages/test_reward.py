@@ -17,7 +17,8 @@ from perl.data.tokenizers.files import Bytes
 from perl.evaluation import reward_scores
 from perl.judges import mixture, panel
 from perl.runs.roles import Role
-from perl.stages import ensemble, reward
+from perl.stages import gate as gates
+from perl.stages import reward
 from perl.system.errors import UserError
 from perl.training import optimizer
 from perl.training.step import init, step
@@ -192,7 +193,7 @@ def test_the_loss_of_a_gate_by_hand():
     gate['log_tau'] = jnp.float32(0.5)
     made = panel.build(members, 'gate', gate=gate)
     learn = functools.partial(
-        ensemble.loss, arch=tiny.ARCH, name='bradley_terry', balance=0.5, smoothing=0.1
+        gates.loss, arch=tiny.ARCH, name='bradley_terry', balance=0.5, smoothing=0.1
     )
 
     @jax.jit
