@@ -13,7 +13,6 @@ Prints a table and writes `evaluation.json` and `evaluation/` into the run folde
 reward against KL; `--best_of=64` tells how far the reward model can be trusted.
 """
 
-import json
 from collections.abc import Sequence
 from typing import Any
 
@@ -171,8 +170,7 @@ def main(argv: Sequence[str]) -> None:
                 values.split,
                 values.best_of,
             )
-    text = json.dumps(jsonl.plain(found | apart), indent=2)
-    (run.workdir / 'evaluation.json').write_text(text + '\n')
+    jsonl.save(run.workdir / 'evaluation.json', found | apart)
     print(table(found))
     print(evaluated.write(run.workdir, found | apart))
 

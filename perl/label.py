@@ -55,9 +55,8 @@ def save(
     rows, figures = label(found, labeller.ask, gold)
     figures |= labeller.report()
     output.parent.mkdir(parents=True, exist_ok=True)
-    jsonl.replace(output, ''.join(map(jsonl.line, rows)))
-    text = json.dumps(jsonl.plain(figures), indent=2) + '\n'
-    jsonl.replace(beside(output, 'summary.json'), text)
+    jsonl.save_rows(output, rows)
+    jsonl.save(beside(output, 'summary.json'), figures)
     return figures
 
 

@@ -21,11 +21,12 @@ from ml_collections import ConfigDict, config_flags
 from perl import config as configs
 from perl import report
 from perl.config import kinds, rules
-from perl.runs import panels
+from perl.report import drawn_from
+from perl.runs import inputs, panels
 from perl.runs.opening import begin_run, open_base
 from perl.runs.run import Run
 from perl.stages.table import STAGES
-from perl.system import cli, lock
+from perl.system import atomic, cli, disk, lock, memory
 from perl.system.errors import UserError
 from perl.system.interrupt import Stopped
 from perl.system.metrics import read, read_results, results
@@ -81,36 +82,54 @@ def run(
             f'{meant(unknown[0], config.stages)}'
         )
     wanted = config.stages if stages is None else stages
-    with lock.exclusive(workdir):
-        _run_stages(begin_run(config, workdir), wanted)
+    with lock.exclusive(workdir) as held:
+        atomic.sweep_below(workdir)
+        _run_stages(begin_run(config, workdir), wanted, held)
         _report(workdir)
+        held.check()
     return Result(workdir, read_results(workdir))
 
 
-def _run_stages(opened: Run, wanted: Sequence[str]) -> None:
+def _run_stages(opened: Run, wanted: Sequence[str], held: lock.Held) -> None:
     with jax.set_mesh(opened.mesh), opened.interrupt as interrupt:
         for name in opened.config.stages:
             if name not in wanted:
                 continue
-            _run_stage(opened, name)
+            if not _is_finished(opened, name):
+                _run_stage(opened, name, held)
             if interrupt.requested:
                 raise Stopped(f'stopped after {name}')
 
 
-def _run_stage(opened: Run, name: str) -> None:
-    config, workdir = opened.config, opened.workdir
-    if name in read_results(workdir):
-        if _is_there(opened, name):
-            print(f'{name}: finished before', flush=True)
-            return
-        gone = f'what it left in {workdir / name} is gone'
-        print(f'{name}: finished before, but {gone}; once more', flush=True)
-    if kinds.of(config[name]).makes != 'base' and opened.base is None:
+def _is_finished(opened: Run, name: str) -> bool:
+    """Whether a stage was finished before and what it left is there.
+
+    Raises:
+        UserError: it was made from other inputs than it would be made from now.
+    """
+    if kinds.of(opened.config[name]).makes != 'base' and opened.base is None:
         open_base(opened)
-    print(f'{name}: {_plan(config[name], opened)}', flush=True)
-    figures = STAGES[config[name].kind].run(opened, name)
-    results(workdir, name, figures)
-    _report(workdir)
+    if name not in read_results(opened.workdir):
+        return False
+    if _is_there(opened, name):
+        inputs.check(opened, name)
+        print(f'{name}: finished before', flush=True)
+        return True
+    gone = f'what it left in {opened.workdir / name} is gone'
+    print(f'{name}: finished before, but {gone}; it is trained again', flush=True)
+    return False
+
+
+def _run_stage(opened: Run, name: str, held: lock.Held) -> None:
+    stage = opened.config[name]
+    print(f'{name}: {_plan(stage, opened)}', flush=True)
+    memory.begin()
+    figures = STAGES[stage.kind].run(opened, name)
+    held.check()
+    opened.record_sitting()
+    inputs.record(opened, name)
+    results(opened.workdir, name, figures)
+    _report(opened.workdir)
 
 
 def _is_there(opened: Run, name: str) -> bool:
@@ -131,17 +150,12 @@ def _plan(stage, opened):
 
 
 def _report(workdir: pathlib.Path) -> None:
-    """Draws the report, unless it is newer than the results."""
-    figures, drawn = workdir / 'results.json', workdir / 'report.md'
-    if drawn.is_file() and drawn.stat().st_mtime_ns >= figures.stat().st_mtime_ns:
-        return
+    """Draws the report, unless it was drawn from what is there now."""
     try:
-        report.write(workdir)
+        drawn_from.redraw(workdir, report.write)
     except OSError as error:
-        raise UserError(
-            f'could not write the report in {workdir}: {error.strerror}; the results '
-            'are saved: mend it and run the same command again'
-        ) from error
+        what = f'could not write the report in {workdir}'
+        raise disk.user_error(what, error, 'the results are saved') from error
 
 
 def load_config(path: str) -> ConfigDict:

@@ -7,18 +7,16 @@ digest of their file.
 """
 
 import dataclasses
-import hashlib
-import json
 import pathlib
 from typing import Any
-
-from safetensors import SafetensorError
-from safetensors.flax import load_file
 
 from perl.adapters import serial
 from perl.adapters.tunings import Tuning, create
 from perl.system import arrays as files
+from perl.system import disk, jsonl
 from perl.system.errors import UserError
+
+CARD, ARRAYS = 'adapter.json', 'adapter.safetensors'
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,21 +42,17 @@ class Card:
 def save(folder: pathlib.Path, delta: Any, card: Card) -> None:
     """Writes a bundle; the card comes last, so a bundle with a card is whole."""
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / 'adapter.json').unlink(missing_ok=True)
+    (folder / CARD).unlink(missing_ok=True)
     arrays, adapters = serial.take_apart(delta)
-    files.save(folder / 'adapter.safetensors', arrays)
-    said = {
-        **dataclasses.asdict(card),
-        'adapters': adapters,
-        'sha256': _digest(folder),
-    }
-    text = json.dumps(said, indent=2)
-    (folder / 'adapter.json').write_text(text + '\n')
+    files.save(folder / ARRAYS, arrays)
+    digest = files.digest(folder / ARRAYS)
+    values = dataclasses.asdict(card)
+    jsonl.save(folder / CARD, {**values, 'adapters': adapters, 'sha256': digest})
 
 
 def exists(folder: pathlib.Path) -> bool:
     """Whether a whole bundle is there."""
-    return (folder / 'adapter.json').is_file()
+    return (folder / CARD).is_file()
 
 
 def load(
@@ -75,28 +69,25 @@ def load(
         UserError: missing, damaged, or trained on another base or tokenizer.
     """
     try:
-        said = json.loads((folder / 'adapter.json').read_text())
-        digest = said.pop('sha256', None)  # older cards have none
-        if digest not in (None, _digest(folder)):
-            raise ValueError('adapter.safetensors is not what the card was written for')
-        arrays = load_file(folder / 'adapter.safetensors')
-        tuning = create(said.pop('tuning'))
+        values = jsonl.parse((folder / CARD).read_bytes())
+        # older cards have no digest
+        arrays = files.load(folder / ARRAYS, values.pop('sha256', None))
+        tuning = create(values.pop('tuning'))
         # a card of an older version calls them pairs
-        adapters = said.pop('adapters' if 'adapters' in said else 'pairs')
+        adapters = values.pop('adapters' if 'adapters' in values else 'pairs')
         delta = serial.put_together(arrays, adapters, tuning)
-        card = Card(tuning=tuning, **said)
+        card = Card(tuning=tuning, **values)
     except FileNotFoundError as error:
         raise UserError(
-            f'adapter: {error.filename or folder / "adapter.safetensors"} is not '
-            'there; give the adapter folder of a finished stage'
+            f'adapter: {error.filename} is not there; give the adapter folder of a '
+            'finished stage'
         ) from None
-    except (
-        SafetensorError,
-        ValueError,
-        LookupError,
-        TypeError,
-        AttributeError,
-    ) as error:
+    except OSError as error:
+        raise UserError(
+            f'adapter: {error.filename or folder} cannot be read: {error.strerror}; '
+            f'{disk.mend(error)}'
+        ) from None
+    except (ValueError, LookupError, TypeError, AttributeError) as error:
         raise UserError(
             f'adapter: {folder} is damaged ({error}); copy it again, or remove it '
             'and train its stage again'
@@ -111,8 +102,3 @@ def load(
                 f'{want}; give the {name} it was trained on, or train it again'
             )
     return delta, card
-
-
-def _digest(folder):
-    with (folder / 'adapter.safetensors').open('rb') as file:
-        return hashlib.file_digest(file, 'sha256').hexdigest()

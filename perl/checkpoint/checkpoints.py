@@ -2,13 +2,15 @@
 
 Orbax writes the arrays in the calling thread into a temporary folder, which is renamed
 when all is there: whatever ends the process, a folder named by a step was whole once.
-Damage that comes later is found when the step is restored.
+Damage that comes later is found when the step is restored. A file beside the folder
+has the number of the last step, so that a loss of the whole folder is noticed too.
 """
 
 import os
 import pathlib
 import shutil
 import sys
+from collections.abc import Mapping
 from typing import Any
 
 import jax
@@ -16,7 +18,7 @@ import numpy as np
 import orbax.checkpoint as ocp
 from jax.experimental import multihost_utils
 
-from perl.checkpoint import disk, seal
+from perl.checkpoint import seal
 from perl.checkpoint.leaves import (
     abstract,
     check_structure,
@@ -24,21 +26,32 @@ from perl.checkpoint.leaves import (
     flatten,
     like,
 )
+from perl.checkpoint.quiet import quiet
+from perl.system import disk, jsonl
 from perl.system.errors import UserError
 
 
 class Checkpoints:
     """The newest checkpoints of one stage, by step, in one folder."""
 
-    def __init__(self, folder: str | os.PathLike, keep: int = 2):
+    def __init__(
+        self,
+        folder: str | os.PathLike,
+        keep: int = 2,
+        inputs: Mapping[str, Any] | None = None,
+    ):
         """Opens a folder, which need not be there yet.
 
         Args:
-            folder: of the checkpoints, one subfolder each.
+            folder: of the checkpoints, one subfolder each, in the folder of a stage.
             keep: how many stay; two, so that one is left when the newest is damaged.
+            inputs: what the state is computed from, in values that JSON can hold. A
+                checkpoint of other inputs is refused. None compares nothing.
         """
         self._folder = pathlib.Path(folder).absolute()
+        self._last = self._folder.with_name(f'{self._folder.name}.json')
         self._keep = keep
+        self._inputs = jsonl.plain(inputs)
         self._damaged: set[int] = set()
         self._orbax = ocp.Checkpointer(ocp.StandardCheckpointHandler())
 
@@ -63,15 +76,16 @@ class Checkpoints:
         try:
             _first_host(self._prepare)
             args = ocp.args.StandardSave(arrays)
-            with disk.quiet():
+            with quiet():
                 self._orbax.save(folder / 'state', args=args)
             _first_host(lambda: self._finish(folder, step, described, extra or {}))
         except Exception as error:
             self._clean()
-            reason = disk.reason(error)
-            if reason is None:
+            cause = disk.as_os_error(error)
+            if cause is None:
                 raise
-            raise UserError(self._failed(step, reason)) from error
+            what = f'could not save step {step} to {self._folder}'
+            raise disk.user_error(what, cause, self._intact()) from error
         _first_host(lambda: self._retire(step))
 
     def latest(self) -> int | None:
@@ -90,24 +104,34 @@ class Checkpoints:
             The state, the extra values, and the step.
 
         Raises:
-            UserError: the checkpoint is of another state, or all are damaged.
+            UserError: the checkpoint is of other inputs or of another state, cannot be
+                read, or all are damaged or gone.
         """
-        reasons = {}
-        for step in sorted(self._steps(), reverse=True):
+        self._clean()
+        steps, reasons = self._steps(), {}
+        last = jsonl.load(self._last).get('step')
+        if isinstance(last, int) and last > max(steps, default=-1):
+            reasons[last] = 'it is missing'
+        for step in sorted(steps, reverse=True):
             try:
                 state, extra = self._load(step, example)
             except seal.Damaged as error:
                 reasons[step] = str(error)
                 continue
+            except OSError as error:
+                raise UserError(
+                    f'checkpoint {error.filename or self._folder / str(step)} cannot '
+                    f'be read: {error.strerror}; {disk.mend(error)}, and run the same '
+                    'command again: nothing was removed'
+                ) from None
             if reasons:
                 self._damaged = set(reasons)
                 self._say(reasons, step)
             return state, extra, step
         if reasons:
             raise UserError(
-                f'checkpoints: every one in {self._folder} is damaged '
-                f'({_listed(reasons)}); put a copy back, or remove the folder to start '
-                'from the beginning'
+                f'checkpoints: every one in {self._folder} is damaged or missing '
+                f'({_listed(reasons)}); put a copy back, or {self._anew()}'
             )
         return None
 
@@ -118,6 +142,7 @@ class Checkpoints:
     def _load(self, step, example):
         folder = self._folder / str(step)
         card = seal.read(folder)
+        self._check_inputs(card['inputs'], folder)
         wanted = flatten(example)
         check_structure(card['arrays'], wanted, folder)
         args = ocp.args.StandardRestore({k: abstract(x) for k, x in wanted.items()})
@@ -128,21 +153,42 @@ class Checkpoints:
         leaves = [like(x, state[k]) for k, x in wanted.items()]
         return jax.tree.structure(example).unflatten(leaves), card['extra']
 
+    def _check_inputs(self, saved, folder):
+        if self._inputs is None:
+            return
+        if saved is None:
+            raise UserError(
+                f'checkpoint {folder} was written by an older version of perl, which '
+                f'computed in another way; finish it with that version, or '
+                f'{self._anew()}'
+            )
+        lines = jsonl.differences(saved, self._inputs)
+        if lines:
+            raise UserError(
+                f'checkpoint {folder} was made from other inputs '
+                f'({"; ".join(lines[:8])}); put the old ones back, or {self._anew()}'
+            )
+
+    def _anew(self):
+        stage = self._folder.parent
+        return f'remove {stage} to train {stage.name} from the beginning'
+
     def _steps(self):
         if not self._folder.is_dir():
             return []
-        return [int(p.name) for p in self._folder.iterdir() if p.name.isdigit()]
+        return [int(p.name) for p in self._folder.iterdir() if _is_step(p.name)]
 
     def _prepare(self):
         self._folder.mkdir(parents=True, exist_ok=True)
         self._clean()
 
     def _finish(self, folder, step, described, extra):
-        seal.write(folder, described, extra)
+        seal.write(folder, described, extra, self._inputs)
         target = self._folder / str(step)
         if target.exists():  # a damaged one, that a resume has passed over
             self._remove(step)
         folder.rename(target)
+        jsonl.save(self._last, {'step': step})
 
     def _retire(self, saved):
         """Removes damaged steps that were passed over, and all but `keep` others."""
@@ -164,19 +210,18 @@ class Checkpoints:
                 for path in self._folder.glob(f'*.{kind}'):
                     shutil.rmtree(path, ignore_errors=True)
 
-    def _failed(self, step, reason):
-        mend = 'free some space' if reason in disk.FULL else 'make it writable'
+    def _intact(self):
         good = max(set(self._steps()) - self._damaged, default=None)
-        left = 'no earlier step was saved' if good is None else f'step {good} is intact'
-        return (
-            f'could not save step {step} to {self._folder}: {reason}; {mend} and run '
-            f'the same command again: {left}'
-        )
+        return 'no earlier step was saved' if good is None else f'step {good} is intact'
 
     def _say(self, reasons, step):
         text = f'DAMAGED CHECKPOINT in {self._folder}: {_listed(reasons)}; '
         if jax.process_index() == 0:
             print(f'{text}going on from step {step}', file=sys.stderr, flush=True)
+
+
+def _is_step(name):
+    return name.isascii() and name.isdigit()
 
 
 def _listed(reasons):

@@ -10,12 +10,13 @@ import numpy as np
 from jax.experimental import multihost_utils
 
 from perl.checkpoint.leaves import shape_dtype
+from perl.system import jsonl
 
 NAME = 'card.json'
 
 
 class Damaged(Exception):
-    """A checkpoint that is not what was written."""
+    """A checkpoint is not what was written."""
 
 
 def describe(array: Any) -> dict[str, Any]:
@@ -27,49 +28,63 @@ def describe(array: Any) -> dict[str, Any]:
     return {'shape': list(shape), 'dtype': str(dtype), 'crc32': crc}
 
 
-def write(folder: pathlib.Path, arrays: dict[str, dict], extra: Any) -> None:
-    """Writes the card of a folder that is complete but for it."""
+def write(
+    folder: pathlib.Path, arrays: dict[str, dict], extra: Any, inputs: Any
+) -> None:
+    """Writes the card of a folder that is complete but for it.
+
+    Args:
+        folder: of the checkpoint.
+        arrays: what `describe` says of each.
+        extra: values that JSON can hold.
+        inputs: what the state was computed from, in values that JSON can hold.
+    """
     files = {
         str(path.relative_to(folder)): _file_crc(path)
         for path in sorted(folder.rglob('*'))
         if path.is_file()
     }
-    text = json.dumps({'arrays': arrays, 'extra': extra, 'files': files})
+    text = json.dumps(
+        {'arrays': arrays, 'extra': extra, 'inputs': inputs, 'files': files}
+    )
     sealed = {'content': text, 'crc32': zlib.crc32(text.encode())}
     (folder / NAME).write_text(json.dumps(sealed))
 
 
 def read(folder: pathlib.Path) -> dict[str, Any]:
-    """The card's `arrays` and `extra`, after a look at the card and at every file.
+    """The card: `arrays`, `extra` and `inputs` (None in cards of old), after the
+    checksums of the card and of every file were compared.
 
     Raises:
         Damaged: a file is missing or changed.
+        OSError: a file cannot be read, so that nobody knows whether it is whole.
     """
     try:
-        sealed = json.loads((folder / NAME).read_text())
+        sealed = jsonl.parse((folder / NAME).read_bytes())
         whole = zlib.crc32(sealed['content'].encode()) == sealed['crc32']
     except FileNotFoundError:
         raise Damaged(f'{NAME} is missing') from None
-    except (OSError, ValueError, TypeError, KeyError, AttributeError):
+    except (ValueError, TypeError, KeyError, AttributeError):
         whole = False
     if not whole:
         raise Damaged(f'{NAME} is damaged')
     card = json.loads(sealed['content'])
     for name, crc in card['files'].items():
         try:
-            found = _file_crc(folder / name)
-        except FileNotFoundError:
+            whole = _file_crc(folder / name) == crc
+        except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
             raise Damaged(f'{name} is missing') from None
-        except OSError as error:
-            raise Damaged(f'{name}: {error.strerror}') from None
-        if found != crc:
+        if not whole:
             raise Damaged(f'{name} is damaged')
-    return card
+    return {'inputs': None, **card}
 
 
 def _file_crc(path):
     crc = 0
-    with path.open('rb') as file:
-        while block := file.read(1 << 20):
-            crc = zlib.crc32(block, crc)
+    try:
+        with path.open('rb') as file:
+            while block := file.read(1 << 20):
+                crc = zlib.crc32(block, crc)
+    except OSError as error:  # of a read, it does not say where
+        raise type(error)(error.errno, error.strerror, str(path)) from error
     return crc

@@ -307,14 +307,3 @@ def coverage(config: ConfigDict, leaves: Any) -> str:
 def to_json(config: ConfigDict) -> dict:
     """The resolved config as plain JSON values."""
     return json.loads(config.to_json_best_effort())
-
-
-def differences(old: Any, new: Any, path: str = '') -> list[str]:
-    """Where two JSON trees differ, one line each."""
-    if isinstance(old, dict) and isinstance(new, dict):
-        lines = []
-        for name in sorted(old.keys() | new.keys()):
-            where = f'{path}.{name}' if path else name
-            lines += differences(old.get(name), new.get(name), where)
-        return lines
-    return [] if old == new else [f'{path}: was {old!r}, is {new!r}']

@@ -8,7 +8,7 @@ import dataclasses
 import hashlib
 import itertools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from perl.system.errors import UserError
 
@@ -153,6 +153,18 @@ def split_of(key: str, shares: tuple[int, int, int] = (8, 1, 1)) -> str:
     place = int(hashlib.sha1(key.encode()).hexdigest(), 16) % sum(shares)
     bounds = itertools.accumulate(shares)
     return next(split for split, end in zip(SPLITS, bounds, strict=True) if place < end)
+
+
+def fingerprint(records: Iterable[Record | str]) -> str:
+    """Sixteen hexadecimal digits that tell some records, in their order, from others.
+
+    Args:
+        records: of any kind; prompts and documents are plain text.
+    """
+    sha = hashlib.sha256()
+    for record in records:
+        sha.update(f'{record!r}\n'.encode('utf-8', 'backslashreplace'))
+    return sha.hexdigest()[:16]
 
 
 def pairs(comparison: Comparison) -> list[Comparison]:

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 
 import jax
 
-from perl import config as configs
 from perl import sharding
 from perl.data import batching
 from perl.data.batching import slices
@@ -82,7 +81,7 @@ def _begun(file, about, size, prompts):
     jsonl.mend(file)
     rows = jsonl.rows(file)
     if rows:
-        lines = configs.differences(rows[0], jsonl.plain(about))
+        lines = jsonl.differences(rows[0], jsonl.plain(about))
         made = rows[1 : 1 + len(prompts)]
         if [row.get('prompt') for row in made] != list(prompts[: len(made)]):
             lines.append('other prompts')
@@ -95,7 +94,7 @@ def _begun(file, about, size, prompts):
             return made
     whole = rows[1 : 1 + max(0, len(rows) - 1) // size * size]
     file.parent.mkdir(parents=True, exist_ok=True)
-    jsonl.replace(file, ''.join(map(jsonl.line, [about, *whole])))
+    jsonl.save_rows(file, [about, *whole])
     return whole
 
 

@@ -2,28 +2,29 @@
 
 import dataclasses
 import hashlib
-import json
 import pathlib
 import struct
 from typing import Any
 
 import jax
 import numpy as np
-from safetensors import SafetensorError
-from safetensors.flax import load_file
 
 from perl.models.architecture import Architecture, parameters
-from perl.system import arrays
+from perl.system import arrays, disk, jsonl
 from perl.system.errors import UserError
 from perl.weights import abstract, flatten, unflatten
 
+CARD, ARRAYS = 'model.json', 'model.safetensors'
+
 
 def save(folder: pathlib.Path, arch: Architecture, params: Any) -> None:
-    """Writes `model.json` and `model.safetensors`."""
+    """Writes `model.safetensors`, and then `model.json` with the architecture and the
+    sha256 of the weights: a folder that has it is whole."""
     folder.mkdir(parents=True, exist_ok=True)
-    arrays.save(folder / 'model.safetensors', flatten(params))
-    text = json.dumps(dataclasses.asdict(arch), indent=2)
-    (folder / 'model.json').write_text(text + '\n')
+    (folder / CARD).unlink(missing_ok=True)
+    arrays.save(folder / ARRAYS, flatten(params))
+    digest = arrays.digest(folder / ARRAYS)
+    jsonl.save(folder / CARD, {**dataclasses.asdict(arch), 'sha256': digest})
 
 
 def load(path: str | pathlib.Path) -> tuple[Architecture, Any]:
@@ -33,28 +34,37 @@ def load(path: str | pathlib.Path) -> tuple[Architecture, Any]:
         UserError: it is not there, damaged, or not what its `model.json` says.
     """
     path = pathlib.Path(path)
-    if path.suffix == '.bin' and path.is_file():
-        return load_llama2c(path)
     try:
-        arch = _described(path / 'model.json')
-        params = unflatten(load_file(path / 'model.safetensors'))
+        if path.suffix == '.bin' and path.is_file():
+            return load_llama2c(path)
+        arch, digest = _read_card(path / CARD)
+        params = unflatten(arrays.load(path / ARRAYS, digest))
         check(params, arch, str(path))
+    except UserError:
+        raise
     except FileNotFoundError as error:
         raise UserError(
-            f'model.path: {error.filename or path / "model.safetensors"} is not '
-            'there; give a folder with model.json and model.safetensors, or a llama2.c '
-            '.bin file'
+            f'model.path: {error.filename} is not there; give a folder with {CARD} and '
+            f'{ARRAYS}, or a llama2.c .bin file'
         ) from None
-    except (SafetensorError, ValueError, TypeError) as error:
+    except OSError as error:
+        raise UserError(
+            f'model.path: {error.filename or path} cannot be read: {error.strerror}; '
+            f'{disk.mend(error)}'
+        ) from None
+    except (ValueError, TypeError) as error:
         raise UserError(
             f'model.path: {path} is damaged ({error}); write or copy it again'
         ) from None
     return arch, params
 
 
-def _described(file):
+def _read_card(file):
+    """The architecture, and the sha256 of the weights: None in files of old."""
+    values = jsonl.parse(file.read_bytes())
+    digest = values.pop('sha256', None) if isinstance(values, dict) else None
     try:
-        return Architecture(**json.loads(file.read_text()))
+        return Architecture(**values), digest
     except UserError as error:
         raise UserError(f'{file}: {error}') from None
 

@@ -17,7 +17,7 @@ from perl.report import (
 )
 from perl.report.canvas import STYLE
 from perl.report.trajectories import REWARDS
-from perl.system import jsonl
+from perl.system import atomic, jsonl
 
 FOLDER = 'evaluation'
 APART = ('frontier', 'best_of_n')  # what is no figure of a stage
@@ -49,9 +49,9 @@ def write(workdir: str | os.PathLike, found: dict[str, Any]) -> pathlib.Path:
     ]
     for name, rows in _rows(rewards, policies, found).items():
         if rows:
-            (folder / f'{name}.csv').write_text(tables.to_csv(rows), encoding='utf-8')
+            atomic.write_text(folder / f'{name}.csv', tables.to_csv(rows))
     file = folder / 'evaluation.md'
-    file.write_text('\n'.join(filter(None, parts)), encoding='utf-8')
+    atomic.write_text(file, '\n'.join(filter(None, parts)))
     return file
 
 
@@ -64,8 +64,9 @@ class _Drawn:
     def __call__(self, title: str, name: str, figure: Figure | None) -> str:
         if figure is None:
             return ''
-        with matplotlib.rc_context(STYLE):
-            figure.savefig(self._folder / f'{name}.png')
+        file = self._folder / f'{name}.png'
+        with atomic.replacing(file) as new, matplotlib.rc_context(STYLE):
+            figure.savefig(new)
         return f'![{title}]({name}.png)\n'
 
 

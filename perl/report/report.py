@@ -11,6 +11,7 @@ from perl.report import plots, tables
 from perl.report.canvas import STYLE
 from perl.report.recorded import Recorded, read
 from perl.report.tables import Table
+from perl.system import atomic
 from perl.system.metrics import RESULTS
 
 SAMPLES = 8  # rows of the table of samples
@@ -37,7 +38,7 @@ def write(workdir: str | os.PathLike) -> pathlib.Path:
     ]
     _write_csv(recorded, workdir / 'tables')
     file = workdir / 'report.md'
-    file.write_text('\n'.join(filter(None, parts)), encoding='utf-8')
+    atomic.write_text(file, '\n'.join(filter(None, parts)))
     return file
 
 
@@ -51,8 +52,9 @@ class _Drawn:
         if figure is None:
             return ''
         self._folder.mkdir(parents=True, exist_ok=True)
-        with matplotlib.rc_context(STYLE):
-            figure.savefig(self._folder / f'{name}.png')
+        file = self._folder / f'{name}.png'
+        with atomic.replacing(file) as new, matplotlib.rc_context(STYLE):
+            figure.savefig(new)
         return f'### {title}\n\n![{title}](plots/{name}.png)\n'
 
 
@@ -137,4 +139,4 @@ def _write_csv(recorded: Recorded, folder: pathlib.Path) -> None:
     for name, rows in made.items():
         if rows:
             folder.mkdir(parents=True, exist_ok=True)
-            (folder / f'{name}.csv').write_text(tables.to_csv(rows), encoding='utf-8')
+            atomic.write_text(folder / f'{name}.csv', tables.to_csv(rows))

@@ -1,14 +1,11 @@
 """Panels of a run: whatever a name stands for, one reward model or several."""
 
-import json
 import pathlib
 from collections.abc import Sequence
 
 import jax
-from safetensors import SafetensorError
-from safetensors.flax import load_file
 
-from perl.system import arrays, jsonl
+from perl.system import arrays, disk, jsonl
 from perl import config as configs
 from perl.adapters import bundle
 from perl.system.errors import UserError
@@ -91,7 +88,7 @@ def save_panel(run: Run, stage: str, made: Panel) -> None:
         'shift': float(made.shift),
         'scale': float(made.scale),
     }
-    jsonl.replace(folder / CARD, json.dumps(card, indent=2) + '\n')
+    jsonl.save(folder / CARD, card)
 
 
 def _folder(run, name):
@@ -111,15 +108,21 @@ def _folder(run, name):
 
 def _read(folder, name):
     try:
-        said = json.loads((folder / CARD).read_text())
+        said = jsonl.parse((folder / CARD).read_bytes())
         missing = {'of', 'combine', 'deviations', 'shift', 'scale'} - said.keys()
         if missing:
             raise ValueError(f'no {min(missing)}')
-        gate = load_file(folder / GATE) if said['combine'] in GATED else None
+        gate = arrays.load(folder / GATE) if said['combine'] in GATED else None
     except FileNotFoundError as error:
-        lost = error.filename or folder / GATE
-        raise UserError(f'{name}: {lost} is not there; copy it again') from None
-    except (SafetensorError, ValueError, AttributeError) as error:
+        raise UserError(
+            f'{name}: {error.filename} is not there; copy it again'
+        ) from None
+    except OSError as error:
+        raise UserError(
+            f'{name}: {error.filename or folder} cannot be read: {error.strerror}; '
+            f'{disk.mend(error)}'
+        ) from None
+    except (ValueError, AttributeError, TypeError) as error:
         raise UserError(
             f'{name}: {folder / CARD} or its gate is damaged ({error}); train or copy '
             'it again'

@@ -14,8 +14,9 @@ from perl import sharding
 from perl.adapters import bundle
 from perl.adapters.tunings import Tuning
 from perl.data.examples import Examples, encode
-from perl.data.records import Dataset, Record
+from perl.data.records import Dataset, Record, fingerprint
 from perl.data.tokenizers.vocabularies import Tokenizer
+from perl.system import environment
 from perl.system.errors import UserError
 from perl.system.interrupt import Interrupt
 from perl.weights import abstract
@@ -50,6 +51,13 @@ class Run:
     base: Any = None
     base_id: str = ''
     interrupt: Interrupt = dataclasses.field(default_factory=Interrupt)
+    _recorded: bool = False
+
+    def record_sitting(self) -> None:
+        """Says in the run folder where and how this process computes, once."""
+        if not self._recorded:
+            environment.record(self.workdir)
+            self._recorded = True
 
     @functools.cached_property
     def leaves(self) -> Any:
@@ -69,6 +77,17 @@ class Run:
         """Records or bare prompts in token ids, cut to the config's lengths."""
         limits = self.config.lengths
         return encode(records, self.tokenizer, limits.prompt, limits.response)[0]
+
+    def data_fingerprint(self, kind: str, split: str) -> str:
+        """The fingerprint of the records of a kind in a split, computed once."""
+        if (kind, split) not in self._fingerprints:
+            rows = getattr(self.dataset, kind)[split]
+            self._fingerprints[kind, split] = fingerprint(rows)
+        return self._fingerprints[kind, split]
+
+    @functools.cached_property
+    def _fingerprints(self) -> dict[tuple[str, str], str]:
+        return {}
 
     @property
     def multiple(self) -> int:

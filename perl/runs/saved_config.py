@@ -1,6 +1,5 @@
 """The config that a run folder keeps, and what of it has begun."""
 
-import json
 import pathlib
 from collections.abc import Mapping
 from typing import Any
@@ -32,7 +31,7 @@ def check(config: ConfigDict, workdir: pathlib.Path) -> None:
     old, new = (
         {x: c.get(x) for x in both.keys() - {*FREE} - ahead} for c in (before, now)
     )
-    lines = configs.differences(old, new)
+    lines = jsonl.differences(old, new)
     if lines:
         raise UserError(
             f'{workdir} was begun with another config ({"; ".join(lines[:8])}); '
@@ -66,7 +65,7 @@ def write(config: ConfigDict, workdir: pathlib.Path) -> None:
     file, now = workdir / 'config.json', configs.to_json(config)
     if jsonl.load(file) != now:
         workdir.mkdir(parents=True, exist_ok=True)
-        jsonl.replace(file, json.dumps(now, indent=2) + '\n')
+        jsonl.save(file, now)
 
 
 def _left(workdir, name):

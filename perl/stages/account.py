@@ -7,7 +7,6 @@ from perl.adapters import tree
 from perl.models import heads
 from perl.runs.roles import Role
 from perl.runs.run import Run
-from perl.system import metrics
 
 
 def account(
@@ -22,7 +21,7 @@ def account(
         run: what all stages share.
         stage: its name.
         trained: the roles that the stage trained.
-        took: seconds and step_bytes, from `fit`.
+        took: seconds, step_bytes and peak_bytes, from `fit`.
     """
     config = run.config[stage]
     trainable = sum(tree.size(role.delta) for role in trained)
@@ -38,5 +37,4 @@ def account(
         'trainable_share': trainable / total,
         'steps': config.steps,
         **took,
-        'peak_bytes': metrics.peak_bytes(),
     }

@@ -17,7 +17,7 @@ from perl.runs.panels import load_panel
 from perl.runs.roles import Role
 from perl.runs.run import Run
 from perl.stages.reward import finish
-from perl.system import metrics
+from perl.system import memory, metrics
 from perl.system.errors import UserError
 
 
@@ -40,7 +40,7 @@ def average(run: Run, stage: str) -> dict[str, Any]:
     return {
         **figures,
         'evaluation_seconds': time.monotonic() - began,
-        'peak_bytes': metrics.peak_bytes(),
+        'peak_bytes': memory.peak_bytes(),
     }
 
 

@@ -8,6 +8,7 @@ import jax
 from perl.adapters import bundle
 from perl.runs.roles import Role, card
 from perl.runs.run import Run
+from perl.system.errors import UserError
 
 
 class Best:
@@ -34,10 +35,24 @@ class Best:
             bundle.save(self._folder, jax.device_get(role.delta), said)
 
     def choose(self, last: Role) -> Role:
-        """The best role, or the last where nothing was kept."""
+        """The best role, or the last where nothing was kept.
+
+        Raises:
+            UserError: the best role is gone or damaged.
+        """
         if self.memory['best'] is None:
             return last
-        delta, _ = bundle.load(self._folder)
+        try:
+            tokenizer = self.run.tokenizer.fingerprint
+            delta, _ = bundle.load(self._folder, last.base_id, tokenizer)
+        except UserError as error:
+            stage = self.run.workdir / self.stage
+            raise UserError(
+                f'{self.stage}: the best weights, of step {self.memory["best_step"]}, '
+                f'cannot be read from {self._folder}, and no checkpoint has them: put '
+                f'that folder back, or remove {stage} to train {self.stage} from the '
+                f'beginning ({error})'
+            ) from None
         return self.run.place(dataclasses.replace(last, delta=delta))
 
     @property

@@ -16,7 +16,7 @@ from perl.judges import mixture, panel
 from perl.runs.panels import members, save_panel
 from perl.runs.run import Run
 from perl.stages.gate import train_gate
-from perl.system import metrics
+from perl.system import memory
 
 
 def ensemble(run: Run, stage: str) -> dict[str, Any]:
@@ -47,5 +47,5 @@ def ensemble(run: Run, stage: str) -> dict[str, Any]:
             for name, found in alone.items()
         },
         'evaluation_seconds': time.monotonic() - began,
-        'peak_bytes': metrics.peak_bytes(),
+        'peak_bytes': memory.peak_bytes(),
     }

@@ -11,6 +11,7 @@ from ml_collections import ConfigDict
 from perl import config as configs
 from perl import sharding
 from perl.models.architecture import Architecture, parameters
+from perl.runs.inputs import inputs
 from perl.runs.roles import Role
 from perl.runs.run import Run
 from perl.stages.account import account
@@ -102,6 +103,8 @@ def train(
         steps=config.steps,
         save_every=config.save_every,
         interrupt=run.interrupt,
+        inputs=inputs(run, stage),
+        begin=run.record_sitting,
         evaluate=evaluate,
         eval_every=config.eval_every,
         program=update,

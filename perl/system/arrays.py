@@ -1,27 +1,65 @@
 """Files of named arrays: safetensors, whole or not there at all."""
 
+import hashlib
 import pathlib
+from collections.abc import Mapping
 
 import jax
+import jax.numpy as jnp
+import numpy as np
 from safetensors import SafetensorError
-from safetensors.flax import save_file
+from safetensors.flax import load_file, save_file
 
-from perl.system.errors import UserError
+from perl.system import atomic, disk
 
 
-def save(file: pathlib.Path, arrays: dict[str, jax.Array]) -> None:
-    """Puts arrays in the place of a file, or leaves the file as it was.
+def save(file: pathlib.Path, arrays: Mapping[str, jax.Array | np.ndarray]) -> None:
+    """Puts arrays of any memory order in the place of a file.
 
     Raises:
-        UserError: a full disk, or a folder that cannot be written.
+        OSError: with the name of the file, which is as it was.
     """
-    tmp = file.with_name(f'{file.name}.tmp')
+    # safetensors writes the memory of an array as it lies, so it must lie in C order
+    ordered = {name: np.asarray(x, order='C') for name, x in arrays.items()}
+    with atomic.replacing(file) as new:
+        try:
+            save_file(ordered, new)
+        except SafetensorError as error:
+            raise disk.as_os_error(error) or error from None
+
+
+def load(file: pathlib.Path, sha256: str | None = None) -> dict[str, jax.Array]:
+    """The arrays of a file.
+
+    Args:
+        file: that `save` wrote, or any other of safetensors.
+        sha256: that the file must have; anything where it is not known.
+
+    Raises:
+        OSError: the file is not there or cannot be read.
+        ValueError: it is damaged, or holds what is not a finite number.
+    """
+    found = digest(
+        file
+    )  # reads every byte, so that an error of the disk is told as such
+    if sha256 not in (None, found):
+        raise ValueError(f'the sha256 of {file.name} is not the one on its card')
     try:
-        save_file(arrays, tmp)
+        arrays = load_file(file)
     except SafetensorError as error:
-        tmp.unlink(missing_ok=True)
-        raise UserError(
-            f'could not write {file}: {error}; free some space and run the same '
-            'command again, what was saved before is intact'
+        raise ValueError(str(error)) from None
+    except (AttributeError, KeyError, TypeError) as error:
+        raise ValueError(
+            f'{file.name} has numbers of an unknown kind: {error}'
         ) from None
-    tmp.replace(file)
+    for name, x in arrays.items():
+        bad = int(jnp.sum(~jnp.isfinite(x)))
+        if bad:
+            raise ValueError(f'{bad} of {x.size} numbers in {name} are NaN or infinite')
+    return arrays
+
+
+def digest(file: pathlib.Path) -> str:
+    """The sha256 of a file in hexadecimal digits."""
+    with file.open('rb') as data:
+        return hashlib.file_digest(data, 'sha256').hexdigest()

@@ -10,46 +10,78 @@ from typing import Any
 import jax
 import numpy as np
 
+from perl.system import atomic
 from perl.system.errors import UserError
+
+LEVELS = 100  # of nested JSON; what reads it goes down by recursion
+
+
+def parse(text: str | bytes) -> Any:
+    """The value of a JSON text; bytes are UTF-8.
+
+    Raises:
+        ValueError: it is not JSON, or has more than `LEVELS` levels.
+    """
+    try:
+        value = json.loads(text)
+    except RecursionError:
+        raise ValueError('it is nested too deeply') from None
+    level = [value]
+    for _ in range(LEVELS):
+        level = [x for parent in level for x in _children(parent)]
+        if not level:
+            return value
+    raise ValueError('it is nested too deeply')
 
 
 def load(file: pathlib.Path) -> dict[str, Any]:
-    """The one object of a file; nothing where there is no such file.
+    """The one object of a file, or an empty one where there is no such file.
 
     Raises:
-        UserError: it is no JSON object.
+        UserError: the file holds something else than a JSON object.
     """
     try:
-        found = json.loads(file.read_text())
-    except FileNotFoundError:
+        value = parse(file.read_bytes())
+    except (FileNotFoundError, NotADirectoryError):
         return {}
     except ValueError:
-        found = None
-    if not isinstance(found, dict):
+        value = None
+    if not isinstance(value, dict):
         raise UserError(f'{file}: not a JSON object; mend it or remove it')
-    return found
+    return value
+
+
+def save(file: pathlib.Path, value: Mapping[str, Any]) -> None:
+    """Replaces a file by one object."""
+    atomic.write_text(file, json.dumps(plain(value), indent=2) + '\n')
 
 
 def rows(file: pathlib.Path) -> list[dict[str, Any]]:
-    """The objects of a file's lines, but for a last line that a crash cut off.
+    """The objects of a file's lines, without a last line that a crash cut off; none
+    where there is no such file.
 
     Raises:
         UserError: a whole line is not a JSON object.
     """
     if not file.is_file():
         return []
-    found = []
-    for number, line in enumerate(file.read_bytes().split(b'\n')[:-1], 1):
+    objects = []
+    for number, text in enumerate(file.read_bytes().split(b'\n')[:-1], 1):
         try:
-            row = json.loads(line)
+            row = parse(text)
         except ValueError:
             row = None
         if not isinstance(row, dict):
             raise UserError(
                 f'{file}: line {number} is not a JSON object; remove that line'
             )
-        found.append(row)
-    return found
+        objects.append(row)
+    return objects
+
+
+def save_rows(file: pathlib.Path, rows: Iterable[Mapping[str, Any]]) -> None:
+    """Replaces a file by a line for each object."""
+    atomic.write_text(file, ''.join(map(line, rows)))
 
 
 def mend(file: pathlib.Path) -> None:
@@ -63,14 +95,14 @@ def mend(file: pathlib.Path) -> None:
 
 def append(file: pathlib.Path, rows: Iterable[Mapping[str, Any]]) -> None:
     """Appends a line for each object; it is on the disk when this returns."""
-    _write(file, 'a', ''.join(map(line, rows)))
-
-
-def replace(file: pathlib.Path, text: str) -> None:
-    """Puts a whole text in the place of a file, or leaves the file as it was."""
-    tmp = file.with_name(f'{file.name}.tmp')
-    _write(tmp, 'w', text)
-    tmp.replace(file)
+    try:
+        # half a character, which UTF-8 does not have, becomes the escape of JSON
+        with file.open('a', encoding='utf-8', errors='backslashreplace') as out:
+            out.write(''.join(map(line, rows)))
+            out.flush()
+            os.fsync(out.fileno())
+    except OSError as error:  # of a write, it does not say where
+        raise OSError(error.errno, error.strerror, str(file)) from error
 
 
 def line(row: Mapping[str, Any]) -> str:
@@ -91,12 +123,18 @@ def plain(value: Any) -> Any:
     return value
 
 
-def _write(file, mode, text):
-    try:
-        # half a character, which UTF-8 has not, becomes the escape that JSON has for it
-        with file.open(mode, encoding='utf-8', errors='backslashreplace') as out:
-            out.write(text)
-            out.flush()
-            os.fsync(out.fileno())
-    except OSError as error:  # of a write, it does not say where
-        raise OSError(error.errno, error.strerror, str(file)) from error
+def differences(old: Any, new: Any, path: str = '') -> list[str]:
+    """Where two JSON values differ, one line each."""
+    if isinstance(old, dict) and isinstance(new, dict):
+        lines = []
+        for name in sorted(old.keys() | new.keys()):
+            where = f'{path}.{name}' if path else name
+            lines += differences(old.get(name), new.get(name), where)
+        return lines
+    return [] if old == new else [f'{path}: was {old!r}, is {new!r}']
+
+
+def _children(value):
+    if isinstance(value, dict):
+        return value.values()
+    return value if isinstance(value, list) else ()

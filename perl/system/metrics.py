@@ -1,22 +1,20 @@
 """Figures of a run: one JSON line a step, final results, samples, progress, memory."""
 
-import json
+import collections
 import math
 import os
 import pathlib
-import resource
-import sys
 import time
 from collections.abc import Iterable, Mapping
 from typing import Any, Protocol
 
-import jax
 import tqdm
 
 from perl.system import jsonl
 from perl.system.errors import UserError
 
 METRICS, SAMPLES, RESULTS = 'metrics.jsonl', 'samples.jsonl', 'results.json'
+_LARGEST = 1e15  # of steps and seconds
 
 
 class Sink(Protocol):
@@ -54,28 +52,50 @@ class Metrics:
         if tensorboard:
             self._sinks.append(TensorBoard(self._file.parent / 'tensorboard'))
         self._began = time.monotonic()
+        self._file.touch()
         jsonl.mend(self._file)
+
+    def last_step(self) -> int:
+        """The largest step that a line is of; 0 where there are no lines.
+
+        Raises:
+            UserError: a line is not of a step.
+        """
+        return max((row['step'] for row in self._rows()), default=0)
 
     def truncate_after(self, step: int) -> None:
         """Drops the lines of later steps, which a resume writes anew, and lets
         `seconds` go on from the last line that stays.
 
         Raises:
-            UserError: a line is not of a step.
+            UserError: a line is not of a step, or the lines up to `step` are not one of
+                each.
         """
+        rows = self._rows()
+        kept = [row for row in rows if row['step'] <= step]
+        steps = [row['step'] for row in kept]
+        if steps != list(range(1, step + 1)):
+            stage = self._file.parent
+            raise UserError(
+                f'{self._file}: {_disorder(steps, step)}, but the checkpoint is of '
+                f'step {step}; put a copy back, or remove {stage} to train '
+                f'{stage.name} from the beginning'
+            )
+        if len(kept) < len(rows):
+            jsonl.save_rows(self._file, kept)
+        if kept:
+            self._began = time.monotonic() - kept[-1]['seconds']
+
+    def _rows(self):
         rows = jsonl.rows(self._file)
         for number, row in enumerate(rows, 1):
-            for name in ('step', 'seconds'):
-                if not isinstance(row.get(name), int | float):
+            for name, kind in (('step', int), ('seconds', int | float)):
+                if not (isinstance(row.get(name), kind) and 0 <= row[name] < _LARGEST):
                     raise UserError(
                         f'{self._file}: line {number} has no number as its {name}; '
                         'remove that line'
                     )
-        kept = [row for row in rows if row['step'] <= step]
-        if len(kept) < len(rows):
-            jsonl.replace(self._file, ''.join(map(jsonl.line, kept)))
-        if kept:
-            self._began = time.monotonic() - kept[-1]['seconds']
+        return rows
 
     def write(self, step: int, figures: Mapping[str, Any]) -> None:
         """Appends a step's figures, on the disk when this returns.
@@ -83,7 +103,15 @@ class Metrics:
         Args:
             step: that they are of.
             figures: scalars of any kind; NaN and infinities become null.
+
+        Raises:
+            UserError: the file was removed in the meantime.
         """
+        if not self._file.exists():
+            raise UserError(
+                f'{self._file} was removed or moved while the stage was training; run '
+                'the same command again, which goes on from what is left'
+            )
         figures = {name: float(x) for name, x in figures.items()}
         row = {'step': int(step), 'seconds': round(time.monotonic() - self._began, 3)}
         jsonl.append(self._file, [row | figures])
@@ -143,7 +171,7 @@ def append_samples(
     old = jsonl.rows(file)
     kept = [row for row in old if any(_step(row) < _step(new) for new in rows)]
     if len(kept) < len(old):
-        jsonl.replace(file, ''.join(map(jsonl.line, kept)))
+        jsonl.save_rows(file, kept)
     jsonl.mend(file)
     jsonl.append(file, rows)
 
@@ -164,7 +192,7 @@ def results(
     file = pathlib.Path(workdir) / RESULTS
     merged = read_results(workdir) | {stage: dict(figures)}
     file.parent.mkdir(parents=True, exist_ok=True)
-    jsonl.replace(file, json.dumps(jsonl.plain(merged), indent=2) + '\n')
+    jsonl.save(file, merged)
     return merged
 
 
@@ -177,16 +205,6 @@ def read_results(workdir: str | os.PathLike) -> dict[str, Any]:
     return jsonl.load(pathlib.Path(workdir) / RESULTS)
 
 
-def peak_bytes() -> int:
-    """The most memory in use so far: of the first device where the backend tells, else
-    of the process."""
-    stats = jax.local_devices()[0].memory_stats() or {}
-    if 'peak_bytes_in_use' in stats:
-        return int(stats['peak_bytes_in_use'])
-    unit = 1 if sys.platform == 'darwin' else 1024  # bytes there, KiB elsewhere
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
-
-
 def progress(total: int, initial: int = 0, desc: str = '') -> tqdm.tqdm:
     """A progress bar on stderr; none where stderr is no terminal."""
     return tqdm.tqdm(total=total, initial=initial, desc=desc, disable=None)
@@ -194,3 +212,14 @@ def progress(total: int, initial: int = 0, desc: str = '') -> tqdm.tqdm:
 
 def _step(row):
     return row.get('step', math.inf)
+
+
+def _disorder(steps, last):
+    """What is wrong with lines that should be of steps 1 to `last`."""
+    count = collections.Counter(steps)
+    for step in range(1, last + 1):
+        if not count[step]:
+            return f'it has no line of step {step}'
+        if count[step] > 1:
+            return f'it has {count[step]} lines of step {step}'
+    return 'its lines are not in the order of their steps'

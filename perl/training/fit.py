@@ -2,8 +2,9 @@
 
 import math
 import pathlib
+import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
@@ -11,7 +12,8 @@ import jax
 from perl.checkpoint import Checkpoints
 from perl.system.errors import UserError
 from perl.system.interrupt import Interrupt, Stopped
-from perl.system.metrics import Metrics, progress
+from perl.system.memory import peak_bytes
+from perl.system.metrics import METRICS, Metrics, progress
 from perl.training.compiled import Compiled
 
 
@@ -23,6 +25,8 @@ def fit(
     steps: int,
     save_every: int,
     interrupt: Interrupt,
+    inputs: Mapping[str, Any] | None = None,
+    begin: Callable[[], None] | None = None,
     evaluate: Callable[[Any, int], dict[str, float]] | None = None,
     eval_every: int = 0,
     program: Compiled | None = None,
@@ -39,6 +43,8 @@ def fit(
         steps: where to end.
         save_every: steps between checkpoints; the last step is always saved.
         interrupt: asked after each step whether to stop.
+        inputs: what the state is computed from, see `perl.checkpoint.Checkpoints`.
+        begin: called before the first step of this sitting, when nothing was refused.
         evaluate: figures of a state after a step, joined to that step's metrics.
         eval_every: steps between evaluations; 0 evaluates after the last.
         program: of the update, whose bytes are told.
@@ -47,29 +53,37 @@ def fit(
         shown: metrics in the progress bar.
 
     Returns:
-        The final state, and what it took in this and earlier sittings: `seconds`, and
-        `step_bytes` of the largest program.
+        The final state, and what it took in this and earlier sittings: `seconds`,
+        `step_bytes` of the largest program, and `peak_bytes` of the process.
 
     Raises:
         Stopped: SIGTERM or Ctrl-C, after saving.
-        UserError: a metric is not finite; checkpoints before it stay.
+        UserError: a metric is not finite; checkpoints before it stay. Or what is on
+            the disk does not go together.
     """
     memory = {} if memory is None else memory
-    checkpoints = Checkpoints(folder / 'checkpoints')
-    start, before = 0, {'seconds': 0.0, 'step_bytes': 0}
+    checkpoints = Checkpoints(folder / 'checkpoints', inputs=inputs)
+    start, before = 0, {'seconds': 0.0, 'step_bytes': 0, 'peak_bytes': 0}
     restored = checkpoints.restore(state)
-    if restored is not None:
+    metrics = Metrics(folder, tensorboard=tensorboard)
+    if restored is None:
+        _check_fresh(metrics, min(save_every, steps), folder)
+    else:
         state, extra, start = restored
         before = extra.pop('took')
         memory.update(extra)
-    metrics = Metrics(folder, tensorboard=tensorboard)
     metrics.truncate_after(start)
+    if begin:
+        begin()
     began = time.monotonic()
 
     def took() -> dict[str, float]:
-        seconds = before['seconds'] + time.monotonic() - began
-        largest = max(before['step_bytes'], program.peak_bytes if program else 0)
-        return {'seconds': seconds, 'step_bytes': largest}
+        step_bytes = program.peak_bytes if program else 0
+        return {
+            'seconds': before['seconds'] + time.monotonic() - began,
+            'step_bytes': max(before['step_bytes'], step_bytes),
+            'peak_bytes': max(before['peak_bytes'], peak_bytes()),
+        }
 
     with progress(steps, start, folder.name) as bar:
         for step in range(start, steps):
@@ -92,6 +106,24 @@ def fit(
     metrics.close()
     checkpoints.close()
     return state, took()
+
+
+def _check_fresh(metrics, first, folder):
+    """Without a checkpoint, the lines must be of steps before the first one."""
+    last = metrics.last_step()
+    if last > first:
+        raise UserError(
+            f'{folder / "checkpoints"} is empty, but {folder / METRICS} tells of '
+            f'{last} steps; put the checkpoints back, or remove {folder} to train '
+            f'{folder.name} from the beginning'
+        )
+    if last:
+        print(
+            f'{folder.name}: it ended after step {last}, before its first checkpoint; '
+            'it begins again at step 1',
+            file=sys.stderr,
+            flush=True,
+        )
 
 
 def _check(row, step, folder):

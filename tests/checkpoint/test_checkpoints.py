@@ -217,7 +217,7 @@ FULL = """
 import resource, signal, sys
 import numpy as np
 from perl.checkpoint import Checkpoints
-from perl.errors import UserError
+from perl.system.errors import UserError
 checkpoints = Checkpoints(sys.argv[1])
 rng = np.random.default_rng(0)
 small, large = {'w': rng.bytes(100)}, {'w': rng.bytes(1 << 20)}
@@ -247,7 +247,7 @@ def test_a_write_that_fails_is_one_line_and_loses_nothing(tmp_path):
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout == (
-        f'could not save step 2 to {folder}: File too large; free some space and run '
+        f'could not save step 2 to {folder}: File too large; free some space, and run '
         'the same command again: step 1 is intact\n'
     )
     assert 'Traceback' not in done.stderr

@@ -9,10 +9,11 @@ decode(encode(a) + encode(b)) == a + b.
 import abc
 import dataclasses
 import hashlib
-import json
 import pathlib
 from collections.abc import Sequence
 from typing import Protocol
+
+from perl.system import atomic, jsonl
 
 META = 'tokenizer.meta.json'
 
@@ -89,8 +90,8 @@ def write(
     folder = pathlib.Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     if file:
-        (folder / file).write_bytes(content)
-    (folder / META).write_text(json.dumps(meta, indent=2) + '\n')
+        atomic.write_bytes(folder / file, content)
+    jsonl.save(folder / META, meta)
 
 
 def digest(*parts: object) -> str:

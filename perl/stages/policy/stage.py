@@ -12,6 +12,7 @@ from perl.evaluation.compare import compare
 from perl.evaluation.labelling import Settings, open_rater
 from perl.losses.algorithms import ALGORITHMS
 from perl.runs import roles
+from perl.runs.inputs import inputs
 from perl.runs.panels import load_panel
 from perl.runs.roles import Role
 from perl.runs.run import Run
@@ -35,6 +36,8 @@ def policy(run: Run, stage: str) -> dict[str, Any]:
         steps=config.steps,
         save_every=config.save_every,
         interrupt=run.interrupt,
+        inputs=inputs(run, stage),
+        begin=run.record_sitting,
         program=trainer.update,
         tensorboard=run.config.tensorboard,
         shown=('reward', 'gold', 'kl', 'no_eos'),

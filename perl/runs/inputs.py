@@ -1,0 +1,125 @@
+"""What a stage computes from, so that a change of it is noticed.
+
+A checkpoint carries the inputs of its stage, and a finished stage leaves them in
+`stage.json` beside the fingerprint of what it made. Whoever exchanges the base, the
+tokenizer, the data or an earlier stage in the middle of a run is told so.
+"""
+
+import hashlib
+import pathlib
+from typing import Any
+
+from perl import config as configs
+from perl.config import lineage
+from perl.data.records import fingerprint
+from perl.runs.opening import needs
+from perl.runs.run import Run
+from perl.system import jsonl
+from perl.system.errors import UserError
+
+RECORD = 'stage.json'
+# the files that say what a stage has made, by their digests or in full
+_CARDS = (
+    'base/model.json',
+    'adapter/adapter.json',
+    'value/adapter.json',
+    'adapter.json',
+    'ensemble.json',
+    'gate.safetensors',
+)
+
+
+def inputs(run: Run, stage: str) -> dict[str, Any]:
+    """Fingerprints of what a stage reads, and the settings that it goes by.
+
+    Args:
+        run: with its base, unless the stage makes it.
+        stage: its name.
+
+    Returns:
+        config (seed, model, lengths and the stage's own), tokenizer, data (by kind and
+        split), base ('' where the stage makes it), stages (those it goes on from).
+    """
+    config = configs.to_json(run.config)
+    model = {name: x for name, x in config['model'].items() if name != 'path'}
+    return {
+        'config': {
+            'seed': config['seed'],
+            'model': model,
+            'lengths': config['lengths'],
+            stage: config[stage],
+        },
+        'tokenizer': run.tokenizer.fingerprint,
+        'data': _data(run, stage),
+        'base': '' if run.config[stage].kind == 'pretrain' else run.base_id,
+        'stages': {
+            name: made(_folder(run, name)) for name in sorted(_reads(run.config, stage))
+        },
+    }
+
+
+def made(folder: pathlib.Path) -> str:
+    """The fingerprint of what a stage has made, by its folder; '' of nothing."""
+    sha = hashlib.sha256()
+    files = [folder / name for name in _CARDS if (folder / name).is_file()]
+    for file in files:
+        sha.update(f'{file.relative_to(folder)} '.encode() + file.read_bytes())
+    return sha.hexdigest()[:16] if files else ''
+
+
+def record(run: Run, stage: str) -> None:
+    """Writes `stage.json` of a stage that is finished."""
+    folder = run.workdir / stage
+    values = {'inputs': inputs(run, stage), 'made': made(folder)}
+    jsonl.save(folder / RECORD, values)
+
+
+def check(run: Run, stage: str) -> None:
+    """Raises a `UserError` where a finished stage was made from other inputs than it
+    would be made from now, or where what it made is no longer there as it was."""
+    folder = run.workdir / stage
+    values = jsonl.load(folder / RECORD)
+    if not values:  # finished by an older version
+        return
+    anew = f'or remove {folder} to train {stage} again'
+    now = jsonl.plain(inputs(run, stage))
+    lines = jsonl.differences(values.get('inputs'), now)
+    if lines:
+        raise UserError(
+            f'{stage} was finished from other inputs ({"; ".join(lines[:8])}); put the '
+            f'old ones back, {anew}'
+        )
+    if values.get('made') != made(folder):
+        raise UserError(
+            f'{stage}: what is in {folder} is not what the stage has made; put it back, '
+            f'{anew}'
+        )
+
+
+def _data(run, stage):
+    kind, splits = needs(run.config[lineage.origin(run.config, stage)])
+    digests = {f'{kind}.{split}': run.data_fingerprint(kind, split) for split in splits}
+    if run.config[stage].get('ptx_coefficient'):
+        digests['text.train'] = run.data_fingerprint('text', 'train')
+    return digests
+
+
+def _reads(config, stage):
+    """The stages, or folders, that a stage reads, and those that they are made of."""
+    section, known = config[stage], configs.known_stages(config)
+    names = {section.get('start'), section.get('reward'), *section.get('of', ())}
+    if section.get('value_start') != 'reward':
+        names.add(section.get('value_start'))
+    names -= {'base', None}
+    made_of = [_parts(config, name) for name in names if name in known]
+    return names.union(*made_of)
+
+
+def _parts(config, stage):
+    of = config[stage].get('of', ())
+    return {*of}.union(*(_parts(config, name) for name in of))
+
+
+def _folder(run, name):
+    own = name in configs.known_stages(run.config)
+    return run.workdir / name if own else pathlib.Path(name)

@@ -1,0 +1,105 @@
+"""Where and how a run was computed: one line in the run folder for each sitting.
+
+A sitting is one process that trains at least one stage of the run.
+"""
+
+import datetime
+import importlib.metadata
+import os
+import pathlib
+import platform
+import re
+import shlex
+import subprocess
+import sys
+from typing import Any
+
+import jax
+
+from perl.system import jsonl
+
+SITTINGS = 'sittings.jsonl'
+_SECRET = re.compile(r'(?<=://)[^/@\s]*@|(?<=[?&])([\w-]+)=[^&\s]*')
+
+
+def record(workdir: pathlib.Path) -> None:
+    """Appends a line on this process to `sittings.jsonl` of a run folder."""
+    if jax.process_index() == 0:
+        file = workdir / SITTINGS
+        jsonl.mend(file)
+        jsonl.append(file, [describe()])
+
+
+def describe() -> dict[str, Any]:
+    """This process.
+
+    Returns:
+        date (UTC, to the second), command, perl (version), commit (of the checkout that
+        perl is run from, with `+` where files differ from it; '' without one), python,
+        jax, numpy (versions), host, platform, cores (that this process may use),
+        backend, device (kind), devices (of all hosts).
+    """
+    devices = jax.devices()
+    now = datetime.datetime.now(datetime.UTC)
+    return {
+        'date': now.isoformat(timespec='seconds').replace('+00:00', 'Z'),
+        'command': command(),
+        'perl': _version('perl'),
+        'commit': commit(pathlib.Path(__file__).parent),
+        'python': platform.python_version(),
+        'jax': jax.__version__,
+        'numpy': _version('numpy'),
+        'host': platform.node(),
+        'platform': platform.platform(),
+        'cores': _cores(),
+        'backend': jax.default_backend(),
+        'device': devices[0].device_kind,
+        'devices': len(devices),
+    }
+
+
+def command() -> str:
+    """The command line, without what stands in a URL to be kept secret."""
+    spec = getattr(sys.modules['__main__'], '__spec__', None)
+    program = ['python', '-m', spec.name] if spec else sys.argv[:1]
+    return without_secrets(shlex.join([*program, *sys.argv[1:]]))
+
+
+def without_secrets(text: str) -> str:
+    """A text without users and passwords of URLs and the values of their queries."""
+    return _SECRET.sub(lambda found: f'{found[1]}=***' if found[1] else '***@', text)
+
+
+def commit(folder: pathlib.Path) -> str:
+    """The git commit of a checkout of this package; '' where it is installed."""
+    try:
+        _git(folder, 'ls-files', '--error-unmatch', pathlib.Path(__file__).name)
+        head = _git(folder, 'rev-parse', '--short=12', 'HEAD')
+        return head + ('+' if _git(folder, 'status', '--porcelain', '-uno') else '')
+    except (OSError, subprocess.SubprocessError):
+        return ''
+
+
+def _git(folder, *arguments):
+    done = subprocess.run(
+        ['git', *arguments],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=10,
+    )
+    return done.stdout.strip()
+
+
+def _version(package):
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return ''
+
+
+def _cores():
+    if hasattr(os, 'sched_getaffinity'):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count()
