@@ -10,9 +10,7 @@ import pathlib
 from typing import Any
 
 from perl import config as configs
-from perl.config import lineage
-from perl.data.records import fingerprint
-from perl.runs.opening import needs
+from perl.config import kinds, lineage
 from perl.runs.run import Run
 from perl.system import jsonl
 from perl.system.errors import UserError
@@ -51,7 +49,7 @@ def inputs(run: Run, stage: str) -> dict[str, Any]:
         },
         'tokenizer': run.tokenizer.fingerprint,
         'data': _data(run, stage),
-        'base': '' if run.config[stage].kind == 'pretrain' else run.base_id,
+        'base': run.base_id if kinds.of(run.config[stage]).makes != 'base' else '',
         'stages': {
             name: made(_folder(run, name)) for name in sorted(_reads(run.config, stage))
         },
@@ -104,7 +102,7 @@ def check(run: Run, stage: str) -> list[str]:
 
 
 def _data(run, stage):
-    kind, splits = needs(run.config[lineage.origin(run.config, stage)])
+    kind, splits = lineage.reads(run.config, stage)
     digests = {f'{kind}.{split}': run.data_fingerprint(kind, split) for split in splits}
     if run.config[stage].get('ptx_coefficient'):
         digests['text.train'] = run.data_fingerprint('text', 'train')

@@ -11,15 +11,15 @@ from ml_collections import ConfigDict
 
 from perl import config as configs
 from perl import data, sharding
-from perl.config import kinds, rules
+from perl.config import kinds, lineage, rules
 from perl.data import tokenizers
 from perl.data.records import Dataset
-from perl.system.errors import UserError
 from perl.models import store
 from perl.models.architecture import parameters
 from perl.runs import saved_config
-from perl.config import lineage
 from perl.runs.run import Run
+from perl.system.errors import UserError
+
 
 def begin_run(config: ConfigDict, workdir: pathlib.Path) -> Run:
     """A run without its base, new or to go on with; its config is written last, when
@@ -29,7 +29,7 @@ def begin_run(config: ConfigDict, workdir: pathlib.Path) -> Run:
         UserError: the folder belongs to another config, or data are not there.
     """
     saved_config.check(config, workdir)
-    if not saved_config.begun(config, workdir):  # what is there is of a start that failed
+    if not saved_config.begun(config, workdir):  # a failed start left it
         shutil.rmtree(workdir / 'tokenizer', ignore_errors=True)
     run = open_run(config, workdir)
     saved_config.write(config, workdir)

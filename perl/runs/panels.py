@@ -5,15 +5,15 @@ from collections.abc import Sequence
 
 import jax
 
-from perl.system import arrays, disk, jsonl
 from perl import config as configs
 from perl.adapters import bundle
-from perl.system.errors import UserError
 from perl.judges import panel
 from perl.judges.mixture import GATED, fresh
 from perl.judges.panel import Panel
 from perl.runs.roles import Role
 from perl.runs.run import Run
+from perl.system import arrays, disk, jsonl
+from perl.system.errors import UserError
 
 CARD, GATE = 'ensemble.json', 'gate.safetensors'
 

@@ -7,9 +7,9 @@ import jax
 
 from perl.adapters import bundle, tree
 from perl.adapters.tunings import Tuning
-from perl.system.errors import UserError
-from perl.models import heads
 from perl.judges.panel import Panel
+from perl.models import heads
+from perl.system.errors import UserError
 
 
 @dataclasses.dataclass(frozen=True)

@@ -7,24 +7,24 @@ from collections.abc import Sequence
 from typing import Any
 
 import jax
-import numpy as np
 
 from perl import config as configs
 from perl import sharding
 from perl.adapters import bundle
 from perl.adapters.tunings import Tuning
+from perl.config import kinds, lineage
 from perl.data.examples import Examples, encode
 from perl.data.records import Dataset, Record, fingerprint
 from perl.data.tokenizers.vocabularies import Tokenizer
+from perl.models import architecture, heads, store
+from perl.models.architecture import Architecture
+from perl.runs import roles
+from perl.runs.roles import Role
 from perl.system import environment
 from perl.system.errors import UserError
 from perl.system.interrupt import Interrupt
 from perl.weights import abstract
-from perl.models import architecture, heads, store
-from perl.models.architecture import Architecture
-from perl.config import kinds, lineage
-from perl.runs import roles
-from perl.runs.roles import Role
+
 
 @dataclasses.dataclass
 class Run:

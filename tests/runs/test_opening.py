@@ -8,8 +8,8 @@ import runs
 
 from perl import check
 from perl.data.tokenizers.files import Bytes
+from perl.runs import opening, saved_config
 from perl.system.errors import UserError
-from perl.runs import saved_config, opening
 
 
 def begin(workdir, **changes):

@@ -7,22 +7,20 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-
-from perl import weights
 import tiny
 
 from perl import config as configs
-from perl import sharding
+from perl import sharding, weights
 from perl.adapters import tree
 from perl.adapters.tunings import Full, LoraTuning
-from perl.system.errors import UserError
-from perl.models import architecture, heads
 from perl.judges import panel
-from perl.stages.policy import stage
+from perl.models import architecture, heads
 from perl.runs import roles
 from perl.runs.panels import load_panel
 from perl.runs.roles import Role
 from perl.runs.run import Run
+from perl.stages.policy import stage
+from perl.system.errors import UserError
 
 LEAVES = architecture.parameters(tiny.ARCH)
 BASE = tiny.weights()
