@@ -112,8 +112,9 @@ def _is_finished(opened: Run, name: str) -> bool:
     if name not in read_results(opened.workdir):
         return False
     if _is_there(opened, name):
-        inputs.check(opened, name)
-        print(f'{name}: finished before', flush=True)
+        lines = inputs.check(opened, name)
+        since = f'; since then: {"; ".join(lines[:8])}' if lines else ''
+        print(f'{name}: finished before{since}', flush=True)
         return True
     gone = f'what it left in {opened.workdir / name} is gone'
     print(f'{name}: finished before, but {gone}; it is trained again', flush=True)

@@ -49,20 +49,20 @@ def inputs(run: Run, stage: str) -> dict[str, Any]:
         },
         'tokenizer': run.tokenizer.fingerprint,
         'data': _data(run, stage),
-        'base': '' if kinds.of(run.config[stage]).makes == 'base' else run.base_id,
+        'base': run.base_id if kinds.of(run.config[stage]).makes != 'base' else '',
         'stages': {
             name: made(_folder(run, name)) for name in sorted(_reads(run.config, stage))
         },
     }
 
 
-def made(folder: pathlib.Path) -> str:
-    """The fingerprint of what a stage has made, by its folder; '' of nothing."""
-    sha = hashlib.sha256()
-    files = [folder / name for name in _CARDS if (folder / name).is_file()]
-    for file in files:
-        sha.update(f'{file.relative_to(folder)} '.encode() + file.read_bytes())
-    return sha.hexdigest()[:16] if files else ''
+def made(folder: pathlib.Path) -> dict[str, str]:
+    """The fingerprints of what a stage has made, by the files in its folder."""
+    return {
+        name: hashlib.sha256((folder / name).read_bytes()).hexdigest()[:16]
+        for name in _CARDS
+        if (folder / name).is_file()
+    }
 
 
 def record(run: Run, stage: str) -> None:
@@ -72,26 +72,33 @@ def record(run: Run, stage: str) -> None:
     jsonl.save(folder / RECORD, values)
 
 
-def check(run: Run, stage: str) -> None:
-    """Raises a `UserError` where a finished stage was made from other inputs than it
-    would be made from now, or where what it made is no longer there as it was."""
+def check(run: Run, stage: str) -> list[str]:
+    """What a finished stage would read now that it did not read then, one line each.
+
+    Raises:
+        UserError: it was trained on another base or tokenizer, or what it made is no
+            longer there as it was.
+    """
     folder = run.workdir / stage
     values = jsonl.load(folder / RECORD)
     if not values:  # finished by an older version
-        return
+        return []
+    before, now = values['inputs'], jsonl.plain(inputs(run, stage))
     anew = f'or remove {folder} to train {stage} again'
-    now = jsonl.plain(inputs(run, stage))
-    lines = jsonl.differences(values.get('inputs'), now)
-    if lines:
-        raise UserError(
-            f'{stage} was finished from other inputs ({"; ".join(lines[:8])}); put the '
-            f'old ones back, {anew}'
-        )
-    if values.get('made') != made(folder):
-        raise UserError(
-            f'{stage}: what is in {folder} is not what the stage made; put it back, '
-            f'{anew}'
-        )
+    for name in ('tokenizer', 'base'):
+        if before[name] != now[name]:
+            raise UserError(
+                f'{folder} was trained on the {name} {before[name]}, this run has '
+                f'{now[name]}; give the {name} it was trained on, {anew}'
+            )
+    left = made(folder)
+    for name in sorted(values['made'].keys() | left.keys()):
+        if values['made'].get(name) != left.get(name):
+            raise UserError(
+                f'{folder / name} is not what the stage {stage} has made; put that '
+                f'back, {anew}'
+            )
+    return jsonl.differences(before, now)
 
 
 def _data(run, stage):

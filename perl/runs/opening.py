@@ -29,9 +29,7 @@ def begin_run(config: ConfigDict, workdir: pathlib.Path) -> Run:
         UserError: the folder belongs to another config, or data are not there.
     """
     saved_config.check(config, workdir)
-    if not saved_config.begun(
-        config, workdir
-    ):  # what is there is of a start that failed
+    if not saved_config.begun(config, workdir):  # a failed start left it
         shutil.rmtree(workdir / 'tokenizer', ignore_errors=True)
     run = open_run(config, workdir)
     saved_config.write(config, workdir)

@@ -8,6 +8,7 @@ from absl import app, flags, logging
 from ml_collections import ConfigDict
 from safetensors import SafetensorError
 
+from perl.system import disk
 from perl.system.errors import UserError
 from perl.system.interrupt import Stopped
 from perl.system.suggest import near_miss
@@ -72,7 +73,8 @@ def _guarded(main, argv):
         _fail(error)
     except OSError as error:
         where = f'{error.filename}: ' if error.filename else ''
-        _fail(f'{where}{error.strerror or error}; what was saved before is intact')
+        what = f'{where}{error.strerror or error}; {disk.mend(error)}'
+        _fail(f'{what}: what was saved before is intact')
 
 
 def _fail(error):

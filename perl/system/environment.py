@@ -19,7 +19,7 @@ import jax
 from perl.system import jsonl
 
 SITTINGS = 'sittings.jsonl'
-_SECRET = re.compile(r'(?<=://)[^/@\s]*@|(?<=[?&])([\w-]+)=[^&\s]*')
+_SECRET = re.compile(r'(?<=://)[^/\s]*@|(?<=[?&])([\w-]+)=[^&\s]*')
 
 
 def record(workdir: pathlib.Path) -> None:
@@ -62,7 +62,7 @@ def command() -> str:
     """The command line, without what stands in a URL to be kept secret."""
     spec = getattr(sys.modules['__main__'], '__spec__', None)
     program = ['python', '-m', spec.name] if spec else sys.argv[:1]
-    return without_secrets(shlex.join([*program, *sys.argv[1:]]))
+    return shlex.join(map(without_secrets, [*program, *sys.argv[1:]]))
 
 
 def without_secrets(text: str) -> str:

@@ -220,20 +220,3 @@ def test_the_architecture_of_a_config():
     config.model.update(width=64, scan=True)
     arch = configs.architecture(config, 300)
     assert (arch.vocabulary, arch.width, arch.scan, arch.tied) == (300, 64, True, True)
-
-
-def test_differences_name_every_changed_value():
-    old = configs.to_json(configs.experiment('x'))
-    config = configs.experiment('x')
-    assert configs.differences(old, configs.to_json(config)) == []
-    config.sft.optimizer.learning_rate = 0.5
-    config.stages = ('sft',)
-    new = configs.to_json(config)
-    new['extra'] = {'a': 1}
-    del new['seed']
-    assert configs.differences(old, new) == [
-        "extra: was None, is {'a': 1}",
-        'seed: was 0, is None',
-        'sft.optimizer.learning_rate: was 0.001, is 0.5',
-        "stages: was ['pretrain', 'sft', 'reward', 'policy'], is ['sft']",
-    ]

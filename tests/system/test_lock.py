@@ -4,13 +4,14 @@ import errno
 import fcntl
 import multiprocessing
 import os
+import shutil
 
 import pytest
 import runs
 
 from perl import check
 from perl.system.errors import UserError
-from perl.system.lock import exclusive
+from perl.system.lock import exclusive, exclusive_file
 
 
 def hold(workdir, held):
@@ -73,3 +74,53 @@ def test_a_file_in_its_place_is_no_obstacle(tmp_path):
     (tmp_path / 'run').touch()
     with exclusive(tmp_path / 'run'):
         pass
+
+
+def test_a_folder_that_is_removed_is_noticed(tmp_path):
+    workdir = tmp_path / 'run'
+    with exclusive(workdir) as held:
+        held.check()
+        shutil.rmtree(workdir)
+        with pytest.raises(UserError, match=f'{workdir} was removed or moved'):
+            held.check()
+        workdir.mkdir()
+        (workdir / '.lock').touch()  # by another process
+        with pytest.raises(UserError, match='removed or moved'):
+            held.check()
+
+
+def test_a_folder_that_cannot_be_locked_is_not_called_removed(tmp_path):
+    (tmp_path / 'run').touch()
+    with exclusive(tmp_path / 'run') as held:
+        held.check()
+
+
+def test_one_process_at_an_output_file(tmp_path):
+    file = tmp_path / 'new' / 'labels.jsonl'
+    with exclusive_file(file):
+        said = f'{file} is being written by another process; .* another --output'
+        with pytest.raises(UserError, match=said), exclusive_file(file):
+            pass
+        with exclusive_file(file.with_name('other.jsonl')):
+            pass
+        file.touch()
+    assert os.listdir(file.parent) == ['labels.jsonl']
+    with exclusive_file(file):
+        pass
+
+
+def test_a_lock_that_was_removed_as_it_was_opened_is_not_held(tmp_path, monkeypatch):
+    """The process before removed the lock's file between the opening and the lock."""
+    file, flock, times = tmp_path / 'x', fcntl.flock, []
+
+    def removing(handle, how):
+        times.append(how)
+        if len(times) == 1:
+            (tmp_path / '.x.lock').unlink()
+        flock(handle, how)
+
+    monkeypatch.setattr(fcntl, 'flock', removing)
+    with exclusive_file(file):
+        assert len(times) == 2
+        with pytest.raises(UserError), exclusive_file(file):
+            pass

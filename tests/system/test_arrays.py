@@ -1,0 +1,100 @@
+"""Arrays come back as they were, in whatever order they lie in memory."""
+
+import errno
+import hashlib
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from safetensors.flax import save_file
+
+from perl.system import arrays
+
+ROWS = np.arange(24, dtype=np.float32).reshape(2, 3, 4)
+ORDERS = {
+    'fortran': np.asfortranarray(ROWS),
+    'transposed': ROWS.T,
+    'stacked': np.stack([x.T for x in ROWS]),
+    'swapped': np.swapaxes(ROWS, 0, 2),
+    'strided': ROWS[:, ::2, 1:],
+    'reversed': ROWS[::-1],
+    'broadcast': np.broadcast_to(ROWS[0, 0], (5, 4)),
+    'big endian': ROWS.astype('>f4').T,
+    'scalar': np.float32(3),
+    'empty': ROWS[:, :0].T,
+    'bfloat16': np.asarray(jnp.asarray(ROWS, jnp.bfloat16)).T,
+    'jax': jnp.asarray(ROWS).T,
+}
+
+
+@pytest.mark.parametrize('order', ORDERS)
+def test_every_order_of_memory_comes_back(tmp_path, order):
+    array = ORDERS[order]
+    given = {'x': array}
+    arrays.save(tmp_path / 'x', given)
+    assert given['x'] is array
+    back = arrays.load(tmp_path / 'x')['x']
+    assert isinstance(back, jax.Array) and back.shape == array.shape
+    np.testing.assert_array_equal(np.asarray(back), np.asarray(array))
+
+
+@pytest.fixture
+def saved(tmp_path):
+    arrays.save(tmp_path / 'x', {'a': ROWS, 'b': ROWS[0]})
+    return tmp_path / 'x'
+
+
+def test_the_digest_is_checked(saved):
+    digest = hashlib.sha256(saved.read_bytes()).hexdigest()
+    assert arrays.digest(saved) == digest
+    assert arrays.load(saved, digest).keys() == {'a', 'b'}
+    data = bytearray(saved.read_bytes())
+    data[-1] ^= 1
+    saved.write_bytes(data)
+    assert arrays.load(saved).keys() == {'a', 'b'}
+    with pytest.raises(ValueError, match='the sha256 of x is not the one'):
+        arrays.load(saved, digest)
+
+
+@pytest.mark.parametrize('keep', [0, 5, 100, -1])
+def test_a_cut_file_is_damaged(saved, keep):
+    saved.write_bytes(saved.read_bytes()[:keep])
+    with pytest.raises(ValueError, match=r'[Hh]eader|[Bb]uffer|[Ff]ile'):
+        arrays.load(saved)
+
+
+@pytest.mark.parametrize('bad', [np.nan, np.inf, -np.inf])
+def test_what_is_not_finite_is_named(tmp_path, bad):
+    x = ROWS.copy()
+    x[0, 0, :2] = bad
+    arrays.save(tmp_path / 'x', {'fine': ROWS, 'bad': x})
+    with pytest.raises(ValueError, match='2 of 24 numbers in bad are NaN or infinite'):
+        arrays.load(tmp_path / 'x')
+
+
+def test_numbers_of_an_unknown_kind(tmp_path):
+    save_file({'x': jnp.zeros(3, jnp.float8_e4m3fn)}, tmp_path / 'x')
+    with pytest.raises(ValueError, match='unknown kind'):
+        arrays.load(tmp_path / 'x')
+
+
+def test_what_cannot_be_read_is_not_called_damaged(tmp_path, monkeypatch):
+    with pytest.raises(FileNotFoundError):
+        arrays.load(tmp_path / 'nowhere')
+    with pytest.raises(IsADirectoryError):
+        arrays.load(tmp_path)
+
+    def broken(file, kind):
+        raise OSError(errno.EIO, 'Input/output error')
+
+    monkeypatch.setattr(arrays.hashlib, 'file_digest', broken)
+    arrays.save(tmp_path / 'x', {'x': ROWS})
+    with pytest.raises(OSError, match='Input/output error'):
+        arrays.load(tmp_path / 'x')
+
+
+def test_a_folder_that_is_not_there(tmp_path):
+    with pytest.raises(FileNotFoundError) as raised:
+        arrays.save(tmp_path / 'no' / 'x', {'x': ROWS})
+    assert raised.value.filename == str(tmp_path / 'no' / 'x')
