@@ -10,7 +10,7 @@ import runs
 
 from perl import check
 from perl.system.errors import UserError
-from perl.system.lock import exclusive
+from perl.system.lock import exclusive, exclusive_file
 
 
 def hold(workdir, held):
@@ -72,4 +72,25 @@ def test_a_disk_without_locks_is_no_obstacle(tmp_path, monkeypatch):
 def test_a_file_in_its_place_is_no_obstacle(tmp_path):
     (tmp_path / 'run').touch()
     with exclusive(tmp_path / 'run'):
+        pass
+
+
+def test_a_file_is_held_by_one_at_a_time(tmp_path):
+    file = tmp_path / 'new' / 'labels.jsonl'
+    for _ in range(2):
+        refused = pytest.raises(UserError, match='by another process')
+        with exclusive_file(file), refused, exclusive_file(file):
+            pass
+        assert os.listdir(tmp_path) == []
+
+
+def test_a_lock_that_a_kill_left_holds_nobody_back(tmp_path):
+    (tmp_path / '.a.lock').touch()
+    with exclusive_file(tmp_path / 'a'):
+        pass
+    assert os.listdir(tmp_path) == []
+
+
+def test_another_file_is_free(tmp_path):
+    with exclusive_file(tmp_path / 'a'), exclusive_file(tmp_path / 'b'):
         pass
