@@ -16,7 +16,7 @@ from perl import sharding
 from perl.config import kinds, lineage, rules
 from perl.data import SPLITS, examples
 from perl.models.architecture import parameters
-from perl.runs import opening, saved_config
+from perl.runs import judging, opening, saved_config
 from perl.stages.table import STAGES
 
 
@@ -53,6 +53,7 @@ def check(config: ConfigDict, workdir: pathlib.Path) -> dict[str, Any]:
         axis_types=(AxisType.Auto,) * len(sharding.AXES),
     )
     opening.check_mesh(config, mesh.shape)
+    rewards = judging.try_rewards(config, dataset)
     return {
         'config': config.name,
         'dropped': dict(dataset.counts),
@@ -61,6 +62,7 @@ def check(config: ConfigDict, workdir: pathlib.Path) -> dict[str, Any]:
             for name in config.stages
             if kinds.of(config[name]).makes != 'base'
         },
+        'rewards': rewards,
         'stages': {name: _stage(config, name, arch, mesh) for name in config.stages},
     }
 
@@ -81,6 +83,9 @@ def main(config: ConfigDict, workdir: pathlib.Path) -> None:
                 f'{row["prompt_max"]}, cut {row["prompts_cut"]} prompts and '
                 f'{row["responses_cut"]} responses'
             )
+    for name, two in found['rewards'].items():
+        values = ' and '.join(f'{x:.4g}' for x in two)
+        print(f'{name}: {config[name].reward} rewards the first two rows with {values}')
     for name, row in found['stages'].items():
         parts = ', '.join(f'{k} {_mib(v)}' for k, v in row['bytes_a_device'].items())
         print(f'{name}: {row["coverage"]}; a device holds {parts}')

@@ -4,15 +4,18 @@
     python -m perl.evaluate --workdir=runs/quickstart --policy=policy --against=sft \
         --judge=reward
 
-`--judge=endpoint` asks a language model over HTTP, `model` a base or an adapter of the
-run, `recorded` a file of verdicts; what they say is kept in `judge.jsonl`. With
-`--harmless` an endpoint or a model also says which responses do no harm.
+`--judge` says who decides which response is better: a reward model by its stage or
+folder, `gold`, a Python function `module:function`, a language model over HTTP
+(`endpoint`) or of the run (`model`), or a file of answers (`recorded`). The answers of
+a language model are kept in `judge.jsonl`. With `--harmless` it also says which
+responses do no harm.
 
 Prints a table and writes `evaluation.json` and `evaluation/` into the run folder: see
 `docs/evaluation.md`. More run folders after a comma join the first in its plot of
 reward against KL; `--best_of=64` tells how far the reward model can be trusted.
 """
 
+import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
@@ -23,19 +26,18 @@ from perl.config import lineage
 from perl.evaluation import best_of_n, examine, reward_scores
 from perl.evaluation.compare import compare
 from perl.evaluation.figures import harmless
-from perl.evaluation.labelling import (
-    KINDS,
-    RATERS,
-    Opened,
-    Settings,
-    open_labeller,
-    open_rater,
-)
-from perl.judges.asking import Asking
+from perl.judges import Judge
 from perl.judges.language.questions import HARMLESS
 from perl.report import evaluated
 from perl.report.trajectories import ways
-from perl.runs import panels, saved_config
+from perl.runs import reward_models, saved_config
+from perl.runs.judging import (
+    LANGUAGE,
+    NAMES,
+    Settings,
+    open_judge,
+    open_reward,
+)
 from perl.runs.opening import open_finished
 from perl.runs.run import Run
 from perl.system import cli, jsonl
@@ -47,8 +49,7 @@ def evaluate(
     split: str = 'test',
     policy: str = '',
     against: str = 'sft',
-    judge: str = '',
-    labeller: Opened | None = None,
+    judge: Judge | str = '',
     rater: harmless.Rater | None = None,
 ) -> dict[str, Any]:
     """Figures of every finished reward stage, and of a policy against another.
@@ -58,37 +59,30 @@ def evaluate(
         split: of the data.
         policy, against: stages of the run, or adapter folders; '' takes the last
             policy that is finished, if there is one.
-        judge: `gold`, or the stage or folder of a reward model; '' is gold if there
-            is one, else the reward model that the policy was trained on.
-        labeller: who judges instead, under the name that `judge` gives.
+        judge: decides who wins, opened or by name; '' is the exact reward, if there is
+            one, else the reward that the policy was trained on. A judge made of reward
+            models also gives the rewards that are reported.
         rater: who says which responses are harmless.
     """
     found = {}
     for name in _finished(run, 'reward'):
-        role = panels.judge(run, name)
+        role = reward_models.load(run, name)
         found[name] = reward_scores.evaluate(run, name, role, split)
         found[name] |= examine.reward_model(run, name, role, split)
     policy = policy or _last_policy(run)
     if policy:
-        named = judge and judge != 'gold' and labeller is None
-        by = judge if named else _reward_of(run, policy)
-        if judge == 'gold' and run.dataset.gold is None:
-            raise UserError(
-                f'--judge: {run.dataset.name} has no gold reward; give a reward stage'
-            )
-        decide = Asking(labeller.ask) if labeller else None
+        if isinstance(judge, str):
+            judge = open_judge(judge, run) if judge else None
+        rewards = judge is not None and judge.panel is not None
         figures, rows = compare(
             run,
             run.role(policy),
             run.role(against),
-            panels.load_panel(run, by),
+            judge if rewards else _reward_of(run, policy),
             split,
-            'reward' if named else judge,
-            decide,
+            judge,
         )
         figures |= examine.policy(run, rows, split, rater)
-        if labeller:
-            figures |= {**labeller.report(), 'unanswered': decide.unanswered}
         found[f'{policy} against {against}'] = figures
     return found
 
@@ -98,7 +92,7 @@ def _finished(run, what):
     return [
         name
         for name in run.config.stages
-        if lineage.makes(run.config, name) == what and panels.exists(run, name)
+        if lineage.makes(run.config, name) == what and reward_models.exists(run, name)
     ]
 
 
@@ -107,10 +101,10 @@ def _last_policy(run):
 
 
 def _reward_of(run, policy):
-    """The reward model of a policy; of one from elsewhere, the run's first."""
+    """The reward of a policy; of one from elsewhere, the run's first reward model."""
     if policy in run.config.stages and lineage.makes(run.config, policy) == 'policy':
-        return lineage.reward_of(run.config, policy)
-    return (_finished(run, 'reward') or ['reward'])[0]
+        return open_reward(run, policy)
+    return open_judge((_finished(run, 'reward') or ['reward'])[0], run)
 
 
 def table(found: dict[str, Any]) -> str:
@@ -152,8 +146,7 @@ def main(argv: Sequence[str]) -> None:
             values.split,
             values.policy,
             values.against,
-            values.judge,
-            _labeller(run, values),
+            _judge(run, values),
             _rater(run, values),
         )
         if not found:
@@ -166,7 +159,7 @@ def main(argv: Sequence[str]) -> None:
             apart['best_of_n'] = best_of_n.best_of_n(
                 run,
                 run.role(values.against),
-                panels.load_panel(run, _reward_of(run, policy)),
+                _reward_of(run, policy),
                 values.split,
                 values.best_of,
             )
@@ -175,32 +168,31 @@ def main(argv: Sequence[str]) -> None:
     print(evaluated.write(run.workdir, found | apart))
 
 
-def _labeller(run, values):
-    if values.judge not in KINDS:
-        return None
-    return open_labeller(_settings(run, values), run)
+def _judge(run, values):
+    if not values.judge:
+        return ''
+    return open_judge(values.judge, run, _settings(run, values))
 
 
 def _rater(run, values):
     if not values.harmless:
         return None
-    if values.judge not in RATERS:
+    if values.judge not in LANGUAGE:
         raise UserError(
-            f'--harmless asks the judge: give --judge={" or ".join(RATERS)}'
+            f'--harmless asks the judge: give --judge={" or ".join(LANGUAGE)}'
         )
-    chances = open_rater(_settings(run, values), run, HARMLESS)
-    return harmless.from_chances(chances)
+    settings = dataclasses.replace(_settings(run, values), rating=HARMLESS)
+    return harmless.from_chances(open_judge(values.judge, run, settings).reward)
 
 
 def _settings(run, values):
     return Settings(
-        kind=values.judge,
         template=values.judge_template,
         answers=run.workdir / 'judge.jsonl',
         file=values.judge_file,
         url=values.judge_url,
         model=values.judge_model,
-        server={'key_env': values.judge_key_env},
+        client={'key_env': values.judge_key_env},
         flip=0.0,  # an annotator errs in training data only, as in AlpacaFarm
     )
 
@@ -212,7 +204,9 @@ def define_flags() -> None:
     flags.DEFINE_string('policy', '', 'a stage or an adapter folder')
     flags.DEFINE_string('against', 'sft', 'a stage or an adapter folder')
     flags.DEFINE_string(
-        'judge', '', 'gold, a reward stage or folder, endpoint, model, or recorded'
+        'judge',
+        '',
+        f'a reward stage or folder, module:function, {", ".join(NAMES)}',
     )
     flags.DEFINE_string('judge_url', '', 'endpoint: http://host:8000/v1')
     flags.DEFINE_string(

@@ -1,18 +1,20 @@
-"""Labels pairs of responses by AI feedback: which is better, and how surely.
+"""Labels pairs of responses: a judge says which is better, and how surely.
 
     python -m perl.label --comparisons=pairs.jsonl --output=labels.jsonl \
         --labeller=endpoint --url=http://localhost:8000/v1 --model=qwen
     python -m perl.label --workdir=runs/quickstart --sample --output=labels.jsonl \
         --labeller=annotators
 
-`--labeller=model` asks a base or an adapter of a finished run, `recorded` reads a file.
-The pairs are a file's, a config's, a run's, or with `--sample` two responses a prompt
-of a run's policy. What was answered is kept beside the output, so that the same
-command goes on where it was stopped. The output is comparisons that `files` reads.
+The labeller is any judge: an endpoint, a base or an adapter of a finished run
+(`model`), a reward model by its stage or folder, a Python function `module:function`,
+`gold`, `annotators`, or a file of recorded answers (`recorded`). The pairs are those of
+a file, a config or a run, or with `--sample` two responses of a run's policy to each
+prompt. Answers are kept beside the output, so that the same command goes on where it
+was stopped. The output is comparisons that the dataset `files` reads.
 """
 
 import contextlib
-import json
+import math
 import pathlib
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -23,37 +25,33 @@ from ml_collections import config_flags
 
 from perl.data.records import SPLITS, Comparison, Dataset, pairs
 from perl.data.sets import own_files
-from perl.evaluation.labelling import (
-    KINDS,
-    Opened,
-    Settings,
-    label,
-    open_labeller,
-)
+from perl.evaluation.labelled_pairs import label_pairs
 from perl.evaluation.sampled_pairs import sample_pairs
+from perl.judges import Judge
 from perl.rollout.sampler import Sampling
+from perl.runs.judging import NAMES, Settings, open_judge
 from perl.runs.opening import open_data, open_finished
 from perl.runs.run import Run
-from perl.system import cli, jsonl
+from perl.system import cli, jsonl, lock
 from perl.system.errors import UserError
 
 
 def save(
     output: pathlib.Path,
-    found: Sequence[Comparison],
-    labeller: Opened,
+    comparisons: Sequence[Comparison],
+    judge: Judge,
     gold: Callable[[str, str], float] | None = None,
 ) -> dict[str, Any]:
     """Labels pairs, writes them and their summary, and returns the summary.
 
     Args:
         output: the file of labels; the summary is put beside it.
-        found: the pairs.
-        labeller: who is asked.
+        comparisons: the pairs.
+        judge: who labels.
         gold: the exact reward, where there is one.
     """
-    rows, figures = label(found, labeller.ask, gold)
-    figures |= labeller.report()
+    rows, figures = label_pairs(comparisons, judge.preference, gold)
+    figures |= judge.report()
     output.parent.mkdir(parents=True, exist_ok=True)
     jsonl.save_rows(output, rows)
     jsonl.save(beside(output, 'summary.json'), figures)
@@ -73,13 +71,13 @@ def from_file(file: str, columns: dict[str, str]) -> list[Comparison]:
 
 def from_dataset(dataset: Dataset, split: str) -> list[Comparison]:
     """The pairs of a data set's split."""
-    found = [pair for row in dataset.comparisons[split] for pair in pairs(row)]
-    if not found:
+    comparisons = [pair for row in dataset.comparisons[split] for pair in pairs(row)]
+    if not comparisons:
         raise UserError(
             f'{dataset.name} has no comparisons in its {split} split; give another, '
             'or --sample'
         )
-    return found
+    return comparisons
 
 
 def sampled(run: Run, values: Any, file: pathlib.Path) -> list[Comparison]:
@@ -93,20 +91,21 @@ def sampled(run: Run, values: Any, file: pathlib.Path) -> list[Comparison]:
         run.config.lengths.response, run.tokenizer.eos, values.temperature
     )
     role = run.source('base') if values.adapter == 'base' else run.role(values.adapter)
-    made = sample_pairs(run, role, prompts, sampling, file, values.seed)
-    found = [
+    sampled = sample_pairs(run, role, prompts, sampling, file, values.seed)
+    useful = [
         pair
-        for pair in made
+        for pair in sampled
         if all(text.strip() for text in pair.completions)
         and len(set(pair.completions)) == 2
     ]
-    if not found:
+    if not useful:
         raise UserError(
-            f'--sample: {values.adapter} said the same twice or nothing to each of '
-            f'{len(made)} prompts; sample at a higher --temperature'
+            f'--sample: {values.adapter} gave the same response twice or an empty one '
+            f'to each of {len(sampled)} prompts; sample at a higher --temperature'
         )
-    print(f'sampled {len(made)} pairs, {len(made) - len(found)} of no use', flush=True)
-    return found
+    dropped = len(sampled) - len(useful)
+    print(f'sampled {len(sampled)} pairs; {dropped} are equal or empty', flush=True)
+    return useful
 
 
 def table(figures: dict[str, Any]) -> str:
@@ -130,31 +129,44 @@ def main(argv: Sequence[str]) -> None:
     """Entry point."""
     del argv
     values = flags.FLAGS
-    config = values.config
+    _check_numbers(values)
     output = _apart(pathlib.Path(values.output), values.comparisons, values.file)
-    run = open_finished(values.workdir) if values.workdir else None
-    judging = run
-    if values.labeller_workdir:
-        judging = open_finished(values.labeller_workdir)
-    # first of all, so that a mistake is said before anything costs time
-    with _on(judging):
-        labeller = open_labeller(_settings(values, output), judging)
-    with _on(run):
-        found, gold = _pairs(values, config, run, output)
-    with _on(judging):
-        figures = save(output, found[: values.limit or None], labeller, gold)
+    with lock.exclusive_file(output):
+        figures = _label(values, output)
     print(table(figures))
     if not figures['labelled']:
         raise UserError(
             f'{values.labeller}: gave no verdict on any pair; where they were too long '
-            'take a shorter --template or another model, where the answers were none '
-            'look at them in the file of answers'
+            'take a shorter --template or another model, where the answers name no '
+            'option look at them in the file of answers'
         )
 
 
-def _apart(output, *given):
+def _label(values, output):
+    """The summary of all that the flags ask for."""
+    run = open_finished(values.workdir) if values.workdir else None
+    home = run  # of the judge
+    if values.labeller_workdir:
+        home = open_finished(values.labeller_workdir)
+    # the judge is opened first, so that a wrong setting is found before hours of work
+    with _on(home):
+        judge = open_judge(values.labeller, home, _settings(values, output))
+    with _on(run):
+        comparisons, gold = _pairs(values, values.config, run, output)
+    with _on(home):
+        return save(output, comparisons[: values.limit or None], judge, gold)
+
+
+def _check_numbers(values):
+    """Raises a `UserError` for NaN or infinity, which pass the bounds of a flag."""
+    for name in ('temperature', 'flip', 'timeout'):
+        if not math.isfinite(values[name].value):
+            raise UserError(f'--{name}: {values[name].value} must be a finite number')
+
+
+def _apart(output, *inputs):
     """The output, which must not be a file that is read."""
-    if output.resolve() in [pathlib.Path(file).resolve() for file in given if file]:
+    if output.resolve() in [pathlib.Path(file).resolve() for file in inputs if file]:
         raise UserError(f'--output: {output} is read from here; name another file')
     return output
 
@@ -169,10 +181,10 @@ def _pairs(values, config, run, output):
         raise UserError('give --comparisons, --config, or --workdir with a run folder')
     dataset = open_data(config) if config else run.dataset
     if values.sample:
-        found = sampled(run, values, beside(output, 'pairs.jsonl'))
+        comparisons = sampled(run, values, beside(output, 'pairs.jsonl'))
     else:
-        found = from_dataset(dataset, values.split)
-    return found, dataset.gold
+        comparisons = from_dataset(dataset, values.split)
+    return comparisons, dataset.gold
 
 
 def _on(run):
@@ -180,7 +192,7 @@ def _on(run):
 
 
 def _settings(values, output):
-    server, questions = (
+    client, endpoint = (
         {name: values[name].value for name in names}
         for names in (
             ('key_env', 'timeout', 'retries'),
@@ -188,14 +200,13 @@ def _settings(values, output):
         )
     )
     return Settings(
-        kind=values.labeller,
         template=values.template,
         answers=beside(output, 'answers.jsonl'),
         file=values.file,
         url=values.url,
         model=values.model,
-        server=server,
-        questions={**questions, 'extra': _extra(values.extra)},
+        client=client,
+        endpoint={**endpoint, 'extra': _extra(values.extra)},
         flip=values.flip,
         seed=values.seed,
     )
@@ -203,16 +214,16 @@ def _settings(values, output):
 
 def _extra(text):
     try:
-        found = json.loads(text or '{}')
+        fields = jsonl.parse(text or '{}')
     except ValueError:
-        found = None
-    if not isinstance(found, dict):
-        raise UserError(f'--extra: {text!r} is no JSON object')
-    return found
+        fields = None
+    if not isinstance(fields, dict):
+        raise UserError(f'--extra: {text!r:.60} is not a JSON object')
+    return fields
 
 
-def _columns(given):
-    parts = [part.partition('=') for part in given]
+def _columns(assignments):
+    parts = [part.partition('=') for part in assignments]
     for field, equals, column in parts:
         if not (field and equals and column):
             raise UserError(f'--columns: write field=column, not {field + equals!r}')
@@ -223,7 +234,10 @@ def define_flags() -> None:
     """The flags of the command; only a process that runs it has them."""
     config_flags.DEFINE_config_file('config', lock_config=True)
     flags.DEFINE_string('output', None, 'where the labels go, a .jsonl file')
-    flags.DEFINE_enum('labeller', None, KINDS, 'who labels')
+    flags.DEFINE_string(
+        'labeller', None, f'a judge: {", ".join(NAMES)}, a reward stage, a folder, '
+        'or module:function'
+    )  # fmt: skip
     flags.DEFINE_string('comparisons', '', 'a file of pairs: JSONL, CSV, Parquet')
     flags.DEFINE_list('columns', [], 'of that file, such as prompt=question')
     flags.DEFINE_string('workdir', '', 'a run folder: its pairs, policy and model')
@@ -232,7 +246,9 @@ def define_flags() -> None:
     flags.DEFINE_bool('sample', False, 'pairs are two responses of the policy')
     flags.DEFINE_string('adapter', 'sft', 'the policy: a stage, a folder, or base')
     flags.DEFINE_float('temperature', 1.0, 'of the samples', 0)
-    flags.DEFINE_integer('seed', 0, 'of the samples and of the annotators', 0)
+    flags.DEFINE_integer(
+        'seed', 0, 'of the samples and of the annotators', 0, 2**32 - 1
+    )
     flags.DEFINE_string('template', 'generic', 'of the question: a name or a file')
     flags.DEFINE_string('file', '', 'recorded: the file of answers')
     flags.DEFINE_float('flip', 0.25, 'annotators: how often one errs', 0, 0.5)
@@ -242,7 +258,9 @@ def define_flags() -> None:
     )
     flags.DEFINE_string('url', '', 'endpoint: base address, http://host:8000/v1')
     flags.DEFINE_string('key_env', '', 'endpoint: the variable that holds the key')
-    flags.DEFINE_float('timeout', 60, 'endpoint: seconds to wait for an answer', 1e-3)
+    flags.DEFINE_float(
+        'timeout', 60, 'endpoint: seconds from a question to its whole answer', 1e-3
+    )
     flags.DEFINE_integer('retries', 5, 'endpoint: of a question that fails', 0)
     flags.DEFINE_integer('concurrency', 8, 'endpoint: questions at once', 1)
     flags.DEFINE_integer('max_tokens', 16, 'endpoint: of an answer', 1)

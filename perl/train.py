@@ -22,7 +22,7 @@ from perl import config as configs
 from perl import report
 from perl.config import kinds, rules
 from perl.report import drawn_from
-from perl.runs import inputs, panels
+from perl.runs import inputs, reward_models
 from perl.runs.opening import begin_run, open_base
 from perl.runs.run import Run
 from perl.stages.table import STAGES
@@ -137,7 +137,7 @@ def _is_there(opened: Run, name: str) -> bool:
     """Whether what a stage leaves for others is in its folder."""
     if kinds.of(opened.config[name]).makes == 'base':
         return (opened.workdir / name / 'base' / 'model.json').is_file()
-    return panels.exists(opened, name)
+    return reward_models.exists(opened, name)
 
 
 def _plan(stage, opened):

@@ -100,7 +100,7 @@ def policy(args) -> dict:
 
     from perl import sharding
     from perl.data.records import Dataset
-    from perl.judges import panel
+    from perl.judges import Judge, panel
     from perl.models import heads
     from perl.runs.roles import Role
     from perl.runs.run import Run
@@ -126,7 +126,8 @@ def policy(args) -> dict:
         kind = run.tuning('policy')
         judge = Role(run.base, run.base_id, {**delta, 'head': head}, kind)
         team = stage.assemble(run, 'policy')
-        trainer = Trainer(run, 'policy', team, panel.build([judge]))
+        reward = Judge('reward', None, panel=panel.build([judge]))
+        trainer = Trainer(run, 'policy', team, reward)
         state, times, phases = trainer.start(), [], []
         with jax.set_mesh(run.mesh):
             for i in range(args.iters):

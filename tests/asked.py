@@ -2,7 +2,7 @@
 
 from chat import Reply
 
-from perl import judges
+from perl.judges.language import choose
 from perl.judges.language.answers import Answers
 from perl.judges.language.client import Client
 from perl.judges.language.endpoint import Endpoint
@@ -20,7 +20,7 @@ def endpoint(server, file=None, *, client=None, **options):
 
 
 def ask(judge, pairs=PAIRS):
-    return judges.ask(judge, BRIEF)(*pairs)
+    return choose.preference(judge, BRIEF)(*pairs)
 
 
 def one(judge):

@@ -22,6 +22,8 @@ class Reply:
         chances: {token: probability} of the first token, as log-probs.
         wait: seconds before the answer.
         drop: the connection is closed instead; 'midway' in the middle of the body.
+        drip: seconds before each byte: 'head' of the status line and all that follows,
+            'body' of the body alone.
     """
 
     text: str | None = ''
@@ -31,6 +33,7 @@ class Reply:
     chances: dict | None = None
     wait: float = 0.0
     drop: str = ''
+    drip: tuple[str, float] = ('', 0.0)
 
     @property
     def body(self):
@@ -56,11 +59,12 @@ class Server:
         url: its base address.
         requests: the body of each, in the order in which they came.
         headers: of each.
+        paths: of each, with the query.
     """
 
     def __init__(self, answer):
         self._answer = answer
-        self.url, self.requests, self.headers = '', [], []
+        self.url, self.requests, self.headers, self.paths = '', [], [], []
         self._lock = threading.Lock()
 
     @property
@@ -69,11 +73,12 @@ class Server:
         return [body['messages'][0]['content'] for body in self.requests]
 
     def reply(self, path, headers, body):
-        if path != '/v1/chat/completions':
+        if path.partition('?')[0] != '/v1/chat/completions':
             return Reply(f'nothing at {path}', 404)
         with self._lock:
             self.requests.append(body)
             self.headers.append(headers)
+            self.paths.append(path)
             number = len(self.requests)
         return self._answer(body, number)
 
@@ -95,14 +100,27 @@ def serve(answer):
             if reply.drop == 'at once':
                 return
             content = reply.body
+            if reply.drip[0] == 'head':
+                head = f'HTTP/1.1 200 OK\r\nContent-Length: {len(content)}\r\n\r\n'
+                self.drip(head.encode() + content, reply.drip[1])
+                return
             self.send_response(reply.status)
             self.send_header('Content-Length', str(len(content)))
             for name, value in reply.headers.items():
                 self.send_header(name, value)
             self.end_headers()
             cut = len(content) // 2 if reply.drop == 'midway' else len(content)
+            if reply.drip[0] == 'body':
+                self.drip(content, reply.drip[1])
+                return
             with contextlib.suppress(OSError):  # nobody may be waiting any more
                 self.wfile.write(content[:cut])
+
+        def drip(self, content, seconds):
+            with contextlib.suppress(OSError):
+                for byte in content:
+                    self.wfile.write(bytes([byte]))
+                    time.sleep(seconds)
 
         def log_message(self, *args):
             pass

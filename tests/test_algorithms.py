@@ -7,7 +7,6 @@ import pytest
 import runs
 
 from perl import config as configs
-from perl import judges
 from perl.config import rules
 from perl.stages import table
 from perl.stages.policy import iteration
@@ -96,19 +95,20 @@ def test_it_resumes_exactly(trained, finished, tmp_path):
 def test_a_rater_takes_the_place_of_the_reward_model(finished, tmp_path):
     """d-RLAIF: the SFT model scores 1 to 10, and every answer is kept."""
     workdir = runs.copy(finished, tmp_path / 'run', BEFORE)
-    rater = {'kind': 'model', 'model': 'sft', 'url': '', 'key_env': ''}
-    config = experiment(rater=rater).unlock()
+    judge = {'model': 'sft', 'url': '', 'key_env': ''}
+    config = experiment(reward='model', judge=judge).unlock()
     config.model.max_length = 1024  # of a question about a response
-    with mock.patch.object(iteration, 'judges', wraps=judges) as asking:
-        runs.run(config.lock(), workdir)
-    asked = asking.rewards
+    rewards = iteration.training_rewards
+    with mock.patch.object(iteration, 'training_rewards', wraps=rewards) as asked:
+        figures = runs.run(config.lock(), workdir)['policy']
     kept = (workdir / 'policy' / 'ratings.jsonl').read_text().splitlines()
     assert asked.call_count == 3 and len(kept) > 8
-    scores = [judges.rewards(*call.args) for call in asked.call_args_list]
+    scores = [rewards(*call.args)[0] for call in asked.call_args_list]
     means = [row['reward'] for row in read(workdir / 'policy')]
     assert means == pytest.approx([float(x.mean()) for x in scores], abs=1e-5)
     assert all(-1 <= x <= 1 for x in means)
     assert 'check_reward' not in read(workdir / 'policy')[0], 'no reward model is run'
+    assert -1 <= figures['reward_after'] <= 1 and figures['judge'] == 'gold'
 
 
 def test_a_steered_coefficient_leaves_reinforce_its_reward(finished, tmp_path):

@@ -10,8 +10,8 @@ from commands import command
 from small import STEPS
 
 from perl import evaluate
-from perl.evaluation.labelling import Settings, open_labeller
 from perl.runs import opening
+from perl.runs.judging import Settings, open_judge
 from perl.system.errors import UserError
 
 
@@ -73,7 +73,7 @@ def test_what_a_sceptic_asks(finished, tmp_path):
 def test_judged_by_a_reward_model(opened):
     found = evaluate.evaluate(opened, judge='reward_full')
     figures = found['policy against sft']
-    assert figures['judge'] == 'reward' and 0 <= figures['win_rate'] <= 1
+    assert figures['judge'] == 'reward_full' and 0 <= figures['win_rate'] <= 1
     trained = runs.results(opened.workdir)['policy']
     assert figures['reward_after'] != trained['reward_after'], 'by another model'
 
@@ -125,8 +125,9 @@ def test_an_endpoint_says_what_is_harmless(finished, tmp_path):
 
 def test_a_judge_without_verdicts_is_told(opened):
     with chat.serve(lambda *_: chat.Reply('Both are fine.')) as server:
-        mute = open_labeller(Settings('endpoint', url=server.url, model='m'))
-        found = evaluate.evaluate(opened, judge='endpoint', labeller=mute)
+        settings = Settings(url=server.url, model='m')
+        mute = open_judge('endpoint', settings=settings)
+        found = evaluate.evaluate(opened, judge=mute)
     figures = found['policy against sft']
     assert figures['ties'] == 8 and figures['unanswered'] == 16
     assert '16 questions without a verdict' in evaluate.table(found)
@@ -135,16 +136,16 @@ def test_a_judge_without_verdicts_is_told(opened):
 def test_judged_by_a_model_of_the_run(opened, tmp_path):
     template = tmp_path / 'short.txt'
     template.write_text('{prompt}{first}\n{second}\n')
-    by = Settings('model', str(template), tmp_path / 'judge.jsonl', model='sft')
-    found = evaluate.evaluate(opened, judge='model', labeller=open_labeller(by, opened))
+    by = Settings(str(template), answers=tmp_path / 'judge.jsonl', model='sft')
+    found = evaluate.evaluate(opened, judge=open_judge('model', opened, by))
     figures = found['policy against sft']
     assert figures['judge'] == 'model'
     assert figures['unanswered'] == figures['too_long'] < 16
 
 
 def test_judged_by_the_annotators_who_do_not_err(opened):
-    ask = open_labeller(Settings('annotators', flip=0.0))
-    found = evaluate.evaluate(opened, judge='annotators', labeller=ask)
+    sure = open_judge('annotators', settings=Settings(flip=0.0))
+    found = evaluate.evaluate(opened, judge=sure)
     gold = evaluate.evaluate(opened, judge='gold')
     said, exact = (x['policy against sft'] for x in (found, gold))
     assert said['judge'] == 'annotators' and said['position_bias'] == 0
@@ -212,5 +213,5 @@ def test_nothing_finished(finished, tmp_path):
 def test_gold_where_there_is_none(opened, monkeypatch):
     plain = dataclasses.replace(opened.dataset, gold=None)
     monkeypatch.setattr(opened, 'dataset', plain)
-    with pytest.raises(UserError, match='has no gold reward; give a reward stage'):
+    with pytest.raises(UserError, match='has no exact reward; name a reward model'):
         evaluate.evaluate(opened, judge='gold')

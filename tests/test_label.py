@@ -1,9 +1,11 @@
 """`perl.label`: pairs in, comparisons with preferences out; resumes after a kill."""
 
 import collections
+import concurrent.futures
 import functools
 import json
 import signal
+import threading
 
 import chat
 import numpy as np
@@ -13,7 +15,8 @@ from chat import Reply
 from commands import CONFIG, command, strike, unplug
 
 from perl import data
-from perl.evaluation.labelling import Settings, open_labeller
+from perl.label import beside
+from perl.runs.judging import Settings, open_judge
 from perl.runs.opening import open_finished
 
 PAIRS = [
@@ -71,7 +74,8 @@ def test_endpoint(pairs, tmp_path):
         assert len(server.requests) == 2 * len(PAIRS)
         again, cached = said(output, *args)
         assert len(server.requests) == 2 * len(PAIRS), 'all is known by now'
-    assert again == rows and cached['cached'] == 40 and cached['requests'] == 0
+    assert again == rows and (summary['cached'], cached['cached']) == (0, 40)
+    assert cached == summary | {'cached': 40}, 'it counts both sittings'
     for row, pair in zip(rows, PAIRS, strict=True):
         length = len(pair['chosen'])
         turned = length < 3
@@ -111,11 +115,59 @@ def test_killed_and_resumed(pairs, tmp_path, where):
         rows, summary = said(output, *args)
     asked = collections.Counter(server.questions)
     assert summary['cached'] == len(kept)
-    assert len(server.requests) - first == summary['requests'] == 40 - len(kept)
+    assert len(server.requests) - first == 40 - len(kept)
+    assert summary['requests'] == 40, 'those of both sittings'
     once = {json.loads(line)['key'] for line in answers.open()}
     assert len(once) == len(asked) == 40
     assert sum(asked.values()) <= 40 + 4, 'only those on their way are asked twice'
     assert len(rows) == 20
+
+
+def test_a_second_process_on_one_output_is_refused(pairs, tmp_path):
+    """The first is held in the middle of its questions; what it wrote stays whole."""
+    output, release = tmp_path / 'labels.jsonl', threading.Event()
+    held = threading.Event()
+
+    def answer(body, number):
+        held.set()
+        release.wait(60)
+        return chat.longer(body)
+
+    with chat.serve(answer) as server:
+        args = by_endpoint(server, f'--comparisons={pairs}')
+        with concurrent.futures.ThreadPoolExecutor() as threads:
+            first = threads.submit(said, output, *args)
+            assert held.wait(60)
+            for _ in range(2):
+                error = label(output, *args).error
+                assert f'{output} is being written by another process' in error
+            release.set()
+            rows, summary = first.result()
+    assert len(rows) == 20 and summary['requests'] == 40
+    answers = beside(output, 'answers.jsonl').read_text().splitlines()
+    kept = [json.loads(line)['key'] for line in answers]
+    assert len(kept) == len(set(kept)) == 40
+    assert not list(tmp_path.glob('.*'))
+
+
+def test_the_summary_counts_all_sittings(pairs, tmp_path):
+    """Two sittings on a part of the pairs each, with nonsense and a retry in the
+    first."""
+
+    def answer(body, number):
+        if 'question 0\n' in body['messages'][0]['content']:
+            return Reply('I cannot say.')
+        return Reply('busy', 429) if number == 5 else chat.longer(body)
+
+    output = tmp_path / 'labels.jsonl'
+    with chat.serve(answer) as server:
+        args = by_endpoint(server, f'--comparisons={pairs}', '--concurrency=1')
+        _, first = said(output, *args, '--limit=4')
+        _, both = said(output, *args)
+    assert (first['unparsable'], first['retries']) == (6, 1)
+    assert (both['unparsable'], both['retries'], both['cached']) == (6, 1, 12)
+    assert both['requests'] == len(server.requests) == 40 + 4 + 1
+    assert both['labelled'] == 19
 
 
 def test_nonsense_is_reported_and_left_out(pairs, tmp_path):
@@ -212,8 +264,9 @@ def test_model_on_its_run(workdir, template, tmp_path):
     assert all(0.5 <= row['preference'] < 1 for row in rows)
     answers = tmp_path / 'labels.answers.jsonl'
     known = answers.read_bytes()
-    again, _ = said(output, *args, '--model=sft', before=unplug)
+    again, counts = said(output, *args, '--model=sft', before=unplug)
     assert again == rows and answers.read_bytes() == known, 'not asked again'
+    assert counts == summary, 'those without room are counted again'
     base, _ = said(output, *args, before=unplug)
     assert [r['preference'] for r in base] != [r['preference'] for r in rows]
 
@@ -254,9 +307,9 @@ def test_loop_by_the_model_itself(workdir, template, tmp_path):
 def test_prompts_that_were_cut_are_counted(workdir):
     """The window of the small run holds 64 tokens."""
     run = open_finished(workdir)
-    opened = open_labeller(Settings('model', 'brief', model='base'), run)
-    said = opened.ask(['a table ' * 60], ['one'], ['two'])
-    assert 0 < said[0] < 1 and opened.report()['prompts_cut'] == 1
+    judge = open_judge('model', run, Settings('brief', model='base'))
+    chances = judge.preference(['a table ' * 60], ['one'], ['two'])
+    assert 0 < chances[0] < 1 and judge.report()['prompts_cut'] == 1
 
 
 ENDPOINT = ('--labeller=endpoint', '--url=http://127.0.0.1:9/v1', '--model=m')
@@ -272,7 +325,17 @@ ENDPOINT = ('--labeller=endpoint', '--url=http://127.0.0.1:9/v1', '--model=m')
         ((*ENDPOINT, '--comparisons=nowhere.jsonl'), 'no file nowhere.jsonl'),
         ((*ENDPOINT, '--comparisons=PAIRS', '--columns=prompt'), 'write field=column'),
         ((*ENDPOINT, '--comparisons=PAIRS', '--columns=pront=p'), "mean 'prompt'"),
-        ((*ENDPOINT, '--comparisons=PAIRS', '--extra=[1]'), 'no JSON object'),
+        ((*ENDPOINT, '--comparisons=PAIRS', '--extra=[1]'), 'is not a JSON object'),
+        ((*ENDPOINT, '--comparisons=PAIRS', f'--extra={"[" * 9**5}'), 'is not a JSON'),
+        ((*ENDPOINT, '--comparisons=PAIRS', '--timeout=nan'), '--timeout: nan must be'),
+        ((*ENDPOINT, '--comparisons=PAIRS', '--timeout=inf'), '--timeout: inf must be'),
+        ((*ENDPOINT, '--comparisons=PAIRS', '--temperature=nan'), '--temperature: nan'),
+        ((*ENDPOINT, '--comparisons=PAIRS', '--flip=nan'), '--flip: nan must be'),
+        ((*ENDPOINT, '--comparisons=PAIRS', f'--seed={2**32}'), '--seed=4294967296'),
+        ((*ENDPOINT, '--comparisons=PAIRS', '--url=ftp://joe:pw@h'), "'ftp://h'"),
+        ((*ENDPOINT, '--comparisons=PAIRS', '--key_env=sk-12'), 'not the key itself'),
+        (('--labeller=nowhere:f', '--comparisons=PAIRS'), 'there is no module nowhere'),
+        (('--labeller=gold', '--comparisons=PAIRS'), 'give a run folder'),
         ((*ENDPOINT, '--comparisons=PAIRS', '--template=genric'), "mean 'generic'"),
         ((*ENDPOINT, '--comparisons=PAIRS', '--key_env=UNSET_X'), 'UNSET_X'),
         (('--labeller=endpoint', '--comparisons=PAIRS'), 'needs its address'),
@@ -288,7 +351,7 @@ def test_errors(pairs, tmp_path, args, words):
     args = [arg.replace('PAIRS', str(pairs)) for arg in args]
     output = tmp_path / 'out' / 'labels.jsonl'
     assert words in label(output, *args).error
-    assert not output.exists()
+    assert not output.parent.exists()
 
 
 @pytest.mark.parametrize(
@@ -335,10 +398,20 @@ def test_help():
 def test_labels_do_not_depend_on_the_place_of_the_better(workdir):
     """By hand over the function: exchanging the completions exchanges the label."""
     run = open_finished(workdir)
-    ask = open_labeller(Settings('annotators', flip=0.0)).ask
+    ask = open_judge('annotators', settings=Settings(flip=0.0)).preference
     rows = run.dataset.comparisons['test']
     first, second = zip(*(row.completions for row in rows), strict=True)
     prompts = [row.prompt for row in rows]
     np.testing.assert_array_equal(
         ask(prompts, first, second), 1 - ask(prompts, second, first)
     )
+
+
+@pytest.mark.parametrize('name', ['reward', 'gold'])
+def test_any_judge_labels(workdir, tmp_path, name):
+    args = (f'--workdir={workdir}', '--split=test', f'--labeller={name}')
+    rows, summary = said(tmp_path / 'a.jsonl', *args, before=unplug)
+    assert summary['labelled'] == len(rows) == 12 and summary['position_bias'] == 0
+    assert {row['preference'] for row in rows} <= {0.5, 1.0}
+    if name == 'gold':
+        assert summary['gold_agreement'] == 1

@@ -166,7 +166,8 @@ def dpo_config(learning_rate: float, **changes: Any) -> ConfigDict:
     config = stage_config('dpo', learning_rate, start='sft')
     config.beta = 0.1  # the price of a nat
     config.label_smoothing = 0.0  # the share of labels taken to be wrong
-    config.reward = 'reward'  # the stage whose reward model judges the result
+    config.reward = 'reward'  # scores the result: as that of a policy stage, but for
+    # endpoint and model
     config.update(changes)
     return config
 
@@ -195,9 +196,10 @@ def policy_config(learning_rate: float, **changes: Any) -> ConfigDict:
             'start': 'sft',
             'value_start': 'sft',  # sft | reward | base
             'value_warmup': 0,  # first iterations, in which the value alone learns
-            'reward': 'reward',  # the stage whose adapter rewards, or a folder
-            # d-RLAIF: who scores 1 to 10 in its place: endpoint, model, or '' nobody
-            'rater': {'kind': '', 'model': '', 'url': '', 'key_env': ''},
+            # who rewards: a stage or folder of reward models, module:function, gold, or
+            # a language model that scores 1 to 10 (d-RLAIF): endpoint | model
+            'reward': 'reward',
+            'judge': {'model': '', 'url': '', 'key_env': ''},  # of endpoint | model
             'steps': 50,  # iterations of rollout and update
             'batch_size': 64,  # episodes of an iteration
             'samples': 1,  # responses to each prompt; rloo, grpo, best_of_n: 4

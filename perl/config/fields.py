@@ -58,17 +58,8 @@ def check_policy(name: str, stage: ConfigDict) -> None:
     one_of(f'{name}.kl_estimator', stage.kl_estimator, *kl.FAMILY)
     one_of(f'{name}.kl_in', stage.kl_in, 'reward', 'loss')
     one_of(f'{name}.value_start', stage.value_start, 'sft', 'reward', 'base')
-    _check_rater(name, stage.rater)
     _check_algorithm(name, stage)
     _check_controller(name, stage)
-
-
-def _check_rater(name, rater):
-    one_of(f'{name}.rater.kind', rater.kind, '', 'endpoint', 'model')
-    wanted = {'endpoint': ('url', 'model'), 'model': ('model',), '': ()}
-    for field in wanted[rater.kind]:
-        if not rater[field]:
-            raise UserError(f'{name}.rater.{field}: {rater.kind} needs one')
 
 
 def _check_algorithm(name, stage):

@@ -5,15 +5,12 @@ stages that are finished before them, and a policy learns from an earlier reward
 """
 
 import dataclasses
-import pathlib
 from typing import Any
 
 from perl import config as configs
 from perl.config import kinds
 from perl.system.errors import UserError
 from perl.system.suggest import near_miss
-
-CARDS = ('adapter.json', 'ensemble.json')  # of what a folder holds
 
 
 def origin(config: Any, stage: str) -> str:
@@ -36,7 +33,7 @@ def reads(config: Any, stage: str) -> kinds.Reads:
 
 
 def reward_of(config: Any, stage: str) -> str:
-    """The reward model that a stage's policy was trained on, or is compared by."""
+    """The reward that a stage's policy was trained on, or is compared by."""
     return config[origin(config, stage)].reward
 
 
@@ -47,18 +44,14 @@ def check(config: Any, stage: str) -> None:
     _check_alike(config, stage)
     if kinds.of(section).makes == 'reward':
         _check_start(config, stage)
-    if 'reward' in section:
-        _check_reward(config, stage)
     if kinds.of(section).made_of:
         _check_parts(config, stage)
     if 'method' in section:
         _check_average(config, stage)
-    if 'value_start' in section:
-        _check_value(config, stage)
 
 
 def _check_sft(config, stage):
-    late = 'sft' in config.stages and 'sft' not in _before(config, stage)
+    late = 'sft' in config.stages and 'sft' not in earlier(config, stage)
     if config[stage].get('start') == 'sft' and late:
         raise UserError(
             f'{stage}.start: sft comes after {stage}; name it earlier in stages, or '
@@ -68,7 +61,7 @@ def _check_sft(config, stage):
 
 def _check_alike(config, stage):
     """What goes on from an adapter has its shape; only the dropout is its own."""
-    if config[stage].get('start') != 'sft' or 'sft' not in _before(config, stage):
+    if config[stage].get('start') != 'sft' or 'sft' not in earlier(config, stage):
         return
     own, first = (configs.tuning(config[x].tuning) for x in (stage, 'sft'))
     if own.replaces_base or first.replaces_base or first.alike(own):
@@ -84,24 +77,8 @@ def _check_alike(config, stage):
             )
 
 
-def _check_reward(config, stage):
-    """Not that it is finished: it may be of another sitting."""
-    name, before = config[stage].reward, _before(config, stage)
-    if name in configs.known_stages(config):
-        early = name in before or name not in config.stages
-        if early and makes(config, name) == 'reward':
-            return
-    elif any((pathlib.Path(name) / x).is_file() for x in CARDS):
-        return
-    known = [x for x in before if makes(config, x) == 'reward']
-    raise UserError(
-        f'{stage}.reward: {name!r} is neither an earlier stage that makes a reward '
-        f'model nor a folder with {" or ".join(CARDS)}{near_miss(name, known)}'
-    )
-
-
 def _check_start(config, stage):
-    start, before = config[stage].start, _before(config, stage)
+    start, before = config[stage].start, earlier(config, stage)
     if start in ('base', 'sft'):
         return
     known = [name for name in before if config[name].kind == 'reward']
@@ -112,19 +89,8 @@ def _check_start(config, stage):
         )
 
 
-def _check_value(config, stage):
-    own = config[stage]
-    known = configs.known_stages(config)
-    ensemble = own.reward in known and 'combine' in config[own.reward]
-    if own.value_start == 'reward' and ensemble:
-        raise UserError(
-            f'{stage}.value_start: a value starts from one reward model, but '
-            f'{own.reward} is an ensemble; set it to sft or base'
-        )
-
-
 def _check_parts(config, stage):
-    of, before = config[stage].of, _before(config, stage)
+    of, before = config[stage].of, earlier(config, stage)
     if not of:
         raise UserError(f'{stage}.of: name the earlier stages that it is made of')
     for name in of:
@@ -179,6 +145,7 @@ def _same(config, stage, field, why):
         raise UserError(f'{stage}.of: {field} differs ({said}); {why}')
 
 
-def _before(config, stage):
+def earlier(config: Any, stage: str) -> list[str]:
+    """The stages that run before a stage."""
     stages = list(config.stages)
     return stages[: stages.index(stage)]

@@ -3,7 +3,7 @@
 from ml_collections import ConfigDict
 
 from perl import config as configs
-from perl.config import lineage, ranges
+from perl.config import lineage, ranges, rewards
 from perl.config.kinds import KINDS
 from perl.system.errors import UserError
 from perl.system.suggest import meant, one_of
@@ -28,6 +28,8 @@ def validate(config: ConfigDict) -> None:
     for name in config.stages:
         KINDS[config[name].kind].check(name, config[name])
         lineage.check(config, name)
+        if 'reward' in config[name]:
+            rewards.check(config, name)
     if not config.model.path:
         check_window(config, config.model.max_length)
     one_of('tokenizer.kind', config.tokenizer.kind, 'bytes', 'sentencepiece', 'file')
@@ -52,6 +54,11 @@ def check_window(config: ConfigDict, most: int) -> None:
 
 def _complete(name: str, stage: ConfigDict) -> None:
     one_of(f'{name}.kind', stage.kind, *KINDS)
+    if 'rater' in stage:
+        raise UserError(
+            f'{name}.rater: is gone; name who scores, endpoint or model, as '
+            f'{name}.reward, and put the settings into {name}.judge'
+        )
     missing = [x for x in KINDS[stage.kind].section() if x not in stage]
     if missing:
         raise UserError(

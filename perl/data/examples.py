@@ -130,6 +130,24 @@ def encode(
     ), dict(counts)
 
 
+def encode_responses(
+    prompts: Sequence[str],
+    texts: Sequence[str],
+    tokenizer: Tokenizer,
+    max_prompt: int,
+    max_response: int,
+) -> Examples:
+    """Encodes one response to each of n prompts, as `encode` does; but a response of a
+    model may be empty, and is then eos alone."""
+    parts = [_prompt(prompt, tokenizer, max_prompt) for prompt in prompts]
+    completions = [
+        (np.array(_continue(text, prompt, tokenizer, max_response).tokens, np.int32),)
+        for text, prompt in zip(texts, parts, strict=True)
+    ]
+    tokens = [np.array(part.tokens, np.int32) for part in parts]
+    return Examples(tokens, completions, np.ones(len(parts), np.float32), tokenizer.pad)
+
+
 def _prompt(record: Record | str, tokenizer: Tokenizer, limit: int) -> Part:
     text = record if isinstance(record, str) else record.prompt
     ids = tokenizer.encode(text, start=True)
@@ -140,13 +158,18 @@ def _prompt(record: Record | str, tokenizer: Tokenizer, limit: int) -> Part:
 def _response(
     row: int, text: str, prompt: Part, tokenizer: Tokenizer, limit: int
 ) -> Part:
-    # after an empty prompt the response begins the text
-    ids = tokenizer.encode(text, start=not prompt.text)
-    if not ids:
+    part = _continue(text, prompt, tokenizer, limit)
+    if not part.ids:
         raise UserError(
             f'row {row}: the tokenizer knows no character of a response, so there is '
             'nothing to learn from it; drop the row, or take another tokenizer'
         )
+    return part
+
+
+def _continue(text: str, prompt: Part, tokenizer: Tokenizer, limit: int) -> Part:
+    # after an empty prompt the response begins the text
+    ids = tokenizer.encode(text, start=not prompt.text)
     return Part(text, ids, [*ids, tokenizer.eos][:limit])
 
 

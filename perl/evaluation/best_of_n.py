@@ -6,7 +6,7 @@ import numpy as np
 
 from perl.evaluation.compare import answer
 from perl.evaluation.figures import over_optimisation
-from perl.judges.panel import Panel
+from perl.judges import Judge, each
 from perl.runs.roles import Role
 from perl.runs.run import Run
 from perl.system.errors import UserError
@@ -26,14 +26,14 @@ def check(run: Run, split: str, samples: int) -> None:
 
 
 def best_of_n(
-    run: Run, role: Role, proxy: Panel, split: str, samples: int
+    run: Run, role: Role, proxy: Judge, split: str, samples: int
 ) -> dict[str, Any]:
     """How the gold reward of the proxy's best of n grows, and falls, with n.
 
     Args:
         run: with a dataset that has a gold reward.
         role: the policy to sample from.
-        proxy: the reward model that chooses.
+        proxy: the judge that chooses, such as a reward model.
         split: of the prompts, the first `evaluation.prompts` of them.
         samples: N of each prompt; n is 1, 2, 4, ... up to N.
 
@@ -47,11 +47,11 @@ def best_of_n(
     check(run, split, samples)
     prompts = run.dataset.prompts[split][: run.config.evaluation.prompts]
     asked = [prompt for prompt in prompts for _ in range(samples)]
-    said = answer(run, asked, role, role, proxy, seed=3)
+    answers = answer(run, asked, role, role, proxy, seed=3)
     shape = len(prompts), samples
     values = {
-        'reward': said.rewards.astype(np.float64).reshape(shape),
-        'gold': np.array(list(map(run.dataset.gold, asked, said.texts))).reshape(shape),
+        'reward': _chosen_by(answers.rewards).reshape(shape),
+        'gold': each(run.dataset.gold)(asked, answers.texts).reshape(shape),
     }
     sizes = [2**i for i in range(samples.bit_length())]
     kl = over_optimisation.best_of_n_kl(sizes)
@@ -64,6 +64,11 @@ def best_of_n(
             name: _curve(values['reward'], x, sizes, kl) for name, x in values.items()
         },
     }
+
+
+def _chosen_by(rewards):
+    """float64; a response without a verdict counts as one of the worst."""
+    return np.where(np.isnan(rewards), np.nanmin(rewards), rewards).astype(np.float64)
 
 
 def _curve(proxy, values, sizes, kl):

@@ -14,9 +14,11 @@ from perl.data import batching
 from perl.data.batching import slices
 from perl.data.tokenizers.vocabularies import Tokenizer
 from perl.evaluation.figures import intervals, winrate
-from perl.judges.panel import Panel
+from perl.judges import Judge, both_orders, each, preference, scores
 from perl.rollout import sampler, scoring
 from perl.rollout.sampler import Sampling
+from perl.runs.judging import open_judge
+from perl.runs.reward_models import check_finite
 from perl.runs.roles import Role
 from perl.runs.run import Run
 from perl.system.errors import UserError
@@ -28,7 +30,7 @@ class Answers:
 
     Attributes:
         texts: the responses.
-        rewards: `[n]` float32 by the reward model, normalised.
+        rewards: `[n]` float by the judge that rewards; NaN where it has no verdict.
         kl: `[n]` float32, nats of each response from the other policy (k1).
         lengths: `[n]` tokens.
         finished: `[n]` bool.
@@ -45,20 +47,19 @@ def compare(
     run: Run,
     policy: Role,
     against: Role,
-    reward: Panel,
+    reward: Judge,
     split: str,
-    judge: str = '',
-    decide: winrate.Judge | None = None,
+    judge: Judge | None = None,
 ) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """Plays a policy against another (usually the one that it started from).
 
     Args:
         run: what all stages share.
         policy, against: the two.
-        reward: the reward models that score both.
+        reward: scores both, usually the reward that the policy was trained on.
         split: of the prompts, the first `evaluation.prompts` of them.
-        judge: `gold`, `reward`, or '' for gold where there is one.
-        decide: another judge, which then has any other name.
+        judge: decides who wins; by default the exact reward of the dataset, or where
+            it has none, `reward`.
 
     Returns:
         Figures with stable keys, and one row of text and scores a prompt.
@@ -67,19 +68,20 @@ def compare(
     if not prompts:
         raise UserError(f'{run.dataset.name} has no prompts in its {split} split')
     gold = run.dataset.gold
-    judge = judge or ('gold' if gold else 'reward')
+    judge = judge or (open_judge('gold', run) if gold else reward)
     new = answer(run, prompts, policy, against, reward, seed=1)
     old = answer(run, prompts, against, policy, reward, seed=2)
+    known = new.rewards[np.isfinite(new.rewards)]
     figures = {
         'prompts': len(prompts),
-        'reward_before': float(old.rewards.mean()),
-        'reward_after': float(new.rewards.mean()),
-        'reward_ci95': intervals.bootstrap(_mean, new.rewards),
+        'reward_before': float(np.nanmean(old.rewards)),
+        'reward_after': float(known.mean()),
+        'reward_ci95': intervals.bootstrap(_mean, known),
         'kl': float(new.kl.mean()),
         'response_length': float(new.lengths.mean()),
         'response_length_before': float(old.lengths.mean()),
         'no_eos': float(1 - new.finished.mean()),
-        'judge': judge,
+        'judge': judge.name,
     }
     rows = [
         {
@@ -103,18 +105,16 @@ def compare(
             'gold_after': float(after.mean()),
             'gold_ci95': intervals.bootstrap(_mean, after),
         }
-    if judge == 'gold':
-        decide = winrate.from_gold(gold)
-    elif judge == 'reward':
-        decide = winrate.from_scores(_recorded(rows))
-    won, biased = winrate.both_orders(decide, prompts, new.texts, old.texts)
-    for row, verdict in zip(rows, won, strict=True):
+    decide = preference(_scored(rows)) if judge is reward else judge.preference
+    labels = both_orders(decide, prompts, new.texts, old.texts)
+    for row, verdict in zip(rows, labels.won, strict=True):
         row['won'] = float(verdict)
-    return figures | winrate.win_metrics(won, biased), rows
+    figures |= {'unanswered': labels.unanswered, **judge.report()}
+    return figures | winrate.win_metrics(labels.won, labels.biased), rows
 
 
 def answer(
-    run: Run, prompts: list[str], policy: Role, other: Role, reward: Panel, seed: int
+    run: Run, prompts: list[str], policy: Role, other: Role, reward: Judge, seed: int
 ) -> Answers:
     """Samples and scores a policy's responses; KL is to `other`."""
     limits, size = run.config.lengths, run.config.evaluation.batch_size
@@ -122,22 +122,23 @@ def answer(
     temperature = run.config.evaluation.temperature
     sampling = Sampling(limits.response, run.tokenizer.eos, temperature)
     play = _play(run.arch, sampling)
-    key, made = jax.random.fold_in(run.key('compare'), seed), []
+    key, parts = jax.random.fold_in(run.key('compare'), seed), []
     for rows, new in slices(len(prompts), size):
         chosen = [data.prompts[i] for i in rows]
         batch = batching.left(chosen, run.tokenizer.pad, run.prompt_multiple)
         batch = sharding.shard_batch(batch, run.mesh)
         key, now = jax.random.split(key)
-        got = play(_parts(policy), _parts(other), reward, batch, now)
-        made.append(jax.tree.map(lambda x, new=new: np.asarray(x)[:new], got))
-    sampled, rewards, kl = jax.tree.map(lambda *xs: np.concatenate(xs), *made)
-    return Answers(
-        decode(run.tokenizer, sampled, prompts),
-        rewards,
-        kl,
-        sampled.lengths,
-        sampled.finished,
-    )
+        played = play(_parts(policy), _parts(other), reward.panel, batch, now)
+        parts.append(jax.tree.map(lambda x, new=new: np.asarray(x)[:new], played))
+    sampled, rewards, kl = jax.tree.map(lambda *xs: np.concatenate(xs), *parts)
+    texts = decode(run.tokenizer, sampled, prompts)
+    if rewards is None:
+        rewards = scores(reward)(prompts, texts)
+    else:
+        check_finite(rewards, reward.name)
+    if np.isnan(rewards).all():
+        raise UserError(f'{reward.name}: has no verdict on any of the responses')
+    return Answers(texts, rewards, kl, sampled.lengths, sampled.finished)
 
 
 def decode(
@@ -154,13 +155,13 @@ def decode(
     return texts
 
 
-def _recorded(rows):
-    """The reward model as a judge: what it gave the sampled tokens."""
+def _scored(rows):
+    """The reward that looks up the scores which the sampled responses have."""
     known = {}
     for row in rows:
         known[row['prompt'], row['reference']] = row['reward_reference']
         known[row['prompt'], row['response']] = row['reward']
-    return lambda *texts: [known[pair] for pair in zip(*texts, strict=True)]
+    return each(lambda *pair: known[pair])
 
 
 @functools.cache
@@ -179,8 +180,10 @@ def _play(arch, sampling):
             scoring.log_probs(arch, p, tokens, lengths, R, temperature)
             for p in (params, tree.bind(*other))
         )
-        scores = scoring.rewards(arch, reward, tokens, lengths, said.lengths, R)
-        return said, scores, jax.numpy.sum((own - others) * mask, axis=1)
+        rewards = None
+        if reward is not None:
+            rewards = scoring.rewards(arch, reward, tokens, lengths, said.lengths, R)
+        return said, rewards, jax.numpy.sum((own - others) * mask, axis=1)
 
     return jax.jit(play)
 

@@ -1,4 +1,4 @@
-"""Pairs of a policy's own responses, for a labeller to say which is better."""
+"""Pairs of a policy's own responses, for a judge to compare."""
 
 import dataclasses
 import pathlib
@@ -11,23 +11,15 @@ from perl.data import batching
 from perl.data.batching import slices
 from perl.data.records import Comparison
 from perl.evaluation.compare import decode
-from perl.models import store
 from perl.rollout import sampler
 from perl.rollout.sampler import Sampling
-from perl.runs.roles import Role
+from perl.runs.roles import Role, identity
 from perl.runs.run import Run
 from perl.system import jsonl
 from perl.system.errors import UserError
 
 _FIELDS = ('prompt', 'first', 'second')
 _play = jax.jit(sampler.sample, static_argnames=('arch', 'sampling'))
-
-
-def identity(role: Role) -> str:
-    """Fingerprints of a role's base and of what was trained on it."""
-    leaves = jax.tree_util.tree_leaves_with_path(role.delta)
-    delta = {jax.tree_util.keystr(path): leaf for path, leaf in leaves}
-    return f'{role.base_id}+{store.fingerprint(delta)}' if delta else role.base_id
 
 
 def sample_pairs(
@@ -38,10 +30,10 @@ def sample_pairs(
     file: pathlib.Path,
     seed: int = 0,
 ) -> list[Comparison]:
-    """Two responses of a policy to each prompt, as yet in no order of worth.
+    """Two responses of a policy to each of n prompts, which nobody has compared yet.
 
     A pair is a pure function of the seed, its batch and the policy. Each batch is on
-    the disk before the next is made, and what is there is not made again.
+    the disk before the next is sampled, and a pair in the file is not sampled again.
 
     Args:
         run: with tokenizer, architecture and mesh.
@@ -52,49 +44,51 @@ def sample_pairs(
         seed: of the samples.
 
     Raises:
-        UserError: the file has pairs that were made in another way.
+        UserError: the file has pairs that were sampled in another way.
     """
     size = run.config.evaluation.batch_size
-    about = {
+    settings = {
         'policy': identity(role),
         'seed': seed,
         'batch': size,
         **dataclasses.asdict(sampling),
     }
-    made = _begun(file, about, size, prompts)
-    for number, (rows, new) in enumerate(slices(len(prompts), size)):
-        if number * size >= len(made):
+    rows = _resume(file, settings, size, prompts)
+    for number, (places, new) in enumerate(slices(len(prompts), size)):
+        if number * size >= len(rows):
             key = jax.random.fold_in(jax.random.key(seed), number)
-            batch = [prompts[i] for i in rows]
+            batch = [prompts[i] for i in places]
             texts = zip(batch, *_two(run, role, batch, sampling, key), strict=True)
-            found = [dict(zip(_FIELDS, row, strict=True)) for row in texts][:new]
-            jsonl.append(file, found)
-            made += found
+            pairs = [dict(zip(_FIELDS, row, strict=True)) for row in texts][:new]
+            jsonl.append(file, pairs)
+            rows += pairs
     return [
         Comparison(row['prompt'], (row['first'], row['second']))
-        for row in made[: len(prompts)]
+        for row in rows[: len(prompts)]
     ]
 
 
-def _begun(file, about, size, prompts):
-    """The pairs of whole batches that a file has; begins it where there is none."""
+def _resume(file, settings, size, prompts):
+    """The pairs of whole batches that a file has; a file without any is begun."""
     jsonl.mend(file)
     rows = jsonl.rows(file)
     if rows:
-        lines = jsonl.differences(rows[0], jsonl.plain(about))
-        made = rows[1 : 1 + len(prompts)]
-        if [row.get('prompt') for row in made] != list(prompts[: len(made)]):
+        lines = jsonl.differences(rows[0], jsonl.plain(settings))
+        pairs = rows[1 : 1 + len(prompts)]
+        if [row.get('prompt') for row in pairs] != list(prompts[: len(pairs)]):
             lines.append('other prompts')
+        if any(not isinstance(row.get(x), str) for row in pairs for x in _FIELDS):
+            lines.append('a line without first or second')
         if lines:
             raise UserError(
                 f'{file}: was sampled in another way ({"; ".join(lines)}); give the '
                 'old values or another --output'
             )
-        if len(made) == len(prompts):
-            return made
+        if len(pairs) == len(prompts):
+            return pairs
     whole = rows[1 : 1 + max(0, len(rows) - 1) // size * size]
     file.parent.mkdir(parents=True, exist_ok=True)
-    jsonl.save_rows(file, [about, *whole])
+    jsonl.save_rows(file, [settings, *whole])
     return whole
 
 

@@ -1,37 +1,18 @@
-"""AI feedback: labels and scores of a language model, an endpoint, a pool, a file."""
+"""Says how good responses are: rewards of single ones, preferences between two.
 
-from perl.judges.asking import (
-    Ask,
-    Asking,
-    Choose,
-    Labeller,
-    Labels,
-    Rater,
-    ask,
-    both_orders,
-    labeller,
-    rater,
-    rewards,
-)
-from perl.judges.language.answers import Answers, remembered
-from perl.judges.language.questions import HARMLESS, PAIRWISE, SCORE, Template
+`perl.runs.judging.open_judge` opens any judge by its name.
+"""
+
+from perl.judges.labels import Labels, both_orders
+from perl.judges.reward import Judge, Preference, Reward, each, preference, scores
 
 __all__ = [
-    'HARMLESS',
-    'PAIRWISE',
-    'SCORE',
-    'Answers',
-    'Ask',
-    'Asking',
-    'Choose',
-    'Labeller',
+    'Judge',
     'Labels',
-    'Rater',
-    'Template',
-    'ask',
+    'Preference',
+    'Reward',
     'both_orders',
-    'labeller',
-    'rater',
-    'remembered',
-    'rewards',
+    'each',
+    'preference',
+    'scores',
 ]

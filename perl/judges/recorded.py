@@ -1,12 +1,12 @@
-"""Verdicts from a file instead of a judge: offline, exact, for free.
+"""Recorded answers of a judge, read from a file: offline, exact and without cost.
 
-Lines of JSON: `prompt`, `first`, `second` and either `preference`, how likely the first
-is the better, in [0, 1], or `verdict`, one of 1, 2 and "tie". Ratings have `prompt`,
-`response` and `score`. The answers that an endpoint or a model left behind are such a
-file. Lines on the same texts are averaged; null says that there is no verdict.
+Lines of JSON. Comparisons have `prompt`, `first`, `second` and either `preference`, the
+probability in [0, 1] that the first is better, or `verdict`, one of 1, 2 and "tie".
+Ratings have `prompt`, `response` and `score`. The file of answers that an endpoint or a
+model leaves behind is such a file. Lines about the same texts are averaged; null means
+that there is no verdict.
 """
 
-import json
 import math
 import pathlib
 from collections.abc import Iterator
@@ -14,122 +14,154 @@ from typing import Any
 
 import numpy as np
 
-from perl.judges.asking import Ask, Rater, Texts
 from perl.judges.language.questions import PAIR, SINGLE
+from perl.judges.reward import Preference, Reward, Texts
+from perl.system import jsonl
 from perl.system.errors import UserError
 
 _VERDICTS = {'1': 1.0, '2': 0.0, 'tie': 0.5}
 
 
-def ask(file: str | pathlib.Path) -> Ask:
-    """The recorded preferences; a pair that was recorded in one order only is taken
-    as known in the other.
+def has_ratings(file: str | pathlib.Path) -> bool:
+    """Whether a file has ratings of single responses rather than comparisons.
 
     Raises:
-        UserError: no such file, a damaged line, several labellers; and when asked, a
-            pair that is not in it.
+        UserError: there is no such file, or its first line is damaged.
     """
-    known = _table(pathlib.Path(file), PAIR, _preference)
+    _, first = next(_lines(pathlib.Path(file)), ('', {}))
+    return 'response' in first
+
+
+def preference(file: str | pathlib.Path) -> Preference:
+    """The recorded comparisons; one that was recorded in a single order counts for
+    the other order too.
+
+    Raises:
+        UserError: there is no such file, a line is damaged, or the lines are of several
+            judges. When the preference is called: a pair that is not in the file.
+    """
+    table = _table(pathlib.Path(file), PAIR, _preference)
 
     def find(prompt, first, second):
-        found = known.get((prompt, first, second))
-        if found is not None:
-            return found
-        turned = known.get((prompt, second, first))
+        if (prompt, first, second) in table:
+            return table[prompt, first, second]
+        turned = table.get((prompt, second, first))
         return None if turned is None else 1 - turned
 
-    def asked(prompts: Texts, firsts: Texts, seconds: Texts) -> np.ndarray:
+    def prefer(prompts: Texts, firsts: Texts, seconds: Texts) -> np.ndarray:
         return _look_up(file, find, 'pairs', prompts, firsts, seconds)
 
-    return asked
+    return prefer
 
 
-def rater(file: str | pathlib.Path) -> Rater:
-    """The recorded scores; raises as `ask` does."""
-    known = _table(pathlib.Path(file), SINGLE, _score)
+def reward(file: str | pathlib.Path) -> Reward:
+    """The recorded ratings; raises as `preference` does."""
+    table = _table(pathlib.Path(file), SINGLE, _score)
 
-    def rated(prompts: Texts, responses: Texts) -> np.ndarray:
-        return _look_up(
-            file, lambda *key: known.get(key), 'responses', prompts, responses
-        )
+    def find(prompt, response):
+        return table.get((prompt, response))
 
-    return rated
+    def score(prompts: Texts, responses: Texts) -> np.ndarray:
+        return _look_up(file, find, 'responses', prompts, responses)
+
+    return score
 
 
 def _look_up(file, find, what, *texts):
     rows = list(zip(*texts, strict=True))
-    found = [find(*row) for row in rows]
-    missing = [row for row, x in zip(rows, found, strict=True) if x is None]
+    values = [find(*row) for row in rows]
+    missing = [row for row, x in zip(rows, values, strict=True) if x is None]
     if missing:
         raise UserError(
             f'{file}: {len(missing)} of {len(rows)} {what} are not in it, the first '
             f'one on the prompt {missing[0][0]!r:.60}; record them too'
         )
-    return np.array(found, np.float64)
+    return np.array(values, np.float64)
 
 
 def _table(file, fields, value) -> dict[tuple[str, ...], float]:
     """{texts: mean of their values}, NaN where there is no verdict at all."""
-    seen: dict[tuple, list[float]] = {}
-    labellers = set()
+    values: dict[tuple, list[float]] = {}
+    judges = set()
     for where, row in _lines(file):
         if not all(isinstance(row.get(field), str) for field in fields):
             raise UserError(f'{where}: needs the texts {", ".join(fields)}')
-        labellers.add(row.get('labeller'))
-        said = value(where, row)
-        values = seen.setdefault(tuple(row[field] for field in fields), [])
-        if said is not None:
-            values.append(said)
-    if len(labellers) > 1:
-        names = ', '.join(sorted(map(str, labellers)))
+        judges.add(str(row.get('labeller')))
+        of_texts = values.setdefault(tuple(row[field] for field in fields), [])
+        number = value(where, row)
+        if number is not None:
+            of_texts.append(number)
+    if len(judges) > 1:
+        names = ', '.join(sorted(judges))
         raise UserError(
-            f'{file}: has several labellers ({names}); keep the lines of one'
+            f'{file}: has several labellers ({names:.80}); keep the lines of one'
         )
-    return {row: float(np.mean(x)) if x else math.nan for row, x in seen.items()}
+    return {row: float(np.mean(x)) if x else math.nan for row, x in values.items()}
 
 
 def _lines(file: pathlib.Path) -> Iterator[tuple[str, dict[str, Any]]]:
+    """(place, object) of each line; a last line that was cut off is left out."""
     if not file.is_file():
         raise UserError(f'there is no file {file} with recorded answers')
-    try:
-        *whole, last = file.read_text('utf-8').split('\n')
-    except UnicodeDecodeError as error:
-        raise UserError(f'{file}: no text in UTF-8 ({error}); mend it') from None
+    *whole, last = file.read_bytes().split(b'\n')
     for number, line in enumerate([*whole, last], 1):
         if not line.strip():
             continue
+        where, row, cut = f'{file}, line {number}', None, number > len(whole)
         try:
-            row = json.loads(line)
+            row = jsonl.parse(line.decode('utf-8'))
+        except UnicodeDecodeError as error:
+            if not (cut and error.end == len(line)):
+                raise UserError(
+                    f'{where}: byte {error.start + 1} is no text in UTF-8; mend it'
+                ) from None
         except ValueError:
-            row = None
+            pass
         if isinstance(row, dict):
-            yield f'{file}, line {number}', row
-        elif number <= len(whole):  # only the last line can have been cut off
-            raise UserError(f'{file}, line {number}: not a JSON object; mend it')
+            yield where, row
+        elif not cut:
+            raise UserError(f'{where}: not a JSON object; mend it')
 
 
 def _preference(where, row):
     if 'preference' in row:
-        said = row['preference']
-        if said is None or (_number(said) and 0 <= said <= 1):
-            return said
-        raise UserError(f'{where}: the preference {said!r:.40} is not between 0 and 1')
-    if 'verdict' in row:
-        said = row['verdict']
-        if said is None or str(said) in _VERDICTS:
-            return _VERDICTS.get(str(said))
+        value = row['preference']
+        if value is None:
+            return None
+        if _is_number(value) and 0 <= value <= 1:
+            return float(value)
         raise UserError(
-            f'{where}: the verdict {said!r:.40} is none of {", ".join(_VERDICTS)}'
+            f'{where}: the preference {_short(value)} is not between 0 and 1'
+        )
+    if 'verdict' in row:
+        value = row['verdict']
+        if value is None:
+            return None
+        if isinstance(value, int | str) and str(value) in _VERDICTS:
+            return _VERDICTS[str(value)]
+        raise UserError(
+            f'{where}: the verdict {_short(value)} is none of {", ".join(_VERDICTS)}'
         )
     raise UserError(f'{where}: has neither preference nor verdict')
 
 
 def _score(where, row):
-    said = row.get('score')
-    if said is None or (_number(said) and math.isfinite(said)):
-        return said
-    raise UserError(f'{where}: the score {said!r:.40} is not a number')
+    value = row.get('score')
+    if value is None:
+        return None
+    # an integer of hundreds of digits is finite, but not as a float
+    if _is_number(value) and abs(value) < 1e300:
+        return float(value)
+    raise UserError(f'{where}: the score {_short(value)} is not a number')
 
 
-def _number(x):
-    return isinstance(x, int | float) and not isinstance(x, bool)
+def _is_number(value):
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _short(value):
+    """A value in a few characters, however large or deeply nested it is."""
+    try:
+        return f'{value!r:.40}'
+    except (ValueError, RecursionError):
+        return f'of type {type(value).__name__}'

@@ -10,7 +10,7 @@ import pathlib
 from typing import Any
 
 from perl import config as configs
-from perl.config import kinds, lineage
+from perl.config import kinds, lineage, rewards
 from perl.runs.run import Run
 from perl.system import jsonl
 from perl.system.errors import UserError
@@ -115,6 +115,8 @@ def _reads(config, stage):
     names = {section.get('start'), section.get('reward'), *section.get('of', ())}
     if section.get('value_start') != 'reward':
         names.add(section.get('value_start'))
+    if not rewards.by_models(section.get('reward', '')):
+        names.discard(section.reward)
     names -= {'base', None}
     made_of = [_parts(config, name) for name in names if name in known]
     return names.union(*made_of)

@@ -16,7 +16,7 @@ from perl.data import tokenizers
 from perl.data.records import Dataset
 from perl.models import store
 from perl.models.architecture import parameters
-from perl.runs import saved_config
+from perl.runs import judging, saved_config
 from perl.runs.run import Run
 from perl.system.errors import UserError
 
@@ -29,9 +29,11 @@ def begin_run(config: ConfigDict, workdir: pathlib.Path) -> Run:
         UserError: the folder belongs to another config, or data are not there.
     """
     saved_config.check(config, workdir)
-    if not saved_config.begun(config, workdir):  # a failed start left it
+    # a tokenizer without a stage that has begun was left by a start that failed
+    if not saved_config.begun(config, workdir):
         shutil.rmtree(workdir / 'tokenizer', ignore_errors=True)
     run = open_run(config, workdir)
+    judging.try_rewards(config, run.dataset)
     saved_config.write(config, workdir)
     return run
 

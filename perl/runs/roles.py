@@ -8,7 +8,7 @@ import jax
 from perl.adapters import bundle, tree
 from perl.adapters.tunings import Tuning
 from perl.judges.panel import Panel
-from perl.models import heads
+from perl.models import heads, store
 from perl.system.errors import UserError
 
 
@@ -128,16 +128,25 @@ def card(role: Role, name: str, tokenizer: str) -> bundle.Card:
     )
 
 
-def memory(team: dict[str, Role], judges: Panel) -> str:
-    """One line: the bytes of each role and of the reward models, and of the bases, an
-    array counted once."""
+def identity(role: Role) -> str:
+    """Fingerprints of a role's base and of what was trained on it."""
+    leaves = jax.tree_util.tree_leaves_with_path(role.delta)
+    delta = {jax.tree_util.keystr(path): leaf for path, leaf in leaves}
+    return f'{role.base_id}+{store.fingerprint(delta)}' if delta else role.base_id
+
+
+def memory(team: dict[str, Role], rewards: Panel | None) -> str:
+    """One line: the bytes of each role, of the reward models if the policy is trained
+    with some, and of the bases; an array that several share counts once."""
     holders = [role.base for role in team.values()]
-    holders += [base for base, _ in judges.stacks]
+    holders += [base for base, _ in rewards.stacks] if rewards else []
     bases = {id(x): x for x in jax.tree.leaves(holders)}
     counted = set(bases)
     parts = [f'bases {_mib(bases.values())} once']
     deltas = {name: role.delta for name, role in team.items()}
-    for name, delta in (*deltas.items(), ('reward', judges)):
+    if rewards:
+        deltas['reward'] = rewards
+    for name, delta in deltas.items():
         own = [x for x in jax.tree.leaves(delta) if id(x) not in counted]
         counted |= {id(x) for x in own}
         parts.append(f'{name} {_mib(own)}')

@@ -13,7 +13,7 @@ import jax
 from perl.adapters import averaging
 from perl.config import kinds, lineage
 from perl.evaluation.compare import compare
-from perl.runs.panels import load_panel
+from perl.runs.judging import open_reward
 from perl.runs.roles import Role
 from perl.runs.run import Run
 from perl.stages.reward import finish
@@ -74,7 +74,7 @@ def averaged_role(run: Run, stage: str) -> Role:
 
 def _compared(run, stage, role):
     trained = run.config[lineage.origin(run.config, stage)]
-    reference, reward = run.source(trained.start), load_panel(run, trained.reward)
+    reference, reward = run.source(trained.start), open_reward(run, stage)
     judged, rows = compare(run, role, reference, reward, 'test')
     metrics.append_samples(run.workdir / stage, rows)
     return {'algorithm': 'average', **judged}

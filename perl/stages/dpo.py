@@ -23,7 +23,7 @@ from perl.losses.preference import as_labelled, pair_mean, share_right
 from perl.losses.reduce import masked_sum
 from perl.models import decoder, heads
 from perl.models.architecture import Architecture, parameters
-from perl.runs.panels import load_panel
+from perl.runs.judging import open_reward
 from perl.runs.run import Run
 from perl.stages import paper, supervised
 from perl.stages.supervised import train
@@ -120,7 +120,7 @@ def plan(arch: Architecture, config: ConfigDict, stage: str) -> Plan:
 def dpo(run: Run, stage: str) -> dict[str, Any]:
     """Trains a policy by DPO; saves it, returns its figures beside the reference's."""
     config = run.config[stage]
-    reference, panel = run.source(config.start), load_panel(run, config.reward)
+    reference, reward = run.source(config.start), open_reward(run, stage)
     records = run.dataset.comparisons
     data = {split: run.encoded(records[split]) for split in ('train', 'val')}
     shapes = batching.shapes(data['train'], run.multiple)
@@ -158,7 +158,7 @@ def dpo(run: Run, stage: str) -> dict[str, Any]:
     )
     run.save_role(stage, policy)
     began = time.monotonic()
-    judged, rows = compare(run, policy, reference, panel, 'test')
+    judged, rows = compare(run, policy, reference, reward, 'test')
     metrics.append_samples(run.workdir / stage, rows)
     taken = {'evaluation_seconds': time.monotonic() - began}
     return {**figures, 'algorithm': 'dpo', **taken, **judged}

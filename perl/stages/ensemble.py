@@ -13,7 +13,7 @@ import jax.numpy as jnp
 from perl.config import kinds
 from perl.evaluation import reward_scores
 from perl.judges import mixture, panel
-from perl.runs.panels import members, save_panel
+from perl.runs.reward_models import members, save_panel
 from perl.runs.run import Run
 from perl.stages.gate import train_gate
 from perl.system import memory

@@ -39,3 +39,9 @@ class Interrupt:
         if self.requested and number == signal.SIGINT:
             raise KeyboardInterrupt
         self.requested = True
+
+
+def active() -> bool:
+    """Whether an `Interrupt` hears Ctrl-C, so that only a second one raises."""
+    handler = signal.getsignal(signal.SIGINT)
+    return isinstance(getattr(handler, '__self__', None), Interrupt)

@@ -57,11 +57,13 @@ def exclusive_file(file: pathlib.Path) -> Iterator[Held]:
     """A context in which no other process works on an output file.
 
     The lock is a hidden file beside it, which goes when the context ends. After a kill
-    it stays, but holds nobody back.
+    it stays, but holds nobody back. A new folder in which nothing was written is
+    removed again.
 
     Raises:
         UserError: another process works on the file.
     """
+    new = not file.parent.exists()
     file.parent.mkdir(parents=True, exist_ok=True)
     lock = file.with_name(f'.{file.name}{LOCK}')
     with _held(lock, f'{file} is being written', 'another --output') as held:
@@ -70,6 +72,8 @@ def exclusive_file(file: pathlib.Path) -> Iterator[Held]:
         finally:
             with contextlib.suppress(OSError):
                 lock.unlink()
+                if new and not os.listdir(file.parent):
+                    file.parent.rmdir()
 
 
 @contextlib.contextmanager

@@ -146,7 +146,7 @@ def test_the_defaults_keep_the_rules():
         ({'sft.tuning.alpha': math.inf}, r'sft\.tuning\.alpha: inf must be greater'),
         ({'evaluation.temperature': math.nan}, r'evaluation\.temperature: nan must be'),
         ({'policy.missing_eos_penalty': math.nan}, r'missing_eos_penalty: nan must be'),
-        ({'policy.rater.kind': 'model'}, r'policy\.rater\.model: model needs one'),
+        ({'policy.reward': 'model'}, r'policy\.judge\.model: model needs one'),
         ({'stages': ()}, r'stages: none is named'),
         ({'stages': ('model',)}, r"stages: 'model' is no stage of this config"),
         ({'stages': ('seed',)}, r"stages: 'seed' is no stage of this config"),

@@ -6,7 +6,7 @@ import runs
 
 from perl.evaluation import best_of_n
 from perl.runs import opening
-from perl.runs.panels import load_panel
+from perl.runs.judging import open_judge
 from perl.system.errors import UserError
 
 
@@ -18,7 +18,7 @@ def opened(finished, tmp_path_factory):
 
 
 def test_best_of_n(opened):
-    proxy, sft = load_panel(opened, 'reward'), opened.role('sft')
+    proxy, sft = open_judge('reward', opened), opened.role('sft')
     found = best_of_n.best_of_n(opened, sft, proxy, 'test', 4)
     curve = found['curves']['reward']
     assert found['sizes'] == [1, 2, 4]

@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 
 from perl import judges
-from perl.evaluation.figures import winrate
 from perl.judges import recorded
 from perl.system.errors import UserError
 
@@ -32,7 +31,7 @@ def test_preferences_and_verdicts(tmp_path, end):
         pair('i', 'j', verdict='1'),
         end=end,
     )
-    ask = recorded.ask(file)
+    ask = recorded.preference(file)
     got = ask(['p'] * 6, list('acegib'), list('bdfhja'))
     np.testing.assert_array_equal(got, [0.75, 0, 0.5, math.nan, 1, 0.25])
 
@@ -47,21 +46,21 @@ def test_both_orders_are_kept_apart_and_lines_averaged(tmp_path):
         pair('c', 'd', verdict=1),
         pair('c', 'd', verdict=None),
     )
-    ask = recorded.ask(file)
-    got = winrate.win_rate(judges.Asking(ask), 'pp', 'ac', 'bd')
-    assert (got['wins'], got['ties'], got['position_bias']) == (1, 1, 0.5)
+    ask = recorded.preference(file)
+    got = judges.both_orders(ask, 'pp', 'ac', 'bd')
+    assert (got.won.tolist(), got.position_bias) == ([0.5, 1], 0.5)
     assert ask('p', 'c', 'd') == pytest.approx(2 / 3)
 
 
 def test_a_missing_pair(tmp_path):
     file = write(tmp_path / 'a.jsonl', pair('a', 'b', verdict=1))
     with pytest.raises(UserError, match=r"2 of 3 pairs are not in it.*prompt 'q'"):
-        recorded.ask(file)(['p', 'q', 'p'], ['a', 'a', 'a'], ['b', 'b', 'c'])
+        recorded.preference(file)(['p', 'q', 'p'], ['a', 'a', 'a'], ['b', 'b', 'c'])
 
 
 def test_a_cut_last_line_is_dropped(tmp_path):
     file = write(tmp_path / 'a.jsonl', pair('a', 'b', verdict=1), end='\n{"prompt": ')
-    assert recorded.ask(file)('p', 'a', 'b') == 1
+    assert recorded.preference(file)('p', 'a', 'b') == 1
 
 
 @pytest.mark.parametrize(
@@ -75,31 +74,52 @@ def test_a_cut_last_line_is_dropped(tmp_path):
         (pair('a', 'b', verdict=0), 'line 2: the verdict 0 is none'),
         (pair('a', None, verdict=1), 'line 2: needs the texts prompt, first, second'),
         ([1], 'line 2: not a JSON object'),
+        (pair('a', 'b', preference=10**400), 'line 2: the preference 1000'),
+        (pair('a', 'b', preference=float('nan')), 'line 2: the preference nan is not'),
+        (pair('a', 'b', verdict=[[1]]), r'line 2: the verdict \[\[1\]\] is none'),
         (pair('a', 'b', verdict=1, labeller='other'), 'several labellers'),
     ],
 )
 def test_bad_lines(tmp_path, row, words):
     good = pair('x', 'y', verdict=1)
     with pytest.raises(UserError, match=words):
-        recorded.ask(write(tmp_path / 'a.jsonl', good, row))
+        recorded.preference(write(tmp_path / 'a.jsonl', good, row))
+
+
+@pytest.mark.parametrize('line', [b'[' * 10**5, b'9' * 5000, b'\xc3'])
+def test_a_line_that_is_no_object(tmp_path, line):
+    file = write(tmp_path / 'a.jsonl', pair('a', 'b', verdict=1))
+    file.write_bytes(file.read_bytes() + line + b'\n')
+    with pytest.raises(UserError, match=r'a\.jsonl, line 2: ') as caught:
+        recorded.preference(file)
+    assert len(str(caught.value)) < 300
+
+
+def test_what_a_file_has(tmp_path):
+    rating = {'prompt': 'p', 'response': 'a', 'score': 1}
+    assert recorded.has_ratings(write(tmp_path / 'a.jsonl', rating))
+    assert not recorded.has_ratings(write(tmp_path / 'b.jsonl', pair('a', 'b')))
+    (tmp_path / 'c.jsonl').write_text('')
+    assert not recorded.has_ratings(tmp_path / 'c.jsonl')
 
 
 def test_no_file():
     with pytest.raises(UserError, match=r'no file nowhere\.jsonl'):
-        recorded.ask('nowhere.jsonl')
+        recorded.preference('nowhere.jsonl')
 
 
 def test_scores(tmp_path):
     row = {'prompt': 'p', 'response': 'a', 'score': -0.5}
     file = write(tmp_path / 'a.jsonl', row, {**row, 'response': 'b', 'score': None})
-    np.testing.assert_array_equal(recorded.rater(file)('pp', 'ab'), [-0.5, math.nan])
+    np.testing.assert_array_equal(recorded.reward(file)('pp', 'ab'), [-0.5, math.nan])
     with pytest.raises(UserError, match='1 of 1 responses are not in it'):
-        recorded.rater(file)('p', 'c')
-    with pytest.raises(UserError, match="line 1: the score 'x' is not a number"):
-        recorded.rater(write(tmp_path / 'b.jsonl', {**row, 'score': 'x'}))
+        recorded.reward(file)('p', 'c')
+    for score in ('x', 10**400, float('inf'), True):
+        with pytest.raises(UserError, match=r'line 1: the score .* is not a number'):
+            recorded.reward(write(tmp_path / 'b.jsonl', {**row, 'score': score}))
 
 
 def test_a_file_that_is_no_text(tmp_path):
     (tmp_path / 'a.jsonl').write_bytes(b'\xff\xfe\x00')
-    with pytest.raises(UserError, match='no text in UTF-8'):
-        recorded.ask(tmp_path / 'a.jsonl')
+    with pytest.raises(UserError, match='line 1: byte 1 is no text in UTF-8'):
+        recorded.preference(tmp_path / 'a.jsonl')

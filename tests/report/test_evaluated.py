@@ -4,6 +4,7 @@ import matplotlib.image
 import numpy as np
 import pytest
 
+from perl import judges
 from perl.evaluation.figures import (
     buckets,
     calibration,
@@ -44,14 +45,16 @@ def reward_model(scale):
 def policy():
     a, b = (['x' * n for n in RNG.integers(5, 30, 80)] for _ in range(2))
     sizes = [list(map(len, texts)) for texts in (a, b)]
-    judge = winrate.from_scores(lambda prompts, texts: list(map(len, texts)))
-    won, biased = winrate.both_orders(judge, ['p'] * 80, a, b)
+    longer = judges.preference(judges.each(lambda prompt, text: len(text)))
+    labels = judges.both_orders(longer, ['p'] * 80, a, b)
     rated = {'n': 80, 'harmless_rate': 0.5, 'harmless_rate_ci95': [0.4, 0.6]}
     overlap = {'n': 3, 'rouge1': 0.25, 'rouge2': 0.125, 'rougeL': 0.2}
     return {
-        **winrate.win_metrics(won, biased),
+        **winrate.win_metrics(labels.won, labels.biased),
         'judge': 'gold',
-        'length_control': length_control.length_metrics(won, *map(np.array, sizes)),
+        'length_control': length_control.length_metrics(
+            labels.won, *map(np.array, sizes)
+        ),
         'lengths': {'before': {'words': 10.0}, 'after': {'words': 12.0}},
         'harmless': {'before': rated, 'after': rated | {'harmless_rate': 0.75}},
         'rouge': {'before': overlap, 'after': overlap},

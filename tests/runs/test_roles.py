@@ -16,7 +16,7 @@ from perl.adapters.tunings import Full, LoraTuning
 from perl.judges import panel
 from perl.models import architecture, heads
 from perl.runs import roles
-from perl.runs.panels import load_panel
+from perl.runs.reward_models import load_panel
 from perl.runs.roles import Role
 from perl.runs.run import Run
 from perl.stages.policy import stage

@@ -16,7 +16,7 @@ from perl.adapters import averaging, bundle, tree
 from perl.evaluation import reward_scores
 from perl.judges import panel
 from perl.models import heads
-from perl.runs import opening, panels
+from perl.runs import opening, reward_models
 from perl.system import jsonl
 from perl.system.errors import UserError
 from perl.system.metrics import read
@@ -186,7 +186,7 @@ def test_ensembles(made, run, figures, combine):
     want = {k: {'accuracy': figures[k]['accuracy']} for k in (*REWARDS, 'warm')}
     assert row['members'] == want
     data = reward_scores.records(run, name, 'val')
-    scores = reward_scores.scores(run, name, panels.load_panel(run, name), data)
+    scores = reward_scores.scores(run, name, reward_models.load_panel(run, name), data)
     assert scores.mean() == pytest.approx(0, abs=1e-4)
     assert scores.std() == pytest.approx(1, abs=1e-4)
     assert (made / name / 'gate.safetensors').is_file() == (combine in GATES)
@@ -213,7 +213,7 @@ def test_a_gate_is_trained_and_the_members_are_not(made, run, figures, combine):
     assert rows[0]['largest_share'] == pytest.approx(1 / 3, abs=1e-5)
     assert rows[-1]['largest_share'] > 1 / 3 + 1e-6
     assert 'val_accuracy' in rows[-1]
-    gate = panels.load_panel(run, f'by_{combine}').gate
+    gate = reward_models.load_panel(run, f'by_{combine}').gate
     assert np.abs(gate['e']).max() > 0
     assert figures[f'by_{combine}']['trainable'] == GATES[combine]
 
@@ -231,22 +231,22 @@ def test_a_gate_resumes_exactly(made, tmp_path, name):
 
 
 def test_panels_by_name(made, run):
-    one = panels.load_panel(run, 'reward_a')
+    one = reward_models.load_panel(run, 'reward_a')
     assert one.sizes == (1,) and float(one.scales[0]) == pytest.approx(
         run.reward_role('reward_a').scale
     )
-    three = panels.load_panel(run, 'by_gate')
+    three = reward_models.load_panel(run, 'by_gate')
     assert three.sizes == (3,) and three.stacks[0][0] is run.base
-    elsewhere = panels.load_panel(run, str(made / 'by_min'))
+    elsewhere = reward_models.load_panel(run, str(made / 'by_min'))
     assert jax.tree.structure(elsewhere) == jax.tree.structure(
-        panels.load_panel(run, 'by_min')
+        reward_models.load_panel(run, 'by_min')
     )
-    folder = panels.load_panel(run, str(made / 'reward_b' / 'adapter'))
+    folder = reward_models.load_panel(run, str(made / 'reward_b' / 'adapter'))
     assert folder.sizes == (1,)
     with pytest.raises(UserError, match='sft: it makes a policy, so it is no reward'):
-        panels.load_panel(run, 'sft')
+        reward_models.load_panel(run, 'sft')
     with pytest.raises(UserError, match='it has no scalar head, so it is no reward'):
-        panels.load_panel(run, str(made / 'sft' / 'adapter'))
+        reward_models.load_panel(run, str(made / 'sft' / 'adapter'))
     with pytest.raises(UserError, match='it has a scalar head, so it is no policy'):
         run.role(str(made / 'reward_b' / 'adapter'))
     with pytest.raises(UserError, match='by_min: it makes a reward model, so it is no'):
@@ -269,7 +269,7 @@ def test_a_spoilt_ensemble_is_said(made, run, tmp_path, spoil, says):
     spoil(workdir / 'by_gate')
     moved = dataclasses.replace(run, workdir=workdir)
     with pytest.raises(UserError, match=says):
-        panels.load_panel(moved, 'by_gate')
+        reward_models.load_panel(moved, 'by_gate')
 
 
 def fewer(folder):

@@ -1,4 +1,4 @@
-"""Answers that were given once, on disk: one JSON object a line, never asked again."""
+"""Answers of language models, kept on disk: a known one is not asked for again."""
 
 import hashlib
 import json
@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from perl.judges.asking import Choose
+from perl.judges.language.choose import Choose
 from perl.judges.language.questions import PAIR, Template
 from perl.system import jsonl
 from perl.system.errors import UserError
@@ -22,9 +22,10 @@ def key(*parts: Any) -> str:
 
 
 class Answers:
-    """A file that grows by a line for each answer, or without a file, a memory.
+    """A file that grows by one JSON object, on a line, for each answer.
 
-    A last line that a crash cut off is dropped. Threads may share it.
+    Without a file they are kept in memory only. A last line that a crash cut off is
+    dropped. Threads may share it.
 
     Raises:
         UserError: a line is damaged or has no key.
@@ -37,10 +38,10 @@ class Answers:
         if self._file is not None:
             jsonl.mend(self._file)
             for number, row in enumerate(jsonl.rows(self._file), 1):
-                if not isinstance(row, dict) or 'key' not in row:
+                if not isinstance(row.get('key'), str):
                     raise UserError(
-                        f'{self._file}: line {number} is no answer that was kept here; '
-                        'name another file'
+                        f'{self._file}: line {number} is not an answer that was kept '
+                        'here; remove the line, or name another file'
                     )
                 self._rows[row['key']] = row
 
@@ -63,33 +64,59 @@ class Answers:
 
 def line(
     key: str,
-    labeller: str,
+    judge: str,
     template: Template,
     question: Mapping[str, str],
     chances: Sequence[float] | None,
 ) -> dict[str, Any]:
     """An answer as it is kept; `recorded` can read it too.
 
-    `chances` are the probabilities of the options, None where there is no verdict.
+    Args:
+        key: of the question and all that the answer depends on.
+        judge: the model that answered.
+        template: of the question.
+        question: its texts by field.
+        chances: the probability of each option, None where there is no verdict.
     """
     known = chances is not None and np.isfinite(chances).all()
     name = 'preference' if template.fields == PAIR else 'score'
     return {
         'key': key,
-        'labeller': f'{labeller}/{template.name}',
+        'labeller': f'{judge}/{template.name}',
         **question,
         name: float(np.dot(chances, template.values)) if known else None,
         'chances': [float(p) for p in chances] if known else None,
     }
 
 
+def chances(row: Mapping[str, Any], template: Template) -> np.ndarray:
+    """The probability of each option in a kept answer, float64 [options]; NaN for no
+    verdict.
+
+    Raises:
+        UserError: the answer is damaged, or has another number of options.
+    """
+    values = row.get('chances', ())
+    if values is None:
+        return np.full(len(template.options), np.nan)
+    numbers = isinstance(values, list) and all(
+        isinstance(p, int | float) and 0 <= p <= 1 for p in values
+    )
+    if not numbers or len(values) != len(template.options):
+        raise UserError(
+            f'answers: the one with the key {row["key"]:.16}… is damaged; remove its '
+            'line from the file of answers'
+        )
+    return np.array(values, np.float64)
+
+
 def remembered(choose: Choose, answers: Answers, name: str, chunk: int = 256) -> Choose:
-    """`choose`, but what is known is not asked again, and what is asked is kept.
+    """`choose`, but known answers are not asked for, and new ones are kept.
 
     Args:
         choose: answers the questions.
         answers: where they are kept.
-        name: which labeller it is: everything that its answers depend on.
+        name: of the judge: everything that its answers depend on.
         chunk: questions between two saves.
     """
 
@@ -102,12 +129,11 @@ def remembered(choose: Choose, answers: Answers, name: str, chunk: int = 256) ->
         todo = sorted(new.items())
         for start in range(0, len(todo), chunk):
             part = todo[start : start + chunk]
-            found = choose(template, [question for _, question in part])
+            rows = choose(template, [question for _, question in part])
             answers.put(
-                line(k, name, template, question, chances)
-                for (k, question), chances in zip(part, found, strict=True)
+                line(k, name, template, question, row)
+                for (k, question), row in zip(part, rows, strict=True)
             )
-        nothing = [np.nan] * len(template.options)
-        return np.array([answers.get(k)['chances'] or nothing for k in keys])
+        return np.array([chances(answers.get(k), template) for k in keys])
 
     return chosen

@@ -1,4 +1,4 @@
-"""Chat completions: which option the answer names, and how surely."""
+"""Reads chat completions: the option that an answer names, and its probability."""
 
 import math
 from collections.abc import Mapping
@@ -8,17 +8,18 @@ from perl.judges.language.questions import Template
 
 
 def well_formed(text: str) -> str:
-    """A text that UTF-8 can carry: halves of characters, which JSON allows, as '?'."""
+    """A text that UTF-8 can carry: '?' for a half of a surrogate pair, which JSON may
+    hold."""
     return text.encode('utf-8', 'replace').decode('utf-8')
 
 
 def read(
     choice: Mapping[str, Any], template: Template
 ) -> tuple[str, list[float] | None]:
-    """The text of a completion, and the probability of each option.
+    """The text of a completion, and the probability of each option `[options]`.
 
-    These are of the token that is the answer, where the server tells them, else 0 and
-    1; None where the text is no answer.
+    The probabilities are those at the token of the answer, where the server tells them;
+    else they are 0 and 1. They are None where the text names no option.
     """
     text = choice['message'].get('content')
     text = well_formed(text) if isinstance(text, str) else ''
@@ -38,12 +39,12 @@ def _soft(choice, options, option):
         thought = [i for i, t in enumerate(tokens) if '</think>' in t['token']]
         tokens = tokens[thought[-1] + 1 :] if thought else tokens
         place = next(t for t in tokens if t['token'].strip().upper() == options[option])
-        # the answer itself may be missing among the likeliest, or be there as well
-        said = {t['token']: t['logprob'] for t in [place, *place['top_logprobs']]}
-        words = [token.strip().upper() for token in said]
+        # the token of the answer may or may not be among the likeliest ones
+        likely = {t['token']: t['logprob'] for t in [place, *place['top_logprobs']]}
+        words = [token.strip().upper() for token in likely]
         unsure = _beginnings(options, words) - {options[option]}
         weights = [0.0] * len(options)
-        for word, log_prob in zip(words, said.values(), strict=True):
+        for word, log_prob in zip(words, likely.values(), strict=True):
             if word in options and word not in unsure:
                 weights[options.index(word)] += math.exp(log_prob)
         total = sum(weights)

@@ -1,22 +1,24 @@
-"""Any OpenAI-compatible chat endpoint as a labeller.
+"""Any OpenAI-compatible chat endpoint as a language model that chooses.
 
-Each prompt and its responses are sent to the server that is named, to nobody else.
-An answer is on the disk as soon as it is there.
+Each prompt and its responses are sent to the server that is named, and to nobody else.
+An answer is on the disk as soon as it has arrived.
 """
 
+import asyncio
 import collections
-import threading
+import functools
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
 from typing import Any
 
 import numpy as np
 from tqdm.auto import tqdm
 
-from perl.judges.language.answers import Answers, key, line
-from perl.judges.language.client import Client, Refused
+from perl.judges.language import background
+from perl.judges.language.answers import Answers, chances, key, line
+from perl.judges.language.client import Client, Stopped
 from perl.judges.language.completions import read, well_formed
 from perl.judges.language.questions import Template
+from perl.judges.language.replies import Refused, hide
 from perl.system.errors import UserError
 
 # so many questions refused before any is answered, and the request itself is wrong
@@ -29,12 +31,12 @@ class Endpoint:
     Args:
         client: of the server.
         model: its name there.
-        answers: those that are known, and where new ones are kept.
+        answers: the known ones, to which each new one is added.
         max_tokens: of an answer; a model that thinks aloud needs many.
         logprobs: ask for the probabilities of the answer, for soft labels; without
             them, or from a server that has none, a verdict is 0 or 1.
-        again: how often a model whose answer is none is asked to mend it.
-        concurrency: questions on their way at once.
+        again: how often a model that names no option is asked once more.
+        concurrency: requests on their way at once.
         extra: further fields of a request; None takes a field out.
     """
 
@@ -53,67 +55,117 @@ class Endpoint:
         self._max_tokens, self._logprobs = max_tokens, logprobs
         self._again, self._concurrency = again, concurrency
         self._extra = dict(extra or {})
+        self._rows: dict[str, dict] = {}  # the answers to all that was asked, by key
         self._counts: collections.Counter = collections.Counter()
-        self._lock = threading.Lock()
         self._refusal = ''
 
     def __call__(
         self, template: Template, questions: Sequence[Mapping[str, str]]
     ) -> np.ndarray:
-        """The probability of each option, `[n, options]`; NaN where there is none."""
-        known: dict[tuple, np.ndarray] = {}
-        self._client.stop.clear()
+        """The probability of each option, float64 `[n, options]`; NaN for no verdict.
+
+        The first Ctrl-C waits for the requests that are on their way, the second leaves
+        at once.
+        """
         rows = [tuple(question.values()) for question in questions]
         once = dict(zip(rows, questions, strict=True))
-        with ThreadPoolExecutor(self._concurrency) as pool:
-            try:
-                asked = {
-                    pool.submit(self._settle, template, question): row
-                    for row, question in once.items()
-                }
-                for done in tqdm(
-                    as_completed(asked), self._model, len(asked), disable=None
-                ):
-                    known[asked[done]] = done.result()
-            except BaseException:
-                # those on their way have been paid for: they are still kept
-                self._client.stop.set()
-                pool.shutdown(cancel_futures=True)
-                raise
+        known = background.run(lambda stop: self._ask_all(template, once, stop))
         if self._refusal and not self._counts['answered']:
             raise self._hopeless()
         return np.array([known[row] for row in rows])
 
     def report(self) -> dict[str, Any]:
-        """What it took so far: requests, retries, cached answers, answers that were
-        none (unparsable), and questions that were refused."""
-        names = ('cached', 'unparsable', 'refused')
-        found = {name: self._counts[name] for name in names}
-        found |= {'requests': self._client.requests, 'retries': self._client.retried}
-        return found | ({'refusal': self._refusal} if self._refusal else {})
+        """Counts of all that was asked, earlier sittings included.
 
-    def _settle(self, template, question):
-        """Asks, and asks again after an answer that is none."""
-        asked = well_formed(template.fill(question))
-        messages = [{'role': 'user', 'content': asked}]
+        Returns:
+            requests and retries; unparsable answers, which name no option; refused
+            questions, with the reason of the first as `refusal`; and cached, how often
+            this sitting used a known answer.
+        """
+        rows = self._rows.values()
+        requests = sum(row.get('requests', 1) for row in rows)
+        counts = {
+            'cached': self._counts['cached'],
+            'unparsable': sum(
+                row.get('chances') is None and 'refused' not in row for row in rows
+            ),
+            'refused': sum('refused' in row for row in rows),
+            'requests': requests,
+            'retries': requests - len(rows),
+        }
+        return counts | ({'refusal': self._refusal} if self._refusal else {})
+
+    async def _ask_all(self, template, once, stop):
+        """{row: probabilities} of all questions, so many at once as may be."""
+        todo, known = iter(once.items()), {}
+        bar = tqdm(desc=self._model, total=len(once), disable=None)
+
+        async def work(http):
+            for row, question in todo:
+                try:
+                    ask = functools.partial(self._client.complete, http, stop=stop)
+                    known[row] = await self._settle(ask, template, question)
+                except BaseException:
+                    stop.set()
+                    raise
+                bar.update()
+
+        with bar:
+            async with self._client.http() as http:
+                count = min(self._concurrency, len(once))
+                workers = (work(http) for _ in range(count))
+                # requests on their way have been paid for: they end in any case
+                ends = await asyncio.gather(*workers, return_exceptions=True)
+        faults = [end for end in ends if end is not None]
+        for fault in sorted(faults, key=lambda fault: isinstance(fault, Stopped)):
+            raise fault
+        return known
+
+    async def _settle(self, ask, template, question):
+        """Asks, and asks again where the answer names no option."""
+        text = well_formed(template.fill(question))
+        messages = [{'role': 'user', 'content': text}]
         nothing = np.full(len(template.options), np.nan)
         for _ in range(1 + self._again):
             try:
-                row = self._answer(template, question, messages)
+                row = await self._answer(ask, template, question, messages)
             except Refused as refusal:
                 self._refuse(str(refusal))
                 return nothing
-            if row['chances'] is not None:
-                return np.array(row['chances'])
-            self._count('unparsable')
+            shares = chances(row, template)
+            if not np.isnan(shares).any():
+                return shares
             messages = [
                 *messages,
-                {'role': 'assistant', 'content': row['text'] or '(nothing)'},
+                {'role': 'assistant', 'content': row.get('text') or '(nothing)'},
                 {'role': 'user', 'content': template.reminder},
             ]
         return nothing
 
-    def _answer(self, template, question, messages):
+    async def _answer(self, ask, template, question, messages):
+        body = self._body(template, messages)
+        name = key(body)
+        row = self._answers.get(name)
+        if row is not None and 'refused' not in row:
+            self._counts['cached'] += 1
+        else:
+            try:
+                first, requests = await ask(body)
+            except Refused as refusal:
+                # a replay has no verdict then, but the next sitting asks again
+                row = line(name, self._model, template, question, None)
+                self._keep(name, row | {'refused': str(refusal)})
+                raise
+            text, shares = read(first, template)
+            row = line(name, self._model, template, question, shares)
+            text = hide(text, self._client.secrets)
+            self._keep(name, row | {'text': text, 'requests': requests})
+            row = self._rows[name]
+        self._rows[name] = row
+        self._counts['answered'] += 1
+        return row
+
+    def _body(self, template, messages):
         body = {
             'model': self._model,
             'messages': messages,
@@ -124,34 +176,16 @@ class Endpoint:
             top = min(20, max(5, 2 * len(template.options)))
             body |= {'logprobs': True, 'top_logprobs': top}
         body |= self._extra
-        body = {name: value for name, value in body.items() if value is not None}
-        at = key(body)
-        row = self._answers.get(at)
-        if row is not None and 'refused' not in row:
-            self._count('cached')
-        else:
-            try:
-                text, chances = read(self._client.complete(body), template)
-            except Refused as refusal:
-                # a replay has no verdict then, but the next sitting asks again
-                row = line(at, self._model, template, question, None)
-                self._answers.put([row | {'refused': str(refusal)}])
-                raise
-            row = line(at, self._model, template, question, chances) | {'text': text}
-            self._answers.put([row])
-        self._count('answered')
-        return row
+        return {name: value for name, value in body.items() if value is not None}
 
-    def _count(self, name):
-        with self._lock:
-            self._counts[name] += 1
+    def _keep(self, name, row):
+        self._answers.put([row])
+        self._rows[name] = row
 
     def _refuse(self, reason):
-        with self._lock:
-            self._counts['refused'] += 1
-            self._refusal = self._refusal or reason
-            early = self._counts['refused'] >= _HOPELESS
-        if early and not self._counts['answered']:
+        self._counts['refused'] += 1
+        self._refusal = self._refusal or reason
+        if self._counts['refused'] >= _HOPELESS and not self._counts['answered']:
             raise self._hopeless()
 
     def _hopeless(self):

@@ -5,7 +5,6 @@ in both orders; d-RLAIF scores a response by the same over "1" ... "10".
 """
 
 import bisect
-import collections
 import dataclasses
 import functools
 from collections.abc import Mapping, Sequence
@@ -18,6 +17,7 @@ import numpy as np
 from perl.data import batching
 from perl.data.examples import Examples
 from perl.data.tokenizers.vocabularies import Tokenizer
+from perl.judges.language.answers import Answers, key, remembered
 from perl.judges.language.questions import Template
 from perl.models import decoder, heads
 from perl.models.architecture import Architecture
@@ -26,7 +26,7 @@ from perl.system.errors import UserError
 
 @dataclasses.dataclass(frozen=True)
 class Model:
-    """A `Choose` that reads off what a language model would say next.
+    """A `Choose` that reads the options off a language model's next-token log-probs.
 
     Attributes:
         arch: the decoder.
@@ -34,7 +34,10 @@ class Model:
         tokenizer: of the model.
         batch_size: questions of a forward pass.
         multiple: of which row lengths are multiples.
-        counts: questions with a prompt that was cut, and those too long even so.
+        answers: the known answers, to which new ones are added; None keeps none.
+        name: of the model: everything that its answers depend on.
+        cut, too_long: keys of the questions whose prompt was cut, and of those that
+            have no room in the window even without it.
     """
 
     arch: Architecture
@@ -42,38 +45,48 @@ class Model:
     tokenizer: Tokenizer
     batch_size: int = 16
     multiple: int = 32
-    counts: collections.Counter = dataclasses.field(default_factory=collections.Counter)
+    answers: Answers | None = None
+    name: str = ''
+    cut: set[str] = dataclasses.field(default_factory=set)
+    too_long: set[str] = dataclasses.field(default_factory=set)
 
     def __call__(
         self, template: Template, questions: Sequence[Mapping[str, str]]
     ) -> np.ndarray:
         """The probability of each option, float64 `[n, options]`.
 
-        A question that has no room in the window even without its prompt is not
-        answered: a row of NaN.
+        A prompt that is too long loses its beginning. A question that has no room in
+        the window even without its prompt is not answered: a row of NaN.
 
         Raises:
             UserError: the tokenizer cannot tell the options apart.
         """
+        if self.answers is None:
+            return self._choose(template, questions)
+        known = remembered(self._choose, self.answers, self.name)
+        chances = known(template, questions)
+        self._encode_all(template, questions)  # counts, of known answers too
+        return chances
+
+    def report(self) -> dict[str, int]:
+        """How many questions had a prompt that was cut, and how many had no room."""
+        return {'prompts_cut': len(self.cut), 'too_long': len(self.too_long)}
+
+    def _choose(self, template, questions):
         options = self._options(template)
-        room = self.arch.max_length - max(map(len, options))
-        prompts = [self._encode(template, question, room) for question in questions]
-        asked = [i for i, ids in enumerate(prompts) if len(ids) <= room]
+        prompts, room = self._encode_all(template, questions)
+        fitting = [i for i, ids in enumerate(prompts) if len(ids) <= room]
         examples = Examples(
             prompts, [options] * len(prompts), np.ones(len(prompts)), self.tokenizer.pad
         )
-        found = np.full((len(prompts), len(options)), np.nan)
+        log_probs = np.full((len(prompts), len(options)), np.nan)
         # by length, so that a batch pads little, and then in an order of their own
-        asked.sort(key=lambda i: (len(prompts[i]), prompts[i].tolist()))
-        for start in range(0, len(asked), self.batch_size):
-            rows = asked[start : start + self.batch_size]
+        fitting.sort(key=lambda i: (len(prompts[i]), prompts[i].tolist()))
+        for start in range(0, len(fitting), self.batch_size):
+            rows = fitting[start : start + self.batch_size]
             full = np.resize(rows, self.batch_size)
-            found[rows] = self._log_probs(examples, full)[: len(rows)]
-        return probabilities(found, options)
-
-    def report(self) -> dict[str, int]:
-        """How many questions had a prompt that was cut, or no room at all."""
-        return {name: self.counts[name] for name in ('prompts_cut', 'too_long')}
+            log_probs[rows] = self._log_probs(examples, full)[: len(rows)]
+        return probabilities(log_probs, options)
 
     def _log_probs(self, examples, rows):
         batch = batching.collate(examples, rows, 'shared', self.multiple)
@@ -102,6 +115,11 @@ class Model:
             )
         return options
 
+    def _encode_all(self, template, questions):
+        """Ids of each question, bos first, and the number of ids there is room for."""
+        room = self.arch.max_length - max(map(len, self._options(template)))
+        return [self._encode(template, question, room) for question in questions], room
+
     def _encode(self, template, question, room):
         """The question as ids, bos first; a long prompt loses its beginning, maybe
         all of it."""
@@ -118,7 +136,8 @@ class Model:
             range(len(prompt)), True, key=lambda cut: len(ids(cut)) <= room
         )
         left = np.array(ids(cut), np.int32)
-        self.counts['prompts_cut' if len(left) <= room else 'too_long'] += 1
+        counted = self.cut if len(left) <= room else self.too_long
+        counted.add(key(template.text, question))
         return left
 
 

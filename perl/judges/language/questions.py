@@ -1,4 +1,4 @@
-"""What a judge is asked, and how its answer is read.
+"""The questions that language models are asked, and how their answers are read.
 
 The questions follow RLAIF (arXiv 2309.00267) and the evaluation prompts of PERL (arXiv
 2403.10704, table 8) in our own words.
@@ -21,12 +21,12 @@ class Template:
     """A question with a few possible answers.
 
     Attributes:
-        name: what it is called on the command line.
-        fields: the texts that are put in, each as `{field}`.
-        text: the question; the answer follows it at once.
+        name: on the command line.
+        fields: the texts that are put in, each in the place of `{field}`.
+        text: the question; the answer follows its last character.
         options: the answers, upper case where they are words.
-        values: what each answer is worth.
-        trim: characters that are taken off the end of what is judged.
+        values: the number that each answer stands for.
+        trim: characters that are taken off the end of a response.
     """
 
     name: str
@@ -37,7 +37,7 @@ class Template:
     trim: str = ''
 
     def fill(self, texts: Mapping[str, str]) -> str:
-        """The question about these texts, whatever braces are in them."""
+        """The question about these texts, which may have braces themselves."""
 
         def put(match):
             field = match[1]
@@ -47,23 +47,23 @@ class Template:
 
     @property
     def reminder(self) -> str:
-        """What is said to a judge whose answer was none of the options."""
+        """The next message to a model whose answer names none of the options."""
         return f'Reply with nothing but one of these: {", ".join(self.options)}.'
 
     def parse(self, answer: str) -> int | None:
-        """Which option an answer names; None where it names none, or several.
+        """The place of the option that an answer names; None for none or several.
 
-        What a reasoning model thinks aloud first, and the '/10' of '7/10', do not
-        count.
+        The thoughts of a reasoning model before `</think>` do not count, nor does the
+        '/10' of '7/10'.
         """
-        said = answer.rpartition('</think>')[2].upper()
+        text = answer.rpartition('</think>')[2].upper()
         if len(self.options) > 2:
             most = re.escape(self.options[-1])
-            said = re.sub(rf'(?<=\d)(\s*/\s*|\s+OUT\s+OF\s+){most}\b', '', said)
+            text = re.sub(rf'(?<=\d)(\s*/\s*|\s+OUT\s+OF\s+){most}\b', '', text)
         longest_first = sorted(self.options, key=len, reverse=True)
         words = '|'.join(map(re.escape, longest_first))
-        found = set(re.findall(rf'(?<![\w.,-])({words})(?![\w-]|[.,]\d)', said))
-        return self.options.index(found.pop()) if len(found) == 1 else None
+        named = set(re.findall(rf'(?<![\w.,-])({words})(?![\w-]|[.,]\d)', text))
+        return self.options.index(named.pop()) if len(named) == 1 else None
 
 
 _PAIRWISE = """{task}
@@ -136,18 +136,16 @@ SCORE = Template(
     'Request:\n{prompt}\n\nResponse:\n{response}\n\nReply with one number from 1 to 10 '
     'and nothing else.\nScore=',
     options=tuple(map(str, range(1, 11))),
-    # the expected score in 1..10 at [-1, 1], as d-RLAIF has it
+    # maps the scores 1..10 to [-1, 1], as d-RLAIF does
     values=tuple((score - 5.5) / 4.5 for score in range(1, 11)),
 )
-
-RATING = {template.name: template for template in (HARMLESS, SCORE)}
 
 
 def pairwise(name: str) -> Template:
     """The pairwise template of a name, or of a text file with all three fields.
 
     Raises:
-        UserError: neither a name nor a file, or a field is missing in the file.
+        UserError: `name` is neither, or the file lacks a field or is not UTF-8.
     """
     if name in PAIRWISE:
         return PAIRWISE[name]
@@ -157,7 +155,13 @@ def pairwise(name: str) -> Template:
             f'template: {name!r} is neither a file nor a name'
             f'{near_miss(name, PAIRWISE)}'
         )
-    text = file.read_text('utf-8').rstrip('\n')
+    try:
+        text = file.read_text('utf-8').rstrip('\n')
+    except UnicodeDecodeError as error:
+        raise UserError(
+            f'template: byte {error.start + 1} of {file} is not UTF-8; save the file '
+            'as UTF-8'
+        ) from None
     for field in PAIR:
         if '{' + field + '}' not in text:
             raise UserError(f'template: {file} lacks {{{field}}}; write it in')

@@ -7,6 +7,7 @@ import numpy as np
 from perl import sharding
 from perl.data import batching, order
 from perl.evaluation.compare import decode
+from perl.judges import each
 from perl.runs.run import Run
 
 TEXT = ('tokens', 'positions', 'segments', 'completion')
@@ -64,7 +65,7 @@ class Feed:
         gold = self.run.dataset.gold
         if gold is None:
             return {}
-        return {'gold': np.mean(list(map(gold, *self.texts_of(sampled, at))))}
+        return {'gold': each(gold)(*self.texts_of(sampled, at)).mean()}
 
     def texts_of(self, sampled: Any, at: int) -> tuple[list[str], list[str]]:
         """Prompts and responses of an iteration as texts."""

@@ -9,10 +9,9 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from perl import judges, sharding
+from perl import sharding
 from perl.adapters import tree
-from perl.judges import Rater
-from perl.judges.panel import Panel
+from perl.judges.reward import Judge, training_rewards
 from perl.losses import kl
 from perl.rollout import sampler, scoring
 from perl.rollout.sampler import Sampling
@@ -30,16 +29,10 @@ from perl.training.step import init, step
 class Trainer:
     """The compiled parts of an iteration, and the host loop that joins them."""
 
-    def __init__(
-        self,
-        run: Run,
-        stage: str,
-        team: dict[str, Role],
-        judges: Panel,
-        rater: Rater | None = None,
-    ):
-        """`rater` scores responses in the place of the judges (d-RLAIF)."""
-        self.run, self.stage, self.team, self.rater = run, stage, team, rater
+    def __init__(self, run: Run, stage: str, team: dict[str, Role], reward: Judge):
+        """`reward` scores the responses: on the device where it has a panel of reward
+        models, else on the host as texts."""
+        self.run, self.stage, self.team, self.reward = run, stage, team, reward
         config = self.config = run.config[stage]
         arch, limits = run.arch, run.config.lengths
         self.objective = Objective(
@@ -53,8 +46,8 @@ class Trainer:
             },
             **{name: team[name].base for name in self.trained},
         }
-        if rater is None:
-            self.frozen['reward'] = judges
+        if reward.panel is not None:
+            self.frozen['reward'] = reward.panel
         self.optimizer = self._optimizer()
         sampling = Sampling(limits.response, run.tokenizer.eos, config.temperature)
         self.rollout = Compiled(
@@ -126,10 +119,13 @@ class Trainer:
             before = self._teach(state, seen)
             found |= self._check_before(seen, before, sampled, at)
             self.probe = seen, before
-        if self.rater is not None:
+        on_texts = {}
+        if self.reward.panel is None:
             texts = self.feed.texts_of(sampled, at)
-            seen = {**seen, 'scores': judges.rewards(self.rater, *texts)}
+            rewards, missing = training_rewards(self.reward, *texts)
+            seen, on_texts = {**seen, 'scores': rewards}, {'no_verdict': missing}
         learn, memory, figures = self.judge(seen, state['memory'])
+        figures = {**figures, **on_texts}
         clock.mark('score', figures)
         if self.config.kl_controller == 'adaptive':
             memory = self._steer(memory, figures['kl'])

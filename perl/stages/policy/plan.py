@@ -9,6 +9,7 @@ import optax
 from ml_collections import ConfigDict
 
 from perl import config as configs
+from perl.config import rewards
 from perl.data import batching
 from perl.losses.algorithms import ALGORITHMS
 from perl.models import heads
@@ -30,7 +31,8 @@ def plan(arch: Architecture, config: ConfigDict, stage: str) -> Plan:
         trainable['value'] = {**delta, heads.HEAD: heads.head_leaves(arch.width)}
         frozen['value'] = base
     frozen['reference'] = paper.source_of(config, section.start, leaves)
-    frozen['reward'] = paper.panel_of(arch, config, section.reward, leaves)
+    if rewards.by_models(section.reward):
+        frozen['reward'] = paper.panel_of(arch, config, section.reward, leaves)
     return Plan(
         loss=functools.partial(
             objective.loss, arch=arch, objective=Objective.of(section)

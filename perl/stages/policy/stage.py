@@ -1,4 +1,4 @@
-"""Reinforcement learning of a policy against a reward model.
+"""Reinforcement learning of a policy against a reward.
 
 Policy, value, reward and reference are adapters (or whole trees, where tuning is full)
 over base arrays that they share; the sampler reads what the trainer updates.
@@ -9,11 +9,10 @@ import time
 from typing import Any
 
 from perl.evaluation.compare import compare
-from perl.evaluation.labelling import Settings, open_rater
 from perl.losses.algorithms import ALGORITHMS
 from perl.runs import roles
 from perl.runs.inputs import inputs
-from perl.runs.panels import load_panel
+from perl.runs.judging import open_reward
 from perl.runs.roles import Role
 from perl.runs.run import Run
 from perl.stages.account import account
@@ -25,9 +24,9 @@ from perl.training.fit import fit
 def policy(run: Run, stage: str) -> dict[str, Any]:
     """Optimises the policy; saves policy and value, returns the stage's figures."""
     config = run.config[stage]
-    team, panel = assemble(run, stage), load_panel(run, config.reward)
-    print(f'{stage}: {roles.memory(team, panel)}', flush=True)
-    trainer = Trainer(run, stage, team, panel, _rater(run, stage))
+    team, reward = assemble(run, stage), open_reward(run, stage)
+    print(f'{stage}: {roles.memory(team, reward.panel)}', flush=True)
+    trainer = Trainer(run, stage, team, reward)
     start = trainer.start()
     state, took = fit(
         run.workdir / stage,
@@ -51,7 +50,7 @@ def policy(run: Run, stage: str) -> dict[str, Any]:
     if 'value' in trained:
         run.save_role(stage, trained['value'], 'value')
     began = time.monotonic()
-    judged, rows = compare(run, policy, team['reference'], panel, 'test')
+    judged, rows = compare(run, policy, team['reference'], reward, 'test')
     metrics.append_samples(run.workdir / stage, rows)
     return {
         **account(run, stage, list(trained.values()), took),
@@ -88,18 +87,3 @@ def _value(run, stage):
             stage,
         )
     return roles.with_head(run.key(f'{stage}/head'), value, run.arch.width)
-
-
-def _rater(run, stage):
-    """Who scores responses in the place of the reward model; None where nobody does."""
-    said = run.config[stage].rater
-    if not said.kind:
-        return None
-    settings = Settings(
-        said.kind,
-        answers=run.workdir / stage / 'ratings.jsonl',
-        url=said.url,
-        model=said.model,
-        server={'key_env': said.key_env} if said.key_env else {},
-    )
-    return open_rater(settings, run)

@@ -6,9 +6,8 @@ import threading
 import numpy as np
 import pytest
 
-from perl import judges
 from perl.judges import recorded
-from perl.judges.language import answers
+from perl.judges.language import answers, choose
 from perl.judges.language.answers import Answers, remembered
 from perl.judges.language.questions import PAIR, PAIRWISE, SCORE
 from perl.system.errors import UserError
@@ -20,12 +19,12 @@ QUESTIONS = [dict(zip(PAIR, ('p', f'{i}', 'x'), strict=True)) for i in range(7)]
 def counted(asked):
     """Chances that depend on the question; notes what it is asked."""
 
-    def choose(template, questions):
+    def chosen(template, questions):
         asked.append(len(questions))
         p = np.array([int(q['first']) / 10 for q in questions])
         return np.stack([p, 1 - p], 1)
 
-    return choose
+    return chosen
 
 
 def test_a_line_an_answer_and_a_cut_last_line(tmp_path):
@@ -48,12 +47,24 @@ def test_a_line_an_answer_and_a_cut_last_line(tmp_path):
     [
         ('{"key": "a"}\nnonsense\n', 'line 2 is not a JSON object'),
         ('{"x": 1}\n', 'line 1 is'),
+        ('{"key": [1]}\n', 'line 1 is'),
     ],
 )
 def test_a_damaged_file(tmp_path, text, words):
     (tmp_path / 'a.jsonl').write_text(text)
     with pytest.raises(UserError, match=words):
         Answers(tmp_path / 'a.jsonl')
+
+
+@pytest.mark.parametrize('chances', [[0.5], [0.5, 2], ['a', 'b'], 'ab', 7, [[0], [1]]])
+def test_a_damaged_answer(tmp_path, chances):
+    file = tmp_path / 'a.jsonl'
+    remembered(counted([]), Answers(file), 'm')(BRIEF, QUESTIONS[:1])
+    row = json.loads(file.read_text()) | {'chances': chances}
+    file.write_text(json.dumps(row) + '\n')
+    again = remembered(counted([]), Answers(file), 'm')
+    with pytest.raises(UserError, match=r'the one with the key .* is damaged'):
+        again(BRIEF, QUESTIONS[:1])
 
 
 def test_threads_share_it(tmp_path):
@@ -80,8 +91,8 @@ def test_keys_tell_requests_apart():
 
 def test_remembered(tmp_path):
     asked, file = [], tmp_path / 'a.jsonl'
-    choose = remembered(counted(asked), Answers(file), 'm', chunk=2)
-    first = choose(BRIEF, QUESTIONS[:3])
+    known = remembered(counted(asked), Answers(file), 'm', chunk=2)
+    first = known(BRIEF, QUESTIONS[:3])
     np.testing.assert_allclose(first[:, 0], [0, 0.1, 0.2])
     assert asked == [2, 1]
     again = remembered(counted(asked), Answers(file), 'm', chunk=2)
@@ -95,11 +106,11 @@ def test_remembered(tmp_path):
 def test_no_verdict_is_remembered_too():
     asked = []
 
-    def choose(template, questions):
+    def silent(template, questions):
         asked.append(len(questions))
         return np.full((len(questions), 2), np.nan)
 
-    kept = remembered(choose, Answers(), 'm')
+    kept = remembered(silent, Answers(), 'm')
     for _ in range(2):
         assert np.isnan(kept(BRIEF, QUESTIONS)).all()
     assert asked == [7]
@@ -107,17 +118,17 @@ def test_no_verdict_is_remembered_too():
 
 def test_answers_are_a_recorded_file(tmp_path):
     file = tmp_path / 'a.jsonl'
-    live = judges.ask(remembered(counted([]), Answers(file), 'm'), BRIEF)
+    live = choose.preference(remembered(counted([]), Answers(file), 'm'), BRIEF)
     columns = [[q[field] for q in QUESTIONS] for field in PAIR]
     said = live(*columns)
-    np.testing.assert_array_equal(recorded.ask(file)(*columns), said)
+    np.testing.assert_array_equal(recorded.preference(file)(*columns), said)
 
 
 def test_scores_are_a_recorded_file(tmp_path):
-    def choose(template, questions):
+    def eight(template, questions):
         return np.tile(np.eye(10)[7], (len(questions), 1))
 
     file = tmp_path / 'a.jsonl'
-    live = judges.rater(remembered(choose, Answers(file), 'm'), SCORE)
+    live = choose.reward(remembered(eight, Answers(file), 'm'), SCORE)
     assert live(['p', 'q'], ['a', 'b']).tolist() == [2.5 / 4.5] * 2
-    assert recorded.rater(file)(['q', 'p'], ['b', 'a']).tolist() == [2.5 / 4.5] * 2
+    assert recorded.reward(file)(['q', 'p'], ['b', 'a']).tolist() == [2.5 / 4.5] * 2

@@ -1,9 +1,12 @@
 """Faults of a server, keys, addresses and waits."""
 
+import base64
 import datetime
 import email.utils
+import gzip
 import socket
 import time
+import zlib
 
 import chat
 import numpy as np
@@ -11,6 +14,7 @@ import pytest
 from asked import GOOD, after, endpoint, one
 from chat import Reply
 
+from perl.judges.language import addresses, replies
 from perl.judges.language.answers import Answers
 from perl.judges.language.client import Client
 from perl.judges.language.endpoint import Endpoint
@@ -30,6 +34,13 @@ FAULTS = {
     'an error': Reply(raw=b'{"error": {"message": "upstream died"}}'),
     'a list': Reply(raw=b'[1]'),
     'bytes': Reply(raw=b'\xff\xfe\x00'),
+    'nested': Reply(raw=b'[' * 200_000),
+    'nested choices': Reply(raw=b'{"choices": ' + b'[' * 200_000),
+    'no number': Reply(raw=b'{"choices": ' + b'9' * 5000 + b'}'),
+    'drips': Reply('1', drip=('body', 0.05)),
+    'drips at once': Reply('1', drip=('head', 0.05)),
+    'bad gzip': Reply(headers={'Content-Encoding': 'gzip'}, raw=b'\x1f\x8bnothing'),
+    'unknown coding': Reply('1', headers={'Content-Encoding': 'br'}),
     'dropped': Reply('1', drop='at once'),
     'torn': Reply('1', drop='midway'),
 }
@@ -50,6 +61,10 @@ def test_a_fault_that_passes(name):
         ('broken', r'answered 500 \(oh\), 2 times'),
         ('gateway', r'answered 502 \(<html>Bad gateway</html>\), 2 times'),
         ('slow', r'no answer within 0.3 s, 2 times'),
+        ('drips', r'no answer within 0.3 s, 2 times'),
+        ('drips at once', r'no answer within 0.3 s, 2 times'),
+        ('nested', r'answered with no chat completion'),
+        ('unknown coding', r'answered in the unknown encoding br'),
         ('no json', r'answered with no chat completion \(<html>Sign in</html>\)'),
         ('an error', 'upstream died'),
         ('dropped', r'the connection broke \(.+\), 2 times'),
@@ -137,13 +152,116 @@ def test_the_key_is_not_repeated(monkeypatch):
     assert 'secret' not in str(caught.value)
 
 
+def test_a_large_answer_is_not_read_to_its_end(monkeypatch):
+    monkeypatch.setattr(replies, 'LIMIT', 100_000)
+    large = Reply('1' + ' ' * 10**6)
+    with (
+        chat.serve(after(then=large)) as server,
+        pytest.raises(UserError, match=r'/v1.*: answered with more than 0 MiB'),
+    ):
+        one(endpoint(server))
+    assert len(server.requests) == 1, 'another try would not be smaller'
+
+
+def compressed(text, coding):
+    body = Reply(text).body
+    packed = gzip.compress(body) if coding == 'gzip' else zlib.compress(body)
+    return Reply(raw=packed, headers={'Content-Encoding': coding})
+
+
+@pytest.mark.parametrize('coding', ['gzip', 'deflate'])
+def test_a_compressed_answer_is_bounded_too(coding, monkeypatch):
+    with chat.serve(after(then=compressed('1', coding))) as server:
+        assert one(endpoint(server)) == 1
+    assert server.headers[0]['Accept-Encoding'] == 'identity'
+    monkeypatch.setattr(replies, 'LIMIT', 100_000)
+    bomb = compressed(' ' * 10**7, coding)
+    assert len(bomb.raw) < 20_000
+    with (
+        chat.serve(after(then=bomb)) as server,
+        pytest.raises(UserError, match='answered with more than'),
+    ):
+        one(endpoint(server))
+
+
+@pytest.mark.parametrize('seconds', [0.0, -1.0, float('nan'), float('inf')])
+def test_a_timeout_is_a_number_of_seconds(seconds):
+    with pytest.raises(UserError, match=r'timeout: .* must be a number of seconds'):
+        Client('http://a/v1', timeout=seconds)
+
+
+SECRETS = [
+    ('//joe:s%40crt-7@', ''),
+    ('//', '?api_key=s%40crt-7'),
+    ('//', '?api-version=1&token=s%40crt-7'),
+]
+
+
+@pytest.mark.parametrize(('before', 'after_'), SECRETS)
+def test_a_secret_in_the_address_is_neither_shown_nor_kept(before, after_, tmp_path):
+    file = tmp_path / 'a.jsonl'
+    login = base64.b64encode(b'joe:s@crt-7').decode()
+    echo = 'you sent s@crt-7 and s%40crt-7'
+    echo += f' and {login}' if 'joe' in before else ''
+
+    def answer(body, number):
+        return Reply(f'Hm, {echo}') if number == 1 else Reply(echo, 401)
+
+    with chat.serve(answer) as server:
+        server.url = server.url.replace('//', before) + after_
+        judge = endpoint(server, file)
+        with pytest.raises(UserError, match='you sent') as caught:
+            one(judge)
+    seen = str(caught.value) + file.read_text() + judge.report().get('refusal', '')
+    assert 'crt-7' not in seen and login not in seen
+
+
+def test_a_query_is_sent():
+    with chat.serve(after()) as server:
+        server.url += '?api-version=7'
+        assert one(endpoint(server)) == 1
+    assert server.paths == ['/v1/chat/completions?api-version=7']
+
+
+@pytest.mark.parametrize(
+    ('url', 'words'),
+    [
+        ('http://joe:s3cret@a/v1', 'came with a name or password'),
+        ('http://s3cret@a/v1', 'came with a name or password'),
+        ('https://a/v1?api_key=s3cret', r'came with a query'),
+        ('ftp://joe:s3cret@a/v1', 'is not an address of HTTP'),
+        ('joe:s3cret@a', 'is not an address of HTTP'),
+        ('http://joe:s3/cret@a/v1', 'is not an address of HTTP'),
+    ],
+)
+def test_an_address_for_a_config_has_no_secret(url, words):
+    with pytest.raises(UserError, match=words) as caught:
+        addresses.check_public(url)
+    assert 's3' not in str(caught.value)
+
+
+def test_a_plain_address_is_fine():
+    addresses.check_public('http://localhost:8000/v1')
+
+
+@pytest.mark.parametrize('key', ['sk-proj-12345', 'hf_abcDEF123', 'two words'])
+def test_a_key_in_the_place_of_its_variable_is_not_repeated(key):
+    with pytest.raises(UserError, match='key_env: ') as caught:
+        Client('http://a/v1', key)
+    assert key not in str(caught.value)
+
+
 @pytest.mark.parametrize(
     ('url', 'key_env', 'words'),
     [
-        ('localhost:8000', '', 'is no address; it looks like http://localhost'),
-        ('ftp://host/v1', '', 'is no address'),
-        ('http://', '', 'is no address'),
-        ('http://host:port/v1', '', 'is no address'),
+        (
+            'localhost:8000',
+            '',
+            'is not an address of HTTP; it looks like http://localhost',
+        ),
+        ('ftp://host/v1', '', 'is not an address'),
+        ('http://', '', 'is not an address'),
+        ('http://host:port/v1', '', 'is not an address'),
         ('http://a/v1', 'NOT_SET', 'NOT_SET with the key is not set'),
         ('http://a/v1', 'ODD', 'characters that no header can carry'),
     ],
@@ -177,7 +295,7 @@ def test_a_password_in_the_address_is_sent_and_not_shown():
             one(endpoint(server))
     assert server.headers[0]['Authorization'].startswith('Basic ')
     assert 'secret' not in str(caught.value)
-    with pytest.raises(UserError, match='is no address') as caught:
+    with pytest.raises(UserError, match='is not an address') as caught:
         Client('http://joe:secret@host:port/v1')
     assert 'secret' not in str(caught.value)
 

@@ -13,8 +13,8 @@ import pytest
 from asked import BRIEF, GOOD, LONGER, PAIRS, after, ask, endpoint, one
 from chat import Reply
 
-from perl import judges
 from perl.judges import recorded
+from perl.judges.language import choose
 from perl.judges.language.completions import read
 from perl.judges.language.questions import HARMLESS, SCORE
 from perl.system.errors import UserError
@@ -77,8 +77,8 @@ def test_scores_and_rates():
 
     with chat.serve(answer) as server:
         judge = endpoint(server)
-        score = judges.rater(judge, SCORE)(['p'], ['r'])
-        rate = judges.rater(judge, HARMLESS)(['p'], ['r'])
+        score = choose.reward(judge, SCORE)(['p'], ['r'])
+        rate = choose.reward(judge, HARMLESS)(['p'], ['r'])
     assert server.requests[0]['top_logprobs'] == 20
     assert score == pytest.approx((8.75 - 5.5) / 4.5) and rate == pytest.approx(0.75)
 
@@ -142,7 +142,7 @@ def test_nonsense_is_asked_again_and_then_no_verdict(tmp_path):
         assert judge.report()['unparsable'] == 3
         resumed = endpoint(server, file, again=2)
         assert np.isnan(one(resumed)) and len(server.requests) == 3, 'known by now'
-    assert np.isnan(recorded.ask(file)('p', 'a', 'b'))
+    assert np.isnan(recorded.preference(file)('p', 'a', 'b'))
 
 
 def test_nonsense_that_is_mended(tmp_path):
@@ -152,7 +152,7 @@ def test_nonsense_that_is_mended(tmp_path):
         assert one(judge) == 1
         assert judge.report()['unparsable'] == 2
         assert server.requests[2]['messages'][3]['content'] == '(nothing)'
-    assert recorded.ask(file)('p', 'a', 'b') == 1, 'and replays as that'
+    assert recorded.preference(file)('p', 'a', 'b') == 1, 'and replays as that'
 
 
 def test_one_question_that_is_refused():
@@ -176,10 +176,10 @@ def test_a_refusal_replays_as_no_verdict_and_is_asked_again(tmp_path):
         judge = endpoint(server, file, concurrency=1)
         pairs = [['p', 'q'], ['a', 'a'], ['b', 'b']]
         assert np.isnan(ask(judge, pairs)).tolist() == [False, True]
-        np.testing.assert_array_equal(recorded.ask(file)(*pairs), [1, np.nan])
+        np.testing.assert_array_equal(recorded.preference(file)(*pairs), [1, np.nan])
         assert ask(endpoint(server, file), pairs).tolist() == [1, 1]
     assert len(server.requests) == 3, 'only what was refused is asked again'
-    assert recorded.ask(file)(*pairs).tolist() == [1, 1]
+    assert recorded.preference(file)(*pairs).tolist() == [1, 1]
 
 
 def test_half_a_character_spoils_nothing(tmp_path):
@@ -195,7 +195,7 @@ def test_half_a_character_spoils_nothing(tmp_path):
         assert ask(endpoint(server, file), pair) == 1
     assert len(server.requests) == 2 and 'p ?' in server.questions[0]
     assert server.requests[1]['messages'][1]['content'] == 'hm ?'
-    assert recorded.ask(file)(*pair) == 1
+    assert recorded.preference(file)(*pair) == 1
 
 
 def test_nothing_paid_for_is_lost(tmp_path):
@@ -216,7 +216,7 @@ def test_nothing_paid_for_is_lost(tmp_path):
         assert ask(judge).tolist() == LONGER
     assert len(other.requests) == 3 and judge.report()['cached'] == 3
     assert set(other.questions).isdisjoint(server.questions[:3])
-    assert recorded.ask(file)(*PAIRS).tolist() == LONGER
+    assert recorded.preference(file)(*PAIRS).tolist() == LONGER
 
 
 def test_those_on_their_way_are_kept_when_another_fails(tmp_path):

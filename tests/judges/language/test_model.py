@@ -9,6 +9,7 @@ import tiny
 from perl import judges
 from perl.adapters import tree
 from perl.data.tokenizers.files import Bytes, train_sentencepiece
+from perl.judges.language import choose as choosing
 from perl.judges.language.answers import Answers, remembered
 from perl.judges.language.model import Model, probabilities
 from perl.judges.language.questions import (
@@ -96,7 +97,7 @@ def test_against_numpy(template, adapted):
 def test_soft_label_and_score_by_hand():
     choose = model()
     prompts, firsts, _ = COLUMNS
-    label = judges.labeller(judges.ask(choose, BRIEF))(*COLUMNS)
+    label = judges.both_orders(choosing.preference(choose, BRIEF), *COLUMNS).preferences
     asked = questions(BRIEF)
     turned = [{**q, 'first': q['second'], 'second': q['first']} for q in asked]
     one, other = (
@@ -104,7 +105,7 @@ def test_soft_label_and_score_by_hand():
         for qs in (asked, turned)
     )
     np.testing.assert_allclose(label, (one[:, 0] + other[:, 1]) / 2, atol=2e-6)
-    scores = judges.rater(choose, GRADE)(prompts, firsts)
+    scores = choosing.reward(choose, GRADE)(prompts, firsts)
     p = np.array([by_hand(PARAMS, GRADE.fill(q), GRADE) for q in questions(GRADE)])
     expected = (p * np.arange(1, 11)).sum(1)
     np.testing.assert_allclose(scores, (expected - 5.5) / 4.5, atol=2e-6)
@@ -113,9 +114,12 @@ def test_soft_label_and_score_by_hand():
 @pytest.mark.parametrize('kept', [False, True])
 def test_exchanging_the_candidates_gives_exactly_the_rest(kept):
     choose = remembered(model(), Answers(), 'm') if kept else model()
-    label = judges.labeller(judges.ask(choose, BRIEF))
+    ask = choosing.preference(choose, BRIEF)
     prompts, firsts, seconds = COLUMNS
-    one, other = label(prompts, firsts, seconds), label(prompts, seconds, firsts)
+    one, other = (
+        judges.both_orders(ask, prompts, *pair).preferences
+        for pair in ((firsts, seconds), (seconds, firsts))
+    )
     assert (other == 1 - one).all()
     assert one[4] == 0.5 and one[0] == 1 - one[3]
     assert len(set(one)) > 3, 'and it does not say the same of all'
@@ -127,7 +131,7 @@ def test_batches_do_not_matter():
 
 
 def test_harmless_rate():
-    got = judges.rater(model(), SAFE)(*COLUMNS[:2])
+    got = choosing.reward(model(), SAFE)(*COLUMNS[:2])
     want = [by_hand(PARAMS, SAFE.fill(q), SAFE)[0] for q in questions(SAFE)]
     np.testing.assert_allclose(got, want, atol=2e-6)
 

@@ -93,5 +93,8 @@ def test_own_file(tmp_path):
     file.write_text('{prompt} {first}')
     with pytest.raises(UserError, match=r'mine.txt lacks \{second\}'):
         questions.pairwise(str(file))
+    file.write_bytes(b'{prompt} {first} {second} \xff')
+    with pytest.raises(UserError, match=r'byte 27 of .*mine.txt is not UTF-8'):
+        questions.pairwise(str(file))
     with pytest.raises(UserError, match="did you mean 'generic'"):
         questions.pairwise('genric')

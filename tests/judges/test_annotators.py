@@ -1,11 +1,11 @@
-"""The pool of annotators as a labeller of the booking desk's texts."""
+"""The simulated annotators as a judge of the booking desk's texts."""
 
 import numpy as np
 import pytest
 
 from perl import data
 from perl.data.sets.desk import annotators, quality
-from perl.judges import simulated
+from perl.judges import annotators as judge
 from perl.system.errors import UserError
 
 WEIGHTS = tuple(quality.WEIGHTS.values())
@@ -23,23 +23,23 @@ def rows():
     return list(map(list, zip(*found, strict=True)))
 
 
-def labeller(**options):
-    return simulated.labeller(annotators.pool(WEIGHTS, **options))
+def preference(**options):
+    return judge.preference(annotators.pool(WEIGHTS, **options))
 
 
 def test_labels_are_of_the_texts_alone(rows):
-    label = labeller(seed=3)
+    label = preference(seed=3)
     said = label(*rows)
     assert set(said) == {0.0, 1.0}
-    np.testing.assert_array_equal(said, labeller(seed=3)(*rows))
+    np.testing.assert_array_equal(said, preference(seed=3)(*rows))
     backwards = [column[::-1] for column in rows]
     np.testing.assert_array_equal(said[::-1], label(*backwards))
-    assert (said != labeller(seed=4)(*rows)).mean() > 0.1
+    assert (said != preference(seed=4)(*rows)).mean() > 0.1
 
 
 def test_exchanging_the_two_exchanges_the_label(rows):
     prompts, better, worse = rows
-    label = labeller()
+    label = preference()
     np.testing.assert_array_equal(
         label(prompts, better, worse), 1 - label(prompts, worse, better)
     )
@@ -47,16 +47,16 @@ def test_exchanging_the_two_exchanges_the_label(rows):
 
 
 def test_a_quarter_is_flipped(rows):
-    sure = labeller(flip=0.0, agreement=1e6)(*rows)
+    sure = preference(flip=0.0, agreement=1e6)(*rows)
     assert sure.mean() > 0.99, 'annotators who are all alike agree with gold'
-    flipped = labeller(flip=0.25, agreement=1e6)(*rows)
+    flipped = preference(flip=0.25, agreement=1e6)(*rows)
     assert abs((sure != flipped).mean() - 0.25) < 0.06
 
 
 def test_annotators_differ(rows):
-    assert 0.7 < labeller(flip=0.0, agreement=2.0)(*rows).mean() < 0.99
+    assert 0.7 < preference(flip=0.0, agreement=2.0)(*rows).mean() < 0.99
 
 
 def test_other_texts():
     with pytest.raises(UserError, match='not a request to the booking desk'):
-        labeller()(['What is the capital of France?'], ['Paris'], ['Lyon'])
+        preference()(['What is the capital of France?'], ['Paris'], ['Lyon'])

@@ -1,0 +1,81 @@
+"""Pairs of responses labelled by a judge: the comparisons, and figures about them."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from perl.data.records import Comparison
+from perl.evaluation.figures.intervals import wilson
+from perl.judges import Labels, Preference, both_orders
+
+
+def label_pairs(
+    pairs: Sequence[Comparison],
+    preference: Preference,
+    gold: Callable[[str, str], float] | None = None,
+) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+    """Labels pairs by asking a judge in both orders.
+
+    Args:
+        pairs: of two completions each, in the order that the source gives.
+        preference: of the judge.
+        gold: the exact reward of (prompt, response), where there is one.
+
+    Returns:
+        A row {prompt, chosen, rejected, preference} for each pair with a verdict, with
+        a tie in the order that the source gives; and the figures of `summary`.
+    """
+    prompts = [pair.prompt for pair in pairs]
+    firsts, seconds = ([pair.completions[i] for pair in pairs] for i in (0, 1))
+    labels = both_orders(preference, prompts, firsts, seconds)
+    rows = []
+    for pair, p, known in zip(pairs, labels.preferences, labels.known, strict=True):
+        chosen, rejected = pair.completions[:: 1 if p >= 0.5 else -1]
+        row = {'prompt': pair.prompt, 'chosen': chosen, 'rejected': rejected}
+        if known:
+            rows.append({**row, 'preference': float(max(p, 1 - p))})
+    return rows, summary(pairs, labels, gold)
+
+
+def summary(
+    pairs: Sequence[Comparison],
+    labels: Labels,
+    gold: Callable[[str, str], float] | None = None,
+) -> dict[str, Any]:
+    """Figures of the labels of n pairs.
+
+    Returns:
+        n, labelled, unlabelled, ties; agreement with the order that the source gives,
+        and with gold (a tie of the judge counts half, pairs of equal gold are left
+        out), each with a Wilson interval; position_bias; and confidence, the mean of
+        max(p, 1 - p).
+    """
+    known = np.flatnonzero(labels.known)
+    p = labels.preferences[known]
+    figures = {
+        'n': len(pairs),
+        'labelled': len(known),
+        'unlabelled': len(pairs) - len(known),
+        'ties': int((p == 0.5).sum()),
+        **_agreement('agreement', p, np.ones(len(known))),
+    }
+    if gold:
+        differences = np.array([_difference(pairs[i], gold) for i in known], float)
+        figures |= _agreement('gold_agreement', p, np.sign(differences))
+    return figures | {
+        'position_bias': labels.position_bias,
+        'confidence': float(np.maximum(p, 1 - p).mean()) if len(known) else None,
+    }
+
+
+def _agreement(name, p, sides):
+    """How often preferences fall on the side (1 the first, -1 the second, 0 none)."""
+    right = 0.5 + np.sign(p - 0.5) * sides / 2
+    right, n = float(right[sides != 0].sum()), int((sides != 0).sum())
+    return {name: right / n if n else None, f'{name}_ci95': list(wilson(right, n))}
+
+
+def _difference(pair, gold):
+    first, second = (gold(pair.prompt, text) for text in pair.completions)
+    return first - second

@@ -1,0 +1,248 @@
+"""Opens the judge that a name stands for: one function for every command and stage.
+
+| name | the judge |
+|---|---|
+| a stage or folder | a reward model, an average or an ensemble |
+| `gold` | the exact reward of the dataset |
+| `module:function` | a Python function of a user |
+| `endpoint` | a language model behind an OpenAI-compatible server |
+| `model` | a language model of the run: its base or an adapter |
+| `annotators` | the simulated annotators of the booking desk, which only compare |
+| `recorded` | a file of answers |
+"""
+
+import dataclasses
+import pathlib
+from collections.abc import Mapping
+from typing import Any
+
+from perl import config as configs
+from perl.config import lineage
+from perl.data.records import Dataset
+from perl.data.sets.desk import annotators as desk
+from perl.data.sets.desk import quality
+from perl.judges import annotators, functions, recorded
+from perl.judges.language import choose, questions
+from perl.judges.language.answers import Answers
+from perl.judges.language.model import Model
+from perl.judges.reward import Judge, each, preference, scores
+from perl.runs import reward_models
+from perl.runs.roles import identity
+from perl.runs.run import Run
+from perl.system.errors import UserError
+from perl.system.suggest import near_miss
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+    """What a judge needs beside its name; each reads only what concerns it.
+
+    Attributes:
+        template: of the question about two responses, see `questions.pairwise`.
+        rating: of the question about one response.
+        answers: the file where the answers of a language model are kept.
+        file: of recorded answers.
+        url: of an endpoint.
+        model: the name of a model at the endpoint; of a `model` a stage, an adapter
+            folder, or base.
+        client: further settings of `Client`: key_env, timeout, retries.
+        endpoint: further settings of `Endpoint`: max_tokens, logprobs, again,
+            concurrency, extra.
+        flip: how often an annotator errs.
+        seed: of the annotators.
+    """
+
+    template: str = 'generic'
+    rating: questions.Template = questions.SCORE
+    answers: pathlib.Path | None = None
+    file: str = ''
+    url: str = ''
+    model: str = ''
+    client: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    endpoint: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    flip: float = 0.25
+    seed: int = 0
+
+
+def open_judge(
+    name: str, run: Run | None = None, settings: Settings | None = None
+) -> Judge:
+    """The judge of a name.
+
+    Args:
+        name: see the table above.
+        run: needed for a reward model, `gold` and `model`.
+        settings: what the judge needs beside its name.
+
+    Raises:
+        UserError: there is no such judge, or a setting that it needs is missing or
+            wrong.
+    """
+    settings = settings or Settings()
+    if name in _OPEN:
+        return _OPEN[name](run, settings)
+    if functions.named(name):
+        return scoring(name, functions.load(name))
+    if run is None:
+        raise UserError(
+            f'no judge {name!r}{near_miss(name, NAMES)}; a reward model needs the run '
+            'folder that it is in'
+        )
+    _check_named(run, name)
+    panel = reward_models.load_panel(run, name)
+    return scoring(name, reward_models.on_texts(run, panel, name), panel=panel)
+
+
+def open_reward(run: Run, stage: str) -> Judge:
+    """The reward of a policy's stage, which its config names: `reward`, with the
+    settings of `judge`. The answers of a language model are kept in its folder.
+
+    Raises:
+        UserError: as `open_judge`, or the judge can only compare.
+    """
+    config = run.config[lineage.origin(run.config, stage)]
+    settings = of_config(config, run.workdir / stage / 'ratings.jsonl')
+    reward = open_judge(config.reward, run, settings)
+    scores(reward)
+    return reward
+
+
+def try_rewards(config: Any, dataset: Dataset) -> dict[str, list[float]]:
+    """The rewards of two rows by each reward that is known before training: functions
+    and `gold`. So a function that fails is found before hours of work.
+
+    Returns:
+        Two rewards for each stage that has such a reward.
+
+    Raises:
+        UserError: a function fails, or the dataset has no exact reward.
+    """
+    rewards = {}
+    for name in config.stages:
+        reward = config[name].get('reward', '')
+        if reward == 'gold':
+            rewards[name] = each(exact(dataset))(*_two_rows(dataset)).tolist()
+        elif functions.named(reward):
+            rewards[name] = functions.load(reward)(*_two_rows(dataset)).tolist()
+    return rewards
+
+
+def of_config(stage: Any, answers: pathlib.Path | None = None) -> Settings:
+    """The settings in the section `judge` of a stage, where it has one."""
+    section = stage.get('judge', {})
+    return Settings(
+        answers=answers,
+        url=section.get('url', ''),
+        model=section.get('model', ''),
+        client={'key_env': section.get('key_env', '')},
+    )
+
+
+def scoring(name: str, reward: Any, **more: Any) -> Judge:
+    """The judge that has a reward, and prefers the response with the higher one."""
+    return Judge(name, preference(reward), reward, **more)
+
+
+def _two_rows(dataset):
+    """Two prompts of the dataset, with two of its responses where it has some."""
+    pairs = dataset.comparisons['train'][:2]
+    prompts = [*dataset.prompts['train'][:2], *(pair.prompt for pair in pairs)]
+    responses = [row.response for row in dataset.demonstrations['train'][:2]]
+    responses += [text for pair in pairs for text in pair.completions]
+    return [*prompts, 'Hello.', 'Hello?'][:2], [*responses, 'Yes.', 'No.'][:2]
+
+
+def _gold(run, settings):
+    if run is None:
+        raise UserError('gold: it is the exact reward of a data set; give a run folder')
+    return scoring('gold', each(exact(run.dataset)))
+
+
+def exact(dataset: Dataset) -> Any:
+    """The exact reward of (prompt, response).
+
+    Raises:
+        UserError: the dataset has none.
+    """
+    if dataset.gold is None:
+        raise UserError(
+            f'gold: {dataset.name} has no exact reward; name a reward model or another '
+            'judge'
+        )
+    return dataset.gold
+
+
+def _check_named(run, name):
+    """Raises a `UserError` where a name is neither a stage of the run nor a folder."""
+    stages = configs.known_stages(run.config)
+    if name in stages or pathlib.Path(name).is_dir():
+        return
+    rewards = [x for x in stages if lineage.makes(run.config, x) == 'reward']
+    raise UserError(
+        f'no judge {name!r}: it is neither a stage, nor a folder, nor module:function'
+        f'{near_miss(name, [*rewards, *NAMES])}'
+    )
+
+
+def _endpoint(run, settings):
+    from perl.judges.language.client import Client
+    from perl.judges.language.endpoint import Endpoint
+
+    if not settings.url or not settings.model:
+        raise UserError('an endpoint needs its address and the name of a model there')
+    client = Client(settings.url, **settings.client)
+    answers = Answers(settings.answers)
+    asked = Endpoint(client, settings.model, answers, **settings.endpoint)
+    return _language('endpoint', asked, settings)
+
+
+def _model(run, settings):
+    if run is None:
+        raise UserError('a model that judges needs the run folder it is in')
+    name = settings.model or 'base'
+    role = run.source('base') if name == 'base' else run.role(name)
+    asked = Model(
+        run.arch,
+        role.bound(),
+        run.tokenizer,
+        run.config.evaluation.batch_size,
+        run.multiple,
+        Answers(settings.answers),
+        f'{name}@{identity(role)}',
+    )
+    return _language('model', asked, settings)
+
+
+def _language(name, asked, settings):
+    """A language model as a judge: other questions for one response and for two."""
+    return Judge(
+        name,
+        choose.preference(asked, questions.pairwise(settings.template)),
+        choose.reward(asked, settings.rating),
+        report=asked.report,
+    )
+
+
+def _annotators(run, settings):
+    weights = tuple(quality.WEIGHTS.values())
+    people = desk.pool(weights, flip=settings.flip, seed=settings.seed)
+    return Judge('annotators', annotators.preference(people))
+
+
+def _recorded(run, settings):
+    if not settings.file:
+        raise UserError('recorded answers need the file that they are in')
+    if recorded.has_ratings(settings.file):
+        return scoring('recorded', recorded.reward(settings.file))
+    return Judge('recorded', recorded.preference(settings.file))
+
+
+_OPEN = {
+    'gold': _gold,
+    'endpoint': _endpoint,
+    'model': _model,
+    'annotators': _annotators,
+    'recorded': _recorded,
+}
+NAMES = tuple(_OPEN)
+LANGUAGE = ('endpoint', 'model')  # judges that answer other questions as well

@@ -1,0 +1,189 @@
+"""Reward models of a run by name, alone or in ensembles, and the ensembles' files."""
+
+import functools
+import pathlib
+from collections.abc import Sequence
+
+import jax
+import numpy as np
+
+from perl import config as configs
+from perl import sharding
+from perl.adapters import bundle
+from perl.data import batching
+from perl.data.batching import slices
+from perl.data.examples import encode_responses
+from perl.judges import panel
+from perl.judges.mixture import GATED, fresh
+from perl.judges.panel import Panel
+from perl.judges.reward import Reward, Texts
+from perl.runs.roles import Role
+from perl.runs.run import Run
+from perl.system import arrays, disk, jsonl
+from perl.system.errors import UserError
+
+CARD, GATE = 'ensemble.json', 'gate.safetensors'
+
+
+def load_panel(run: Run, name: str) -> Panel:
+    """The reward model or the ensemble of a name; one reward model is a panel of one.
+
+    Args:
+        run: with its base.
+        name: a stage of kind reward, average or ensemble, the folder of an ensemble, or
+            an adapter folder.
+
+    Raises:
+        UserError: it is not there, damaged, no reward model, or of another base.
+    """
+    folder = _folder(run, name)
+    if folder is None:
+        return panel.build([run.reward_role(name)])
+    card, gate = _read(folder, name)
+    in_run = folder.parent == run.workdir
+    places = (
+        card['of'] if in_run else [folder.parent / x / 'adapter' for x in card['of']]
+    )
+    loaded = panel.build(
+        members(run, places),
+        card['combine'],
+        card['deviations'],
+        gate,
+        card['shift'],
+        card['scale'],
+    )
+    if gate:
+        count, width = len(card['of']), run.arch.width
+        if _shapes(gate) != _shapes(fresh(run.arch, card['combine'], count)):
+            raise UserError(
+                f'{name}: the gate in {folder} is not one of {count} members of width '
+                f'{width}; train or copy it again'
+            )
+    return loaded
+
+
+def load(run: Run, name: str) -> Role | Panel:
+    """As `load_panel`, but one reward model as its role, whose rewards are raw."""
+    if _folder(run, name) is None:
+        return run.reward_role(name)
+    return load_panel(run, name)
+
+
+def on_texts(run: Run, members: Panel, name: str) -> Reward:
+    """A panel as a `Reward` of texts, which are encoded and cut as in training.
+
+    Args:
+        run: with tokenizer, architecture and mesh.
+        members: the reward models.
+        name: of the panel, for errors.
+
+    Raises:
+        UserError: when the reward is called: a reward is not a finite number.
+    """
+    limits = run.config.lengths
+
+    def reward(prompts: Texts, responses: Texts) -> np.ndarray:
+        data = encode_responses(
+            prompts, responses, run.tokenizer, limits.prompt, limits.response
+        )
+        by_length = np.argsort(data.lengths, kind='stable')
+        rewards = np.zeros(len(data))
+        for rows, new in slices(len(data), run.config.evaluation.batch_size):
+            batch = batching.collate(data, by_length[rows], 'apart', run.multiple)
+            names = ('tokens', 'positions', 'segments', 'ends')
+            batch = sharding.shard_batch({x: batch[x] for x in names}, run.mesh)
+            scored = np.asarray(_scorer(run.arch)(members, batch))
+            rewards[by_length[rows[:new]]] = scored[:new, 0]
+        check_finite(rewards, name)
+        return rewards
+
+    return reward
+
+
+def check_finite(rewards: np.ndarray, name: str) -> None:
+    """Raises a `UserError` where a reward `[n]` of a reward model is not finite."""
+    if not np.isfinite(rewards).all():
+        raise UserError(
+            f'{name}: the reward model gives a reward that is not a finite number; '
+            'train it again with a lower learning rate'
+        )
+
+
+def exists(run: Run, stage: str) -> bool:
+    """Whether a stage has left a whole adapter or ensemble."""
+    folder = run.workdir / stage
+    return (folder / CARD).is_file() or bundle.exists(folder / 'adapter')
+
+
+def members(run: Run, names: Sequence[str | pathlib.Path]) -> list[Role]:
+    """The reward models of these stages or folders."""
+    return [run.reward_role(str(name)) for name in names]
+
+
+def save_panel(run: Run, stage: str, ensemble: Panel) -> None:
+    """Writes an ensemble; its card is written last, so that with a card it is whole.
+
+    The members stay where they are: the card has the names of their stages.
+    """
+    folder = run.workdir / stage
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / CARD).unlink(missing_ok=True)
+    if ensemble.gate is not None:
+        arrays.save(folder / GATE, jax.device_get(ensemble.gate))
+    card = {
+        'of': list(run.config[stage].of),
+        'combine': ensemble.combine,
+        'deviations': float(ensemble.deviations),
+        'shift': float(ensemble.shift),
+        'scale': float(ensemble.scale),
+    }
+    jsonl.save(folder / CARD, card)
+
+
+def _folder(run, name):
+    """The folder of an ensemble, or None for what has an adapter of its own."""
+    if name not in configs.known_stages(run.config):
+        return pathlib.Path(name) if (pathlib.Path(name) / CARD).is_file() else None
+    if 'combine' not in run.config[name]:
+        return None
+    folder = run.workdir / name
+    if not (folder / CARD).is_file():
+        raise UserError(
+            f'{name}: {folder} has no ensemble yet; run the stage {name} first '
+            f'(--stages={name})'
+        )
+    return folder
+
+
+def _read(folder, name):
+    """The card of an ensemble, and its gate or None."""
+    try:
+        card = jsonl.parse((folder / CARD).read_bytes())
+        missing = {'of', 'combine', 'deviations', 'shift', 'scale'} - card.keys()
+        if missing:
+            raise ValueError(f'no {min(missing)}')
+        gate = arrays.load(folder / GATE) if card['combine'] in GATED else None
+    except FileNotFoundError as error:
+        raise UserError(
+            f'{name}: {error.filename} is not there; copy it again'
+        ) from None
+    except OSError as error:
+        raise UserError(
+            f'{name}: {error.filename or folder} cannot be read: {error.strerror}; '
+            f'{disk.mend(error)}'
+        ) from None
+    except (ValueError, AttributeError, TypeError) as error:
+        raise UserError(
+            f'{name}: {folder / CARD} or its gate is damaged ({error}); train or copy '
+            'it again'
+        ) from None
+    return card, gate
+
+
+def _shapes(gate):
+    return {name: x.shape for name, x in gate.items()}
+
+
+@functools.cache
+def _scorer(arch):
+    return jax.jit(functools.partial(panel.rewards, arch))
