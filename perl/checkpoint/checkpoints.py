@@ -6,6 +6,7 @@ Damage that comes later is found when the step is restored. A file beside the fo
 has the number of the last step, so that a loss of the whole folder is noticed too.
 """
 
+import json
 import os
 import pathlib
 import shutil
@@ -27,7 +28,7 @@ from perl.checkpoint.leaves import (
     like,
 )
 from perl.checkpoint.quiet import quiet
-from perl.system import disk, jsonl
+from perl.system import atomic, disk, jsonl
 from perl.system.errors import UserError
 
 
@@ -187,8 +188,10 @@ class Checkpoints:
         target = self._folder / str(step)
         if target.exists():  # a damaged one, that a resume has passed over
             self._remove(step)
-        folder.rename(target)
-        jsonl.save(self._last, {'step': step})
+        # the file is written first, since the disk may be full, and put in place last
+        with atomic.replacing(self._last) as new:
+            new.write_text(json.dumps({'step': step}))
+            folder.rename(target)
 
     def _retire(self, saved):
         """Removes damaged steps that were passed over, and all but `keep` others."""

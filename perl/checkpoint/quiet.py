@@ -1,42 +1,48 @@
 """Keeps orbax from printing an error that it also raises."""
 
 import contextlib
+import gc
+import io
+import logging
 import sys
 import threading
+import time
+import traceback
 from collections.abc import Iterator
 
-from absl import logging
-
-_WAIT = 10.0  # seconds for a writer of orbax that is still busy
+_JOIN, _SETTLE = 10.0, 0.5  # seconds
 
 
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
-    """A context in which orbax and tensorstore print nothing.
+    """A context in which an error is raised and not also printed.
 
-    When one of their writers fails, the others go on and fail in threads of their own.
-    So after an error this waits for the threads of orbax, and leaves a hook that drops
-    what the threads of tensorstore, which nobody can wait for, may still print.
+    When one writer of orbax fails, the others fail in threads of their own. They log
+    that, and print it to the standard error output. So after an error this waits for
+    them, and drops what they said.
     """
-    verbosity, hook = logging.get_verbosity(), sys.excepthook
-    logging.set_verbosity(logging.FATAL)
-    sys.excepthook = lambda *error: None
+    printed, disabled = io.StringIO(), logging.root.manager.disable
+    logging.disable(logging.CRITICAL)
     try:
-        yield
-    except Exception:
-        for thread in threading.enumerate():
-            if type(thread).__module__.startswith('orbax.'):
-                thread.join(_WAIT)
-        hook = _of_main_thread(hook)
-        raise
+        with contextlib.redirect_stderr(printed):
+            try:
+                yield
+            except Exception as error:
+                _settle(error)
+                raise
     finally:
-        logging.set_verbosity(verbosity)
-        sys.excepthook = hook
+        logging.disable(disabled)
+    sys.stderr.write(printed.getvalue())
 
 
-def _of_main_thread(hook):
-    def called(*error):
-        if threading.current_thread() is threading.main_thread():
-            hook(*error)
-
-    return called
+def _settle(error):
+    """Waits until all writers have failed."""
+    while error is not None:
+        traceback.clear_frames(error.__traceback__)
+        error = error.__cause__ or error.__context__
+    gc.collect()
+    for thread in threading.enumerate():
+        if type(thread).__module__.startswith('orbax.'):
+            thread.join(_JOIN)
+    time.sleep(_SETTLE)  # for the threads of tensorstore, which nobody can join
+    gc.collect()  # asyncio tells of an error that nobody took when it is collected

@@ -1,5 +1,6 @@
 """What a checkpoint folder holds, with checksums that say whether it is whole."""
 
+import contextlib
 import json
 import pathlib
 import zlib
@@ -60,7 +61,8 @@ def read(folder: pathlib.Path) -> dict[str, Any]:
         OSError: a file cannot be read, so that nobody knows whether it is whole.
     """
     try:
-        sealed = jsonl.parse((folder / NAME).read_bytes())
+        with _named(folder / NAME):
+            sealed = jsonl.parse((folder / NAME).read_bytes())
         whole = zlib.crc32(sealed['content'].encode()) == sealed['crc32']
     except FileNotFoundError:
         raise Damaged(f'{NAME} is missing') from None
@@ -81,10 +83,15 @@ def read(folder: pathlib.Path) -> dict[str, Any]:
 
 def _file_crc(path):
     crc = 0
-    try:
-        with path.open('rb') as file:
-            while block := file.read(1 << 20):
-                crc = zlib.crc32(block, crc)
-    except OSError as error:  # of a read, it does not say where
-        raise type(error)(error.errno, error.strerror, str(path)) from error
+    with _named(path), path.open('rb') as file:
+        while block := file.read(1 << 20):
+            crc = zlib.crc32(block, crc)
     return crc
+
+
+@contextlib.contextmanager
+def _named(path):
+    try:
+        yield
+    except OSError as error:  # of a read, it does not say where
+        raise OSError(error.errno, error.strerror, str(path)) from error

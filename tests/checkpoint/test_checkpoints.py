@@ -1,9 +1,12 @@
 import dataclasses
+import errno
+import json
 import os
 import pathlib
 import shutil
 import subprocess
 import sys
+import zlib
 
 import jax
 import jax.numpy as jnp
@@ -58,7 +61,7 @@ def saved(tmp_path_factory):
 
 @pytest.fixture
 def copy(saved, tmp_path):
-    return pathlib.Path(shutil.copytree(saved, tmp_path / 'copy'))
+    return shutil.copytree(saved.parent, tmp_path / 'stage') / 'checkpoints'
 
 
 def names(folder):
@@ -295,3 +298,131 @@ def test_kill_9_anywhere_leaves_a_whole_checkpoint(tmp_path):
         assert step >= done and extra == {'step': step}
         assert (found['w'] == step).all()
         shutil.rmtree(tmp_path)
+
+
+@pytest.mark.parametrize('lost', ['4 and 6', 'the folder'])
+def test_no_fresh_start_when_all_are_gone(copy, lost):
+    for name in '46':
+        shutil.rmtree(copy / name)
+    if lost == 'the folder':
+        copy.rmdir()
+    with pytest.raises(UserError, match=rf'6: it is missing.*remove {copy.parent}'):
+        Checkpoints(copy).restore(state())
+
+
+def test_a_lost_step_gives_way_to_the_older_one_aloud(copy, capfd):
+    shutil.rmtree(copy / '6')
+    checkpoints = Checkpoints(copy)
+    assert checkpoints.restore(state())[2] == 4
+    assert 'step 6: it is missing; going on from step 4' in capfd.readouterr().err
+    checkpoints.save(5, state(5))
+    assert names(copy) == ['4', '5']
+    Checkpoints(copy).restore(state())
+    assert capfd.readouterr().err == ''
+
+
+def test_what_killed_saves_left_is_swept_at_the_next_start(copy):
+    for name in ('7.tmp', '2.removed'):
+        shutil.copytree(copy / '6', copy / name)
+    (copy / 'mine').mkdir()
+    assert Checkpoints(copy).restore(state())[2] == 6
+    assert names(copy) == ['4', '6', 'mine']
+
+
+@pytest.mark.parametrize('number', [errno.EACCES, errno.EIO, errno.ESTALE])
+def test_what_cannot_be_read_is_neither_damaged_nor_removed(copy, monkeypatch, number):
+    kept = {path: path.read_bytes() for path in files(copy)}
+    opened = pathlib.Path.open
+
+    for broken in files(copy / '6'):
+
+        def refuse(path, *args, broken=broken, **kwargs):
+            if path == broken:
+                raise OSError(number, os.strerror(number))
+            return opened(path, *args, **kwargs)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(pathlib.Path, 'open', refuse)
+            checkpoints = Checkpoints(copy)
+            said = f'{broken} cannot be read: {os.strerror(number)}; .* nothing was re'
+            with pytest.raises(UserError, match=said):
+                checkpoints.restore(state())
+    assert {path: path.read_bytes() for path in files(copy)} == kept
+
+
+INPUTS = {'config': {'seed': 0, 'of': ['a']}, 'base': 'b1', 'data': {'text': 't1'}}
+
+
+def test_other_inputs_are_named(tmp_path):
+    folder = tmp_path / 'sft' / 'checkpoints'
+    first = Checkpoints(folder, inputs={**INPUTS, 'config': {'seed': 0, 'of': ('a',)}})
+    first.save(1, state())
+    assert Checkpoints(folder, inputs=INPUTS).restore(state())[2] == 1
+    for changes, said in (
+        ({'base': 'b2'}, r"base: was 'b1', is 'b2'"),
+        ({'config': {'seed': 3, 'of': ['a']}}, 'config.seed: was 0, is 3'),
+        ({'data': {'text': 't2'}}, r"data.text: was 't1', is 't2'"),
+        ({'more': 1}, 'more: was None, is 1'),
+    ):
+        again = Checkpoints(folder, inputs={**INPUTS, **changes})
+        said = rf'{folder / "1"} was made from other inputs \({said}\); put the old '
+        # also where the state has another structure
+        for example in (state(), {'w': jnp.zeros(3)}):
+            with pytest.raises(UserError, match=said):
+                again.restore(example)
+    assert names(folder) == ['1']
+
+
+def test_inputs_are_under_the_checksum(tmp_path):
+    folder = tmp_path / 'checkpoints'
+    Checkpoints(folder, inputs=INPUTS).save(1, state())
+    card = folder / '1' / 'card.json'
+    card.write_text(card.read_text().replace('b1', 'b2'))
+    with pytest.raises(UserError, match=r'card\.json is damaged'):
+        Checkpoints(folder, inputs={**INPUTS, 'base': 'b2'}).restore(state())
+
+
+def test_a_checkpoint_of_an_older_version_is_refused(copy):
+    card = copy / '6' / 'card.json'
+    content = json.loads(json.loads(card.read_text())['content'])
+    del content['inputs']
+    text = json.dumps(content)
+    card.write_text(json.dumps({'content': text, 'crc32': zlib.crc32(text.encode())}))
+    assert Checkpoints(copy).restore(state())[2] == 6
+    with pytest.raises(UserError, match=r'written by an older version.*or remove'):
+        Checkpoints(copy, inputs=INPUTS).restore(state())
+
+
+FULL_DISK = """
+import sys
+import numpy as np
+from perl.checkpoint import Checkpoints
+from perl.system.errors import UserError
+checkpoints = Checkpoints(sys.argv[1])
+for step in range(1, 100):
+    arrays = {name: np.random.default_rng(0).normal(size=step * 50) for name in 'abcd'}
+    try:
+        checkpoints.save(step, arrays)
+    except UserError as error:
+        print(error)
+        break
+"""
+
+
+@pytest.mark.parametrize('size', ['48k', '64k', '100k'])
+def test_a_full_disk_is_one_line(tmp_path, size):
+    """Orbax has several writers, which fail one after the other."""
+    mounted = ['unshare', '-rm', 'sh', '-c']
+    mounted += [f'mount -t tmpfs -o size={size} tmpfs {tmp_path} && exec "$@"', 'sh']
+    if subprocess.run([*mounted, 'true'], capture_output=True, check=False).returncode:
+        pytest.skip('this user may not mount a small disk')
+    done = subprocess.run(
+        [*mounted, sys.executable, '-c', FULL_DISK, str(tmp_path / 'checkpoints')],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.stderr == '' and done.returncode == 0
+    assert done.stdout.startswith('could not save step ')
+    assert 'No space left on device; free some space' in done.stdout
+    assert done.stdout.count('\n') == 1
