@@ -24,7 +24,7 @@ from absl import flags
 from ml_collections import config_flags
 
 from perl.data.records import SPLITS, Comparison, Dataset, pairs
-from perl.data.sets import own_files
+from perl.data.sets.own_files import reader as own_files
 from perl.evaluation.labelled_pairs import label_pairs
 from perl.evaluation.sampled_pairs import sample_pairs
 from perl.judges import Judge
@@ -65,8 +65,8 @@ def beside(output: pathlib.Path, name: str) -> pathlib.Path:
 
 def from_file(file: str, columns: dict[str, str]) -> list[Comparison]:
     """The pairs of a file of comparisons, in its order."""
-    source = own_files.Source('comparisons', {'train': file}, columns)
-    return [pair for _, row in own_files.read(source) for pair in pairs(row)]
+    comparisons = own_files.read_comparisons(file, columns)
+    return [pair for row in comparisons for pair in pairs(row)]
 
 
 def from_dataset(dataset: Dataset, split: str) -> list[Comparison]:

@@ -95,7 +95,7 @@ def preference(number, split='train', domain='askbaking', **changes):
         'post_id': f'{split}{number // 2}',
         'domain': f'{domain}_{split}',
         'upvote_ratio': 0.9,
-        'history': f'why {sentence(number // 2)}?',
+        'history': f'why {split} {sentence(number // 2)}?',
         'c_root_id_A': f'a{number}',
         'c_root_id_B': f'b{number}',
         'created_at_utc_A': 2,

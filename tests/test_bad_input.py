@@ -143,7 +143,7 @@ def tables(tmp_path):
     [
         ('demonstrations', None, ['there is no file']),
         ('demonstrations', '', ['has no rows']),
-        ('demonstrations', '{"prompt": "a", "resp', ['line 65 is no JSON']),
+        ('demonstrations', '{"prompt": "a", "resp', ['row 65 is not JSON']),
         (
             'demonstrations',
             '{"prompt": "a", "response": " "}',

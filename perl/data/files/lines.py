@@ -1,14 +1,16 @@
-"""Rows of released data sets, from local files or the hub; complaints say how to mend.
+"""Rows of released data sets, from local files or the hub; errors say how to mend them.
 
 Files are JSON (lines or an array, maybe with .gz) or Parquet. The hub is asked by
 `read_hub` alone, which a reader calls only where its option `hub` is set.
 """
 
 import dataclasses
+import os
 import pathlib
 from collections.abc import Iterator
 
-from perl.data.files import tables
+from perl.data.files import paths, tables
+from perl.data.files.excerpts import shown
 from perl.data.files.rows import Row, read_rows
 from perl.system.errors import UserError
 
@@ -39,7 +41,7 @@ class Line(Row):
         values = self.values[column]
         if not isinstance(values, list) or len(values) != (count or len(values)):
             wanted = 'a list' if count is None else f'a list of {count}'
-            raise self.bad(column, f'is {values!r:.40}, not {wanted}')
+            raise self.bad(column, f'is {shown(values)}, not {wanted}')
         return [self._object(column, value) for value in values]
 
     def one_of(self, column: str, *known: int | str) -> int | str:
@@ -47,16 +49,16 @@ class Line(Row):
         value = self.values[column]
         if value not in known or isinstance(value, bool):
             listed = ', '.join(map(str, known))
-            raise self.bad(column, f'is {value!r:.40}, not one of {listed}')
+            raise self.bad(column, f'is {shown(value)}, not one of {listed}')
         return value
 
     def between(self, column: str, low: float, high: float) -> float:
         """A number between two bounds, both included."""
         value = self.values[column]
         if isinstance(value, bool) or not isinstance(value, int | float):
-            raise self.bad(column, f'is {value!r:.40}, not a number')
+            raise self.bad(column, f'is {shown(value)}, not a number')
         if not low <= value <= high:
-            raise self.bad(column, f'is {value}, not between {low} and {high}')
+            raise self.bad(column, f'is {shown(value)}, not between {low} and {high}')
         return float(value)
 
     def bad(self, column: str, what: str) -> UserError:
@@ -68,7 +70,7 @@ class Line(Row):
 
     def _object(self, column: str, value: object) -> 'Line':
         if not isinstance(value, dict):
-            raise self.bad(column, f'is {value!r:.40}, not an object')
+            raise self.bad(column, f'is {shown(value)}, not an object')
         return dataclasses.replace(self, values=_Values(value))
 
     def _error(self, column: str, what: str) -> UserError:
@@ -94,11 +96,8 @@ def find(root: str | pathlib.Path, *patterns: str, source: str) -> list[pathlib.
             'folder that holds it (--config.data.root=FOLDER)'
         )
     for pattern in patterns:
-        found = {}
-        for file in sorted(pathlib.Path(root).glob(pattern)):
-            found.setdefault(str(file).removesuffix('.gz'), file)
-        if found:
-            return list(found.values())
+        if files := paths.without_copies(pathlib.Path(root).glob(pattern)):
+            return files
     raise UserError(
         f'no {pathlib.Path(root) / patterns[0]}: get it from {source} and name the '
         'folder that holds it (--config.data.root=FOLDER)'
@@ -122,6 +121,8 @@ def read(file: pathlib.Path, columns: list[str], source: str) -> Iterator[Line]:
 def read_hub(repository: str, split: str, source: str, **options) -> Iterator[Line]:
     """The rows of a data set of the Hugging Face hub; goes to the network.
 
+    Only the data set is asked for: downloads are not reported to the hub.
+
     Args:
         repository: owner and name.
         split: of the repository.
@@ -131,6 +132,8 @@ def read_hub(repository: str, split: str, source: str, **options) -> Iterator[Li
     Raises:
         UserError: the hub does not give it.
     """
+    os.environ.setdefault('HF_UPDATE_DOWNLOAD_COUNTS', '0')
+    os.environ.setdefault('HF_HUB_DISABLE_TELEMETRY', '1')
     import datasets
 
     try:

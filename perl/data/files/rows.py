@@ -1,17 +1,22 @@
 """The rows of a local table, with exact complaints."""
 
 import dataclasses
+import itertools
 import math
 import pathlib
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from perl.data.files import tables
+from perl.data.files.excerpts import shown
 from perl.system.errors import UserError
-from perl.system.suggest import near_miss
+from perl.system.suggest import meant
 
 # JSON can write half of a surrogate pair, which no tokenizer takes.
 _HALF = re.compile('[\ud800-\udfff]')
+# An error shows at most so many names of columns, each of so many characters: the
+# first row of a table without a header passes for names.
+_SHOWN, _NAME_CHARS = 12, 24
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,12 +44,23 @@ class Row:
         """Two strings or more, each with something in it."""
         values = self.values[column]
         if not isinstance(values, list) or len(values) < 2:
-            raise self._error(column, f'is {values!r:.40}, not a list of two or more')
+            raise self._error(column, f'is {shown(values)}, not a list of two or more')
         return [self._something(self._string(v, column), column) for v in values]
 
     def has(self, column: str) -> bool:
         """Whether there is a value in a column that may be left out."""
         return self.values.get(column) not in (None, '')
+
+    def key(self, column: str) -> str:
+        """What rows that belong together share: text, or a number or date as text."""
+        value = self.values[column]
+        if value is None or isinstance(value, str):
+            return self.filled(column)
+        if isinstance(value, float) and value.is_integer():
+            value = int(value)  # as a table has whole numbers beside missing ones
+        if isinstance(value, list | dict) or value != value:
+            raise self._error(column, f'is {shown(value)}, not text or a number')
+        return str(value)
 
     def share(self, column: str) -> float:
         """A number in [0, 1]."""
@@ -64,14 +80,16 @@ class Row:
         value = self.values[column]
         try:
             return float(value)
+        except OverflowError:
+            raise self._error(column, 'is a number too large to hold') from None
         except (TypeError, ValueError):
-            raise self._error(column, f'is {value!r:.40}, not a number') from None
+            raise self._error(column, f'is {shown(value)}, not a number') from None
 
     def _string(self, value: object, column: str) -> str:
         if value is None:
             raise self._error(column, 'is missing')
         if not isinstance(value, str):
-            raise self._error(column, f'is {value!r:.40}, not text')
+            raise self._error(column, f'is {shown(value)}, not text')
         if not value.isascii() and _HALF.search(value):
             raise self._error(
                 column, 'has half a character, such as \\ud83d alone; mend it'
@@ -89,30 +107,48 @@ class Row:
 
 def read_rows(
     path: str | pathlib.Path,
-    columns: list[str],
-    cache: str | pathlib.Path | None = None,
+    columns: Sequence[str],
     optional: Sequence[str] = (),
+    why: Mapping[str, str] | None = None,
 ) -> Iterator[Row]:
     """The rows of a .json, .jsonl, .csv or .tsv file, maybe with .gz, or .parquet.
 
     Args:
         path: the file.
         columns: those that are needed; others are left out.
-        cache: a folder for the Arrow copy of Parquet; without one it is thrown away.
         optional: those that are taken where the file has them.
+        why: {column: what to tell where there is no such column}.
 
     Raises:
         UserError: no such file, kind, column or row; damage, with the row if known.
     """
     file = pathlib.Path(path)
-    rows = list(tables.read(file, cache))
-    if not rows:
+    wanted = [*columns, *optional]
+    rows = tables.read(file, wanted)
+    first = next(rows, None)
+    if first is None:
         raise UserError(f'{file} has no rows')
-    names = dict.fromkeys(name for _, values in rows for name in values)
+    if any(column not in first[1] for column in columns):
+        # a row of JSON need not have them all, but some row must
+        _check_columns(file, columns, why or {})
+    for number, values in itertools.chain([first], rows):
+        yield Row(file, number, {column: values.get(column) for column in wanted})
+
+
+def _check_columns(
+    file: pathlib.Path, columns: Sequence[str], why: Mapping[str, str]
+) -> None:
+    names = tables.columns_of(file)
     for column in columns:
         if column not in names:
-            hint = near_miss(column, names)
-            raise UserError(f'{file} has no column {column!r}{hint}')
-    there = [*columns, *(column for column in optional if column in names)]
-    for number, values in rows:
-        yield Row(file, number, {column: values.get(column) for column in there})
+            short = [
+                name if len(name) <= _NAME_CHARS else f'{name[:_NAME_CHARS]}…'
+                for name in names
+            ]
+            more = len(short) - _SHOWN
+            listed = [*short[:_SHOWN], *([f'{more} more'] if more > 0 else [])]
+            reason = f'; {why[column]}' if column in why else ''
+            raise UserError(
+                f'{file} has no column {column!r}{meant(column, names)} (there is '
+                f'{", ".join(listed)}){reason}'
+            )

@@ -4,18 +4,19 @@ A file is a run of records, maybe gzipped: the length of the payload (8 bytes, l
 endian), the masked CRC-32C of that (4), the payload, and its CRC (4).
 """
 
-import gzip
 import pathlib
 import struct
 import zlib
 from collections.abc import Collection, Iterator
 from typing import BinaryIO
 
-from perl.data.files import protobuf
+from perl.data.files import packed, protobuf
 from perl.data.files.protobuf import NOTHING, Damaged
 from perl.system.errors import UserError
 
 Feature = list[bytes] | list[float] | list[int]
+
+_CHUNK = 2**24  # bytes; a payload is read in such parts, since its length may be wrong
 
 
 def read(
@@ -29,34 +30,35 @@ def read(
         source: where to get the file again.
 
     Raises:
-        UserError: the file is damaged or no TFRecord; names the record. The checksum of
-            a length is checked, that of a payload is not.
+        UserError: the file is damaged, or is not a TFRecord file; the record is named.
+            The checksum of a length is checked, that of a payload is not.
     """
     number = 1
     try:
-        with _open(path) as file:
+        with packed.open_binary(path) as file:
             while header := file.read(12):
                 yield _example(memoryview(_payload(file, header)), names)
                 number += 1
     except (Damaged, OSError, EOFError, struct.error, zlib.error) as error:
+        if isinstance(error, OSError) and error.strerror:
+            raise UserError(f'{path} cannot be read: {error.strerror}') from error
         raise UserError(
-            f'{path}, record {number}: no TFRecord of examples, or damaged ({error}); '
-            f'get the file again from {source}'
+            f'{path}, record {number}: it is damaged, or is not a tf.train.Example '
+            f'({error}); get the file again from {source}'
         ) from error
 
 
-def _open(path: pathlib.Path) -> BinaryIO:
-    with path.open('rb') as file:
-        zipped = file.read(2) == b'\x1f\x8b'
-    return gzip.open(path) if zipped else path.open('rb')
-
-
-def _payload(file: BinaryIO, header: bytes) -> bytes:
+def _payload(file: BinaryIO, header: bytes) -> bytearray:
     if len(header) < 12 or _masked_crc(header[:8]) != header[8:]:
         raise Damaged('its length does not agree with its checksum')
     (size,) = struct.unpack('<Q', header[:8])
-    payload = file.read(size)
-    if len(payload) < size or len(file.read(4)) < 4:
+    payload = bytearray()
+    while len(payload) < size:
+        part = file.read(min(_CHUNK, size - len(payload)))
+        if not part:
+            raise Damaged(f'it ends too early, after {len(payload)} of {size} bytes')
+        payload += part
+    if len(file.read(4)) < 4:
         raise Damaged('it ends too early')
     return payload
 

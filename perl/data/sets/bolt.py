@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from xml.etree import ElementTree
 
 from perl.data.files import lines
+from perl.data.files.excerpts import shown
 from perl.data.files.rows import Row, read_rows
 from perl.data.records import SPLITS, Dataset, Demonstration, split_of
 from perl.data.splits import Groups
@@ -67,7 +68,7 @@ def load(
         if name not in said:
             raise UserError(
                 f'{row.file}, row {row.number}: no .xml file below {root} has the '
-                f'conversation {name!r}; mend or delete the row'
+                f'conversation {shown(name)}; mend or delete the row'
             )
         unused.pop(name, None)
         prompt, response = said[name] + CUE, f' {row.filled("summary").strip()}'
@@ -88,8 +89,8 @@ def _said(files: list[pathlib.Path], found: Groups) -> dict[str, str]:
         for name, text in _conversations(file, found):
             if said.setdefault(name, text) != text:
                 raise UserError(
-                    f'{places[name]} and {file} have different conversations {name!r}: '
-                    'give one another id, or take it out of data.root'
+                    f'{places[name]} and {file} have different conversations '
+                    f'{shown(name)}: give one another id, or take it out of data.root'
                 )
             found.counts['repeated_conversations_dropped'] += name in places
             places.setdefault(name, file)
@@ -112,7 +113,7 @@ def _split(row: Row, column: str, name: str) -> str:
     value = row.text(column)
     if value not in SPLITS:
         raise UserError(
-            f'{row.file}, row {row.number}: {column!r} is {value!r}, not one of '
+            f'{row.file}, row {row.number}: {column!r} is {shown(value)}, not one of '
             f'{", ".join(SPLITS)}; mend the row'
         )
     return value
@@ -122,9 +123,9 @@ def _conversations(file: pathlib.Path, found: Groups) -> Iterator[tuple[str, str
     """(id, text) of those in a file; the empty ones are dropped and counted."""
     try:
         tree = ElementTree.parse(file).getroot()
-    except (OSError, ElementTree.ParseError) as error:
+    except (OSError, ElementTree.ParseError, LookupError, ValueError) as error:
         raise UserError(
-            f'{file} is no XML ({error}): mend it, or get it again from {SOURCE}'
+            f'{file} is not XML ({error}): mend it, or get it again from {SOURCE}'
         ) from error
     alone = tree if tree.tag == CONVERSATION else None
     for element in tree.iter(CONVERSATION):

@@ -11,6 +11,7 @@ import pathlib
 from collections.abc import Iterator
 
 from perl.data.files import lines
+from perl.data.files.excerpts import shown
 from perl.data.files.lines import Line
 from perl.data.records import Comparison, Dataset, Demonstration
 from perl.data.splits import Groups
@@ -63,7 +64,7 @@ def load(
             raise UserError(f'data.domains: {domain!r}{near_miss(domain, DOMAINS)}')
     if strength not in STRENGTHS:
         raise UserError(f'data.strength: {strength!r} is not margin, preference or ""')
-    found, missing = Groups(), set(domains)
+    found, missing = Groups(official=True), set(domains)
     for split, name in SPLIT_FILES.items():
         seen = collections.Counter()
         for row in _rows(root, name, domains, hub):
@@ -89,7 +90,7 @@ def _rows(root: str, name: str, domains: tuple[str, ...], hub: bool) -> Iterator
     for row in lines.read_hub(HUB, name, SOURCE) if hub else local:
         domain = _domain(row)
         if domain not in DOMAINS:
-            raise row.bad('domain', f'is {domain!r}, not one of the 18')
+            raise row.bad('domain', f'is {shown(domain)}, not one of the 18')
         if not domains or domain in domains:
             yield row
 

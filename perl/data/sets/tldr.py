@@ -64,7 +64,7 @@ def load(
     ):
         if value not in known:
             raise UserError(f'data.{name}: {value!r} is not one of {known}')
-    found = Groups()
+    found = Groups(official=True)
     for split, row in _posts(root, hub):
         prompt = _post(row, post_chars, found)
         response = f' {row.filled("summary").strip()}'

@@ -69,7 +69,7 @@ def test_complaints_name_the_place_and_the_mend(tmp_path, take, said):
     [
         (
             ['{}', '{"a": '],
-            r'a.jsonl, line 2 is no JSON \(.*column 7\); mend or',
+            r'a.jsonl, row 2 is not JSON \(.*column 7\); mend or',
         ),
         (['{}', '[1]'], r'a.jsonl, row 2 is \[1\], not an object; mend .* from'),
     ],
@@ -88,7 +88,7 @@ def test_damage(tmp_path):
     ):
         list(lines.read(file, [], SOURCE))
     (tmp_path / 'b.jsonl').write_bytes(b'\xff\xfe')
-    with pytest.raises(UserError, match=r'b.jsonl is damaged'):
+    with pytest.raises(UserError, match=r'b.jsonl, row 1: byte 1 is 0xff'):
         list(lines.read(tmp_path / 'b.jsonl', [], SOURCE))
 
 

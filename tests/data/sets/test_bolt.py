@@ -122,7 +122,7 @@ def test_splits_that_the_table_names(tmp_path):
 @pytest.mark.parametrize(
     ('text', 'said'),
     [
-        ('<conversation', 'a.xml is no XML'),
+        ('<conversation', 'a.xml is not XML'),
         ('<talk/>', 'a.xml has no <conversation>: take it out of data.root'),
         (
             conversation('a', ['x', 'y']).replace(' participant="101"', ''),

@@ -97,7 +97,7 @@ def test_equal_answers_are_dropped(tmp_path):
             "row 2: 'rejected' is 3, not text",
         ),
         ({'chosen': 'hello', 'rejected': ''}, "row 2: 'chosen' has no 'Assistant:'"),
-        ('{"chosen"', 'line 2 is no JSON'),
+        ('{"chosen"', 'row 2 is not JSON'),
     ],
 )
 def test_bad_rows(tmp_path, row, said):

@@ -4,6 +4,8 @@ import json
 import random
 from typing import Any
 
+from perl.data.files import json_text
+from perl.data.files.excerpts import shown
 from perl.data.sets.screens.accessibility import Element
 from perl.system.suggest import near_miss
 
@@ -45,7 +47,7 @@ class Gold:
 
     def __call__(self, prompt: str, response: str) -> float:
         try:
-            said = json.loads(response)
+            said = json_text.parse(response)
         except ValueError:
             return 0.0
         return float(isinstance(said, dict) and self.right(prompt, said))
@@ -57,17 +59,20 @@ def parse(content: bytes | str) -> Action:
     Raises:
         ValueError: what is wrong with it.
     """
-    action = json.loads(content)
+    text = content.decode() if isinstance(content, bytes) else content
+    action = json_text.parse(text)
     if not isinstance(action, dict):
         raise ValueError('an action is no JSON object')
     kind = action.get('action_type')
     if kind not in ACTIONS:
-        raise ValueError(f'no action_type {kind!r}{near_miss(str(kind), ACTIONS)}')
+        raise ValueError(
+            f'no action_type {shown(kind)}{near_miss(str(kind)[:40], ACTIONS)}'
+        )
     for name in ACTIONS[kind]:
         if not isinstance(action.get(name), int | float if name in 'xy' else str):
-            raise ValueError(f'{name!r} of {kind} is {action.get(name)!r}')
+            raise ValueError(f'{name!r} of {kind} is {shown(action.get(name))}')
     if kind == 'scroll' and action['direction'] not in DIRECTIONS:
-        raise ValueError(f'no direction {action["direction"]!r}')
+        raise ValueError(f'no direction {shown(action["direction"])}')
     return {'action_type': kind, **{name: action[name] for name in ACTIONS[kind]}}
 
 

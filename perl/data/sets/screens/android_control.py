@@ -12,12 +12,12 @@ the response is the action as JSON. The screenshots are never looked at.
     action: {"action_type":"click","x":540,"y":1210}
 """
 
-import json
 import pathlib
 import random
 from collections.abc import Iterator
 
-from perl.data.files import lines, tfrecord
+from perl.data.files import features, json_text, lines, text_file
+from perl.data.files.features import Features
 from perl.data.records import Comparison, Dataset, Demonstration, Rating
 from perl.data.sets.screens import accessibility, actions
 from perl.data.sets.screens.accessibility import Element
@@ -46,10 +46,10 @@ def load(root: str = '', negatives: int = 1, seed: int = 0) -> Dataset:
     Raises:
         UserError: a file is missing or damaged, or an episode is not of this kind.
     """
-    found, gold, steps = Groups(), actions.Gold(), []
-    for split, episode, record, where in _episodes(root, found):
-        for place, (prompt, action, screen) in enumerate(_steps(record, where)):
-            found.counts['element_texts_cut'] += sum(x.cut for x in screen)
+    groups, gold, steps = Groups(official=True), actions.Gold(), []
+    for split, episode, record in _episodes(root, groups):
+        for place, (prompt, action, screen) in enumerate(_steps(record)):
+            groups.counts['element_texts_cut'] += sum(x.cut for x in screen)
             clicked = actions.target(action, screen)
             gold.add(prompt, action, clicked)
             rng = random.Random(f'{seed} {episode} {place}')
@@ -58,52 +58,52 @@ def load(root: str = '', negatives: int = 1, seed: int = 0) -> Dataset:
     for split, episode, prompt, action, drawn in steps:
         # what is wrong here may be what somebody did at an equal prompt
         wrong = [other for other in drawn if not gold.right(prompt, other)]
-        found.counts['programmatic_negatives'] += len(wrong)
-        _add(found, split, episode, prompt, action, wrong)
-    return found.dataset('android_control', gold)
+        groups.counts['programmatic_negatives'] += len(wrong)
+        _add(groups, split, episode, prompt, action, wrong)
+    return groups.dataset('android_control', gold)
 
 
-def _episodes(root: str, found: Groups) -> Iterator[tuple[str, str, dict, str]]:
-    """(split, id, record, place) of every episode, once."""
+def _episodes(root: str, groups: Groups) -> Iterator[tuple[str, str, Features]]:
+    """(split, id, record) of every episode, once."""
     splits = _splits(lines.find(root, 'splits.json', source=SOURCE)[0])
-    seen = set()
+    read_before = set()
     for file in lines.find(root, 'android_control-*', source=SOURCE):
-        for number, record in enumerate(tfrecord.read(file, _NAMES, SOURCE), 1):
-            where = f'{file}, record {number}'
-            episode = str(_one(record, 'episode_id', where))
+        for record in features.read(file, _NAMES, SOURCE):
+            episode = str(record.integer('episode_id'))
             if episode not in splits:
-                found.counts['episodes_of_no_split_dropped'] += 1
-            elif episode in seen:
-                found.counts['repeated_episodes_dropped'] += 1
+                groups.counts['episodes_of_no_split_dropped'] += 1
+            elif episode in read_before:
+                groups.counts['repeated_episodes_dropped'] += 1
             else:
-                seen.add(episode)
-                yield splits[episode], episode, record, where
+                read_before.add(episode)
+                yield splits[episode], episode, record
 
 
-def _steps(record: dict, where: str) -> Iterator[tuple[str, Action, list[Element]]]:
+def _steps(record: Features) -> Iterator[tuple[str, Action, list[Element]]]:
     """The prompt, the action and the screen of every step of an episode."""
-    trees, done, told = (record.get(name, []) for name in _NAMES[2:])
-    if not len(trees) - 1 == len(done) == len(told):
-        raise _bad(
-            where,
-            f'{len(done)} actions and {len(told)} step_instructions for '
-            f'{len(trees)} accessibility_trees, which should be one more',
+    trees = record.all_bytes('accessibility_trees')
+    done = record.all_bytes('actions')
+    instructions = record.texts('step_instructions')
+    if not len(trees) - 1 == len(done) == len(instructions):
+        raise record.bad(
+            f'{len(done)} actions and {len(instructions)} step_instructions for '
+            f'{len(trees)} accessibility_trees, which should be one more'
         )
-    goal, past = _text(_one(record, 'goal', where)), []
-    for tree, text, instruction in zip(trees[:-1], done, told, strict=True):
+    goal, past = _one_line(record.text('goal')), []
+    for tree, text, instruction in zip(trees[:-1], done, instructions, strict=True):
         try:
             action, screen = actions.parse(text), accessibility.elements(tree)
         except ValueError as error:
-            raise _bad(where, f'step {len(past) + 1}: {error}') from error
+            raise record.bad(f'step {len(past) + 1}: {error}') from error
         rows = [element.line for element in screen]
         rows += [f'goal: {goal}', *past]
-        rows += [f'step: {_text(instruction)}', 'action:']
+        rows += [f'step: {_one_line(instruction)}', 'action:']
         yield '\n'.join(rows), action, screen
         past.append(f'done: {actions.write(action)}')
 
 
 def _add(
-    found: Groups,
+    groups: Groups,
     split: str,
     episode: str,
     prompt: str,
@@ -112,38 +112,29 @@ def _add(
 ) -> None:
     right = f' {actions.write(action)}'
     tags = (('action', action['action_type']),)
-    found.add('text', split, episode, prompt + right)
-    found.add('prompts', split, episode, prompt)
-    found.add('demonstrations', split, episode, Demonstration(prompt, right))
-    found.add('ratings', split, episode, Rating(prompt, right, 1.0, tags))
-    for said in (f' {actions.write(other)}' for other in wrong):
-        pair = Comparison(prompt, (right, said), tags=tags)
-        found.add('comparisons', split, episode, pair)
-        found.add('ratings', split, episode, Rating(prompt, said, 0.0, tags))
+    groups.add('text', split, episode, prompt + right)
+    groups.add('prompts', split, episode, prompt)
+    groups.add('demonstrations', split, episode, Demonstration(prompt, right))
+    groups.add('ratings', split, episode, Rating(prompt, right, 1.0, tags))
+    for response in (f' {actions.write(other)}' for other in wrong):
+        pair = Comparison(prompt, (right, response), tags=tags)
+        groups.add('comparisons', split, episode, pair)
+        groups.add('ratings', split, episode, Rating(prompt, response, 0.0, tags))
 
 
 def _splits(file: pathlib.Path) -> dict[str, str]:
     """{episode: split} of splits.json, which lists the episodes of each split."""
+    with text_file.opened(file, SOURCE) as text:
+        content = text.read()
     try:
-        listed = json.loads(file.read_text('utf-8'))
+        listed = json_text.parse(content)
         return {str(x): split for name, split in _SPLITS.items() for x in listed[name]}
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError):
         raise UserError(
-            f'{file} does not list the episodes of {", ".join(_SPLITS)} ({error!r}): '
-            f'get it again from {SOURCE}'
-        ) from error
+            f'{file} does not list the episodes of {", ".join(_SPLITS)}: get it again '
+            f'from {SOURCE}'
+        ) from None
 
 
-def _text(value: bytes) -> str:
-    return ' '.join(value.decode('utf-8', 'replace').split())
-
-
-def _one(record: dict, name: str, where: str) -> int | bytes:
-    values = record.get(name, [])
-    if len(values) != 1:
-        raise _bad(where, f'it has {len(values)} values of {name}, not one')
-    return values[0]
-
-
-def _bad(where: str, what: str) -> UserError:
-    return UserError(f'{where}: {what}; get the file again from {SOURCE}')
+def _one_line(text: str) -> str:
+    return ' '.join(text.split())

@@ -16,14 +16,14 @@ screen. About a quarter of them lie on a leaf of the view hierarchy, which says 
 they are.
 """
 
-import pathlib
 import random
 import re
 from collections.abc import Iterator
 
 import numpy as np
 
-from perl.data.files import lines, tfrecord
+from perl.data.files import features, lines
+from perl.data.files.features import Features
 from perl.data.records import (
     Comparison,
     Dataset,
@@ -31,6 +31,7 @@ from perl.data.records import (
     Rating,
     split_of,
 )
+from perl.data.sets.screens import screen as screens
 from perl.data.sets.screens.screen import Item
 from perl.data.splits import Groups
 from perl.system.errors import UserError
@@ -82,27 +83,26 @@ def load(
     Raises:
         UserError: a file is missing or damaged, or a record is not of this kind.
     """
-    found, gold = Groups(), Gold()
+    groups, gold = Groups(official=not no_train), Gold()
     for name, split in _SPLITS.items():
         if name == 'train' and no_train:
             continue
-        for where, record in _records(root, name):
-            screen = _one(record, _ID, where).decode('utf-8', 'replace')
+        for record in _records(root, name):
+            screen = record.text(_ID)
             if no_train and name == 'dev':
                 split = split_of(screen, (9, 1, 0))
-            items, label = _screen(record, where, found)
-            asked = _one(record, _TEXT, where).decode('utf-8', 'replace')
-            prompt = screen.prompt(items, asked)
+            items, label = _screen(record, groups)
+            prompt = screens.prompt(items, record.text(_TEXT))
             gold.labels[prompt] = label
             others = [number for number in range(len(items)) if number != label]
             rng = random.Random(f'{seed} {screen}')
             wrong = rng.sample(others, min(negatives, len(others)))
-            found.counts['programmatic_negatives'] += len(wrong)
-            _add(found, split, screen, prompt, label, wrong)
-    return found.dataset('refexp', gold)
+            groups.counts['programmatic_negatives'] += len(wrong)
+            _add(groups, split, screen, prompt, label, wrong)
+    return groups.dataset('refexp', gold)
 
 
-def _records(root: str, name: str) -> Iterator[tuple[str, dict]]:
+def _records(root: str, name: str) -> Iterator[Features]:
     try:
         files = lines.find(
             root, f'ref_exp/{name}.tfrecord', f'{name}.tfrecord', source=SOURCE
@@ -114,23 +114,24 @@ def _records(root: str, name: str) -> Iterator[tuple[str, dict]]:
             f'{error}; with dev and test alone give --config.data.no_train=True'
         ) from None
     names = {_ID, _TEXT, _LABEL, *_ELEMENTS, *_LEAVES, *_WORDS}
-    for number, record in enumerate(tfrecord.read(files[0], names, SOURCE), 1):
-        yield f'{files[0]}, record {number}', record
+    yield from features.read(files[0], names, SOURCE)
 
 
-def _screen(record: dict, where: str, found: Groups) -> tuple[list[Item], int]:
+def _screen(record: Features, groups: Groups) -> tuple[list[Item], int]:
     """The elements in the order of reading, and the number of the right one."""
-    boxes, leaves = (_boxes(record, names, where) for names in (_ELEMENTS, _LEAVES))
-    label = _one(record, _LABEL, where)
+    boxes, leaves = (_boxes(record, names) for names in (_ELEMENTS, _LEAVES))
+    label = record.integer(_LABEL)
     if not 0 <= label < len(boxes):
-        raise _bad(where, f'{_LABEL} is {label}, of {len(boxes)} elements')
-    words = _leaf_words(record, len(leaves), where, found)
-    said = [words[leaf] if leaf >= 0 else ('', '') for leaf in _matching(boxes, leaves)]
-    found.counts['targets_undescribed'] += not said[label][0]
+        raise record.bad(f'{_LABEL} is {label}, of {len(boxes)} elements')
+    words = _leaf_words(record, len(leaves), groups)
+    described = [
+        words[leaf] if leaf >= 0 else ('', '') for leaf in _matching(boxes, leaves)
+    ]
+    groups.counts['targets_undescribed'] += not described[label][0]
     middle = (boxes[:, :2] + boxes[:, 2:]) / 2
     order = np.lexsort((middle[:, 0], np.round(middle[:, 1] * 50)))
     places = np.clip(middle * 100, 0, 99).astype(int)
-    items = [Item(*said[element], *map(int, places[element])) for element in order]
+    items = [Item(*described[element], *map(int, places[element])) for element in order]
     return items, int(np.flatnonzero(order == label)[0])
 
 
@@ -147,49 +148,38 @@ def _matching(boxes: np.ndarray, leaves: np.ndarray) -> np.ndarray:
     return np.where(overlap.max(1) >= OVERLAP, overlap.argmax(1), -1)
 
 
-def _leaf_words(
-    record: dict, count: int, where: str, found: Groups
-) -> list[tuple[str, str]]:
+def _leaf_words(record: Features, count: int, groups: Groups) -> list[tuple[str, str]]:
     """What each leaf is: its class, and its text, description or else its id."""
-    columns = [record.get(name, []) for name in _WORDS]
+    columns = [record.texts(name) for name in _WORDS]
     if any(len(column) != count for column in columns):
-        raise _bad(where, f'it has {count} leaves and not as many {", ".join(_WORDS)}')
+        raise record.bad(f'it has {count} leaves and not as many {", ".join(_WORDS)}')
     rows = []
     for texts in zip(*columns, strict=True):
-        kind, *words = (' '.join(x.decode('utf-8', 'replace').split()) for x in texts)
+        kind, *words = (' '.join(x.split()) for x in texts)
         text = next(filter(None, words), '')
-        found.counts['leaf_texts_cut'] += len(text) > TEXT_CHARS
+        groups.counts['leaf_texts_cut'] += len(text) > TEXT_CHARS
         rows.append((kind.lower().replace('_', ' ') or 'view', text[:TEXT_CHARS]))
     return rows
 
 
 def _add(
-    found: Groups, split: str, screen: str, prompt: str, label: int, wrong: list[int]
+    groups: Groups, split: str, screen: str, prompt: str, label: int, wrong: list[int]
 ) -> None:
-    right = screen.click(label)
-    found.add('text', split, screen, prompt + right)
-    found.add('prompts', split, screen, prompt)
-    found.add('demonstrations', split, screen, Demonstration(prompt, right))
-    found.add('ratings', split, screen, Rating(prompt, right, 1.0))
+    right = screens.click(label)
+    groups.add('text', split, screen, prompt + right)
+    groups.add('prompts', split, screen, prompt)
+    groups.add('demonstrations', split, screen, Demonstration(prompt, right))
+    groups.add('ratings', split, screen, Rating(prompt, right, 1.0))
     for other in wrong:
-        said = screen.click(other)
-        found.add('comparisons', split, screen, Comparison(prompt, (right, said)))
-        found.add('ratings', split, screen, Rating(prompt, said, 0.0))
+        response = screens.click(other)
+        pair = Comparison(prompt, (right, response))
+        groups.add('comparisons', split, screen, pair)
+        groups.add('ratings', split, screen, Rating(prompt, response, 0.0))
 
 
-def _boxes(record: dict, names: list[str], where: str) -> np.ndarray:
-    columns = [record.get(name, []) for name in names]
+def _boxes(record: Features, names: list[str]) -> np.ndarray:
+    """float64 `[n, 4]`: left, top, right and bottom of each box."""
+    columns = [record.numbers(name) for name in names]
     if len(set(map(len, columns))) != 1:
-        raise _bad(where, f'{", ".join(names)} are not equally many')
+        raise record.bad(f'{", ".join(names)} are not equally many')
     return np.array(columns, float).T.reshape(-1, 4)
-
-
-def _one(record: dict, name: str, where: str) -> int | bytes:
-    values = record.get(name, [])
-    if len(values) != 1:
-        raise _bad(where, f'it has {len(values)} values of {name}, not one')
-    return values[0]
-
-
-def _bad(where: str | pathlib.Path, what: str) -> UserError:
-    return UserError(f'{where}: {what}; get the file again from {SOURCE}')

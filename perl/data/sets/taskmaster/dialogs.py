@@ -4,11 +4,11 @@ https://github.com/google-research-datasets/Taskmaster, CC BY 4.0.
 """
 
 import collections
-import json
 from collections.abc import Iterator
 from typing import Any
 
-from perl.data.files import lines
+from perl.data.files import json_text, lines
+from perl.data.files.excerpts import shown
 from perl.data.files.lines import Line
 from perl.data.sets.taskmaster import turns
 
@@ -26,7 +26,7 @@ def rated(root: str, folder: str) -> Iterator[tuple[Line, list[dict], dict]]:
     for row in _rows(root, f'{folder}/reward/reward_*.json*'):
         context, generation = (_parsed(row, name) for name in ('context', 'generation'))
         if not isinstance(context, list):
-            raise row.bad('context', f'is {context!r:.40}, not a list of turns')
+            raise row.bad('context', f'is {shown(context)}, not a list of turns')
         for name, found in (('context', context), ('generation', [generation])):
             try:
                 list(map(turns.check, found))
@@ -58,9 +58,9 @@ def _rows(root: str, pattern: str) -> Iterator[Line]:
 def _parsed(row: Line, column: str) -> Any:
     text = row.text(column)
     try:
-        return json.loads(text)
-    except ValueError as error:
-        raise row.bad(column, f'is no JSON ({error})') from None
+        return json_text.parse(text)
+    except json_text.JSONDecodeError as error:
+        raise row.bad(column, f'is not JSON ({error.msg})') from None
 
 
 def _dialog(row: Line, counts: collections.Counter) -> Iterator[dict]:
@@ -81,7 +81,7 @@ def _api_turns(notes: list[Line], counts: collections.Counter) -> Iterator[dict]
                 yield {'role': 'agent', 'api': {name: {}}}
             continue
         try:
-            content = {name: json.loads(value)}
+            content = {name: json_text.parse(value)}
         except ValueError:
             counts['invalid_json_dropped'] += 1
             continue

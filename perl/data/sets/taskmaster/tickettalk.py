@@ -25,7 +25,7 @@ def read(file: pathlib.Path, source: str) -> Iterator[tuple[list[dict], dict]]:
         UserError: the file is damaged, a row is without three columns, or a target is
             no turn; it names `source`, where to get the file again.
     """
-    for number, cells in tables.cells(file, '\t', source):
+    for number, cells in tables.cells(file, '\t', source, header=False):
         row = Line(file, number, dict(enumerate(cells)), source)
         if len(cells) != 3:
             raise row.bad('columns', f'are {len(cells)} instead of 3')

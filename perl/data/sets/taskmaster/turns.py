@@ -14,6 +14,8 @@ response begins with the space after it.
 import collections
 import re
 
+from perl.data.files.excerpts import shown
+
 ROLES = ('user', 'agent', 'api')
 CUE = 'agent:'
 
@@ -43,12 +45,12 @@ def check(turn: object) -> None:
     """
     role = turn.get('role') if isinstance(turn, dict) else None
     if role not in ROLES:
-        raise ValueError(f'{turn!r:.40}, no turn of {", ".join(ROLES)}')
+        raise ValueError(f'{shown(turn)}, no turn of {", ".join(ROLES)}')
     body = next((name for name in _BODIES[role] if name in turn), None)
     if body is None:
         raise ValueError(f'a turn of {role} without {" or ".join(_BODIES[role])}')
     if not isinstance(turn[body], str if body == 'text' else dict):
-        raise ValueError(f'a turn of {role} whose {body} is {turn[body]!r:.40}')
+        raise ValueError(f'a turn of {role} whose {body} is {shown(turn[body])}')
 
 
 def line(turn: dict, counts: collections.Counter, api_chars: int = 400) -> str:

@@ -91,7 +91,7 @@ GOOD = {
     [
         ({'context': None}, "'context' is missing"),
         ({'context': []}, r"'context' is \[\], not text"),
-        ({'context': '['}, r"'context' is no JSON \(Expecting value"),
+        ({'context': '['}, r"'context' is not JSON \(Expecting value"),
         ({'context': '{}'}, "'context' is {}, not a list of turns"),
         ({'context': '["a"]'}, "'context' has 'a', no turn of user, agent, api"),
         ({'context': '[{"text": "a"}]'}, "'context' has {.*}, no turn of user"),

@@ -1,0 +1,62 @@
+"""Opens files that may be gzipped; refuses those that unpack to far too much."""
+
+import gzip
+import io
+import pathlib
+
+from perl.system.errors import UserError
+
+# Text shrinks to a tenth or so. A small file that unpacks to gigabytes would fill the
+# memory, so it is refused before anything is read from it.
+LARGEST_RATIO = 100
+SMALL = 256 * 2**20  # bytes that may be unpacked from any file
+_MAGIC = b'\x1f\x8b'
+_CHUNK = 2**20
+
+
+def open_binary(file: pathlib.Path) -> io.BufferedIOBase:
+    """A file to read as bytes, unpacked if its content is gzip, whatever its name.
+
+    Raises:
+        UserError: it unpacks to more than `LARGEST_RATIO` times its size and to more
+            than `SMALL` bytes.
+        OSError, EOFError, zlib.error: it cannot be read, or its gzip is damaged.
+    """
+    plain = file.open('rb')
+    if plain.peek(2)[:2] != _MAGIC:
+        return plain
+    plain.close()
+    _check_ratio(file)
+    return gzip.open(file)
+
+
+def allowed_size(packed: int) -> int:
+    """How many bytes may come out of a file of `packed` bytes."""
+    return max(SMALL, LARGEST_RATIO * packed)
+
+
+def refusal(file: pathlib.Path) -> UserError:
+    """The error for a file that holds more than `allowed_size`."""
+    size = file.stat().st_size
+    return UserError(
+        f'{file} has {_readable(size)} and unpacks to more than '
+        f'{_readable(allowed_size(size))}, over {LARGEST_RATIO} times as much; if that '
+        'is right, unpack it and name the unpacked file'
+    )
+
+
+def _check_ratio(file: pathlib.Path) -> None:
+    allowed = allowed_size(file.stat().st_size)
+    with gzip.open(file) as unpacked:
+        while chunk := unpacked.read(_CHUNK):
+            allowed -= len(chunk)
+            if allowed < 0:
+                raise refusal(file)
+
+
+def _readable(size: int) -> str:
+    for unit in ('bytes', 'KiB', 'MiB'):
+        if size < 1024:
+            return f'{size:.0f} {unit}'
+        size /= 1024
+    return f'{size:.1f} GiB'

@@ -1,0 +1,53 @@
+"""The files that a setting names: one, several, all of a folder or all of a pattern."""
+
+import glob
+import pathlib
+from collections.abc import Iterable, Sequence
+
+from perl.data.files import tables
+from perl.system.errors import UserError
+
+Path = str | pathlib.Path
+
+
+def expand(where: Path | Sequence[Path], setting: str) -> list[pathlib.Path]:
+    """The files that are named, in order.
+
+    Args:
+        where: a file; a folder, for the tables in it; a pattern with *, ? or [ in it,
+            unless there is a file of that very name; or a list of these.
+        setting: the name of the setting, for errors.
+
+    Raises:
+        UserError: a folder or a pattern without files, or an empty list. That a file is
+            there is for its reader to check.
+    """
+    if not isinstance(where, Path):
+        if not where:
+            raise UserError(f'{setting}: the list is empty; name a file')
+        return [file for one in where for file in expand(one, setting)]
+    path = pathlib.Path(where)
+    if path.is_dir():
+        members = (x for x in path.iterdir() if _is_table(x))
+        what = f'the folder {path} has no files that end in'
+    elif path.exists() or not glob.has_magic(str(path)):
+        return [path]
+    else:
+        members = map(pathlib.Path, glob.iglob(str(path), recursive=True))
+        what = f'no file matches {path}; files may end in'
+    files = without_copies(x for x in members if x.is_file())
+    if not files:
+        raise UserError(f'{setting}: {what} {", ".join(tables.SUFFIXES)}')
+    return files
+
+
+def _is_table(file: pathlib.Path) -> bool:
+    return tables.kind(file) in tables.SUFFIXES and not file.name.startswith('.')
+
+
+def without_copies(files: Iterable[pathlib.Path]) -> list[pathlib.Path]:
+    """The files in order; of one that is there with and without .gz the one without."""
+    chosen = {}
+    for file in sorted(files):
+        chosen.setdefault(str(file).removesuffix('.gz'), file)
+    return list(chosen.values())

@@ -1,0 +1,196 @@
+"""Records from a person's own files: JSON, JSON lines, CSV, TSV and Parquet.
+
+`perl.data.files` reads the rows, without the network; here they become records, and
+errors name the file and the row.
+"""
+
+import collections
+import dataclasses
+from collections.abc import Iterator, Mapping, Sequence
+
+from perl.data.files import paths
+from perl.data.files.rows import Row, read_rows
+from perl.data.records import (
+    SPLITS,
+    Comparison,
+    Dataset,
+    Demonstration,
+    Rating,
+    Record,
+    responses,
+    split_of,
+)
+from perl.data.sets.own_files import templates
+from perl.data.sets.own_files.source import Path, Paths, Source, from_settings
+from perl.data.splits import Groups
+from perl.system.errors import UserError
+
+
+@dataclasses.dataclass(frozen=True)
+class Entry:
+    """A record and what decides its split.
+
+    Attributes:
+        record: the record, document or prompt.
+        text: its document or prompt before any template.
+        group: what the column `group` says; '' where none is named.
+        split: the split whose file it is in; '' where rows are yet to be split.
+    """
+
+    record: Record | str
+    text: str
+    group: str
+    split: str
+
+    @property
+    def texts(self) -> Sequence[str]:
+        """What it may not share with another split: its document or prompt, before and
+        after the template, or without a prompt its responses."""
+        if not self.text.strip():
+            return responses(self.record)
+        if isinstance(self.record, str):
+            return self.text, self.record
+        return self.text, self.record.prompt
+
+    def place(self, shares: tuple[int, int, int]) -> str:
+        """The split: the one it is in, or that of its group or of its first text."""
+        key = self.group or next(iter(self.texts), '')
+        return self.split or split_of(key, shares)
+
+
+def load(
+    text: Paths | Mapping | None = None,
+    demonstrations: Paths | Mapping | None = None,
+    comparisons: Paths | Mapping | None = None,
+    ratings: Paths | Mapping | None = None,
+    prompts: Paths | Mapping | None = None,
+    shares: tuple[int, int, int] = (8, 1, 1),
+) -> Dataset:
+    """A data set of local files.
+
+    Args:
+        text, demonstrations, comparisons, ratings, prompts: a path, a list of paths, or
+            a mapping with the settings of a `Source` (path, columns, group, prompt,
+            response).
+        shares: of train, val and test, as in `split_of`; for files that are not of one
+            split.
+
+    Returns:
+        The data set. Its counts are leaks_dropped (see `Groups`); margins_read and
+        preferences_read, comparisons that have these; equal_completions, comparisons
+        with the same text twice; and prompts_equal_to_responses.
+
+    Raises:
+        UserError: a file, setting, column, row or value that is missing or wrong.
+    """
+    settings = {
+        'text': text,
+        'demonstrations': demonstrations,
+        'comparisons': comparisons,
+        'ratings': ratings,
+        'prompts': prompts,
+    }
+    if all(source is None for source in settings.values()):
+        raise UserError(
+            f"data set 'files': name a file for one of {', '.join(settings)}"
+        )
+    whole = all(isinstance(share, int) and share >= 0 for share in shares)
+    if len(shares) != len(SPLITS) or not whole or not sum(shares):
+        raise UserError(
+            f'shares: {tuple(shares)} are not three whole numbers, of train, val and '
+            'test; for eight, one and one in ten give (8, 1, 1)'
+        )
+    groups = Groups(distinct=False)
+    for kind, setting in settings.items():
+        if setting is not None:
+            for entry in read(from_settings(kind, setting)):
+                split = entry.place(shares)
+                groups.add(kind, split, entry.group, entry.record, entry.texts)
+    data = groups.dataset('files')
+    data.counts.update(_oddities(data))
+    return data
+
+
+def read_comparisons(file: Path, columns: Mapping[str, str]) -> list[Comparison]:
+    """All comparisons of a file, in its order.
+
+    Args:
+        file: a table.
+        columns: {field: column}, as of a `Source`.
+
+    Raises:
+        UserError: as `load`.
+    """
+    return [entry.record for entry in read(Source('comparisons', file, columns))]
+
+
+def read(source: Source) -> Iterator[Entry]:
+    """The entries of every row of a source; raises as `load` does."""
+    needed = source.needed
+    optional = list(source.optional.values())
+    for split, where in (source.splits or {'': source.path}).items():
+        setting = f'{source.kind}.path.{split}' if split else f'{source.kind}.path'
+        for file in paths.expand(where, setting):
+            for row in read_rows(file, list(needed), optional, needed):
+                first = next(iter(source.fields.values()))
+                group = row.key(source.group) if source.group else ''
+                yield Entry(_record(row, source), row.text(first), group, split)
+
+
+def _record(row: Row, source: Source) -> Record | str:
+    columns = source.fields
+
+    def filled(name: str, text: str) -> str:
+        """A template with a text and, for its other names, those of the row."""
+        return templates.fill(
+            getattr(source, name),
+            lambda x: text if x == name else row.text(source.columns.get(x, x)),
+        )
+
+    if source.kind == 'text':
+        return row.filled(columns['text'])
+    prompt = filled('prompt', row.text(columns['prompt']))
+    if source.kind == 'prompts':
+        return prompt
+    if source.kind == 'comparisons':
+        if 'completions' in columns:
+            texts = row.filled_list(columns['completions'])
+        else:
+            texts = [row.filled(columns['chosen']), row.filled(columns['rejected'])]
+        completions = tuple(filled('response', text) for text in texts)
+        return Comparison(prompt, completions, **_strength(row, source))
+    response = filled('response', row.filled(columns['response']))
+    if source.kind == 'ratings':
+        return Rating(prompt, response, row.share(columns['label']))
+    return Demonstration(prompt, response)
+
+
+def _strength(row: Row, source: Source) -> dict[str, float]:
+    """Margin and preference, as far as the row has them."""
+    margin, preference = (source.optional[name] for name in ('margin', 'preference'))
+    strength = {}
+    if row.has(margin):
+        strength['margin'] = row.amount(margin)
+    if row.has(preference):
+        strength['preference'] = row.share(preference)
+    return strength
+
+
+def _oddities(data: Dataset) -> dict[str, int]:
+    """Counts of what a person may not have meant, without those that are 0."""
+    counts = collections.Counter()
+    for row in (row for rows in data.comparisons.values() for row in rows):
+        counts['margins_read'] += row.margin != 0
+        counts['preferences_read'] += row.preference != 1
+        texts = {text.strip() for text in row.completions}
+        counts['equal_completions'] += len(texts) < len(row.completions)
+    answers = {
+        text.strip()
+        for kind in (data.demonstrations, data.comparisons, data.ratings)
+        for rows in kind.values()
+        for row in rows
+        for text in responses(row)
+    }
+    asked = (prompt for rows in data.prompts.values() for prompt in rows)
+    counts['prompts_equal_to_responses'] += sum(x.strip() in answers for x in asked)
+    return {name: count for name, count in counts.items() if count}

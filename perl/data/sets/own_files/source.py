@@ -1,0 +1,191 @@
+"""The settings of one kind of records in a person's own files, checked."""
+
+import dataclasses
+import pathlib
+from collections.abc import Mapping, Sequence
+
+from perl.data.records import SPLITS
+from perl.data.sets.own_files import templates
+from perl.system.errors import UserError
+from perl.system.suggest import near_miss
+
+Path = str | pathlib.Path
+Paths = Path | Sequence[Path]
+
+# The fields of each kind of records. A comparison has chosen and rejected, or
+# completions.
+FIELDS = {
+    'text': ('text',),
+    'demonstrations': ('prompt', 'response'),
+    'comparisons': ('prompt', 'chosen', 'rejected', 'completions'),
+    'ratings': ('prompt', 'response', 'label'),
+    'prompts': ('prompt',),
+}
+# Fields that are read where the file has them, without being asked for.
+OPTIONAL = {'comparisons': ('margin', 'preference')}
+TEMPLATES = ('prompt', 'response')
+_TYPES = {
+    'path': (
+        (str, pathlib.Path, Mapping, list, tuple),
+        'a path, a list of paths, or a path for each split',
+    ),
+    'columns': ((Mapping,), 'a mapping from fields to columns'),
+    'group': ((str, type(None)), 'the name of a column'),
+    'prompt': ((str,), 'a text with {prompt} in it'),
+    'response': ((str,), 'a text with {response} in it'),
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Source:
+    """Where the records of one kind are.
+
+    Attributes:
+        kind: 'text', 'demonstrations', 'comparisons', 'ratings' or 'prompts'.
+        path: a file, a folder, a pattern, or a list of these; or {split: any of these}
+            where the splits are made already.
+        columns: {field: column} where they differ. The fields by kind are text; prompt,
+            response; prompt, chosen, rejected (or completions, a list with the best
+            first), and margin and preference if there are such columns; prompt,
+            response, label; prompt.
+        group: the column of what a row belongs to (a dialog, a post): rows that share
+            it are in one split. The prompt or text where none is named.
+        prompt, response: templates that the texts are put in, such as
+            'Q: {prompt}\\nA:' and ' {response}'. Other names in braces are columns;
+            `{{name}}` stays `{name}`.
+    """
+
+    kind: str
+    path: Paths | Mapping[str, Paths]
+    columns: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    group: str | None = None
+    prompt: str = '{prompt}'
+    response: str = '{response}'
+
+    def __post_init__(self):
+        self._check_types()
+        self._check_columns()
+        for name in TEMPLATES:
+            self._check_template(name, getattr(self, name))
+        for split in self.splits:
+            if split not in SPLITS:
+                hint = near_miss(split, SPLITS)
+                raise UserError(f'{self.kind} have no split {split!r}{hint}')
+
+    @property
+    def splits(self) -> Mapping[str, Paths]:
+        """{split: paths}; empty where rows are yet to be split."""
+        return self.path if isinstance(self.path, Mapping) else {}
+
+    @property
+    def fields(self) -> dict[str, str]:
+        """{field: column} of the fields that are needed."""
+        left_out = ('completions',) if self.kind == 'comparisons' else ()
+        if 'completions' in self.columns:
+            left_out = ('chosen', 'rejected')
+        named = [field for field in self.optional if field in self.columns]
+        return {
+            field: self.columns.get(field, field)
+            for field in (*FIELDS[self.kind], *named)
+            if field not in left_out
+        }
+
+    @property
+    def optional(self) -> dict[str, str]:
+        """{field: column} of the fields that may be missing, unless they are named."""
+        fields = OPTIONAL.get(self.kind, ())
+        return {field: self.columns.get(field, field) for field in fields}
+
+    @property
+    def needed(self) -> dict[str, str]:
+        """{column: why it is needed} of all columns that every file must have."""
+        why = {}
+        for name in TEMPLATES:
+            for column in self.template_columns(name):
+                why[column] = (
+                    f'{self.kind}.{name} has {{{column}}} in its template; write '
+                    f'{{{{{column}}}}} where the braces are text'
+                )
+        for field, column in self.fields.items():
+            why[column] = f'name the column of {field} as {self.kind}.columns.{field}'
+        if self.group:
+            why[self.group] = f'{self.kind}.group names it'
+        return why
+
+    def template_columns(self, name: str) -> list[str]:
+        """The columns that a template needs besides its own field."""
+        if self.kind == 'text' or (self.kind, name) == ('prompts', 'response'):
+            return []
+        inside = templates.names(getattr(self, name))
+        return [self.columns.get(x, x) for x in inside if x != name]
+
+    def _check_types(self):
+        for setting, (types, expected) in _TYPES.items():
+            value = getattr(self, setting)
+            if not isinstance(value, types):
+                raise UserError(
+                    f'{self.kind}.{setting}: {value!r:.40} is not {expected}'
+                )
+        for where in self.splits.values() if self.splits else [self.path]:
+            for path in where if isinstance(where, list | tuple) else [where]:
+                if not isinstance(path, Path):
+                    raise UserError(f'{self.kind}.path: {path!r:.40} is not a path')
+
+    def _check_columns(self):
+        known = (*FIELDS[self.kind], *OPTIONAL.get(self.kind, ()))
+        for field, column in self.columns.items():
+            if not isinstance(column, str):
+                raise UserError(
+                    f'{self.kind}.columns.{field}: {column!r:.40} is not a name'
+                )
+            if field not in known:
+                hint = near_miss(field, known)
+                raise UserError(f'{self.kind} have no field {field!r}{hint}')
+        if 'completions' in self.columns:
+            for field in ('chosen', 'rejected'):
+                if field in self.columns:
+                    raise UserError(
+                        f'{self.kind}.columns: completions and {field} are both named; '
+                        'a comparison has either completions, or chosen and rejected'
+                    )
+        field_of = {}
+        for field, column in {**self.fields, **self.optional}.items():
+            other = field_of.setdefault(column, field)
+            if other != field:
+                raise UserError(
+                    f'{self.kind}.columns: {other} and {field} are both the column '
+                    f'{column!r}; name a column of its own for each'
+                )
+
+    def _check_template(self, name, template):
+        if name not in templates.names(template):
+            raise UserError(f'{self.kind}: the {name} template lacks {{{name}}}')
+        if any('\ud800' <= letter <= '\udfff' for letter in template):
+            raise UserError(
+                f'{self.kind}.{name}: the template is not UTF-8 text; write it again'
+            )
+
+
+def from_settings(kind: str, settings: Paths | Mapping) -> Source:
+    """A source of a path or paths, or of a mapping with its settings.
+
+    Raises:
+        UserError: a setting that is unknown, missing or of another type.
+    """
+    if isinstance(settings, Path | list | tuple):
+        return Source(kind, settings)
+    known = [field.name for field in dataclasses.fields(Source)][1:]
+    if not hasattr(settings, 'items'):
+        raise UserError(f'{kind}: {settings!r:.40} is neither a path nor settings')
+    # sections of a config are not of the type Mapping
+    values = {
+        name: dict(value.items()) if hasattr(value, 'items') else value
+        for name, value in settings.items()
+    }
+    for setting in values:
+        if setting not in known:
+            hint = near_miss(setting, known)
+            raise UserError(f'{kind}: no setting {setting!r}{hint}')
+    if 'path' not in values:
+        raise UserError(f'{kind}: the setting path is missing')
+    return Source(kind, **values)

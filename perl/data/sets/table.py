@@ -1,0 +1,96 @@
+"""The readers of data sets, one row each, and how one is called by its name."""
+
+import inspect
+import pathlib
+import traceback
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from perl.data.records import Dataset
+from perl.data.sets import bolt, hh, shp, tldr
+from perl.data.sets.desk import reader as desk
+from perl.data.sets.own_files import reader as own_files
+from perl.data.sets.screens import android_control, refexp
+from perl.data.sets.taskmaster import reader as taskmaster
+from perl.system import plugins
+from perl.system.errors import UserError
+from perl.system.suggest import near_miss
+
+READERS: dict[str, Callable[..., Dataset]] = {
+    'reservations': desk.load,
+    'tldr': tldr.load,
+    'bolt': bolt.load,
+    'harmlessness': hh.load_harmlessness,
+    'helpfulness': hh.load_helpfulness,
+    'shp': shp.load,
+    'android_control': android_control.load,
+    'refexp': refexp.load,
+    'taskmaster_coffee': taskmaster.load_coffee,
+    'taskmaster_ticketing': taskmaster.load_ticketing,
+    'files': own_files.load,
+}
+
+
+def load(name: str, **options: Any) -> Dataset:
+    """The data set of a name, read with the options of its reader.
+
+    Args:
+        name: one of `READERS`, or `module:function` of your own.
+        **options: the arguments of the reader.
+
+    Raises:
+        UserError: an unknown name or option, with the near miss, a missing option, or
+            what the reader finds wrong in its files.
+    """
+    if ':' in name:
+        reader = plugins.find(name, 'data.name')
+        _check_options(name, reader, options)
+        return _call(name, reader, options)
+    if name not in READERS:
+        raise UserError(
+            f'data.name: no data set is called {name!r}{near_miss(name, READERS)}; one '
+            'of your own is called module:function'
+        )
+    _check_options(name, READERS[name], options)
+    return READERS[name](**options)
+
+
+def _check_options(name: str, reader: Any, options: Mapping[str, Any]) -> None:
+    if not callable(reader):
+        raise UserError(
+            f'data.name: {name} is not a function but of the type '
+            f'{type(reader).__name__}; name a function that returns a Dataset'
+        )
+    parameters = inspect.signature(reader).parameters
+    kinds = {parameter.kind for parameter in parameters.values()}
+    for option in options:
+        if option not in parameters and inspect.Parameter.VAR_KEYWORD not in kinds:
+            raise UserError(
+                f'data set {name!r} has no option {option!r}'
+                f'{near_miss(option, parameters)}'
+            )
+    for option, parameter in parameters.items():
+        named = parameter.kind not in (parameter.VAR_KEYWORD, parameter.VAR_POSITIONAL)
+        if named and parameter.default is parameter.empty and option not in options:
+            raise UserError(f'data set {name!r} needs the option {option!r}')
+
+
+def _call(name: str, reader: Callable[..., Any], options: Mapping[str, Any]) -> Dataset:
+    """What a person's own reader returns; what it raises becomes one line."""
+    try:
+        dataset = reader(**options)
+    except UserError:
+        raise
+    except Exception as error:
+        *_, frame = traceback.extract_tb(error.__traceback__)
+        place = f'{pathlib.Path(frame.filename).name}, line {frame.lineno}'
+        raise UserError(
+            f'data.name: {name} failed with {type(error).__name__}: {error!s:.200} '
+            f'({place})'
+        ) from error
+    if not isinstance(dataset, Dataset):
+        raise UserError(
+            f'data.name: {name} returned a {type(dataset).__name__}; it must return a '
+            'perl.data.Dataset'
+        )
+    return dataset
