@@ -40,7 +40,7 @@ from perl.runs.judging import (
 )
 from perl.runs.opening import open_finished
 from perl.runs.run import Run
-from perl.system import cli, jsonl
+from perl.system import cli, jsonl, lock
 from perl.system.errors import UserError
 
 
@@ -140,7 +140,8 @@ def main(argv: Sequence[str]) -> None:
     run = open_finished(first)
     if values.best_of:
         best_of_n.check(run, values.split, values.best_of)
-    with jax.set_mesh(run.mesh):
+    output = run.workdir / 'evaluation.json'
+    with jax.set_mesh(run.mesh), lock.exclusive_file(output):
         found = evaluate(
             run,
             values.split,
@@ -163,9 +164,9 @@ def main(argv: Sequence[str]) -> None:
                 values.split,
                 values.best_of,
             )
-    jsonl.save(run.workdir / 'evaluation.json', found | apart)
-    print(table(found))
-    print(evaluated.write(run.workdir, found | apart))
+        jsonl.save(output, found | apart)
+        print(table(found))
+        print(evaluated.write(run.workdir, found | apart))
 
 
 def _judge(run, values):

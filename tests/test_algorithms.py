@@ -1,8 +1,10 @@
 """Every algorithm end to end on the small experiment, and its exact resume."""
 
+import json
 import math
 from unittest import mock
 
+import chat
 import pytest
 import runs
 
@@ -111,6 +113,28 @@ def test_a_rater_takes_the_place_of_the_reward_model(finished, tmp_path):
     assert -1 <= figures['reward_after'] <= 1 and figures['judge'] == 'gold'
 
 
+def test_an_endpoint_rewards_and_a_resume_asks_nothing_twice(finished, tmp_path):
+    """It answers with the number of words, up to 10; the second half after a kill."""
+
+    def answer(body, number):
+        response = body['messages'][0]['content'].rpartition('Response:\n')[2]
+        words = len(response.rpartition('\n\nReply')[0].split())
+        return chat.Reply(str(min(10, max(1, words))))
+
+    workdir = runs.copy(finished, tmp_path / 'run', BEFORE)
+    with chat.serve(answer) as server:
+        judge = {'model': 'm', 'url': server.url, 'key_env': ''}
+        config = experiment(reward='endpoint', judge=judge)
+        with pytest.raises(runs.Killed), runs.dying('policy', 2, runs.killed):
+            runs.run(config, workdir)
+        figures = runs.run(config, workdir)['policy']
+    asked = [json.dumps(body) for body in server.requests]
+    assert len(asked) == len(set(asked)) > 8
+    rows = read(workdir / 'policy')
+    assert all(-1 <= row['reward'] <= 1 and row['no_verdict'] == 0 for row in rows)
+    assert -1 <= figures['reward_after'] <= 1
+
+
 def test_a_steered_coefficient_leaves_reinforce_its_reward(finished, tmp_path):
     """It weighs the reward with 1 - beta: past 1 the policy would unlearn."""
     workdir = runs.copy(finished, tmp_path / 'run', BEFORE)
@@ -167,7 +191,7 @@ def test_dpo(finished, tmp_path):
         ),
         (
             {'ptx_coefficient': 1.0, 'ptx_batch_size': 9, 'micro_batches': 2},
-            '9 rows are not divisible in 2 parts',
+            '9 rows are not divisible in 2 micro-batches',
         ),
         ({'algorithm': 'reinforce', 'kl_coefficient': 1.5}, 'beta must be in'),
     ],

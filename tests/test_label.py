@@ -9,6 +9,7 @@ import threading
 
 import chat
 import numpy as np
+import pages
 import pytest
 import runs
 from chat import Reply
@@ -107,7 +108,7 @@ def test_killed_and_resumed(pairs, tmp_path, where):
         kill = functools.partial(strike, where, 11)
         ended = label(output, *args, before=kill)
         assert ended.code == -signal.SIGKILL and not output.exists()
-        kept = {json.loads(line)['key'] for line in answers.open()}
+        kept = {json.loads(line)['key'] for line in answers.read_text().splitlines()}
         assert 11 - 4 <= len(kept) < 20  # four were being written
         first = len(server.requests)
         with answers.open('a') as out:
@@ -117,7 +118,7 @@ def test_killed_and_resumed(pairs, tmp_path, where):
     assert summary['cached'] == len(kept)
     assert len(server.requests) - first == 40 - len(kept)
     assert summary['requests'] == 40, 'those of both sittings'
-    once = {json.loads(line)['key'] for line in answers.open()}
+    once = {json.loads(line)['key'] for line in answers.read_text().splitlines()}
     assert len(once) == len(asked) == 40
     assert sum(asked.values()) <= 40 + 4, 'only those on their way are asked twice'
     assert len(rows) == 20
@@ -415,3 +416,19 @@ def test_any_judge_labels(workdir, tmp_path, name):
     assert {row['preference'] for row in rows} <= {0.5, 1.0}
     if name == 'gold':
         assert summary['gold_agreement'] == 1
+
+
+def test_the_page_replays_only_answers_that_an_earlier_command_leaves():
+    left = set()
+    for block in pages.blocks('feedback.md'):
+        for arguments in block.commands:
+            values = dict(x[2:].split('=', 1) for x in arguments if '=' in x)
+            if values.get('labeller') == 'recorded':
+                assert values['file'] in left
+            if values.get('labeller') in ('model', 'endpoint'):
+                left.add(values['output'].replace('.jsonl', '.answers.jsonl'))
+            if 'judge' in values and values['judge'] != 'annotators':
+                left.add(f'{values["workdir"]}/judge.jsonl')
+            if values.get('judge') == 'recorded':
+                assert values['judge_file'] in left
+    assert len(left) > 2

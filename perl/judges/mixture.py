@@ -1,9 +1,8 @@
-"""Gates that weigh several adapters by what they make of the input (MoLE, arXiv
-2404.13628).
+"""Gates that weight several adapters by their outputs (MoLE, arXiv 2404.13628).
 
-A gate is a softmax of `e' z / tau`, with `z` the adapters' outputs in a row. One gate
-may weigh what whole networks say, or every block has a gate of its own and the adapters
-are mixed inside the network. Only `e` and `tau` are trained.
+A gate is a softmax of `e' z / tau`, where `z` is the concatenation of the adapters'
+outputs. Either one gate weights the outputs of whole networks, or every block has its
+own gate, which mixes the adapters inside the network. Only `e` and `tau` are trained.
 """
 
 from typing import Any
@@ -17,11 +16,16 @@ from perl.models import attention, decoder
 from perl.models.architecture import Architecture
 from perl.models.decoder import Block
 
-GATED = ('gate', 'mole')  # one gate for the network, a gate in every block
+GATED = ('gate', 'mole')  # one gate for whole networks; a gate in every block
 
 
 def fresh(arch: Architecture, combine: str, members: int) -> dict[str, jax.Array]:
-    """A gate that gives every member the same share; of `mole` one for each layer."""
+    """A gate that gives every member the same share; for `mole` one for each layer.
+
+    Returns:
+        float32 `e` `[members * width, members]` and `log_tau` `[]`; for `mole` both
+        have a leading axis `[layers]`.
+    """
     lead = (arch.layers,) if combine == 'mole' else ()
     return {
         'e': jnp.zeros((*lead, members * arch.width, members), jnp.float32),
@@ -30,12 +34,12 @@ def fresh(arch: Architecture, combine: str, members: int) -> dict[str, jax.Array
 
 
 def shares(gate: Any, outputs: jax.Array) -> jax.Array:
-    """What the gate gives each member, `[M, ...]` float32, adding up to 1 over members.
+    """The share of each member, float32 `[M, ...]`; the shares add up to 1.
 
     Args:
         gate: `{'e': [M * D, M], 'log_tau': []}`.
-        outputs: the members' outputs `[M, ..., D]`; in a row they are scaled to a root
-            mean square of 1.
+        outputs: the members' outputs `[M, ..., D]`; their concatenation is scaled to a
+            root mean square of 1.
     """
     z = jnp.moveaxis(outputs, 0, -2).astype(jnp.float32)
     z = z.reshape(*z.shape[:-2], -1)
@@ -54,11 +58,11 @@ def mixed(
     segments: jax.Array,
     output_slots: jax.Array,
 ) -> tuple[jax.Array, jax.Array]:
-    """Final states of a network in whose every block a gate mixes the adapters.
+    """Final states of a network in which a gate of every block mixes the adapters.
 
-    With `E_i(x)` what the block with adapter i adds to its input, the block's output is
-    `x + sum_i g_i E_i(x)`. As the shares add up to 1, the frozen block's own output,
-    which MoLE writes apart from the adapters', is in it once.
+    The output of a block is `x + sum_i g_i E_i(x)`, where `E_i(x)` is what the block
+    with adapter i adds to its input. Since the shares add up to 1, this contains the
+    frozen block's own output once, which MoLE writes as a separate term.
 
     Args:
         arch: the decoder.
@@ -74,21 +78,21 @@ def mixed(
     rope = decoder.rotations(arch, positions)
 
     def step(x, layer):
-        own, deltas, weigh = layer
+        base, deltas, gate = layer
 
         def added(delta):
             block = Block(arch, parent=None)
-            params = {'params': tree.bind(own, delta)}
+            params = {'params': tree.bind(base, delta)}
             (out, _), _ = block.apply(params, (x, None), rope, segments, None, None)
             return out - x
 
         outputs = jax.vmap(added)(deltas)
-        given = shares(weigh, outputs)
-        total = jnp.einsum('mnt,mntd->ntd', given, outputs.astype(jnp.float32))
-        return x + total.astype(x.dtype), given
+        weights = shares(gate, outputs)
+        total = jnp.einsum('mnt,mntd->ntd', weights, outputs.astype(jnp.float32))
+        return x + total.astype(x.dtype), weights
 
     step = jax.checkpoint(step) if arch.remat else step
     x = decoder.embed(arch, base['embed'], tokens)
-    x, given = jax.lax.scan(step, x, (base[LAYERS], stacked[LAYERS], gate))
+    x, weights = jax.lax.scan(step, x, (base[LAYERS], stacked[LAYERS], gate))
     states = decoder.rms_norm(x, base['norm'], arch.norm_eps)
-    return attention.at(states, output_slots), given
+    return attention.at(states, output_slots), weights

@@ -1,9 +1,12 @@
-"""Reward models that judge together, in one forward over the base that they share.
+"""Reward models that score together, in one forward pass over the base they share.
 
 The members' adapters are stacked and mapped over while the base is not, so each frozen
-kernel is read once for all of them. Members of another shape (tuned in full beside
-adapters, say) make a stack of their own; a member alone in its stack is not mapped.
-A mixture (`mole`) is one network in whose blocks the members' adapters are mixed.
+kernel is read once for all of them. Members with other shapes, such as one tuned in
+full beside adapters, form a stack of their own. A stack of one member is not mapped.
+A mixture (`mole`) is one network whose blocks mix the members' adapters.
+
+In shapes, M is the number of members, N of rows, T of tokens, E of scored slots in a
+row, D the width.
 """
 
 import dataclasses
@@ -30,19 +33,20 @@ from perl.system.errors import UserError
 )
 @dataclasses.dataclass(frozen=True)
 class Panel:
-    """What a jitted function needs to score with; a tree of arrays.
+    """One reward model or several; a tree of arrays that a compiled function takes.
 
     Attributes:
-        stacks: `(base, delta)` of members of one shape; where they are several, the
-            adapters come stacked as `tree.stack` does.
-        shifts, scales: `[M]` float32; each member's reward is `(raw - shift) / scale`.
-        gate: of `mixture.fresh`, or None.
-        shift, scale: float32, of the combined reward, likewise.
-        sizes: members of each stack.
-        order: `order[i]` is where member i stands when the stacks are joined.
-        combine: `mean`, `min`, `mean_std` (mean less `deviations` standard deviations),
-            `gate` (of what they say) or `mole` (a gate in every block).
-        deviations: of `mean_std`.
+        stacks: `(base, delta)` of the members of one shape; the adapters of several
+            members are stacked by `tree.stack`.
+        shifts, scales: float32 `[M]`; each member's reward is `(raw - shift) / scale`.
+        gate: from `mixture.fresh`, or None.
+        shift, scale: float32 scalars, which normalise the combined reward likewise.
+        sizes: how many members each stack has.
+        order: `order[i]` is the place of member i when the stacks are concatenated.
+        combine: `mean`, `min`, `mean_std` (mean minus `deviations` standard
+            deviations), `gate` (one gate mixes the members' rewards) or `mole` (a gate
+            in every block mixes their adapters).
+        deviations: for `mean_std`.
     """
 
     stacks: tuple[tuple[Any, Any], ...]
@@ -68,15 +72,15 @@ def build(
     """A panel of roles (`base`, `base_id`, `delta` with a head, `shift`, `scale`).
 
     Raises:
-        UserError: none are given, they sit on different bases, cannot be mixed, or
-            there is a gate that nothing reads or the reverse.
+        UserError: there are no members, they have different bases or cannot be mixed,
+            or there is a gate where none is needed or the reverse.
     """
     if not members:
         raise UserError('panel: it has no members; name one reward model or more')
     bases = {member.base_id for member in members}
     if len(bases) > 1:
         raise UserError(
-            f'panel: its members sit on different bases ({", ".join(sorted(bases))}); '
+            f'panel: its members have different bases ({", ".join(sorted(bases))}); '
             'train them on the same one'
         )
     if (combine in mixture.GATED) != (gate is not None):
@@ -123,9 +127,17 @@ def rewards(arch: Architecture, panel: Panel, batch: dict[str, Any]) -> jax.Arra
 def gated(
     arch: Architecture, panel: Panel, batch: dict[str, Any]
 ) -> tuple[jax.Array, jax.Array]:
-    """What a panel with a gate says, before its own shift and scale, `[N, E]`, and each
-    member's mean share `[M]`: of `gate` over completions, of `mole` over the tokens of
-    all blocks."""
+    """The reward of a panel with a gate, before its own shift and scale.
+
+    Args:
+        arch: the decoder.
+        panel: with a gate.
+        batch: as that of `rewards`.
+
+    Returns:
+        Rewards float32 `[N, E]`, and each member's mean share `[M]`: for `gate` the
+        mean over completions, for `mole` over the tokens of all blocks.
+    """
     if panel.combine == 'gate':
         scores, states = member_rewards(arch, panel, batch)
         shares = mixture.shares(panel.gate, states)
@@ -134,16 +146,17 @@ def gated(
     ((base, delta),) = panel.stacks
     states, shares = mixture.mixed(arch, base, delta, panel.gate, *rows)
     raw = jax.vmap(lambda head: heads.scalar({HEAD: head}, states))(delta[HEAD])
-    seen = batch['segments'] >= 0
-    total = jnp.sum(shares * seen, axis=(0, 2, 3)) / (len(shares) * jnp.sum(seen))
-    return jnp.mean(_normalised(panel, raw), axis=0), total
+    tokens = batch['segments'] >= 0
+    total = jnp.sum(shares * tokens, axis=(0, 2, 3))
+    mean = total / (len(shares) * jnp.sum(tokens))
+    return jnp.mean(_normalised(panel, raw), axis=0), mean
 
 
 def member_rewards(
     arch: Architecture, panel: Panel, batch: dict[str, Any]
 ) -> tuple[jax.Array, jax.Array]:
-    """What each member says: normalised rewards `[M, N, E]` float32, and the final
-    states `[M, N, E, D]` that it read them from."""
+    """The normalised rewards of each member, float32 `[M, N, E]`, and the final states
+    `[M, N, E, D]` that its head read."""
     rows = [batch[name] for name in ('tokens', 'positions', 'segments', 'ends')]
 
     def member(base, delta):
@@ -151,22 +164,22 @@ def member_rewards(
         states = decoder.hidden(arch, params, *rows)
         return heads.scalar(params, states), states
 
-    found = []
+    parts = []
     for (base, delta), size in zip(panel.stacks, panel.sizes, strict=True):
         if size == 1:
             raw, states = member(base, delta)
-            found.append((raw[None], states[None]))
+            parts.append((raw[None], states[None]))
         else:
             axes = tree.stacked_axes(delta)
-            found.append(jax.vmap(member, in_axes=(None, axes))(base, delta))
-    raw, states = (jnp.concatenate(parts) for parts in zip(*found, strict=True))
+            parts.append(jax.vmap(member, in_axes=(None, axes))(base, delta))
+    raw, states = (jnp.concatenate(arrays) for arrays in zip(*parts, strict=True))
     if panel.order != tuple(range(len(panel.order))):
         raw, states = raw[jnp.array(panel.order)], states[jnp.array(panel.order)]
     return _normalised(panel, raw), states
 
 
 def combine(panel: Panel, scores: jax.Array) -> jax.Array:
-    """One reward `[N, E]` of the members' `[M, N, E]`, without a gate."""
+    """Combines the members' rewards `[M, N, E]` into one `[N, E]`, without a gate."""
     if panel.combine == 'min':
         return jnp.min(scores, axis=0)
     mean = jnp.mean(scores, axis=0)

@@ -66,7 +66,7 @@ def exclusive_file(file: pathlib.Path) -> Iterator[Held]:
     new = not file.parent.exists()
     file.parent.mkdir(parents=True, exist_ok=True)
     lock = file.with_name(f'.{file.name}{LOCK}')
-    with _held(lock, f'{file} is being written', 'another --output') as held:
+    with _held(lock, f'{file} is being written', 'another file') as held:
         try:
             yield held
         finally:

@@ -98,7 +98,7 @@ def test_a_folder_that_cannot_be_locked_is_not_called_removed(tmp_path):
 def test_one_process_at_an_output_file(tmp_path):
     file = tmp_path / 'new' / 'labels.jsonl'
     with exclusive_file(file):
-        said = f'{file} is being written by another process; .* another --output'
+        said = f'{file} is being written by another process; .* another file'
         with pytest.raises(UserError, match=said), exclusive_file(file):
             pass
         with exclusive_file(file.with_name('other.jsonl')):

@@ -39,7 +39,9 @@ def test_a_line_an_answer_and_a_cut_last_line(tmp_path):
     assert len(again) == 3 and again.get('d') is None
     assert (again.get('b')['x'], again.get('c')['x']) == ('ü\n', None)
     again.put([{'key': 'd', 'x': 4}])
-    assert [json.loads(line)['key'] for line in file.open()] == list('abcd')
+    assert [json.loads(line)['key'] for line in file.read_text().splitlines()] == list(
+        'abcd'
+    )
 
 
 @pytest.mark.parametrize(

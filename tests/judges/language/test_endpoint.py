@@ -231,7 +231,7 @@ def test_those_on_their_way_are_kept_when_another_fails(tmp_path):
 
     with chat.serve(answer) as server, pytest.raises(UserError, match='401'):
         ask(endpoint(server, file, concurrency=2), [x[:2] for x in PAIRS])
-    [row] = [json.loads(line) for line in file.open()]
+    [row] = [json.loads(line) for line in file.read_text().splitlines()]
     assert row['prompt'] == 'p1'
 
 
