@@ -307,8 +307,6 @@ def test_rows_of_several_splits_are_left_in_the_most_held_out(tmp_path, kind):
 @pytest.mark.parametrize('other', list(KINDS)[1:])
 def test_prompts_of_a_held_out_split_are_in_no_other_kind(tmp_path, kind, other):
     """Up to white space, and whatever the templates."""
-    if kind == other:
-        other_prompts = {'path': {'train': 'b.jsonl', 'test': 'a.jsonl'}}
     seen = {**KINDS[kind], 'prompt': ' why \u00a0is\nit'}
     fresh = {**KINDS[kind], 'prompt': 'why not'}
     held_out = {**KINDS[other], 'prompt': 'why is it '}
@@ -316,7 +314,6 @@ def test_prompts_of_a_held_out_split_are_in_no_other_kind(tmp_path, kind, other)
     test = write(tmp_path / 'test.jsonl', [held_out])
     if kind == other:
         sources = {kind: {'path': {'train': train, 'test': test}}}
-        del other_prompts
     else:
         sources = {
             kind: {'path': {'train': train}, 'prompt': 'Q: {prompt}\nA:'},
