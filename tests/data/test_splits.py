@@ -51,3 +51,45 @@ def test_votes_are_kept_and_repetitions_are_not():
         for x in (data.comparisons, data.demonstrations, data.prompts, data.text)
     ]
     assert sizes == [2, 1, 1, 1]
+
+
+PROMPTS = st.sampled_from(['why', ' why\n', 'w hy', 'how', ''])
+
+
+@given(st.lists(st.tuples(st.sampled_from(SPLITS), PROMPTS, st.sampled_from('xy'))))
+def test_no_prompt_is_in_two_splits_whatever_its_white_space(rows):
+    groups = Groups(distinct=False)
+    for split, prompt, response in rows:
+        groups.add('demonstrations', split, '', Demonstration(prompt, response))
+    data = groups.dataset('made up')
+    where = {
+        split: {''.join(x.prompt.split()) or x.response for x in records}
+        for split, records in data.demonstrations.items()
+    }
+    for one, other in itertools.combinations(SPLITS, 2):
+        assert not where[one] & where[other]
+    kept = sum(map(len, data.demonstrations.values()))
+    assert kept + data.counts['leaks_dropped'] == len(rows)
+
+
+def test_a_leak_into_validation_drops_nothing_else():
+    """What is dropped from 'val' does not drop anything from 'train'."""
+    groups = Groups()
+    groups.add('prompts', 'train', 'a', 'in train')
+    groups.add('prompts', 'val', 'b', 'in train', texts=['in train', 'in test'])
+    groups.add('prompts', 'test', 'c', 'in test')
+    data = groups.dataset('made up')
+    assert data.prompts == {'train': ['in train'], 'val': [], 'test': ['in test']}
+    assert data.counts == {'leaks_dropped': 1}
+
+
+def test_official_splits_keep_their_sizes():
+    """A prompt of two posts is counted; a post of two splits is not kept."""
+    groups = Groups(official=True)
+    groups.add('prompts', 'train', 'a', 'asked')
+    groups.add('prompts', 'test', 'b', ' asked')
+    groups.add('text', 'train', 'b', 'seen')
+    data = groups.dataset('made up')
+    assert data.prompts == {'train': ['asked'], 'val': [], 'test': [' asked']}
+    assert data.text['train'] == []
+    assert data.counts == {'leaks_kept': 1, 'leaks_dropped': 1}

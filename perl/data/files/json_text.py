@@ -18,8 +18,7 @@ def parse(text: str) -> Any:
         JSONDecodeError: what is wrong, in a few words, and where.
     """
     value, end = _value(text, _skip(text, 0))
-    if _skip(text, end) != len(text):
-        raise JSONDecodeError('Extra data', text, end)
+    _check_end(text, end)
     return value
 
 
@@ -43,8 +42,7 @@ def elements(text: str) -> Iterator[tuple[int, int, Any]]:
             raise JSONDecodeError("Expecting ',' delimiter", text, end)
         closed = text[end] == ']'
         start = _skip(text, end + 1)
-    if _skip(text, end + 1) != len(text):
-        raise JSONDecodeError('Extra data', text, end + 1)
+    _check_end(text, end + 1)
 
 
 def _value(text: str, start: int) -> tuple[Any, int]:
@@ -77,6 +75,12 @@ def _deeper(value: Any, levels: int) -> bool:
             for inner in (outer.values() if isinstance(outer, dict) else outer)
         ]
     return True
+
+
+def _check_end(text: str, at: int) -> None:
+    end = _skip(text, at)
+    if end != len(text):
+        raise JSONDecodeError('Extra data', text, end)
 
 
 def _skip(text: str, at: int) -> int:

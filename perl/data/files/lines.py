@@ -9,7 +9,7 @@ import os
 import pathlib
 from collections.abc import Iterator
 
-from perl.data.files import paths, tables
+from perl.data.files import json_rows, paths
 from perl.data.files.excerpts import shown
 from perl.data.files.rows import Row, read_rows
 from perl.system.errors import UserError
@@ -114,7 +114,7 @@ def read(file: pathlib.Path, columns: list[str], source: str) -> Iterator[Line]:
         for row in read_rows(file, columns):
             yield Line(file, row.number, _Values(row.values), source)
         return
-    for number, values in tables.objects(file, source):
+    for number, values in json_rows.read(file, source):
         yield Line(file, number, _Values(values), source)
 
 

@@ -1,5 +1,6 @@
 """TFRecord files without TensorFlow: examples come back, damage names the record."""
 
+import gzip
 import struct
 
 import numpy as np
@@ -72,3 +73,15 @@ def test_real_file(shared):
     counts = [len(row['image/object/bbox/xmin']) for row in rows]
     assert counts == [row['image/object/num'][0] for row in rows]
     assert 0 <= np.min([min(row['image/object/bbox/xmin']) for row in rows]) < 1
+
+
+@pytest.mark.parametrize('zipped', [False, True])
+@pytest.mark.parametrize('size', [2**40, 2**63, 2**64 - 1])
+def test_a_length_that_no_file_has(tmp_path, size, zipped):
+    """What is read is bounded by what there is, not by what the length says."""
+    length = struct.pack('<Q', size)
+    content = length + struct.pack('<I', released.masked_crc(length)) + b'short'
+    path = tmp_path / 'a'
+    path.write_bytes(gzip.compress(content) if zipped else content)
+    with pytest.raises(UserError, match=f'record 1: .*early, after 5 of {size} bytes'):
+        read(path)

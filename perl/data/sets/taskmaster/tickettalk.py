@@ -11,7 +11,7 @@ import pathlib
 import re
 from collections.abc import Iterator
 
-from perl.data.files import tables
+from perl.data.files import delimited
 from perl.data.files.lines import Line
 
 _MARK = re.compile(r'<(S|U|A|PN|PAN|PAV|PR|PRAN|PRAV)>')
@@ -25,7 +25,7 @@ def read(file: pathlib.Path, source: str) -> Iterator[tuple[list[dict], dict]]:
         UserError: the file is damaged, a row is without three columns, or a target is
             no turn; it names `source`, where to get the file again.
     """
-    for number, cells in tables.cells(file, '\t', source, header=False):
+    for number, cells in delimited.cells(file, '\t', source, header=False):
         row = Line(file, number, dict(enumerate(cells)), source)
         if len(cells) != 3:
             raise row.bad('columns', f'are {len(cells)} instead of 3')

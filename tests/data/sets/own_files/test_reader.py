@@ -12,6 +12,7 @@ from pyarrow import parquet
 
 from perl import data
 from perl.data import Comparison, Demonstration, Rating, split_of
+from perl.data.sets.own_files import reader
 from perl.system.errors import UserError
 
 ROWS = [
@@ -273,3 +274,167 @@ def test_settings_from_a_config(tmp_path):
     )
     made = data.load('files', prompts=source)
     assert made.prompts['val'] == [row['response'] for row in ROWS]
+
+
+def kept(made, kind):
+    """How many records of a kind are in train, val and test."""
+    return [len(rows) for rows in getattr(made, kind).values()]
+
+
+def given_splits(file):
+    return dict.fromkeys(('train', 'val', 'test'), file)
+
+
+KINDS = {
+    'text': {'text': 'a text'},
+    'demonstrations': {'prompt': 'p', 'response': 'a'},
+    'comparisons': {'prompt': 'p', 'chosen': 'a', 'rejected': 'b'},
+    'ratings': {'prompt': 'p', 'response': 'a', 'label': 1},
+    'prompts': {'prompt': 'p'},
+}
+
+
+@pytest.mark.parametrize('kind', KINDS)
+def test_rows_of_several_splits_are_left_in_the_most_held_out(tmp_path, kind):
+    field = next(iter(KINDS[kind]))
+    rows = [{**KINDS[kind], field: f'{i} of {field}'} for i in range(20)]
+    file = write(tmp_path / 'a.jsonl', rows)
+    made = data.load('files', **{kind: {'path': given_splits(file)}})
+    assert kept(made, kind) == [0, 0, 20] and made.counts == {'leaks_dropped': 40}
+
+
+@pytest.mark.parametrize('kind', list(KINDS)[1:])
+@pytest.mark.parametrize('other', list(KINDS)[1:])
+def test_prompts_of_a_held_out_split_are_in_no_other_kind(tmp_path, kind, other):
+    """Up to white space, and whatever the templates."""
+    seen = {**KINDS[kind], 'prompt': ' why \u00a0is\nit'}
+    fresh = {**KINDS[kind], 'prompt': 'why not'}
+    held_out = {**KINDS[other], 'prompt': 'why is it '}
+    train = write(tmp_path / 'train.jsonl', [seen, fresh])
+    test = write(tmp_path / 'test.jsonl', [held_out])
+    if kind == other:
+        sources = {kind: {'path': {'train': train, 'test': test}}}
+    else:
+        sources = {
+            kind: {'path': {'train': train}, 'prompt': 'Q: {prompt}\nA:'},
+            other: {'path': {'test': test}},
+        }
+    made = data.load('files', **sources)
+    assert made.counts['leaks_dropped'] == 1
+    assert len(getattr(made, kind)['train']) == 1
+    assert len(getattr(made, other)['test']) == 1
+
+
+def test_a_prompt_with_its_template_is_the_same_prompt(tmp_path):
+    train = write(tmp_path / 'train.jsonl', [{'prompt': 'Q: why?\nA:'}])
+    test = write(tmp_path / 'test.jsonl', [{'prompt': 'why?', 'response': 'so'}])
+    made = data.load(
+        'files',
+        prompts={'path': {'train': train}},
+        demonstrations={'path': {'test': test}, 'prompt': 'Q: {prompt}\nA:'},
+    )
+    assert kept(made, 'prompts') == [0, 0, 0] and made.counts == {'leaks_dropped': 1}
+
+
+def test_groups_of_given_splits(tmp_path):
+    """A dialog of two splits is left in the more held-out one."""
+    rows = [{'prompt': f'p{i}', 'response': 'r', 'dialog': i // 2} for i in range(8)]
+    path = {
+        'train': write(tmp_path / 'a.jsonl', rows[:5]),
+        'val': write(tmp_path / 'b.jsonl', rows[5:]),
+    }
+    made = data.load('files', demonstrations={'path': path, 'group': 'dialog'})
+    assert kept(made, 'demonstrations') == [4, 3, 0]
+    assert made.counts == {'leaks_dropped': 1}
+
+
+def test_rows_without_a_prompt_are_told_by_their_responses(tmp_path):
+    rows = [{'prompt': '', 'response': f'r{i}'} for i in range(40)]
+    file = write(tmp_path / 'a.jsonl', rows)
+    made = data.load('files', demonstrations=file, shares=(1, 1, 1))
+    assert sum(kept(made, 'demonstrations')) == 40 and all(kept(made, 'demonstrations'))
+    path = {'train': write(tmp_path / 'b.jsonl', rows[:30]), 'test': file}
+    source = {'path': path, 'prompt': 'Say something. {prompt}'}
+    made = data.load('files', demonstrations=source)
+    assert kept(made, 'demonstrations') == [0, 0, 40]
+    path['test'] = write(tmp_path / 'c.jsonl', rows[30:])
+    made = data.load('files', demonstrations={**source, 'path': path})
+    assert kept(made, 'demonstrations') == [30, 0, 10] and not made.counts
+
+
+@pytest.mark.parametrize('number', [3, 3.0, '3'])
+def test_a_number_is_a_fine_group(tmp_path, number):
+    rows = [{'prompt': f'p{i}', 'dialog': number} for i in range(9)]
+    source = {'path': write(tmp_path / 'a.parquet', rows), 'group': 'dialog'}
+    made = data.load('files', prompts=source).prompts
+    assert len(made[split_of('3')]) == 9
+
+
+def test_columns_in_a_template(tmp_path):
+    rows = [
+        {'prompt': 'why?', 'chosen': 'so', 'rejected': 'no', 'system': 'Be {kind}.'}
+    ]
+    source = {
+        'path': {'train': write(tmp_path / 'a.jsonl', rows)},
+        'prompt': '{system}\n{{system}} {prompt}',
+        'response': ' {response} ({prompt})',
+    }
+    made = data.load('files', comparisons=source).comparisons['train']
+    assert made == [
+        Comparison('Be {kind}.\n{system} why?', (' so (why?)', ' no (why?)'))
+    ]
+    source['prompt'] = '{sytem} {prompt}'
+    says = r"no column 'sytem'; did you mean 'system'.*prompt has {sytem} in its temp"
+    with pytest.raises(UserError, match=says):
+        data.load('files', comparisons=source)
+
+
+def test_the_field_that_has_no_column_is_named(tmp_path):
+    file = write(tmp_path / 'a.jsonl', [{'question': 'why?'}])
+    says = r"no column 'prompt'.*name the column of prompt as prompts.columns.prompt$"
+    with pytest.raises(UserError, match=says):
+        data.load('files', prompts=file)
+    with pytest.raises(UserError, match=r"no column 'topic'.*; prompts.group names it"):
+        columns = {'prompt': 'question'}
+        data.load('files', prompts={'path': file, 'columns': columns, 'group': 'topic'})
+
+
+def test_what_may_not_be_meant_is_counted(tmp_path):
+    pairs = [
+        {**PAIR, 'prompt': 'p0', 'margin': 0.5, 'preference': 0.75},
+        {**PAIR, 'prompt': 'p1', 'rejected': ' a'},
+        {**PAIR, 'prompt': 'p2', 'preference': 0.5},
+    ]
+    made = data.load(
+        'files',
+        comparisons=write(tmp_path / 'a.jsonl', pairs),
+        prompts={'path': tmp_path / 'a.jsonl', 'columns': {'prompt': 'chosen'}},
+    )
+    assert made.counts == {
+        'margins_read': 1,
+        'preferences_read': 2,
+        'equal_completions': 1,
+        'prompts_equal_to_responses': 3,
+    }
+
+
+def test_files_of_one_kind(tmp_path):
+    """A list, a folder and a pattern; rankings may have different lengths."""
+    folder = tmp_path / 'all'
+    folder.mkdir()
+    for i in range(3):
+        ranked = [f'best {i}', *(f'{k}' for k in range(i + 1))]
+        rows = [{'prompt': f'p{i}', 'completions': ranked}]
+        write(folder / f'{i}.jsonl', rows)
+    listed = [folder / '0.jsonl', str(folder / '1.jsonl'), folder / '2.jsonl']
+    for path in (listed, tuple(listed), folder, f'{folder}/*.jsonl'):
+        source = {'path': {'test': path}, 'columns': {'completions': 'completions'}}
+        made = data.load('files', comparisons=source).comparisons['test']
+        assert [len(row.completions) for row in made] == [2, 3, 4]
+        assert [row.prompt for row in made] == ['p0', 'p1', 'p2']
+
+
+def test_the_comparisons_of_one_file_in_its_order(tmp_path):
+    rows = [{**PAIR, 'prompt': f'p{i % 2}'} for i in range(4)]
+    found = reader.read_comparisons(write(tmp_path / 'a.jsonl', rows), {})
+    assert found == [Comparison(f'p{i % 2}', ('a', 'b')) for i in range(4)]

@@ -1,0 +1,101 @@
+"""Rows of CSV, whose cells may be in quotes, and of TSV, where quotes are text."""
+
+import csv
+import itertools
+import pathlib
+from collections.abc import Collection, Iterator
+from typing import Any
+
+from perl.data.files import text_file
+from perl.data.files.text_file import BadByte, opened
+from perl.system.errors import UserError
+
+_LONGEST_CELL = 2**31 - 1
+
+Cells = Iterator[tuple[int, list[str]]]
+
+
+def cells(
+    file: pathlib.Path, separator: str = ',', source: str = '', header: bool = True
+) -> Cells:
+    """(number, cells) of the rows of CSV, any header too; blank ones do not count.
+
+    Args:
+        file: CSV, maybe gzipped.
+        separator: what stands between cells.
+        source: the address to get the file from again, if there is one.
+        header: there is one, so that errors count rows below it.
+
+    Raises:
+        UserError: the file is damaged, or the quotes of a cell do not match.
+    """
+    csv.field_size_limit(_LONGEST_CELL)
+    number = 0
+    with opened(file, source) as text:
+        rows = csv.reader(text_file.lines(text), delimiter=separator, strict=True)
+        try:
+            for number, row in enumerate(filter(None, rows), 1):
+                yield number, row
+        except csv.Error as error:
+            raise UserError(
+                f'{file}, line {rows.line_num}: {error}; put a cell with quotes in it '
+                'in quotes, and double those inside'
+            ) from None
+        except BadByte as error:
+            row = number + (not header)
+            raise text_file.not_utf8(file, row, error, source) from None
+
+
+def tab_cells(file: pathlib.Path) -> Cells:
+    """(number, cells) of the rows of TSV: a line each, any header too.
+
+    Raises:
+        UserError: the file is damaged.
+    """
+    number = 0
+    with opened(file, newline='\n') as text:
+        try:
+            lines = (line.rstrip('\r\n') for line in text_file.lines(text))
+            for number, line in enumerate(filter(None, lines), 1):
+                yield number, line.split('\t')
+        except BadByte as error:
+            raise text_file.not_utf8(file, number, error) from None
+
+
+def read(
+    file: pathlib.Path, tabs: bool, columns: Collection[str]
+) -> Iterator[tuple[int, dict[str, Any]]]:
+    """(number, {column: text}) of the rows below the header, counted from 1.
+
+    Args:
+        file: CSV or TSV.
+        tabs: it is TSV.
+        columns: those that are wanted; no two columns may have the name of one.
+
+    Raises:
+        UserError: as `cells` and `tab_cells`, and a row with more cells than the header.
+    """
+    rows = tab_cells(file) if tabs else cells(file)
+    _, header = next(rows, (0, []))
+    for name in columns:
+        if header.count(name) > 1:
+            raise UserError(
+                f'{file} has {header.count(name)} columns {name!r}; rename those that '
+                'are not meant'
+            )
+    for number, row in rows:
+        if len(row) > len(header):
+            mend = 'no cell can have a tab in it'
+            if not tabs:
+                mend = "put a cell with a ',' in it in quotes"
+            raise UserError(
+                f'{file}, row {number - 1} has {len(row)} cells, the header '
+                f'{len(header)}; take out what is too much, or {mend}'
+            )
+        yield number - 1, dict(itertools.zip_longest(header, row))
+
+
+def columns_of(file: pathlib.Path, tabs: bool) -> list[str]:
+    """The header; raises as `read` does."""
+    rows = tab_cells(file) if tabs else cells(file)
+    return next((row for _, row in rows), [])

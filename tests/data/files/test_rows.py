@@ -1,0 +1,77 @@
+"""Rows: what columns may hold, and errors that say where."""
+
+import json
+
+import pytest
+
+from perl.data.files import rows
+from perl.system.errors import UserError
+
+
+def one(tmp_path, **values):
+    file = tmp_path / 'a.jsonl'
+    file.write_text(json.dumps(values))
+    return next(rows.read_rows(file, list(values)))
+
+
+@pytest.mark.parametrize(
+    ('value', 'key'),
+    [('x', 'x'), (3, '3'), (3.0, '3'), (2.5, '2.5'), (0, '0'), (True, 'True')],
+)
+def test_keys(tmp_path, value, key):
+    assert one(tmp_path, group=value).key('group') == key
+
+
+@pytest.mark.parametrize(
+    ('value', 'says'),
+    [
+        (None, 'is missing'),
+        (' ', 'is empty'),
+        ([1], r'is \[1\], not text or a number'),
+        ({}, 'is {}, not text or a number'),
+        (float('nan'), 'is nan, not text or a number'),
+    ],
+)
+def test_what_is_no_key(tmp_path, value, says):
+    with pytest.raises(UserError, match=f"a.jsonl, row 1: 'group' {says}"):
+        one(tmp_path, group=value).key('group')
+
+
+def test_numbers_of_many_digits(tmp_path):
+    row = one(tmp_path, label=10**400, margin='1' + '0' * 400)
+    with pytest.raises(UserError, match=r"'label' is a number too large to hold$"):
+        row.share('label')
+    with pytest.raises(UserError, match=r"'margin' is inf, not 0 or more$"):
+        row.amount('margin')
+
+
+def test_a_first_row_that_passes_for_a_header_is_not_shown(tmp_path):
+    file = tmp_path / 'a.csv'
+    cell = 'a long private sentence of a user ' * 9
+    file.write_text(','.join([cell] * 40) + '\n' + 'x,' * 39 + 'x\n')
+    with pytest.raises(
+        UserError, match=r"has no column 'prompt' .*, 28 more\)"
+    ) as error:
+        next(rows.read_rows(file, ['prompt']))
+    assert len(str(error.value)) < len(str(file)) + 500
+    assert 'sentence of a user' not in str(error.value)
+
+
+def test_a_column_that_the_first_row_lacks(tmp_path):
+    file = tmp_path / 'a.jsonl'
+    file.write_text('{"a": "x"}\n{"a": "y", "b": "z"}\n')
+    found = list(rows.read_rows(file, ['a', 'b'], ['c']))
+    assert [row.values for row in found] == [
+        {'a': 'x', 'b': None, 'c': None},
+        {'a': 'y', 'b': 'z', 'c': None},
+    ]
+
+
+def test_rows_come_one_at_a_time(tmp_path):
+    """The first row is there before the second, which is damaged, is read."""
+    file = tmp_path / 'a.jsonl'
+    file.write_text('{"a": "x"}\n{"a": ')
+    reading = rows.read_rows(file, ['a'])
+    assert next(reading).text('a') == 'x'
+    with pytest.raises(UserError, match='row 2 is not JSON'):
+        next(reading)
