@@ -26,7 +26,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[1]
 CONFIG = ROOT / 'tests' / 'small.py'
 _SLOW = (
     'perl.system.cli',
-    'perl.check',
+    'perl.config.rules',
     'perl.report',
     'perl.stages.policy',
     'datasets',

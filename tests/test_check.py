@@ -22,7 +22,7 @@ def checked(tmp_path_factory):
     """The command's words and findings, with prompts and responses that are cut."""
     workdir = tmp_path_factory.mktemp('check') / 'run'
     short = ('--config.lengths.prompt=6', '--config.lengths.response=4')
-    ended = launch(workdir, '--check', *short)
+    ended = launch(workdir, '--check', '--json', *short)
     assert not workdir.exists(), 'a check leaves nothing behind'
     return said(ended)
 

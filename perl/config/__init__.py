@@ -16,6 +16,7 @@ from perl.config.experiment import (
     tuning,
     tuning_config,
 )
+from perl.config.loading import from_json, load_config
 
 __all__ = [
     'architecture',
@@ -24,7 +25,9 @@ __all__ = [
     'dpo_config',
     'ensemble_config',
     'experiment',
+    'from_json',
     'known_stages',
+    'load_config',
     'optimizer_config',
     'parse_arg',
     'policy_config',
