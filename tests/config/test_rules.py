@@ -53,7 +53,7 @@ def assign(path, value):
         (
             'sft.tuning.name',
             'nowhere:Mine',
-            r'tuning: nowhere:Mine: there is no module',
+            r'nowhere:Mine: there is no module',
         ),
         ('sft.optimizer', ConfigDict(), r'sft\.optimizer\.b1 is missing'),
         ('stages', 5, r'stages: 5 \(int\) is not a list'),
