@@ -52,7 +52,7 @@ def test_what_is_cut(checked):
     assert kept == whole['prompt_tokens'] and whole['prompt_tokens_cut'] == 0
     assert row['prompt_max'] == whole['prompt_max']
     cut = next(line for line in lines if line.startswith('sft/train: cut'))
-    assert f'cut {row["prompts_cut"]} prompts ({row["prompt_tokens_cut"]} tok' in cut
+    assert f'cut {row["prompts_cut"]} prompts ({row["prompt_tokens_cut"]:,} tok' in cut
     assert f' and {row["responses_cut"]} responses (' in cut
 
 
