@@ -20,7 +20,7 @@ from ml_collections import ConfigDict
 from perl import check, report
 from perl import config as configs
 from perl.config import kinds, rules
-from perl.report import drawn_from
+from perl.report import drawn_from, summary
 from perl.runs import inputs, reward_models
 from perl.runs.opening import begin_run, open_base
 from perl.runs.run import Run
@@ -124,6 +124,7 @@ def _run_stage(opened: Run, name: str, held: lock.Held) -> None:
     opened.record_sitting()
     inputs.record(opened, name)
     results(opened.workdir, name, figures)
+    print(f'{name}: finished: {summary.one_line(figures)}', flush=True)
     _report(opened.workdir)
 
 

@@ -1,5 +1,6 @@
 """How every command starts and ends: flags, one-line errors, exit codes."""
 
+import asyncio.log
 import contextlib
 import os
 import re
@@ -23,6 +24,7 @@ _CHANGE = r'^--?(?:no)?config\.([^=\n]+)'
 
 def run(main: Callable[[Sequence[str]], None], required: Sequence[str] = ()) -> None:
     """Parses flags and calls `main`; what a person has to mend becomes one line."""
+    _quiet_libraries()
     with _one_line_errors():
         signal.signal(signal.SIGINT, signal.default_int_handler)  # see perl.__init__
         app.run(main, flags_parser=lambda argv: _parse(argv, required))
@@ -115,6 +117,19 @@ def _refuse_unknown(file, changes):
             if name not in section:
                 _fail(f'--config.{path} is unknown{near_miss(name, section)}')
             section = section[name]
+
+
+def _quiet_libraries():
+    """Drops what is printed of tasks that a failed save leaves behind: its error is
+    told once, in the one line."""
+    asyncio.log.logger.setLevel('CRITICAL')
+    told = sys.unraisablehook
+
+    def hook(event):
+        if 'Event loop is closed' not in str(event.exc_value):
+            told(event)
+
+    sys.unraisablehook = hook
 
 
 @contextlib.contextmanager
