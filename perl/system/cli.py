@@ -91,7 +91,7 @@ def _parse(argv, required):
         _refuse_unknown(file, re.findall(_CHANGE, line, re.MULTILINE))
         _fail(f'--config={file}: {type(error).__name__}: {error}')
     if rest[1:]:
-        _fail(f'{rest[1]!r} is not a flag; write --name=value')
+        _fail(f'{rest[1]!r} is no flag; write --name=value')
     for name in required:
         if values[name].value is None:
             _fail(f'--{name} is required: {values[name].help}; --help lists all flags')
