@@ -89,7 +89,7 @@ def test_odd_comparisons(tmp_path, monkeypatch):
     row = found['data']['reward']['train']
     assert (row['ties'], row['equal_completions']) == (1, 3)
     text = '\n'.join(checking.lines(found))
-    assert 'reward/train: ties 1, equal completions 3' in text
+    assert 'reward/train: equal completions 3, dropped 3, ties 1' in text
 
 
 def test_labels_on_one_side(tmp_path):
@@ -100,7 +100,7 @@ def test_labels_on_one_side(tmp_path):
     settings = config(f'files={tables}', **{'reward.loss': 'pointwise'})
     found = check(settings, tmp_path / 'run')
     row = found['data']['reward']['train']
-    assert row['ratings_good'] == row['examples'] > 0
+    assert row['good_ratings'] == row['examples'] > 0
     found['data'] = {'reward': found['data']['reward']}
     assert 'all labels are on one side' in '\n'.join(checking.lines(found))
 

@@ -7,13 +7,12 @@ import numpy as np
 
 from perl.data import batching
 from perl.data.examples import encode
-from perl.data.records import Comparison, Rating, Record
+from perl.data.records import Comparison, Rating, Record, responses
 from perl.data.tokenizers.vocabularies import Tokenizer
 
-_ANY_LENGTH = 2**31 - 1
 # counts that say nothing is wrong, or that `words` puts into a sentence of its own
 _PLAIN = (
-    *('examples', 'responses', 'prompt_tokens', 'response_tokens', 'ratings_good'),
+    *('examples', 'responses', 'prompt_tokens', 'response_tokens', 'good_ratings'),
     *('prompts_cut', 'prompt_tokens_cut', 'responses_cut', 'response_tokens_cut'),
 )
 
@@ -32,41 +31,35 @@ def records(
         max_prompt, max_response: where `encode` cuts, in tokens.
 
     Returns:
-        The counts of `encode`; `responses`; p50, p95 and max of the tokens of prompts
-        and responses before anything is cut (`prompt_p50`, ...); and `oddities`.
+        The counts of `encode`; p50, p95 and max of the tokens of prompts and responses
+        before anything is cut (`prompt_p50`, ...); of comparisons `ties`, which prefer
+        no order; of ratings `good_ratings`, those of 0.5 or more.
+
+    Raises:
+        UserError: as `encode` does.
     """
-    whole, _ = encode(rows, tokenizer, _ANY_LENGTH, _ANY_LENGTH)
     _, counts = encode(rows, tokenizer, max_prompt, max_response)
-    lengths = {
-        'prompt': [len(ids) for ids in whole.prompts],
-        'response': [len(ids) for row in whole.completions for ids in row],
-    }
+    prompts = [row if isinstance(row, str) else row.prompt for row in rows]
     figures = dict(counts)
-    for name, values in lengths.items():
-        figures |= _spread(name, values)
-    return figures | {'responses': len(lengths['response'])} | oddities(rows)
-
-
-def oddities(rows: Sequence[Record | str]) -> dict[str, int]:
-    """How many comparisons are ties (`ties`: no order is preferred) or have two equal
-    completions (`equal_completions`), and how many ratings are good (`ratings_good`:
-    0.5 or more)."""
-    if not rows or isinstance(rows[0], str):
-        return {}
+    # one more for bos, and for eos
+    figures |= _spread('prompt', [len(tokenizer.encode(x, True)) + 1 for x in prompts])
+    figures |= _spread(
+        'response',
+        [len(tokenizer.encode(x)) + 1 for row in rows for x in responses(row)],
+    )
     if isinstance(rows[0], Comparison):
-        equal = [len(set(row.completions)) < len(row.completions) for row in rows]
-        ties = [row.preference == 0.5 for row in rows]
-        return {'ties': sum(ties), 'equal_completions': sum(equal)}
+        figures['ties'] = sum(row.preference == 0.5 for row in rows)
     if isinstance(rows[0], Rating):
-        return {'ratings_good': sum(row.label >= 0.5 for row in rows)}
-    return {}
+        figures['good_ratings'] = sum(row.label >= 0.5 for row in rows)
+    return figures
 
 
 def texts(documents: Sequence[str], tokenizer: Tokenizer, length: int) -> dict:
     """The figures of documents that are packed into rows of `length` tokens: documents,
     tokens, rows, and p50, p95 and max of the tokens of a document."""
     packed = batching.pack(documents, tokenizer, length)
-    tokens = [len(tokenizer.encode(text)) + 2 for text in documents]  # bos and eos
+    # two more for bos and eos
+    tokens = [len(tokenizer.encode(text, True)) + 2 for text in documents]
     return {
         'documents': len(documents),
         'tokens': sum(tokens),
@@ -93,7 +86,7 @@ def words(counts: Mapping[str, int]) -> str:
         if isinstance(count, int) and count and name not in _PLAIN
         if not name.endswith(('_p50', '_p95', '_max'))
     ]
-    if counts.get('ratings_good') in (0, counts.get('examples')):
+    if counts.get('good_ratings') in (0, counts.get('examples')):
         parts.append('all labels are on one side')
     return ', '.join(parts)
 

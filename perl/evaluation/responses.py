@@ -47,5 +47,5 @@ def respond(
         now = jax.random.fold_in(key, number) if number else key
         tokens, lengths = batch['tokens'], batch['lengths']
         sampled = _sample(run.arch, params, tokens, lengths, now, sampling)
-        texts += decode(run.tokenizer, sampled)[:new]
+        texts += decode(run.tokenizer, sampled, [prompts[i] for i in rows])[:new]
     return texts

@@ -84,15 +84,6 @@ def save_rows(file: pathlib.Path, rows: Iterable[Mapping[str, Any]]) -> None:
     atomic.write_text(file, ''.join(map(line, rows)))
 
 
-def parse_line(text: str) -> dict[str, Any] | None:
-    """The object of one line; None where it is not one."""
-    try:
-        row = json.loads(text)
-    except (ValueError, RecursionError):
-        return None
-    return row if isinstance(row, dict) else None
-
-
 def mend(file: pathlib.Path) -> None:
     """Cuts off the half of a line that a crash left."""
     if file.is_file():
