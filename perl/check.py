@@ -1,39 +1,58 @@
-"""`perl.train --check`: builds everything on paper, in seconds, and trains nothing."""
+"""Builds everything on paper, in seconds, and trains nothing.
+
+    python -m perl.check --config=configs/quickstart.py --workdir=runs/quickstart
+
+`python -m perl.train --check` is the same. `--json` adds the findings as one JSON line.
+"""
 
 import json
-import math
 import pathlib
 import tempfile
+from collections.abc import Sequence
 from typing import Any
 
 import jax
-import numpy as np
+from absl import flags
 from jax.sharding import AbstractMesh, AxisType
 from ml_collections import ConfigDict
 
 from perl import config as configs
 from perl import sharding
 from perl.config import kinds, lineage, rules
-from perl.data import SPLITS, examples
+from perl.data import SPLITS, survey
+from perl.data.records import Dataset
+from perl.data.tokenizers.vocabularies import Tokenizer
 from perl.models.architecture import parameters
 from perl.runs import judging, opening, saved_config
 from perl.stages.table import STAGES
+from perl.system import cli
 
 
-def check(config: ConfigDict, workdir: pathlib.Path) -> dict[str, Any]:
+def check(
+    config: ConfigDict,
+    workdir: str | pathlib.Path | None = None,
+    stages: Sequence[str] = (),
+) -> dict[str, Any]:
     """All that can be known of a run before it starts.
 
     Args:
         config: of the experiment.
-        workdir: where it would run; nothing is written.
+        workdir: where it would run, `runs/<name>` by default; nothing is written.
+        stages: those that would be run; only their names are checked.
 
     Returns:
-        data (records, lengths, what is cut), stages (coverage, bytes a device).
+        config (its name), dropped (counts of the reader), vocabulary (rows of the base,
+        pieces of the tokenizer, padding), data (by stage and split, see `survey`),
+        rewards (of the first two rows, where the reward is a function), stages
+        (coverage, bytes a device), not_run (stages that the config describes and does
+        not name in `stages`), mesh (devices wanted and there).
 
     Raises:
         UserError: the first thing that would stop the run.
     """
     rules.validate(config)
+    rules.check_stages(config, stages)
+    workdir = pathlib.Path(workdir or pathlib.Path('runs') / config.name)
     with tempfile.TemporaryDirectory() as scratch:
         saved_config.check(config, workdir)
         folder = workdir / 'tokenizer'
@@ -47,8 +66,9 @@ def check(config: ConfigDict, workdir: pathlib.Path) -> dict[str, Any]:
         arch = opening.describe_base(config, tokenizer)[0]
     else:
         arch = configs.architecture(config, tokenizer.size)
+    devices = len(jax.devices())
     mesh = AbstractMesh(
-        sharding.sizes(**config.mesh, devices=len(jax.devices())),
+        sharding.sizes(**config.mesh, devices=devices),
         sharding.AXES,
         axis_types=(AxisType.Auto,) * len(sharding.AXES),
     )
@@ -56,61 +76,110 @@ def check(config: ConfigDict, workdir: pathlib.Path) -> dict[str, Any]:
     rewards = judging.try_rewards(config, dataset)
     return {
         'config': config.name,
+        'not_run': [x for x in configs.known_stages(config) if x not in config.stages],
+        'mesh': {'wanted': mesh.size, 'devices': devices},
         'dropped': dict(dataset.counts),
-        'data': {
-            name: _data(config, name, dataset, tokenizer)
-            for name in config.stages
-            if kinds.of(config[name]).makes != 'base'
+        'vocabulary': {
+            'rows': arch.vocabulary,
+            'pieces': tokenizer.size,
+            'padding': arch.vocabulary - tokenizer.size,
         },
-        'rewards': rewards,
+        'data': _data(config, dataset, tokenizer),
+        'rewards': {
+            name: {'reward': config[name].reward, 'values': values}
+            for name, values in rewards.items()
+        },
         'stages': {name: _stage(config, name, arch, mesh) for name in config.stages},
     }
 
 
-def main(config: ConfigDict, workdir: pathlib.Path) -> None:
-    """Prints the findings for a person, then as one JSON line."""
-    found = check(config, workdir)
-    wanted = math.prod(sharding.sizes(**config.mesh, devices=len(jax.devices())))
-    if wanted > len(jax.devices()):
-        print(f'mesh: of {wanted} devices; this machine has {len(jax.devices())}')
-    for reason, count in found['dropped'].items():
-        print(f'data: {reason}: {count}')
-    for name, splits in found['data'].items():
-        for split, row in splits.items():
-            print(
-                f'{name}/{split}: {row["examples"]} examples, prompt tokens '
-                f'p50 {row["prompt_p50"]} p95 {row["prompt_p95"]} max '
-                f'{row["prompt_max"]}, cut {row["prompts_cut"]} prompts and '
-                f'{row["responses_cut"]} responses'
-            )
-    for name, two in found['rewards'].items():
-        values = ' and '.join(f'{x:.4g}' for x in two)
-        print(f'{name}: {config[name].reward} rewards the first two rows with {values}')
-    for name, row in found['stages'].items():
-        parts = ', '.join(f'{k} {_mib(v)}' for k, v in row['bytes_a_device'].items())
-        print(f'{name}: {row["coverage"]}; a device holds {parts}')
-    print(json.dumps(found))
+def show(
+    config: ConfigDict,
+    workdir: str | pathlib.Path | None,
+    stages: Sequence[str] = (),
+    as_json: bool = False,
+) -> None:
+    """Checks and prints the findings for a person; then, if asked, as one JSON line."""
+    findings = check(config, workdir, stages)
+    print('\n'.join(lines(findings)))
+    if as_json:
+        print(json.dumps(findings))
 
 
-def _data(config, name, dataset, tokenizer):
-    kind, _ = lineage.reads(config, name)
-    splits = {}
-    for split in SPLITS:
-        records = getattr(dataset, kind)[split]
-        if not records:
-            continue
-        limits = config.lengths
-        data, counts = examples.encode(
-            records, tokenizer, limits.prompt, limits.response
+def lines(findings: dict[str, Any]) -> list[str]:
+    """The findings of `check` for a person."""
+    text = []
+    mesh, vocabulary = findings['mesh'], findings['vocabulary']
+    if mesh['wanted'] > mesh['devices']:
+        text.append(
+            f'mesh: of {mesh["wanted"]} devices; this machine has {mesh["devices"]}'
         )
-        lengths = np.array([len(prompt) for prompt in data.prompts])
-        splits[split] = {
-            **counts,
-            'prompt_p50': int(np.percentile(lengths, 50)),
-            'prompt_p95': int(np.percentile(lengths, 95)),
-            'prompt_max': int(lengths.max()),
-        }
-    return splits
+    if findings['not_run']:
+        text.append(f'not run: {", ".join(findings["not_run"])}')
+    text += [f'data: {reason}: {n}' for reason, n in findings['dropped'].items()]
+    if vocabulary['padding']:
+        text.append(
+            f'vocabulary: the base has {vocabulary["rows"]} rows, the tokenizer '
+            f'{vocabulary["pieces"]} pieces: {vocabulary["padding"]} rows are padding'
+        )
+    for name, splits in findings['data'].items():
+        for split, row in splits.items():
+            text += [f'{name}/{split}: {line}' for line in _split_lines(row)]
+    for name, row in findings['rewards'].items():
+        values = ' and '.join(f'{x:.4g}' for x in row['values'])
+        text.append(f'{name}: {row["reward"]} rewards the first two rows with {values}')
+    for name, row in findings['stages'].items():
+        parts = ', '.join(f'{k} {_mib(v)}' for k, v in row['bytes_a_device'].items())
+        text.append(f'{name}: {row["coverage"]}; a device holds {parts}')
+    return text
+
+
+def _split_lines(row):
+    """What is there, and in a second line what is cut or odd."""
+    if 'documents' in row:
+        first = survey.many(row['documents'], 'document')
+        first += f' of {row["tokens"]:,} tokens in {survey.many(row["rows"], "row")}'
+    else:
+        first = survey.many(row['examples'], 'example')
+    for name in ('document', 'prompt', 'response'):
+        if f'{name}_max' in row:
+            spread = (f'{x} {row[f"{name}_{x}"]}' for x in ('p50', 'p95', 'max'))
+            first += f', {name} tokens {" ".join(spread)}'
+    if 'epochs' in row:
+        first += f', {row["epochs"]:.3g} epochs'
+    odd = '' if 'documents' in row else survey.words(row)
+    return [first, odd] if odd else [first]
+
+
+def _data(config: ConfigDict, dataset: Dataset, tokenizer: Tokenizer) -> dict[str, Any]:
+    """The figures of each stage's records, by split."""
+    limits, surveyed = config.lengths, {}
+
+    def figures(kind, split):
+        rows = getattr(dataset, kind)[split]
+        if kind == 'text':
+            return survey.texts(rows, tokenizer, limits.prompt + limits.response)
+        return survey.records(rows, tokenizer, limits.prompt, limits.response)
+
+    found = {}
+    for name in config.stages:
+        kind, _ = lineage.reads(config, name)
+        found[name] = {}
+        for split in SPLITS:
+            if getattr(dataset, kind)[split]:
+                if (kind, split) not in surveyed:
+                    surveyed[kind, split] = figures(kind, split)
+                found[name][split] = dict(surveyed[kind, split])
+        if kinds.of(config[name]).trains(config[name]):
+            row = found[name]['train']
+            rows = row['rows'] if kind == 'text' else row['examples']
+            row['epochs'] = _examples(config[name]) / rows
+    return found
+
+
+def _examples(stage):
+    """How many examples a stage takes in all its steps."""
+    return stage.steps * stage.batch_size / stage.get('samples', 1)
 
 
 def _stage(config, name, arch, mesh):
@@ -127,3 +196,23 @@ def _stage(config, name, arch, mesh):
 
 def _mib(size: int) -> str:
     return f'{size / 2**20:.1f} MiB'
+
+
+def main(argv: Sequence[str]) -> None:
+    """Entry point."""
+    del argv
+    values = flags.FLAGS
+    show(values.config, values.workdir or None, values.stages, values.json)
+
+
+def define_flags() -> None:
+    """The flags of the command; only a process that runs it has them."""
+    cli.define_config(configs.load_config)
+    flags.DEFINE_string('workdir', '', 'the run folder; runs/<name of the config>')
+    flags.DEFINE_list('stages', [], 'run only these stages of the config')
+    flags.DEFINE_bool('json', False, 'check: print the findings as JSON at the end')
+
+
+if __name__ == '__main__':
+    define_flags()
+    cli.run(main, required=('config',))

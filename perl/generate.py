@@ -2,9 +2,11 @@
 
 python -m perl.generate --workdir=runs/quickstart --prompt='A table for two, please.'
 echo 'A table for two, please.' | python -m perl.generate --workdir=runs/quickstart
+
+Prints the responses; where there are several prompts each stands above its response.
+With `--json` a line is one object with prompt and response.
 """
 
-import functools
 import sys
 from collections.abc import Sequence
 from typing import Any
@@ -12,27 +14,76 @@ from typing import Any
 import jax
 from absl import flags
 
-from perl.data import batching, examples
-from perl.evaluation.compare import decode
-from perl.rollout import sampler
+from perl.config import lineage
+from perl.data import examples
+from perl.evaluation.responses import respond
 from perl.rollout.sampler import Sampling
+from perl.runs import reward_models
 from perl.runs.opening import open_finished
 from perl.runs.run import Run
-from perl.system import cli
+from perl.system import cli, jsonl
 from perl.system.errors import UserError
 
 
 def generate(
-    run: Run, params: Any, prompts: Sequence[str], sampling: Sampling, seed: int = 0
+    run: Run,
+    policy: Any,
+    prompts: Sequence[str],
+    sampling: Sampling | None = None,
+    seed: int = 0,
 ) -> list[str]:
-    """One response a prompt, as text.
+    """One response to each prompt, as text.
 
     Args:
-        run: with tokenizer, architecture and mesh.
-        params: bound or plain parameters.
+        run: with its base.
+        policy: a stage, an adapter folder, `base`, '' for the last that is finished; or
+            parameters, bound or plain.
         prompts: a long one loses its beginning.
-        sampling: how tokens are chosen.
+        sampling: how tokens are chosen; by default as the run does.
         seed: the same seed gives the same responses.
+
+    Raises:
+        UserError: there is no such policy, or no room for a prompt.
+    """
+    if isinstance(policy, str):
+        policy = policy or last_policy(run)
+        sampling = sampling or run_sampling(run, policy)
+        policy = parameters(run, policy)
+    elif sampling is None:
+        sampling = run_sampling(run, '')
+    with jax.set_mesh(run.mesh):
+        key = jax.random.key(seed)
+        return respond(run, policy, prompts, sampling, key, room(run, sampling))
+
+
+def last_policy(run: Run) -> str:
+    """The last policy that is finished; without one the SFT model, else the base."""
+    for product in ('policy', 'sft'):
+        names = reward_models.finished(run, product)
+        if names:
+            return names[-1]
+    return 'base'
+
+
+def parameters(run: Run, name: str) -> Any:
+    """What the model of a stage, of an adapter folder, or `base` computes with."""
+    return run.base if name == 'base' else run.role(name).bound()
+
+
+def run_sampling(run: Run, name: str) -> Sampling:
+    """As a policy stage samples in training; of others as the evaluation does."""
+    config, temperature = run.config, run.config.evaluation.temperature
+    if name in config.stages and lineage.makes(config, name) == 'policy':
+        stage = config[lineage.origin(config, name)]
+        temperature = stage.get('temperature', temperature)
+    return Sampling(config.lengths.response, run.tokenizer.eos, temperature)
+
+
+def room(run: Run, sampling: Sampling) -> int:
+    """Tokens that a prompt may have in the model's window.
+
+    Raises:
+        UserError: fewer than two.
     """
     limit = run.arch.max_length - sampling.max_tokens
     if limit < 2:
@@ -40,11 +91,7 @@ def generate(
             f'--max_tokens: {sampling.max_tokens} leaves no room for a prompt in a '
             f'window of {run.arch.max_length}'
         )
-    data, _ = examples.encode(prompts, run.tokenizer, limit, sampling.max_tokens)
-    batch = batching.left(data.prompts, run.tokenizer.pad)
-    play = jax.jit(functools.partial(sampler.sample, run.arch, sampling=sampling))
-    said = play(params, batch['tokens'], batch['lengths'], key=jax.random.key(seed))
-    return decode(run.tokenizer, said, prompts)
+    return limit
 
 
 def main(argv: Sequence[str]) -> None:
@@ -52,33 +99,56 @@ def main(argv: Sequence[str]) -> None:
     del argv
     values = flags.FLAGS
     run = open_finished(values.workdir)
-    adapter = values.adapter
-    params = run.base if adapter == 'base' else run.role(adapter).bound()
-    prompts = values.prompt or [line.rstrip('\n') for line in sys.stdin]
+    policy = values.adapter or last_policy(run)
+    sampling = _sampling(run, policy, values)
+    params = parameters(run, policy)
+    prompts = values.prompt or cli.read_lines()
     if not prompts:
         raise UserError('--prompt: give one, or lines on standard input')
-    sampling = Sampling(
-        values.max_tokens or run.config.lengths.response,
-        run.tokenizer.eos,
-        values.temperature,
+    limit = room(run, sampling)
+    _, counts = examples.encode(prompts, run.tokenizer, limit, sampling.max_tokens)
+    note = f'{policy}, temperature {sampling.temperature:g}'
+    if counts['prompts_cut']:
+        note += (
+            f'; {counts["prompts_cut"]} of {len(prompts)} prompts lost their beginning'
+        )
+    print(note, file=sys.stderr)
+    texts = generate(run, params, prompts, sampling, values.seed)
+    for prompt, text in zip(prompts, texts, strict=True):
+        if values.json:
+            print(jsonl.line({'prompt': prompt, 'response': text}), end='')
+        else:
+            print(f'> {prompt}\n{text}\n' if len(prompts) > 1 else text)
+
+
+def _sampling(run, policy, values):
+    """The run's sampling with what the flags change."""
+    usual = run_sampling(run, policy)
+    temperature = values.temperature
+    return Sampling(
+        values.max_tokens or usual.max_tokens,
+        usual.eos,
+        usual.temperature if temperature is None else temperature,
         values.top_k,
         values.top_p,
     )
-    with jax.set_mesh(run.mesh):
-        for text in generate(run, params, prompts, sampling, values.seed):
-            print(text)
 
 
 def define_flags() -> None:
     """The flags of the command; only a process that runs it has them."""
     flags.DEFINE_string('workdir', None, 'a run folder')
-    flags.DEFINE_string('adapter', 'policy', 'a stage, an adapter folder, or base')
+    flags.DEFINE_string(
+        'adapter', '', 'a stage, an adapter folder, or base; the last policy'
+    )
     flags.DEFINE_multi_string('prompt', [], 'may be given several times')
     flags.DEFINE_integer('max_tokens', 0, 'of a response; 0 as the run had it', 0)
-    flags.DEFINE_float('temperature', 1.0, '0 takes the most likely token', 0)
+    flags.DEFINE_float(
+        'temperature', None, '0 takes the most likely token; as the run had it', 0
+    )
     flags.DEFINE_integer('top_k', 0, '0 keeps all', 0)
     flags.DEFINE_float('top_p', 1.0, '1 keeps all', 1e-9, 1)
     flags.DEFINE_integer('seed', 0, 'of the samples', 0, 2**32 - 1)
+    flags.DEFINE_bool('json', False, 'print lines of JSON')
 
 
 if __name__ == '__main__':

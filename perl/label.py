@@ -21,8 +21,8 @@ from typing import Any
 
 import jax
 from absl import flags
-from ml_collections import config_flags
 
+from perl.config.loading import load_config
 from perl.data.records import SPLITS, Comparison, Dataset, pairs
 from perl.data.sets.own_files import reader as own_files
 from perl.evaluation.labelled_pairs import label_pairs
@@ -232,7 +232,7 @@ def _columns(assignments):
 
 def define_flags() -> None:
     """The flags of the command; only a process that runs it has them."""
-    config_flags.DEFINE_config_file('config', lock_config=True)
+    cli.define_config(load_config)
     flags.DEFINE_string('output', None, 'where the labels go, a .jsonl file')
     flags.DEFINE_string(
         'labeller', None, f'a judge: {", ".join(NAMES)}, a reward stage, a folder, '

@@ -9,28 +9,27 @@
 """
 
 import dataclasses
-import importlib.util
 import pathlib
 from collections.abc import Sequence
 from typing import Any
 
 import jax
 from absl import flags
-from ml_collections import ConfigDict, config_flags
+from ml_collections import ConfigDict
 
+from perl import check, report
 from perl import config as configs
-from perl import report
 from perl.config import kinds, rules
-from perl.report import drawn_from
+from perl.report import drawn_from, summary
 from perl.runs import inputs, reward_models
 from perl.runs.opening import begin_run, open_base
 from perl.runs.run import Run
 from perl.stages.table import STAGES
 from perl.system import atomic, cli, disk, lock, memory
-from perl.system.errors import UserError
 from perl.system.interrupt import Stopped
 from perl.system.metrics import read, read_results, results
-from perl.system.suggest import meant
+
+load_config = configs.load_config
 
 
 @dataclasses.dataclass(frozen=True)
@@ -75,12 +74,7 @@ def run(
     """
     rules.validate(config)
     workdir = pathlib.Path(workdir or pathlib.Path('runs') / config.name)
-    unknown = [name for name in stages or () if name not in config.stages]
-    if unknown:
-        raise UserError(
-            f'stages: {unknown[0]!r} is not one of {", ".join(config.stages)}'
-            f'{meant(unknown[0], config.stages)}'
-        )
+    rules.check_stages(config, stages or ())
     wanted = config.stages if stages is None else stages
     with lock.exclusive(workdir) as held:
         atomic.sweep_below(workdir)
@@ -130,6 +124,7 @@ def _run_stage(opened: Run, name: str, held: lock.Held) -> None:
     opened.record_sitting()
     inputs.record(opened, name)
     results(opened.workdir, name, figures)
+    print(f'{name}: finished: {summary.one_line(figures)}', flush=True)
     _report(opened.workdir)
 
 
@@ -159,39 +154,13 @@ def _report(workdir: pathlib.Path) -> None:
         raise disk.user_error(what, error, 'the results are saved') from error
 
 
-def load_config(path: str) -> ConfigDict:
-    """The config of `file.py[:arguments]`, locked.
-
-    Raises:
-        UserError: there is no such file, or it gives no config.
-    """
-    file, _, arg = str(path).partition(':')
-    spec = importlib.util.spec_from_file_location('perl_config', file)
-    if spec is None or not pathlib.Path(file).is_file():
-        raise UserError(f'--config: {file} is not there; see the files in configs/')
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    if not hasattr(module, 'get_config'):
-        raise UserError(f'--config: {file} has no get_config(arg=None); see configs/')
-    config = module.get_config(arg or None)
-    if not isinstance(config, ConfigDict):
-        raise UserError(
-            f'--config: get_config of {file} returned {config!r}, no ConfigDict; '
-            'return the config'
-        )
-    return config.lock()
-
-
 def main(argv: Sequence[str]) -> None:
     """Entry point."""
     del argv
     values = flags.FLAGS
-    config = values.config
-    workdir = pathlib.Path(values.workdir or pathlib.Path('runs') / config.name)
+    config, workdir = values.config, values.workdir or None
     if values.check:
-        from perl import check
-
-        check.main(config, workdir)
+        check.show(config, workdir, values.stages, values.json)
         return
     result = run(config, workdir, values.stages or None)
     print(f'report: {result.workdir / "report.md"}')
@@ -199,9 +168,7 @@ def main(argv: Sequence[str]) -> None:
 
 def define_flags() -> None:
     """The flags of the command; only a process that runs it has them."""
-    config_flags.DEFINE_config_file('config', lock_config=True)
-    flags.DEFINE_string('workdir', '', 'the run folder; runs/<name of the config>')
-    flags.DEFINE_list('stages', [], 'run only these stages of the config')
+    check.define_flags()
     flags.DEFINE_bool('check', False, 'build everything, train nothing')
 
 

@@ -5,7 +5,9 @@ each costs tenths of a second instead of seconds. This module must not import an
 point: the process runs it as its main module.
 """
 
+import asyncio
 import dataclasses
+import errno
 import itertools
 import multiprocessing
 import os
@@ -21,12 +23,14 @@ import tempfile
 import jax
 
 import perl.report
+import perl.system.lock
+import perl.system.progress
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 CONFIG = ROOT / 'tests' / 'small.py'
 _SLOW = (
     'perl.system.cli',
-    'perl.check',
+    'perl.config.rules',
     'perl.report',
     'perl.stages.policy',
     'datasets',
@@ -58,13 +62,14 @@ def command(module, *args, stdin='', before=None, draw=False):
     Args:
         module: of the package.
         args: of the command line.
-        stdin: text.
+        stdin: text, or bytes that are not UTF-8.
         before: called in the process before the command, to break something.
         draw: the report too, which takes longer than a small run.
     """
     with tempfile.TemporaryDirectory() as folder:
         folder = pathlib.Path(folder)
-        (folder / '0').write_text(stdin)
+        data = stdin if isinstance(stdin, bytes) else stdin.encode()
+        (folder / '0').write_bytes(data)
         said = [_pipe(folder / name) for name in '12']
         process = _SERVER.Process(
             target=_as_main, args=(module, [str(x) for x in args], folder, before, draw)
@@ -102,6 +107,7 @@ def _as_main(module, args, folder, before, draw):
     sys.argv = [module, *args]
     if not draw:
         perl.report.write = lambda workdir: None
+    perl.system.progress.EVERY = float('inf')  # no line that depends on the machine
     if before:
         before()
     runpy.run_module(module, run_name='__main__', alter_sys=True)
@@ -150,6 +156,36 @@ def starve(place, limit=64):
         return function(*args, **kwargs)
 
     setattr(holder, name, starved)
+
+
+async def _fail():
+    raise OSError(errno.ENOSPC, 'No space left on device')
+
+
+def make_noise():
+    """Fails where the run folder is locked, as a checkpoint does that finds no space:
+    with a task whose error nobody takes, and a callback into a closed event loop."""
+
+    class Late:
+        def __del__(self):
+            loop.call_soon_threadsafe(print)
+
+    def noisy(folder):
+        late, task = Late(), loop.create_task(_fail())
+        loop.run_until_complete(asyncio.wait([task]))
+        loop.close()
+        del late, task
+        raise OSError(errno.ENOSPC, 'No space left on device', str(folder))
+
+    loop = asyncio.new_event_loop()
+    perl.system.lock.exclusive = noisy
+
+
+def close_stdout():
+    """Nobody reads what the command prints, as of `| head` when it has enough."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    os.dup2(writer, 1)
 
 
 def unplug():

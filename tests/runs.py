@@ -67,9 +67,9 @@ def copy(finished, workdir, stages, config=False):
 
 
 def rows(folder):
-    """The metrics of a stage but for the seconds."""
+    """The metrics of a stage but for those of time."""
     return [
-        {name: x for name, x in row.items() if not name.startswith('seconds')}
+        {name: x for name, x in row.items() if 'second' not in name}
         for row in metrics.read(folder)
     ]
 

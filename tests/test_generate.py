@@ -1,6 +1,8 @@
 """`perl.generate`: prompts in, responses out."""
 
 import dataclasses
+import json
+import shutil
 
 import pytest
 import runs
@@ -15,9 +17,11 @@ PROMPTS = ('A table for two at seven.', 'Four of us, tomorrow at eight, by the w
 
 
 def say(workdir, *args, **options):
+    """What the command prints, and what it notes beside."""
     ended = command('perl.generate', f'--workdir={workdir}', *args, **options)
-    assert ended.code == 0 and ended.err == '', ended
-    return ended.out.splitlines()
+    assert ended.code == 0, ended
+    (note,) = ended.err.splitlines()
+    return ended.out, note
 
 
 @pytest.fixture(scope='module')
@@ -31,13 +35,79 @@ def test_prompts_by_flag_and_by_line(finished):
     flags = [f'--prompt={prompt}' for prompt in PROMPTS]
     by_flag = say(finished, '--temperature=0', *flags)
     by_line = say(finished, '--temperature=0', stdin='\n'.join(PROMPTS) + '\n')
-    assert by_flag == by_line != []
+    assert by_flag == by_line == (by_flag[0], 'policy, temperature 0')
+
+
+def test_which_prompt_a_response_is_for(finished, opened):
+    greedy = sampling(opened, temperature=0.0, max_tokens=16)
+    texts = generate(opened, 'policy', PROMPTS, greedy)
+    flags = [f'--prompt={prompt}' for prompt in PROMPTS]
+    several, _ = say(finished, '--temperature=0', *flags)
+    parts = zip(PROMPTS, texts, strict=True)
+    assert several == ''.join(f'> {prompt}\n{text}\n\n' for prompt, text in parts)
+    alone, _ = say(finished, '--temperature=0', flags[0])
+    assert alone == texts[0] + '\n'
+    rows, _ = say(finished, '--temperature=0', '--json', *flags)
+    assert [json.loads(line) for line in rows.splitlines()] == [
+        {'prompt': prompt, 'response': text}
+        for prompt, text in zip(PROMPTS, texts, strict=True)
+    ]
 
 
 @pytest.mark.parametrize('adapter', ['base', 'sft'])
 def test_other_adapters(finished, adapter):
     args = ('--max_tokens=3', '--prompt=Hello', f'--adapter={adapter}')
-    assert say(finished, *args)
+    text, note = say(finished, *args)
+    assert text and note == f'{adapter}, temperature 1'
+
+
+@pytest.mark.parametrize(
+    ('gone', 'taken'),
+    [((), 'policy'), (('policy',), 'sft'), (('policy', 'sft'), 'base')],
+)
+def test_the_last_policy_that_is_there(finished, tmp_path, gone, taken):
+    """A policy that is finished, whatever its name; else SFT's, else the base."""
+    workdir = runs.clone(finished, tmp_path / 'run')
+    for stage in gone:
+        shutil.rmtree(workdir / stage)
+    assert say(workdir, '--prompt=a')[1] == f'{taken}, temperature 1'
+
+
+def test_a_policy_of_another_name(finished, tmp_path):
+    workdir = runs.clone(finished, tmp_path / 'run')
+    (workdir / 'policy').rename(workdir / 'ppo')
+    saved = json.loads((workdir / 'config.json').read_text())
+    saved['ppo'] = {**saved.pop('policy'), 'temperature': 0.5}
+    saved['policy'] = saved['ppo']
+    saved['stages'][-1] = 'ppo'
+    (workdir / 'config.json').write_text(json.dumps(saved))
+    text, note = say(workdir, '--prompt=a', '--seed=3')
+    assert note == 'ppo, temperature 0.5', 'as it was trained'
+    assert text == say(workdir, '--prompt=a', '--seed=3', '--temperature=0.5')[0]
+    assert text != say(workdir, '--prompt=a', '--seed=3', '--temperature=1')[0]
+
+
+def test_many_prompts_come_in_batches(opened):
+    """The first of twenty are answered as if they were alone in their batch of 8."""
+    greedy = sampling(opened, temperature=0.0)
+    prompts = [f'{PROMPTS[0]} {i}' for i in range(20)]
+    texts = generate(opened, 'sft', prompts, greedy)
+    assert len(texts) == 20 and len(set(texts)) > 1
+    for part in (slice(0, 8), slice(16, 20)):
+        assert texts[part] == generate(opened, 'sft', prompts[part], greedy)
+
+
+def test_a_prompt_that_is_cut_is_told(finished):
+    long, short = 'and then some ' * 60, 'Hello.'
+    _, note = say(finished, f'--prompt={long}', f'--prompt={short}')
+    assert note == 'policy, temperature 1; 1 of 2 prompts lost their beginning'
+
+
+def test_input_that_is_not_utf8(finished):
+    ended = command('perl.generate', f'--workdir={finished}', stdin=b'good\nb\xff d\n')
+    assert ended.error == (
+        'error: standard input, line 2: byte 2 is not UTF-8; convert the text to UTF-8'
+    )
 
 
 def sampling(opened, **changes):
@@ -86,7 +156,7 @@ def test_no_room_for_a_prompt(opened):
         (['--adapter=polcy', '--prompt=a'], 'polcy'),
         (['--workdir=nowhere', '--prompt=a'], 'nowhere/config.json is not there'),
         (['--adapter=reward', '--prompt=a'], 'reward: it makes a reward model'),
-        ([], '--prompt: give one'),
+        ([], '--prompt: give one, or lines on standard input'),
         (['--temperature=-1', '--prompt=a'], 'temperature'),
         (['--temperature=nan', '--prompt=a'], 'temperature: nan must be finite'),
         (['--temperature=inf', '--prompt=a'], 'temperature: inf must be finite'),

@@ -16,6 +16,7 @@ from perl.config.experiment import (
     tuning,
     tuning_config,
 )
+from perl.config.loading import from_json, load_config, without_retired
 
 __all__ = [
     'architecture',
@@ -24,7 +25,9 @@ __all__ = [
     'dpo_config',
     'ensemble_config',
     'experiment',
+    'from_json',
     'known_stages',
+    'load_config',
     'optimizer_config',
     'parse_arg',
     'policy_config',
@@ -32,4 +35,5 @@ __all__ = [
     'to_json',
     'tuning',
     'tuning_config',
+    'without_retired',
 ]

@@ -99,17 +99,19 @@ def stage_config(kind: str, learning_rate: float, **changes: Any) -> ConfigDict:
             'kind': kind,
             'tuning': tuning_config(),
             'optimizer': optimizer_config(learning_rate),
-            # what the stage's delta starts from: base | sft; a reward model also from
-            # an earlier one, whose head and adapters it goes on with
-            'start': 'base',
             'steps': 100,
             'batch_size': 32,  # examples of a step, on all devices together
             'micro_batches': 1,  # slices of a batch, one after the other
             'eval_every': 50,  # steps; 0 evaluates at the end only
             'save_every': 50,  # steps
-            'keep_best': False,  # by the validation figure, instead of the last
         }
     )
+    if kind != 'pretrain':
+        # what the stage's delta starts from: base | sft; a reward model also from an
+        # earlier one, whose head and adapters it goes on with
+        config.start = 'base'
+    if kind in ('reward', 'dpo'):
+        config.keep_best = False  # by the validation figure, instead of the last
     if kind == 'reward':
         config.loss = 'bradley_terry'  # bradley_terry | pointwise
         config.share_prompts = False  # encode the prompt of a comparison once

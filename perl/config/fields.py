@@ -53,6 +53,11 @@ def check_ensemble(name: str, stage: ConfigDict) -> None:
 def check_policy(name: str, stage: ConfigDict) -> None:
     """Reinforcement learning."""
     one_of(f'{name}.start', stage.start, 'base', 'sft')
+    if stage.algorithm == 'dpo':
+        raise UserError(
+            f'{name}.algorithm: dpo is a kind of stage, not an algorithm of a policy '
+            'stage; add a stage that dpo_config makes'
+        )
     one_of(f'{name}.algorithm', stage.algorithm, *ALGORITHMS)
     one_of(f'{name}.kl_controller', stage.kl_controller, 'fixed', 'adaptive')
     one_of(f'{name}.kl_estimator', stage.kl_estimator, *kl.FAMILY)

@@ -15,9 +15,18 @@ from perl.system.suggest import near_miss
 
 def origin(config: Any, stage: str) -> str:
     """The trained stage that a stage goes back to: itself, or the first of the stages
-    it is made of, whose data, loss and start are those of all of them."""
+    it is made of, whose data, loss and start are those of all of them.
+
+    Raises:
+        UserError: it is made of nothing, or of itself.
+    """
+    before = [stage]
     while kinds.of(config[stage]).made_of:
-        stage = config[stage].of[0]
+        of = config[stage].of
+        if not of or of[0] in before or of[0] not in configs.known_stages(config):
+            raise UserError(f'{stage}.of: name the earlier stages that it is made of')
+        stage = of[0]
+        before.append(stage)
     return stage
 
 

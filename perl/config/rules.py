@@ -1,36 +1,48 @@
 """Every rule that a config must keep, checked before anything is read or trained."""
 
+from collections.abc import Sequence
+from typing import Any
+
 from ml_collections import ConfigDict
 
 from perl import config as configs
 from perl.config import lineage, ranges, rewards
 from perl.config.kinds import KINDS
+from perl.models.architecture import DTYPES
+from perl.system import schema
 from perl.system.errors import UserError
 from perl.system.suggest import meant, one_of
 
+_DEFAULTS = configs.experiment('')
+
 
 def validate(config: ConfigDict) -> None:
-    """Raises a `UserError` for the first rule that the config breaks."""
-    defaults = configs.experiment('')
-    for name in defaults:
-        if name not in config and name not in defaults.stages:
+    """Raises a `UserError` for the first rule that the config breaks.
+
+    Names and types are checked in the whole config, numbers and choices in the stages
+    that are to run. The options of `data` are for its reader to check.
+    """
+    for name in _DEFAULTS:
+        if name not in config and name not in _DEFAULTS.stages:
             raise UserError(f'config: it has no {name}; start from experiment()')
+    stages = configs.known_stages(config)
+    _check_sections(config, stages)
     if not config.stages:
         raise UserError('stages: none is named, so there is nothing to do')
-    known = configs.known_stages(config)
     for name in config.stages:
-        if name not in known:
+        if name not in stages:
             raise UserError(
-                f'stages: {name!r} is no stage of this config{meant(name, known)}'
+                f'stages: {name!r} is no stage of this config{meant(name, stages)}'
             )
-        _complete(name, config[name])
     ranges.check(config)
     for name in config.stages:
         KINDS[config[name].kind].check(name, config[name])
         lineage.check(config, name)
         if 'reward' in config[name]:
             rewards.check(config, name)
+    one_of('model.dtype', config.model.dtype, *DTYPES)
     if not config.model.path:
+        configs.architecture(config, vocabulary=1)  # raises what the sizes break
         check_window(config, config.model.max_length)
     one_of('tokenizer.kind', config.tokenizer.kind, 'bytes', 'sentencepiece', 'file')
     if config.tokenizer.kind == 'file' and not config.tokenizer.path:
@@ -40,6 +52,16 @@ def validate(config: ConfigDict) -> None:
             'stages: pretrain makes a base, but model.path gives one; '
             'leave one of the two out'
         )
+
+
+def check_stages(config: ConfigDict, names: Sequence[str]) -> None:
+    """Raises a `UserError` for the first name that is no stage that the config runs."""
+    for name in names:
+        if name not in config.stages:
+            raise UserError(
+                f'stages: {name!r} is not one of {", ".join(config.stages)}'
+                f'{meant(name, config.stages)}'
+            )
 
 
 def check_window(config: ConfigDict, most: int) -> None:
@@ -52,16 +74,56 @@ def check_window(config: ConfigDict, most: int) -> None:
         )
 
 
-def _complete(name: str, stage: ConfigDict) -> None:
+def _check_sections(config: ConfigDict, stages: list[str]) -> None:
+    """Names and types of everything but the options of the data."""
+    for name, section in config.items():
+        if name in stages:
+            _check_fields(name, section)
+        elif name not in _DEFAULTS:
+            near = meant(name, [*_DEFAULTS, *stages])
+            raise UserError(f'{name} is unknown{near}')
+        elif name in _DEFAULTS.stages and schema.is_section(section):
+            raise UserError(f'{name}.kind is missing; it must be {", ".join(KINDS)}')
+        elif name == 'data':
+            schema.check_types({name: section}, {name: {'name': ''}})
+        else:
+            only = {name: section}, {name: _DEFAULTS[name]}
+            schema.check_names(*only)
+            schema.check_types(*only)
+
+
+def _check_fields(name: str, stage: ConfigDict) -> None:
+    """A stage has the fields of its kind, each of the type of its default."""
+    schema.check_type(f'{name}.kind', stage.kind, '')
     one_of(f'{name}.kind', stage.kind, *KINDS)
     if 'rater' in stage:
         raise UserError(
             f'{name}.rater: is gone; name who scores, endpoint or model, as '
             f'{name}.reward, and put the settings into {name}.judge'
         )
-    missing = [x for x in KINDS[stage.kind].section() if x not in stage]
+    defaults = dict(KINDS[stage.kind].section().items())
+    missing = [field for field in defaults if field not in stage]
     if missing:
         raise UserError(
             f'{name}: a stage of kind {stage.kind} has the field {missing[0]!r}, which '
             'is missing; make it with the function of perl.config for that kind'
         )
+    for field in stage:
+        if field not in defaults:
+            raise UserError(
+                f'{name}.{field}: a stage of kind {stage.kind} has no such setting'
+                f'{meant(field, defaults)}'
+            )
+    if schema.is_section(stage.get('tuning')):
+        defaults['tuning'] = _tuning_fields(f'{name}.tuning', stage.tuning)
+    schema.check_names(stage, defaults, name)
+    schema.check_types(stage, defaults, name)
+
+
+def _tuning_fields(where: str, tuning: ConfigDict) -> dict[str, Any]:
+    """The fields that a tuning may have, with their defaults; only the name must be
+    there."""
+    schema.check_types(tuning, {'name': ''}, where)
+    known = configs.tuning_config(tuning.name)
+    schema.check_names(tuning, known, where)
+    return {field: known[field] for field in tuning}

@@ -5,6 +5,7 @@ loss of the stages that they are made of (`lineage.origin`).
 """
 
 import functools
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -87,10 +88,11 @@ def evaluate(run: Run, stage: str, judge: Judge, split: str) -> dict[str, Any]:
     return measure(config, found, data, threshold)
 
 
-def records(run: Run, stage: str, split: str) -> Examples:
-    """The comparisons or ratings of a split, encoded."""
+def records(run: Run, stage: str, split: str, name: str = '') -> Examples:
+    """The comparisons or ratings of a split, encoded; with a name what is cut is
+    printed."""
     kind, _ = lineage.reads(run.config, stage)
-    return run.encoded(getattr(run.dataset, kind)[split])
+    return run.encoded(getattr(run.dataset, kind)[split], name)
 
 
 def collate(
@@ -126,7 +128,7 @@ def scores(
     for rows, new in slices(len(data), size):
         batch = collate(config, data, by_length[rows], run.multiple)
         batch = sharding.shard_batch(batch, run.mesh)
-        found = _scorer(run.arch)(parts, batch)
+        found = scorer(run.arch)(parts, batch)
         rewards = np.asarray(found)[:new]
         out[by_length[rows[:new]], : rewards.shape[1]] = rewards
     return np.where(np.arange(counts.max()) < counts[:, None], out, np.float32(np.nan))
@@ -150,11 +152,14 @@ def _best_first(scores, data):
 
 
 @functools.cache
-def _scorer(arch):
-    def scorer(parts, batch):
+def scorer(arch: Architecture) -> Callable[[Any, Any], jax.Array]:
+    """A compiled function of the parts of a judge and of a batch: rewards `[B, K]`, raw
+    ones of a role `(base, delta)`, those of a panel."""
+
+    def rewards(parts, batch):
         if isinstance(parts, Panel):
             found = panel.rewards(arch, parts, rows(batch))
             return found.reshape(batch['tokens'].shape[0], -1)
         return score(arch, tree.bind(*parts), batch)
 
-    return jax.jit(scorer)
+    return jax.jit(rewards)

@@ -77,10 +77,8 @@ _SIZES = (
     *('vocabulary', 'width', 'layers', 'heads', 'kv_heads', 'head_width', 'hidden'),
     'max_length',
 )
-_CHOICES = {
-    'rope_layout': ('halves', 'pairs'),
-    'dtype': ('float32', 'bfloat16', 'float16'),
-}
+DTYPES = ('float32', 'bfloat16', 'float16')
+_CHOICES = {'rope_layout': ('halves', 'pairs'), 'dtype': DTYPES}
 
 
 def parameters(arch: Architecture) -> dict[str, Any]:

@@ -20,7 +20,8 @@ class Recorded:
         config: of `config.json`, empty without one.
         results: final figures by stage.
         metrics: lines of each stage's `metrics.jsonl`.
-        samples: rows of each stage's `samples.jsonl`.
+        samples: rows of each stage's `samples.jsonl` that are of the finished stage;
+            those of a step are for whoever watches the training.
         notes: what could not be read, for the reader of the report.
     """
 
@@ -62,7 +63,7 @@ def read(workdir: pathlib.Path) -> Recorded:
     results = attempt(metrics.read_results, workdir, {})
     folders = [path for path in sorted(workdir.glob('*')) if path.is_dir()]
     lines = {path.name: attempt(metrics.read, path, []) for path in folders}
-    rows = {path.name: attempt(metrics.read_samples, path, []) for path in folders}
+    rows = {path.name: attempt(_final_samples, path, []) for path in folders}
     return Recorded(
         name=str(config.get('name') or workdir.absolute().name),
         config=config,
@@ -122,6 +123,10 @@ def phases(recorded: Recorded, stage: str) -> dict[str, float]:
 def seconds(recorded: Recorded, stage: str) -> float | None:
     """All seconds of a stage."""
     return sum(phases(recorded, stage).values()) or None
+
+
+def _final_samples(folder):
+    return [x for x in metrics.read_samples(folder) if 'step' not in x]
 
 
 def _config(file):

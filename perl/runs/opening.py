@@ -63,9 +63,11 @@ def open_finished(workdir: str | pathlib.Path) -> Run:
     fewer than it was trained on, since numbers do not depend on the mesh.
 
     Raises:
-        UserError: the folder has no run.
+        UserError: the folder has no run, or its config breaks a rule.
     """
-    config, devices = ConfigDict(saved_config.saved(workdir)), len(jax.devices())
+    config, devices = saved_config.saved(workdir), len(jax.devices())
+    rules.validate(config)
+    config.unlock()
     if math.prod(sharding.sizes(**config.mesh, devices=devices)) > devices:
         config.mesh = ConfigDict(dict.fromkeys(sharding.AXES, 1))
     run = open_run(config.lock(), pathlib.Path(workdir))

@@ -10,6 +10,7 @@ import numpy as np
 from perl import config as configs
 from perl import sharding
 from perl.adapters import bundle
+from perl.config import lineage
 from perl.data import batching
 from perl.data.batching import slices
 from perl.data.examples import encode_responses
@@ -113,6 +114,20 @@ def exists(run: Run, stage: str) -> bool:
     """Whether a stage has left a whole adapter or ensemble."""
     folder = run.workdir / stage
     return (folder / CARD).is_file() or bundle.exists(folder / 'adapter')
+
+
+def finished(run: Run, product: str) -> list[str]:
+    """The stages whose products are there, in the config's order.
+
+    Args:
+        run: what all stages share.
+        product: what `lineage.makes` says of them: sft, reward or policy.
+    """
+    return [
+        name
+        for name in run.config.stages
+        if lineage.makes(run.config, name) == product and exists(run, name)
+    ]
 
 
 def members(run: Run, names: Sequence[str | pathlib.Path]) -> list[Role]:

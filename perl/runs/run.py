@@ -13,6 +13,7 @@ from perl import sharding
 from perl.adapters import bundle
 from perl.adapters.tunings import Tuning
 from perl.config import kinds, lineage
+from perl.data import survey
 from perl.data.examples import Examples, encode
 from perl.data.records import Dataset, Record, fingerprint
 from perl.data.tokenizers.vocabularies import Tokenizer
@@ -73,10 +74,14 @@ class Run:
         """How a stage tunes."""
         return configs.tuning(self.config[stage].tuning)
 
-    def encoded(self, records: Sequence[Record | str]) -> Examples:
-        """Records or bare prompts in token ids, cut to the config's lengths."""
+    def encoded(self, records: Sequence[Record | str], name: str = '') -> Examples:
+        """Records or bare prompts in token ids, cut to the config's lengths; with a
+        name, such as `sft/train`, what is cut is printed in one line."""
         limits = self.config.lengths
-        return encode(records, self.tokenizer, limits.prompt, limits.response)[0]
+        data, counts = encode(records, self.tokenizer, limits.prompt, limits.response)
+        if name and survey.words(counts):
+            print(f'{name}: {survey.words(counts)}', flush=True)
+        return data
 
     def data_fingerprint(self, kind: str, split: str) -> str:
         """The fingerprint of the records of a kind in a split, computed once."""

@@ -23,7 +23,8 @@ def check(config: ConfigDict, workdir: pathlib.Path) -> None:
     Raises:
         UserError: it differs; says where.
     """
-    now, before = configs.to_json(config), jsonl.load(workdir / 'config.json')
+    before = configs.without_retired(jsonl.load(workdir / 'config.json'))
+    now = configs.to_json(config)
     if not (before and begun(before, workdir)):
         return
     both = before | now
@@ -40,8 +41,8 @@ def check(config: ConfigDict, workdir: pathlib.Path) -> None:
         )
 
 
-def saved(workdir: str | pathlib.Path) -> dict[str, Any]:
-    """The config that a run folder has.
+def saved(workdir: str | pathlib.Path) -> ConfigDict:
+    """The config that a run folder has, locked.
 
     Raises:
         UserError: it has none, or what it has is damaged.
@@ -51,7 +52,7 @@ def saved(workdir: str | pathlib.Path) -> dict[str, Any]:
         raise UserError(
             f'--workdir: {file} is not there; give the folder of a finished run'
         )
-    return jsonl.load(file)
+    return configs.from_json(jsonl.load(file))
 
 
 def begun(config: Mapping[str, Any], workdir: pathlib.Path) -> bool:

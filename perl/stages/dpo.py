@@ -25,7 +25,7 @@ from perl.models import decoder, heads
 from perl.models.architecture import Architecture, parameters
 from perl.runs.judging import open_reward
 from perl.runs.run import Run
-from perl.stages import paper, supervised
+from perl.stages import paper, samples, supervised
 from perl.stages.supervised import train
 from perl.system import metrics
 from perl.training.plan import Plan
@@ -122,7 +122,10 @@ def dpo(run: Run, stage: str) -> dict[str, Any]:
     config = run.config[stage]
     reference, reward = run.source(config.start), open_reward(run, stage)
     records = run.dataset.comparisons
-    data = {split: run.encoded(records[split]) for split in ('train', 'val')}
+    data = {
+        split: run.encoded(records[split], f'{stage}/{split}')
+        for split in ('train', 'val')
+    }
     shapes = batching.shapes(data['train'], run.multiple)
     policy = run.place(run.begin(stage))
     frozen = {
@@ -145,6 +148,9 @@ def dpo(run: Run, stage: str) -> dict[str, Any]:
             right += np.asarray(pair_mean(found, part.get('present')))[:new].sum()
         return {'val_accuracy': right / n}
 
+    def sample(role, step):
+        samples.write(run, stage, role, run.dataset.prompts['val'], step)
+
     policy, figures = train(
         run,
         stage,
@@ -152,9 +158,11 @@ def dpo(run: Run, stage: str) -> dict[str, Any]:
         plan(run.arch, run.config, stage),
         batch,
         validate,
+        len(data['train']),
         shown=('loss', 'accuracy', 'val_accuracy'),
         best='val_accuracy',
         frozen=frozen,
+        sample=sample,
     )
     run.save_role(stage, policy)
     began = time.monotonic()

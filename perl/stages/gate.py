@@ -121,6 +121,7 @@ def train_gate(run: Run, stage: str, joined: list[Role]) -> tuple[Any, dict[str,
         plan(run.arch, run.config, stage),
         batch,
         validate,
+        len(data['train']),
         shown=('loss', 'accuracy', best),
         frozen=frozen,
     )

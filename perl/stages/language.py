@@ -17,7 +17,7 @@ from perl.models import architecture, decoder, heads, store
 from perl.models.architecture import Architecture
 from perl.runs.roles import Role
 from perl.runs.run import Run
-from perl.stages import supervised
+from perl.stages import samples, supervised
 from perl.stages.supervised import train
 from perl.training.plan import Plan
 
@@ -60,6 +60,7 @@ def pretrain(run: Run, stage: str) -> dict[str, Any]:
         plan(run.arch, run.config, stage),
         lambda at: _rows(rows, config.batch_size, run.config.seed, at),
         functools.partial(_held_out_loss, run, held_out, config.batch_size),
+        len(rows['tokens']),
     )
     folder = run.workdir / stage / 'base'
     run.tokenizer.save(folder / 'tokenizer')
@@ -71,7 +72,10 @@ def sft(run: Run, stage: str) -> dict[str, Any]:
     """Supervised fine-tuning on demonstrations; saves the role, returns its figures."""
     config = run.config[stage]
     records = run.dataset.demonstrations
-    data = {split: run.encoded(records[split]) for split in ('train', 'val')}
+    data = {
+        split: run.encoded(records[split], f'{stage}/{split}')
+        for split in ('train', 'val')
+    }
     shapes = batching.shapes(data['train'], run.multiple)
 
     def batch(at):
@@ -88,10 +92,17 @@ def sft(run: Run, stage: str) -> dict[str, Any]:
         plan(run.arch, run.config, stage),
         batch,
         functools.partial(_held_out_loss, run, held_out, config.batch_size),
+        len(data['train']),
         shown=('loss', 'val_loss'),
+        sample=functools.partial(_sample, run, stage),
     )
     run.save_role(stage, role)
     return figures
+
+
+def _sample(run, stage, role, step):
+    prompts = [record.prompt for record in run.dataset.demonstrations['val']]
+    samples.write(run, stage, role, prompts, step)
 
 
 def _rows(batch, size, seed, at):

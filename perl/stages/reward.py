@@ -10,7 +10,7 @@ from ml_collections import ConfigDict
 
 from perl import config as configs
 from perl.adapters import tree
-from perl.data import batching, order
+from perl.data import SPLITS, batching, order
 from perl.evaluation.reward_scores import (
     BEST,
     collate,
@@ -125,7 +125,8 @@ def plan(arch: Architecture, config: ConfigDict, stage: str) -> Plan:
 def reward(run: Run, stage: str) -> dict[str, Any]:
     """Trains a reward model; saves the role, returns its held-out figures."""
     config = run.config[stage]
-    data = {split: records(run, stage, split) for split in ('train', 'val', 'test')}
+    # test too, so that a row that is wrong there is found now
+    data = {split: records(run, stage, split, f'{stage}/{split}') for split in SPLITS}
     role = run.begin(stage)
     role = roles.with_head(run.key(f'{stage}/head'), role, run.arch.width)
     shapes = batching.shapes(data['train'], run.multiple)
@@ -146,6 +147,7 @@ def reward(run: Run, stage: str) -> dict[str, Any]:
         plan(run.arch, run.config, stage),
         batch,
         validate,
+        len(data['train']),
         shown=('loss', 'accuracy', best),
         best=best,
     )

@@ -16,6 +16,7 @@ from perl.runs.roles import Role
 from perl.runs.run import Run
 from perl.stages.account import account
 from perl.stages.best import Best
+from perl.system import metrics
 from perl.training import optimizer as optimizers
 from perl.training.fit import fit
 from perl.training.plan import Plan
@@ -62,9 +63,11 @@ def train(
     plan: Plan,
     batch: Callable[[int], Batch],
     validate: Callable[[Role], dict[str, float]],
+    examples: int,
     shown: tuple[str, ...] = ('loss',),
     best: str | None = None,
     frozen: Any = None,
+    sample: Callable[[Role, int], None] | None = None,
 ) -> tuple[Role, dict[str, Any]]:
     """Trains a role and returns it with the figures that every stage reports.
 
@@ -75,9 +78,11 @@ def train(
         plan: of the step.
         batch: host arrays of a step, a pure function of the step.
         validate: figures of a role on held-out data, named `val_...`.
+        examples: how many there are to train on; steps are counted in epochs too.
         shown: metrics in the progress bar.
         best: with `keep_best`, the figure whose largest value chooses the role.
         frozen: the arrays of the plan's frozen tree; the role's base by default.
+        sample: shows what the role says after a step, every `eval_every` steps.
     """
     config = run.config[stage]
     state = place_state(run, plan.init(role.delta))
@@ -85,8 +90,17 @@ def train(
     frozen = role.base if frozen is None else frozen
     chosen = Best(run, stage, best if best and config.keep_best else None)
 
+    rate = optimizers.schedule(config.optimizer, config.steps)
+
     def advance(state, at):
-        return update(state, frozen, sharding.shard_batch(batch(at), run.mesh))
+        rows = batch(at)
+        state, figures = update(state, frozen, sharding.shard_batch(rows, run.mesh))
+        return state, {
+            **figures,
+            'learning_rate': rate(at),
+            'epoch': (at + 1) * config.batch_size / examples,
+            'tokens': np.sum(rows['segments'] >= 0),
+        }
 
     def now(state):
         return dataclasses.replace(role, delta=state['trainable'])
@@ -94,6 +108,8 @@ def train(
     def evaluate(state, at):
         figures = validate(now(state))
         chosen.offer(figures, at, now(state))
+        if sample and config.eval_every and at % config.eval_every == 0:
+            sample(now(state), at)
         return figures
 
     state, took = fit(
@@ -111,9 +127,13 @@ def train(
         memory=chosen.memory,
         tensorboard=run.config.tensorboard,
         shown=shown,
+        before_update=('loss', 'grad_norm'),
     )
     role = chosen.choose(now(state))
     figures = account(run, stage, [role], took)
+    last = metrics.read(run.workdir / stage)[-1]
+    if 'val_loss' in last:
+        figures['val_loss'] = last['val_loss']
     if 'best_step' in chosen.memory:
         figures['best_step'] = chosen.memory['best_step']
     return role, figures

@@ -1,11 +1,16 @@
 """How every command starts and ends: flags, one-line errors, exit codes."""
 
+import asyncio.log
+import contextlib
+import os
 import re
+import signal
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 from absl import app, flags, logging
-from ml_collections import ConfigDict
+from ml_collections import ConfigDict, config_flags
 from safetensors import SafetensorError
 
 from perl.system import disk
@@ -19,37 +24,91 @@ _CHANGE = r'^--?(?:no)?config\.([^=\n]+)'
 
 def run(main: Callable[[Sequence[str]], None], required: Sequence[str] = ()) -> None:
     """Parses flags and calls `main`; what a person has to mend becomes one line."""
-    flags.mark_flags_as_required(list(required))
-    app.run(lambda argv: _guarded(main, argv), flags_parser=_parse)
+    _quiet_libraries()
+    with _one_line_errors():
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # see perl.__init__
+        app.run(main, flags_parser=lambda argv: _parse(argv, required))
 
 
-def _parse(argv):
+def define_config(load: Callable[[str], ConfigDict]) -> None:
+    """Defines the flag `--config`, whose values `--config.name=value` changes.
+
+    Args:
+        load: the config of `file.py[:arguments]` or `config.json`.
+    """
+    config_flags.DEFINE_config_file('config', help_string='a config, or config.json')
+    flags.FLAGS['config'].parser = _ConfigParser(load)
+
+
+def read_lines() -> list[str]:
+    """The lines of standard input, without their ends.
+
+    Raises:
+        UserError: a line is not UTF-8.
+    """
+    data = sys.stdin.buffer.read() if sys.stdin else b''  # a service may have none
+    lines = []
+    for number, line in enumerate(data.splitlines(), 1):
+        try:
+            lines.append(line.decode('utf-8'))
+        except UnicodeDecodeError as error:
+            raise UserError(
+                f'standard input, line {number}: byte {error.start + 1} is not UTF-8; '
+                'convert the text to UTF-8'
+            ) from None
+    return lines
+
+
+class _ConfigParser(flags.ArgumentParser):
+    """Loads a config where a flag names it."""
+
+    def __init__(self, load: Callable[[str], ConfigDict]):
+        self._load = load
+
+    def parse(self, argument: Any) -> ConfigDict:
+        """The config of a path."""
+        return self._load(argument)
+
+    def flag_type(self) -> str:
+        """For the help."""
+        return 'config object'
+
+
+def _parse(argv, required):
     values = flags.FLAGS
+    for argument in argv:
+        if _undecodable(argument):
+            _fail(f'{argument.partition("=")[0]}: the argument is not UTF-8')
     try:
         rest = values(argv)
     except (flags.Error, UserError) as error:
-        # ml_collections puts a traceback before what the config file raised
-        _fail(str(error).rpartition(f'{UserError.__qualname__}: ')[2])
-    except Exception as error:  # a config file may raise anything
+        # absl puts its own words before an error of the config
+        cause = error.__context__ if isinstance(error.__context__, UserError) else error
+        _fail(cause)
+    except (KeyError, AttributeError) as error:
         line = '\n'.join(argv)
         file = ''.join(re.findall(r'^--?config[=\n](.*)', line, re.MULTILINE)[-1:])
-        if isinstance(error, KeyError | AttributeError):
-            _refuse_unknown(file, re.findall(_CHANGE, line, re.MULTILINE))
+        _refuse_unknown(file, re.findall(_CHANGE, line, re.MULTILINE))
         _fail(f'--config={file}: {type(error).__name__}: {error}')
     if rest[1:]:
         _fail(f'{rest[1]!r} is no flag; write --name=value')
+    for name in required:
+        if values[name].value is None:
+            _fail(f'--{name} is required: {values[name].help}; --help lists all flags')
     if values['verbosity'].using_default_value:
         # absl would choose INFO, where libraries tell of their inner life
         values.verbosity = logging.WARNING
     return rest
 
 
+def _undecodable(text):
+    """Whether the command line had bytes that are not UTF-8 here."""
+    return any('\ud800' <= letter <= '\udfff' for letter in text)
+
+
 def _refuse_unknown(file, changes):
     """Ends with an error at the first change of what the config does not have."""
-    try:
-        config = flags.FLAGS['config'].parser.parse(file)
-    except (KeyError, AttributeError):  # of the file itself
-        return
+    config = flags.FLAGS['config'].parser.parse(file)
     for path in changes:
         section = config
         for name in path.split('.'):
@@ -60,9 +119,23 @@ def _refuse_unknown(file, changes):
             section = section[name]
 
 
-def _guarded(main, argv):
+def _quiet_libraries():
+    """Drops what is printed of tasks that a failed save leaves behind: its error is
+    told once, in the one line."""
+    asyncio.log.logger.setLevel('CRITICAL')
+    told = sys.unraisablehook
+
+    def hook(event):
+        if 'Event loop is closed' not in str(event.exc_value):
+            told(event)
+
+    sys.unraisablehook = hook
+
+
+@contextlib.contextmanager
+def _one_line_errors() -> Iterator[None]:
     try:
-        main(argv)
+        yield
     except Stopped as stop:
         print(f'{stop}; the same command goes on from there', file=sys.stderr)
         sys.exit(STOPPED)
@@ -71,6 +144,9 @@ def _guarded(main, argv):
         sys.exit(STOPPED)
     except (UserError, SafetensorError) as error:
         _fail(error)
+    except BrokenPipeError:  # whoever read the output has had enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
     except OSError as error:
         where = f'{error.filename}: ' if error.filename else ''
         what = f'{where}{error.strerror or error}; {disk.mend(error)}'

@@ -1,4 +1,4 @@
-"""Figures of a run: one JSON line a step, final results, samples, progress, memory."""
+"""Figures of a run: one JSON line a step, final results, samples, memory."""
 
 import collections
 import math
@@ -7,8 +7,6 @@ import pathlib
 import time
 from collections.abc import Iterable, Mapping
 from typing import Any, Protocol
-
-import tqdm
 
 from perl.system import jsonl
 from perl.system.errors import UserError
@@ -203,11 +201,6 @@ def read_results(workdir: str | os.PathLike) -> dict[str, Any]:
         UserError: it is no JSON object.
     """
     return jsonl.load(pathlib.Path(workdir) / RESULTS)
-
-
-def progress(total: int, initial: int = 0, desc: str = '') -> tqdm.tqdm:
-    """A progress bar on stderr; none where stderr is no terminal."""
-    return tqdm.tqdm(total=total, initial=initial, desc=desc, disable=None)
 
 
 def _step(row):

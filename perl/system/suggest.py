@@ -8,7 +8,7 @@ from perl.system.errors import UserError
 
 def meant(name: str, known: Iterable[str]) -> str:
     """`; did you mean 'x'?` where something known is near, else nothing."""
-    near = difflib.get_close_matches(name, list(known), 1)
+    near = difflib.get_close_matches(str(name), list(known), 1)
     return f'; did you mean {near[0]!r}?' if near else ''
 
 

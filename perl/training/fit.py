@@ -13,7 +13,8 @@ from perl.checkpoint import Checkpoints
 from perl.system.errors import UserError
 from perl.system.interrupt import Interrupt, Stopped
 from perl.system.memory import peak_bytes
-from perl.system.metrics import METRICS, Metrics, progress
+from perl.system.metrics import METRICS, Metrics
+from perl.system.progress import Progress
 from perl.training.compiled import Compiled
 
 
@@ -33,6 +34,7 @@ def fit(
     memory: dict[str, Any] | None = None,
     tensorboard: bool = False,
     shown: tuple[str, ...] = ('loss',),
+    before_update: tuple[str, ...] = (),
 ) -> tuple[Any, dict[str, float]]:
     """Runs `update` from where the newest good checkpoint stands to `steps`.
 
@@ -40,6 +42,7 @@ def fit(
         folder: of the stage: `metrics.jsonl` and `checkpoints/` go there.
         state: before the first step; tells structure and placement for a restore.
         update: `(state, step) -> state, metrics`, a function of its arguments alone.
+            Its metric `tokens`, where it has one, becomes `tokens_per_second`.
         steps: where to end.
         save_every: steps between checkpoints; the last step is always saved.
         interrupt: asked after each step whether to stop.
@@ -47,10 +50,12 @@ def fit(
         begin: called before the first step of this sitting, when nothing was refused.
         evaluate: figures of a state after a step, joined to that step's metrics.
         eval_every: steps between evaluations; 0 evaluates after the last.
-        program: of the update, whose bytes are told.
+        program: the compiled update; its peak memory is reported.
         memory: a dict that is saved with the state and put back on a resume.
         tensorboard: also write event files.
         shown: metrics in the progress bar.
+        before_update: metrics that a step measures before its update; where they are
+            not finite at the first step, learning is not the cause.
 
     Returns:
         The final state, and what it took in this and earlier sittings: `seconds`,
@@ -85,18 +90,18 @@ def fit(
             'peak_bytes': max(before['peak_bytes'], peak_bytes()),
         }
 
-    with progress(steps, start, folder.name) as bar:
+    with Progress(steps, start, folder.name, shown) as progress:
         for step in range(start, steps):
+            clock = time.monotonic()
             state, row = update(state, step)
+            row = _figures(row, clock)
             done = step + 1
             last = done == steps
             if evaluate and (last or (eval_every and done % eval_every == 0)):
-                row = {**row, **evaluate(state, done)}
-            row = {name: float(x) for name, x in jax.device_get(row).items()}
+                row |= {k: float(x) for k, x in evaluate(state, done).items()}
             metrics.write(done, row)
-            _check(row, done, folder)
-            bar.update()
-            bar.set_postfix({k: f'{row[k]:.3g}' for k in shown if k in row})
+            _check_finite(row, done, folder, before_update)
+            progress.step(row)
             stop = interrupt.requested  # read once: a signal may come at any time
             if last or done % save_every == 0 or stop:
                 checkpoints.save(done, state, {**memory, 'took': took()})
@@ -126,11 +131,26 @@ def _check_fresh(metrics, first, folder):
         )
 
 
-def _check(row, step, folder):
+def _figures(row, began):
+    """The metrics of an update as floats, when its arrays are there."""
+    row = {name: float(x) for name, x in jax.device_get(row).items()}
+    if 'tokens' in row:
+        row['tokens_per_second'] = row.pop('tokens') / (time.monotonic() - began)
+    return row
+
+
+def _check_finite(row, step, folder, before_update):
     bad = [name for name, x in row.items() if not math.isfinite(x)]
-    if bad:
+    if not bad:
+        return
+    where = f'{folder.name}: {", ".join(bad)} is not finite at step {step}'
+    if step == 1 and set(bad) & set(before_update):
         raise UserError(
-            f'{folder.name}: {", ".join(bad)} is not finite at step {step}; lower the '
-            f'learning rate or clip harder, and move {folder} away, so that the stage '
-            'begins anew. Checkpoints before it are intact'
+            f'{where}, before the first update: a weight that the stage starts from is '
+            'NaN or infinite, or too large for model.dtype; look at the base and at '
+            f'the stage it starts from, and move {folder} away, so that it begins anew'
         )
+    raise UserError(
+        f'{where}; lower the learning rate or clip harder, and move {folder} away, so '
+        'that the stage begins anew. Checkpoints before it are intact'
+    )

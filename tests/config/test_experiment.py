@@ -143,7 +143,7 @@ def test_the_defaults_keep_the_rules():
         ({'sft.optimizer.b2': 1.0}, r'optimizer\.b2: 1\.0 must be in \[0, 1\)'),
         ({'sft.optimizer.warmup': -5}, r'optimizer\.warmup: -5 must be 0 or more'),
         ({'sft.optimizer.eps': -1.0}, r'optimizer\.eps: -1\.0 must be greater'),
-        ({'sft.tuning.alpha': math.inf}, r'sft\.tuning\.alpha: inf must be greater'),
+        ({'sft.tuning.alpha': math.inf}, r'sft\.tuning\.alpha: inf must be finite'),
         ({'evaluation.temperature': math.nan}, r'evaluation\.temperature: nan must be'),
         ({'policy.missing_eos_penalty': math.nan}, r'missing_eos_penalty: nan must be'),
         ({'policy.reward': 'model'}, r'policy\.judge\.model: model needs one'),
@@ -198,7 +198,7 @@ def test_a_config_without_a_stage_of_its_own_is_refused():
     'text, says',
     [
         ('x = 3', r'broken\.py has no get_config'),
-        ('def get_config(arg=None):\n    pass', r'broken\.py returned None, no Conf'),
+        ('def get_config(arg=None):\n    pass', r'broken\.py returned None, not a'),
     ],
 )
 def test_a_file_without_a_config_is_refused(tmp_path, text, says):

@@ -113,3 +113,38 @@ def test_a_check_misses_a_base(finished, tmp_path):
     workdir = runs.copy(finished, tmp_path / 'there', ('pretrain',))
     assert check.check(config, workdir)['stages'].keys() == {'sft', 'reward', 'policy'}
     shutil.rmtree(workdir)
+
+
+@pytest.mark.parametrize(
+    ('edit', 'says'),
+    [
+        ({'seed': 'one'}, r"seed: 'one' \(str\) is not a whole number"),
+        ({'seed': 2**70}, r'seed: 1180591620717411303424 must be 0 or more and less'),
+        ({'stages': 5}, r'stages: 5 \(int\) is not a list'),
+        ({'stages': [['sft']]}, r'stages\[0\]: \[?.*is not text'),
+        ({'lengths': {'prompt': 16}}, r'lengths\.response is missing'),
+        ({'mesh': None}, r'mesh: None is one value, not a section'),
+        ({'sft': {}}, r'sft\.kind is missing'),
+        ({'modle': {}}, r"modle is unknown; did you mean 'model'\?"),
+        ({'a.b': 1}, r'config: .*dots'),
+    ],
+    ids=str,
+)
+def test_a_saved_config_that_was_edited(finished, tmp_path, edit, says):
+    """One line, wherever a run is opened by its folder."""
+    workdir = runs.clone(finished, tmp_path / 'run')
+    saved = json.loads((workdir / 'config.json').read_text())
+    (workdir / 'config.json').write_text(json.dumps(saved | edit))
+    with pytest.raises(UserError, match=says):
+        opening.open_finished(workdir)
+
+
+def test_a_config_that_an_earlier_version_saved(finished, tmp_path):
+    """Settings that never had an effect are not missed."""
+    workdir = runs.clone(finished, tmp_path / 'run')
+    saved = json.loads((workdir / 'config.json').read_text())
+    saved['pretrain'] |= {'start': 'base', 'keep_best': False}
+    saved['sft']['keep_best'] = False
+    (workdir / 'config.json').write_text(json.dumps(saved))
+    assert opening.open_finished(workdir).config.sft.steps == 6
+    assert runs.run(runs.config('pair=1'), workdir) == runs.results(workdir)

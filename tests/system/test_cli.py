@@ -1,22 +1,38 @@
 """How commands start and end."""
 
+import os
 import subprocess
 import sys
 
 import pytest
 import runs
-from commands import ROOT, command, launch, unplug
+from commands import CONFIG, ROOT, close_stdout, command, launch, make_noise, unplug
 
-COMMANDS = ['perl.train', 'perl.evaluate', 'perl.generate', 'perl.label']
+import perl
+
+COMMANDS = [f'perl.{name}' for name in perl.COMMANDS]
+
+
+def python(*args, path='', **options):
+    """A Python process of its own, not from the server that tests use."""
+    path = os.pathsep.join(filter(None, (str(path), str(ROOT))))
+    return subprocess.run(
+        [sys.executable, *args],
+        cwd=ROOT,
+        env=os.environ | {'PYTHONPATH': path},
+        capture_output=True,
+        check=False,
+        **options,
+    )
 
 
 @pytest.mark.parametrize('module', COMMANDS)
 def test_as_people_type_it(module):
-    """One real `python -m`, not from the server that tests use."""
-    line = [sys.executable, '-m', module]
-    ended = subprocess.run(line, cwd=ROOT, capture_output=True, text=True, check=False)
+    """One real `python -m`."""
+    ended = python('-m', module, text=True)
     assert ended.returncode == 1 and ended.stdout == ''
-    assert ended.stderr.startswith('error: ') and ended.stderr.count('\n') == 1
+    assert ended.stderr.startswith('error: --') and ended.stderr.count('\n') == 1
+    assert ' is required: ' in ended.stderr
 
 
 @pytest.mark.parametrize('module', COMMANDS)
@@ -25,8 +41,73 @@ def test_help(module):
     assert '--workdir' in ended.out + ended.err
 
 
+@pytest.mark.parametrize('module', COMMANDS)
+def test_interrupt_while_modules_are_imported(tmp_path, module):
+    """A module of JAX's name sends the signal that Ctrl-C sends."""
+    interrupt = 'import os, signal; os.kill(os.getpid(), signal.SIGINT)'
+    (tmp_path / 'jax.py').write_text(f'{interrupt}\nraise ImportError\n')
+    ended = python('-m', module, path=tmp_path, text=True)
+    assert ended.returncode == 130 and ended.stdout == ''
+    assert ended.stderr == 'stopped before anything began\n'
+
+
+def test_importing_the_package_changes_nothing():
+    code = (
+        'import signal, sys; handler = signal.getsignal(signal.SIGINT); import perl\n'
+        'assert "jax" not in sys.modules and "absl" not in sys.modules\n'
+        'assert signal.getsignal(signal.SIGINT) is handler\n'
+        'assert set(perl.__all__) <= set(dir(perl))'
+    )
+    assert python('-c', code).returncode == 0
+
+
+def test_all_commands_in_one_process():
+    """Flags are defined where a command runs, not where a module is imported."""
+    code = (
+        'import perl; from absl import flags\n'
+        'for name in perl.__all__: getattr(perl, name)\n'
+        'from perl import check, evaluate, generate, label, score, train\n'
+        'assert "config" not in flags.FLAGS and "workdir" not in flags.FLAGS\n'
+        'assert perl.run is train.run and perl.check.check is check.check\n'
+        'assert perl.load_config is train.load_config\n'
+    )
+    ended = python('-c', code, text=True)
+    assert ended.returncode == 0, ended.stderr
+
+
+def test_a_name_that_the_package_does_not_have():
+    with pytest.raises(AttributeError, match="'perl' has no attribute 'trian'"):
+        _ = perl.trian
+
+
 def test_unknown_flag_names_the_near_one(tmp_path):
     assert 'Did you mean: workdir' in launch(tmp_path, '--workdri=x').error
+
+
+def test_an_argument_that_is_not_utf8():
+    line = ['-m', 'perl.generate', b'--prompt=\xff', '--workdir=x']
+    ended = python(*line)
+    assert ended.returncode == 1
+    assert ended.stderr == b'error: --prompt: the argument is not UTF-8\n'
+
+
+def test_interrupt_while_a_config_is_read(tmp_path):
+    file = tmp_path / 'slow.py'
+    file.write_text('raise KeyboardInterrupt')
+    ended = command('perl.train', f'--config={file}')
+    assert ended.code == 130 and ended.err.count('\n') == 1
+    assert ended.err.startswith('stopped; the same command goes on')
+
+
+def test_one_line_whatever_libraries_print(tmp_path):
+    ended = launch(tmp_path / 'run', before=make_noise)
+    assert f'{tmp_path / "run"}: No space left on device' in ended.error
+
+
+def test_nobody_reads_the_output(tmp_path):
+    """As of `| head`."""
+    ended = command('perl.check', f'--config={CONFIG}', before=close_stdout)
+    assert ended.code == 1 and ended.err == ''
 
 
 def test_no_network(finished, tmp_path):

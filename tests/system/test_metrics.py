@@ -156,10 +156,3 @@ def test_samples_after_half_a_line(tmp_path):
     (tmp_path / 'samples.jsonl').write_text('{"step": 1}\n{"st')
     metrics.append_samples(tmp_path, [{'step': 2}])
     assert metrics.read_samples(tmp_path) == [{'step': 1}, {'step': 2}]
-
-
-def test_progress_is_silent_without_a_terminal(capsys):
-    with metrics.progress(3, 1, 'sft') as bar:
-        bar.update()
-        bar.set_postfix({'loss': '1'})
-    assert capsys.readouterr().err == ''

@@ -12,7 +12,7 @@ from perl.data.sets.desk import reader as desk
 from perl.data.sets.own_files import reader as own_files
 from perl.data.sets.screens import android_control, refexp
 from perl.data.sets.taskmaster import reader as taskmaster
-from perl.system import plugins
+from perl.system import plugins, schema
 from perl.system.errors import UserError
 from perl.system.suggest import near_miss
 
@@ -52,6 +52,7 @@ def load(name: str, **options: Any) -> Dataset:
             'of your own is called module:function'
         )
     _check_options(name, READERS[name], options)
+    _check_types(READERS[name], options)
     return READERS[name](**options)
 
 
@@ -73,6 +74,15 @@ def _check_options(name: str, reader: Any, options: Mapping[str, Any]) -> None:
         named = parameter.kind not in (parameter.VAR_KEYWORD, parameter.VAR_POSITIONAL)
         if named and parameter.default is parameter.empty and option not in options:
             raise UserError(f'data set {name!r} needs the option {option!r}')
+
+
+def _check_types(reader: Callable[..., Dataset], options: Mapping[str, Any]) -> None:
+    """An option has the type of its default; one that has none is text."""
+    parameters = inspect.signature(reader).parameters
+    for option, value in options.items():
+        default = parameters[option].default
+        required = default is inspect.Parameter.empty
+        schema.check_type(f'data.{option}', value, '' if required else default)
 
 
 def _call(name: str, reader: Callable[..., Any], options: Mapping[str, Any]) -> Dataset:

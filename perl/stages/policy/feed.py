@@ -20,7 +20,7 @@ class Feed:
         self.run, self.config = run, run.config[stage]
         limits = run.config.lengths
         self.texts = run.dataset.prompts['train']
-        self.encoded = run.encoded(self.texts)
+        self.encoded = run.encoded(self.texts, f'{stage}/train')
         self.shapes = batching.shapes(self.encoded, run.prompt_multiple)
         self.packed = None
         if self.config.ptx_coefficient:

@@ -141,7 +141,24 @@ class Trainer:
             found |= {'adapter_active': moved} if at == self.config.value_warmup else {}
         clock.mark('update', learned)
         gold = self.feed.gold(sampled, at)
+        figures |= self._pace(at, sampled)
         return state, {**figures, **learned, **found, **gold, **clock.seconds}
+
+    def _pace(self, at, sampled):
+        """The rate of the policy's first update, epochs of the prompts, and sampled
+        tokens."""
+        config = self.config
+        updates = config.epochs * config.minibatches
+        rate = optimizers.schedule(config.optimizer, config.steps * updates)
+        still = at < config.value_warmup
+        return {
+            'learning_rate': 0.0 if still else rate(at * updates),
+            'epoch': (at + 1)
+            * config.batch_size
+            / config.samples
+            / len(self.feed.texts),
+            'tokens': jnp.sum(sampled.lengths),
+        }
 
     def _anchored(self, state):
         """What is frozen in this iteration; the reference may be the moving anchor,

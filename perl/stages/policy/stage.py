@@ -15,6 +15,7 @@ from perl.runs.inputs import inputs
 from perl.runs.judging import open_reward
 from perl.runs.roles import Role
 from perl.runs.run import Run
+from perl.stages import samples
 from perl.stages.account import account
 from perl.stages.policy.iteration import Trainer
 from perl.system import metrics
@@ -28,6 +29,14 @@ def policy(run: Run, stage: str) -> dict[str, Any]:
     print(f'{stage}: {roles.memory(team, reward.panel)}', flush=True)
     trainer = Trainer(run, stage, team, reward)
     start = trainer.start()
+
+    def sample(state, step):
+        if config.eval_every and step % config.eval_every == 0:
+            delta = state['trainable']['policy']
+            role = dataclasses.replace(team['policy'], delta=delta)
+            samples.write(run, stage, role, run.dataset.prompts['test'], step)
+        return {}
+
     state, took = fit(
         run.workdir / stage,
         start,
@@ -37,9 +46,12 @@ def policy(run: Run, stage: str) -> dict[str, Any]:
         interrupt=run.interrupt,
         inputs=inputs(run, stage),
         begin=run.record_sitting,
+        evaluate=sample,
+        eval_every=config.eval_every,
         program=trainer.update,
         tensorboard=run.config.tensorboard,
         shown=('reward', 'gold', 'kl', 'no_eos'),
+        before_update=('reward', 'entropy', 'kl'),
     )
     trained = {
         name: dataclasses.replace(team[name], delta=delta)

@@ -1,0 +1,103 @@
+"""Loads the config of an experiment from a program or from a run's `config.json`."""
+
+import importlib.util
+import pathlib
+import traceback
+from collections.abc import Mapping
+from typing import Any
+
+from ml_collections import ConfigDict
+
+from perl.system import jsonl
+from perl.system.errors import UserError
+
+# settings of earlier versions that no stage of the kind ever used
+RETIRED = {'pretrain': ('start', 'keep_best'), 'sft': ('keep_best',)}
+
+
+def load_config(path: str) -> ConfigDict:
+    """The config of `file.py[:arguments]` or of a `config.json`, locked.
+
+    A `.py` file is a program, which this runs; a `.json` file is data.
+
+    Raises:
+        UserError: there is no such file, it fails, or it gives no config.
+    """
+    file, colon, arg = str(path).partition(':')
+    if not pathlib.Path(file).is_file():
+        raise UserError(f'--config: {file} is not a file; see the files in configs/')
+    if pathlib.Path(file).suffix == '.json':
+        if colon:
+            raise UserError(f'--config: {file} takes no arguments after a colon')
+        return from_json(jsonl.load(pathlib.Path(file)))
+    if pathlib.Path(file).suffix != '.py':
+        raise UserError(f'--config: {file} is neither a .py nor a .json file')
+    try:
+        config = _get_config(file, arg or None)
+    except UserError:
+        raise
+    except Exception as error:  # a program may raise anything
+        raise UserError(f'--config: {_place(file, error)}: {_words(error)}') from error
+    if not isinstance(config, ConfigDict):
+        raise UserError(
+            f'--config: get_config of {file} returned {config!r:.60}, not a '
+            'ConfigDict; return the config'
+        )
+    return config.lock()
+
+
+def from_json(values: Mapping[str, Any]) -> ConfigDict:
+    """A config from the JSON values of a run's `config.json`, locked; `rules.validate`
+    says whether it is a whole one.
+
+    Raises:
+        UserError: a name cannot be one of a config.
+    """
+    try:
+        return ConfigDict(_with_tuples(without_retired(values))).lock()
+    except ValueError as error:  # such as a name with a dot
+        raise UserError(f'config: {error}') from None
+
+
+def without_retired(values: Mapping[str, Any]) -> dict[str, Any]:
+    """The JSON values of a config without the settings in `RETIRED`."""
+    return {
+        name: {k: x for k, x in section.items() if k not in _retired(section)}
+        if isinstance(section, dict)
+        else section
+        for name, section in values.items()
+    }
+
+
+def _retired(section):
+    kind = section.get('kind')
+    return RETIRED.get(kind, ()) if isinstance(kind, str) else ()
+
+
+def _get_config(file, arg):
+    spec = importlib.util.spec_from_file_location('perl_config', file)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    if not hasattr(module, 'get_config'):
+        raise UserError(f'--config: {file} has no get_config(arg=None); see configs/')
+    return module.get_config(arg)
+
+
+def _place(file, error):
+    """The file, and its line where the error arose."""
+    frames = traceback.extract_tb(error.__traceback__)
+    lines = [frame.lineno for frame in frames if frame.filename == file]
+    return f'{file}, line {lines[-1]}' if lines else file
+
+
+def _words(error):
+    return f'{type(error).__name__}: {error}'
+
+
+def _with_tuples(value):
+    """Lists as tuples, as a config has them: only those can be changed by a flag."""
+    if isinstance(value, dict):
+        return {name: _with_tuples(x) for name, x in value.items()}
+    if isinstance(value, list):
+        return tuple(map(_with_tuples, value))
+    return value

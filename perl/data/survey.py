@@ -1,0 +1,106 @@
+"""Surveys records before training: how long they are, what is cut, what is odd."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from perl.data import batching
+from perl.data.examples import encode
+from perl.data.records import Comparison, Rating, Record, responses
+from perl.data.tokenizers.vocabularies import Tokenizer
+
+# counts that say nothing is wrong, or that `words` puts into a sentence of its own
+_PLAIN = (
+    *('examples', 'responses', 'prompt_tokens', 'response_tokens', 'good_ratings'),
+    *('prompts_cut', 'prompt_tokens_cut', 'responses_cut', 'response_tokens_cut'),
+)
+
+
+def records(
+    rows: Sequence[Record | str],
+    tokenizer: Tokenizer,
+    max_prompt: int,
+    max_response: int,
+) -> dict[str, Any]:
+    """The figures of records of one kind, or of bare prompts.
+
+    Args:
+        rows: of one split.
+        tokenizer: counts their tokens.
+        max_prompt, max_response: where `encode` cuts, in tokens.
+
+    Returns:
+        The counts of `encode`; p50, p95 and max of the tokens of prompts and responses
+        before anything is cut (`prompt_p50`, ...); of comparisons `ties`, which prefer
+        no order; of ratings `good_ratings`, those of 0.5 or more.
+
+    Raises:
+        UserError: as `encode` does.
+    """
+    _, counts = encode(rows, tokenizer, max_prompt, max_response)
+    prompts = [row if isinstance(row, str) else row.prompt for row in rows]
+    figures = dict(counts)
+    # one more for bos, and for eos
+    figures |= _spread('prompt', [len(tokenizer.encode(x, True)) + 1 for x in prompts])
+    figures |= _spread(
+        'response',
+        [len(tokenizer.encode(x)) + 1 for row in rows for x in responses(row)],
+    )
+    if isinstance(rows[0], Comparison):
+        figures['ties'] = sum(row.preference == 0.5 for row in rows)
+    if isinstance(rows[0], Rating):
+        figures['good_ratings'] = sum(row.label >= 0.5 for row in rows)
+    return figures
+
+
+def texts(documents: Sequence[str], tokenizer: Tokenizer, length: int) -> dict:
+    """The figures of documents that are packed into rows of `length` tokens: documents,
+    tokens, rows, and p50, p95 and max of the tokens of a document."""
+    packed = batching.pack(documents, tokenizer, length)
+    # two more for bos and eos
+    tokens = [len(tokenizer.encode(text, True)) + 2 for text in documents]
+    return {
+        'documents': len(documents),
+        'tokens': sum(tokens),
+        'rows': len(packed['tokens']),
+        **_spread('document', tokens),
+    }
+
+
+def words(counts: Mapping[str, int]) -> str:
+    """What is cut and what is odd, for a person; '' where nothing is.
+
+    Args:
+        counts: of `encode` or `records`; names that are not known here are told too.
+    """
+    cut = []
+    for name in ('prompt', 'response'):
+        if counts.get(f'{name}s_cut'):
+            tokens = many(counts[f'{name}_tokens_cut'], 'token')
+            cut.append(f'{many(counts[f"{name}s_cut"], name)} ({tokens})')
+    parts = [f'cut {" and ".join(cut)}'] if cut else []
+    parts += [
+        f'{name.replace("_", " ")} {count:,}'
+        for name, count in counts.items()
+        if isinstance(count, int) and count and name not in _PLAIN
+        if not name.endswith(('_p50', '_p95', '_max'))
+    ]
+    if counts.get('good_ratings') in (0, counts.get('examples')):
+        parts.append('all labels are on one side')
+    return ', '.join(parts)
+
+
+def many(count: int, noun: str) -> str:
+    """`1 token`, `2,000 tokens`."""
+    return f'{count:,} {noun}' if count == 1 else f'{count:,} {noun}s'
+
+
+def _spread(name, values):
+    if not values:
+        return {}
+    return {
+        f'{name}_p50': int(np.percentile(values, 50)),
+        f'{name}_p95': int(np.percentile(values, 95)),
+        f'{name}_max': int(max(values)),
+    }

@@ -1,0 +1,65 @@
+"""Shows how far a stage is: a bar on a terminal, else a line every half minute."""
+
+import sys
+import time
+from collections.abc import Mapping
+from types import TracebackType
+
+import tqdm
+
+EVERY = 30.0  # seconds between two lines
+
+
+class Progress:
+    """A context that is told of each step, and writes to stderr."""
+
+    def __init__(self, total: int, done: int, name: str, shown: tuple[str, ...] = ()):
+        """Starts the clock.
+
+        Args:
+            total: steps of the stage.
+            done: steps of earlier sittings.
+            name: of the stage.
+            shown: the metrics to show.
+        """
+        self._total, self._done, self._name, self._shown = total, done, name, shown
+        # tqdm shows nothing where stderr is not a terminal
+        self._bar = tqdm.tqdm(total=total, initial=done, desc=name, disable=None)
+        self._began = self._told = self._last = time.monotonic()
+        self._first = done
+
+    def __enter__(self) -> 'Progress':
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._bar.close()
+
+    def step(self, figures: Mapping[str, float]) -> None:
+        """Counts a step, and shows some of its figures."""
+        self._done += 1
+        shown = {
+            name: f'{figures[name]:.3g}' for name in self._shown if name in figures
+        }
+        if not self._bar.disable:
+            self._bar.set_postfix(shown, refresh=False)
+            self._bar.update()
+            return
+        now = time.monotonic()
+        took, self._last = now - self._last, now
+        # a step that may take too long for the next line to be in time has one now
+        if now - self._told + took > EVERY:
+            self._told = now
+            print(self._line(now, shown), file=sys.stderr, flush=True)
+
+    def _line(self, now, shown):
+        rate = (self._done - self._first) / max(now - self._began, 1e-9)
+        speed = f'{rate:.3g} steps/s' if rate >= 1 else f'{1 / rate:.3g} s a step'
+        left = tqdm.tqdm.format_interval((self._total - self._done) / rate)
+        parts = [f'step {self._done} of {self._total}', speed, f'{left} left']
+        parts += [f'{name} {value}' for name, value in shown.items()]
+        return f'{self._name}: {", ".join(parts)}'

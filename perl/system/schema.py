@@ -1,0 +1,86 @@
+"""Compares a tree of settings with the tree of its defaults: names and types.
+
+A setting must have the type of its default. A whole number may stand for a number, a
+path for text, and a list for a tuple, since JSON has no tuples.
+"""
+
+import os
+from collections.abc import Mapping
+from typing import Any
+
+from perl.system.errors import UserError
+from perl.system.suggest import meant
+
+_TYPES = {
+    bool: 'True or False',
+    int: 'a whole number',
+    float: 'a number',
+    str: 'text',
+    tuple: 'a list',
+}
+
+
+def check_names(settings: Any, defaults: Any, where: str = '') -> None:
+    """Raises a `UserError` for the first name that the defaults do not have.
+
+    Args:
+        settings: a mapping or a `ConfigDict`, maybe with sections in it.
+        defaults: the same with every name that is known.
+        where: the path of the settings, for the error.
+    """
+    for name, value in settings.items():
+        if name not in defaults:
+            raise UserError(
+                f'{join(where, name)} is unknown{meant(str(name), map(str, defaults))}'
+            )
+        if is_section(value) and is_section(defaults[name]):
+            check_names(value, defaults[name], join(where, name))
+
+
+def check_types(settings: Any, defaults: Any, where: str = '') -> None:
+    """Raises a `UserError` for the first setting of another type than its default, or
+    that is missing; arguments as of `check_names`."""
+    for name, default in defaults.items():
+        path = join(where, name)
+        if name not in settings:
+            raise UserError(f'{path} is missing; start from a config of perl.config')
+        value = settings[name]
+        if not is_section(default):
+            check_type(path, value, default)
+        elif is_section(value):
+            check_types(value, default, path)
+        else:
+            raise UserError(f'{path}: {value!r:.60} is one value, not a section')
+
+
+def check_type(where: str, value: Any, default: Any) -> None:
+    """Raises a `UserError` unless a value has the type of its default.
+
+    The elements of a list must be text where those of the default are, or where it has
+    none.
+    """
+    kind = next((kind for kind in _TYPES if isinstance(default, kind)), None)
+    if kind is None:  # the default says nothing of the type
+        return
+    if kind is tuple and isinstance(value, tuple | list):
+        if all(isinstance(element, str) for element in default):
+            for place, element in enumerate(value):
+                check_type(f'{where}[{place}]', element, '')
+        return
+    allowed = {float: (int, float), str: (str, os.PathLike)}.get(kind, kind)
+    as_number = isinstance(value, bool) and kind is not bool
+    if as_number or not isinstance(value, allowed):
+        shown = f'{value!r:.60} ({type(value).__name__})'
+        if is_section(value):
+            shown = 'a section of settings'
+        raise UserError(f'{where}: {shown} is not {_TYPES[kind]}, such as {default!r}')
+
+
+def is_section(value: Any) -> bool:
+    """Whether a value is a mapping or a `ConfigDict`."""
+    return isinstance(value, Mapping) or hasattr(value, 'keys')
+
+
+def join(where: str, name: Any) -> str:
+    """The path of a name in a section."""
+    return f'{where}.{name}' if where else str(name)

@@ -1,0 +1,150 @@
+"""Writes docs/settings.md: every setting of a config, its default, its range, its use.
+
+    python scripts/settings_page.py
+
+The uses are the comments in perl/config/experiment.py: beside a setting, or above it.
+"""
+
+import ast
+import io
+import pathlib
+import sys
+import tokenize
+from collections.abc import Iterator
+from typing import Any
+
+from perl import config as configs
+from perl.config import kinds, ranges
+from perl.system import schema
+
+SOURCE = pathlib.Path(configs.__file__).with_name('experiment.py')
+PAGE = pathlib.Path(__file__).parents[1] / 'docs' / 'settings.md'
+HEAD = """# Settings
+
+Every setting of a config with its default, its range and what it is for. This page is made from the comments in
+`perl/config/experiment.py` by `python scripts/settings_page.py`.
+
+A config file changes settings of `configs.experiment(name)` and may add stages; a command changes them with
+`--config.sft.steps=300`. A name that is not on this page is an error, and so is a value of another type or out of its
+range. The options of `data` are those of its reader: [datasets.md](datasets.md).
+"""
+# sections below a stage, which have tables of their own
+SHARED = {
+    'optimizer': ('optimizer_config', configs.optimizer_config(1e-3)),
+    'tuning': ('tuning_config', configs.tuning_config()),
+}
+# the function whose comments say most of a kind; those of a supervised stage the rest
+MAKERS = {name: f'{name}_config' for name in ('average', 'ensemble', 'policy', 'dpo')}
+
+# (function, path), such as ('experiment', 'model.path'): line and comment
+Uses = dict[tuple[str, str], tuple[int, str]]
+
+
+def uses(source: str) -> Uses:
+    """The line and the comment of each setting.
+
+    Args:
+        source: of a module whose functions make configs of dict displays, or assign to
+            attributes of `config`.
+    """
+    comments, alone = _comments(source)
+    found = {}
+    for function in ast.parse(source).body:
+        if isinstance(function, ast.FunctionDef):
+            for path, first, last in _settings(function):
+                above, line = [], first - 1
+                while line in alone:
+                    above.insert(0, alone[line])
+                    line -= 1
+                text = ' '.join(above) or comments.get(last) or comments.get(first, '')
+                found[function.name, path] = first, text
+    return found
+
+
+def _comments(source: str) -> tuple[dict[int, str], dict[int, str]]:
+    """The comments by line: those beside code, and those that have the line alone."""
+    beside, alone = {}, {}
+    for token in tokenize.generate_tokens(io.StringIO(source).readline):
+        if token.type == tokenize.COMMENT:
+            only = token.line.strip().startswith('#')
+            (alone if only else beside)[token.start[0]] = token.string.lstrip('# ')
+    return beside, alone
+
+
+def _settings(function: ast.FunctionDef) -> Iterator[tuple[str, int, int]]:
+    """(path, first line, last line) of every setting that a function makes."""
+    for node in ast.walk(function):
+        if (
+            isinstance(node, ast.Call)
+            and node.args
+            and isinstance(node.args[0], ast.Dict)
+        ):
+            yield from _display(node.args[0], '')
+        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Attribute):
+            yield node.targets[0].attr, node.lineno, node.end_lineno
+
+
+def _display(display: ast.Dict, where: str) -> Iterator[tuple[str, int, int]]:
+    for key, value in zip(display.keys, display.values, strict=True):
+        if isinstance(key, ast.Constant):
+            path = schema.join(where, key.value)
+            yield path, key.lineno, value.end_lineno
+            if isinstance(value, ast.Dict):
+                yield from _display(value, path)
+
+
+def page() -> str:
+    """The text of the page."""
+    found = uses(SOURCE.read_text())
+    whole = configs.experiment('')
+    top = {x: whole[x] for x in whole if x not in whole.stages}
+    parts = [HEAD, '## The experiment\n', _table(found, ['experiment'], top)]
+    for kind, row in kinds.KINDS.items():
+        makers = [MAKERS.get(kind, ''), 'stage_config']
+        section = {x: v for x, v in row.section().items() if x not in SHARED}
+        below = [f'`{x}`' for x in SHARED if x in row.section()]
+        parts.append(f'## A stage of kind `{kind}`\n')
+        if below:
+            parts.append(f'And {" and ".join(below)}, below.\n')
+        parts.append(_table(found, makers, section, 'stage'))
+    for name, (maker, section) in SHARED.items():
+        parts.append(f'## `{name}` of a stage\n')
+        parts.append(_table(found, [maker], section, name))
+    return '\n'.join(parts)
+
+
+def _table(found: Uses, makers: list[str], section: Any, table: str = '') -> str:
+    """A Markdown table of the settings of a section and of those in it, in the order of
+    the source."""
+    rows = []
+    for path, value, range in _leaves(section, table):
+        known = [found[maker, path] for maker in makers if (maker, path) in found]
+        use = next((text for _, text in known if text), '')
+        shown = repr(value).replace('|', '\\|')
+        line = known[-1][0] if known else 0
+        rows.append((line, f'| `{path}` | `{shown}` | {range} | {use} |'))
+    head = ['| setting | default | range | use |', '|:--|:--|:--|:--|']
+    return '\n'.join([*head, *(row for _, row in sorted(rows))]) + '\n'
+
+
+def _leaves(
+    section: Any, table: str, where: str = ''
+) -> Iterator[tuple[str, Any, str]]:
+    """(path, default, range in words) of every setting, in the order of the config."""
+    for name, value in section.items():
+        path = schema.join(where, name)
+        if schema.is_section(value):
+            yield from _leaves(value, name, path)
+        else:
+            words = ranges.RANGES.get(table, {}).get(name, ('',))[0]
+            yield path, value, words.removeprefix('must be ')
+
+
+def main() -> None:
+    """Entry point."""
+    PAGE.write_text(page(), encoding='utf-8')
+    print(PAGE, file=sys.stderr)
+
+
+if __name__ == '__main__':
+    main()

@@ -1,0 +1,135 @@
+"""Names and types anywhere in a config, as a file may have them."""
+
+import copy
+import json
+
+import pytest
+from ml_collections import ConfigDict
+from runs import config as small
+
+from perl import config as configs
+from perl.config import rules
+from perl.system.errors import UserError
+
+
+def assign(path, value):
+    """A config with a value at a path that it need not have had."""
+    config = configs.experiment('x')
+    *sections, name = path.split('.')
+    section = config
+    for part in sections:
+        section = section[part]
+    with section.ignore_type(), section.unlocked():
+        section[name] = value
+    return config
+
+
+@pytest.mark.parametrize(
+    ('path', 'value', 'says'),
+    [
+        ('policy.kl_coef', 0.5, r"policy\.kl_coef: a stage of kind policy .*'kl_coeff"),
+        ('sft.stepz', 3, r"sft\.stepz: a stage of kind sft has no .*mean 'steps'\?"),
+        ('lengths.promt', 9, r"lengths\.promt is unknown; did you mean 'prompt'\?"),
+        ('sft.batchsize', 4, r"sft\.batchsize: .*did you mean 'batch_size'\?"),
+        ('sft.tuning.rnk', 4, r"sft\.tuning\.rnk is unknown; did you mean 'rank'\?"),
+        ('sft.optimizer.lr', 4, r'sft\.optimizer\.lr is unknown'),
+        ('policy.rater.mdel', '', r"policy\.rater\.mdel .*did you mean 'model'\?"),
+        ('tensorbord', True, r"tensorbord is unknown; did you mean 'tensorboard'\?"),
+        ('modle', {'width': 3}, r"modle is unknown; did you mean 'model'\?"),
+        ('model.witdh', 3, r"model\.witdh is unknown; did you mean 'width'\?"),
+        ('sft.keep_best', True, r'sft\.keep_best: a stage of kind sft has no such set'),
+        ('pretrain.keep_best', False, r'pretrain\.keep_best: a stage of kind pretrain'),
+        ('pretrain.start', 'base', r'pretrain\.start: a stage of kind pretrain has no'),
+        ('sft.share_prompts', True, r'sft\.share_prompts: a stage of kind sft has no'),
+        ('policy.keep_best', True, r'policy\.keep_best: a stage of kind policy has no'),
+        ('reward.algorithm', 'ppo', r'reward\.algorithm: a stage of kind reward has'),
+        ('policy.algorithm', 'dpo', r'policy\.algorithm: dpo is a kind of stage, not'),
+        ('model.dtype', 'float8', r"model\.dtype: 'float8' is not one of float32"),
+        ('sft', 5, r'sft: 5 is one value, not a section'),
+        ('sft', ConfigDict({'steps': 3}), r'sft\.kind is missing; it must be pretrain'),
+        ('sft.kind', 7, r'sft\.kind: 7 \(int\) is not text'),
+        ('sft.tuning', 'lora', r"sft\.tuning: 'lora' is one value, not a section"),
+        ('sft.tuning', ConfigDict({'rank': 4}), r'sft\.tuning\.name is missing'),
+        (
+            'sft.tuning.name',
+            'nowhere:Mine',
+            r'nowhere:Mine: there is no module',
+        ),
+        ('sft.optimizer', ConfigDict(), r'sft\.optimizer\.b1 is missing'),
+        ('stages', 5, r'stages: 5 \(int\) is not a list'),
+        ('stages', (5,), r'stages\[0\]: 5 \(int\) is not text'),
+        ('stages', 'sft', r"stages: 'sft' \(str\) is not a list"),
+        ('sft.tuning.targets', 'q', r"sft\.tuning\.targets: 'q' \(str\) is not a list"),
+        ('sft.steps', None, r'sft\.steps: None \(NoneType\) is not a whole number'),
+        ('data', 'files', r"data: 'files' is one value, not a section"),
+        ('data', ConfigDict({'name': 3}), r'data\.name: 3 \(int\) is not text'),
+        ('data', ConfigDict(), r'data\.name is missing'),
+    ],
+)
+def test_a_name_or_type_that_is_wrong(path, value, says):
+    with pytest.raises(UserError, match=says):
+        rules.validate(assign(path, value))
+
+
+def test_names_are_checked_in_stages_that_do_not_run():
+    config = assign('policy.kl_coef', 0.5)
+    config.stages = ('pretrain', 'sft')
+    with pytest.raises(UserError, match='kl_coef'):
+        rules.validate(config)
+
+
+def test_full_needs_no_fields_of_lora():
+    rules.validate(assign('sft.tuning', ConfigDict({'name': 'full'})))
+
+
+@pytest.mark.parametrize('of', [(), ('average',), ('nowhere',)], ids=str)
+def test_a_stage_that_does_not_run_may_be_made_of_nothing(of):
+    """What a policy learns from may be of another sitting, but it must be something."""
+    config = configs.experiment('x')
+    config.average = configs.average_config(of)
+    config.policy.reward = 'average'
+    with pytest.raises(UserError, match=r'average\.of: name the earlier stages'):
+        rules.validate(config)
+
+
+def leaves(values, path=()):
+    for name, value in values.items():
+        yield (*path, name)
+        if isinstance(value, dict):
+            yield from leaves(value, (*path, name))
+
+
+def edited(values, path, change):
+    values = copy.deepcopy(values)
+    section = values
+    for name in path[:-1]:
+        section = section[name]
+    change(section, path[-1])
+    return values
+
+
+VALUES = (None, True, -1, 1.5, 2**64, 1e308, 'x', '', [], [1], {}, {'x': [{}]})
+
+
+def test_no_edit_of_a_config_is_a_traceback():
+    """Each setting of `config.json` removed, renamed, or of any type: it passes or is
+    refused in one line."""
+    values = json.loads(small('pair').to_json())
+    values['average'] = json.loads(configs.average_config(('reward',)).to_json())
+    values['gate'] = json.loads(configs.ensemble_config(('reward',)).to_json())
+    values['dpo'] = json.loads(configs.dpo_config(1.0).to_json())
+    values['dpo']['tuning'] = values['sft']['tuning']
+    values['stages'] += ['gate', 'dpo']
+    rules.validate(configs.from_json(values))
+    refused = 0
+    changes = [lambda section, name: section.pop(name)]
+    changes += [lambda section, name: section.update({f'{name}_': section.pop(name)})]
+    changes += [lambda section, name, x=x: section.update({name: x}) for x in VALUES]
+    for path in leaves(values):
+        for change in changes:
+            try:
+                rules.validate(configs.from_json(edited(values, path, change)))
+            except UserError as error:
+                refused += 1
+                assert '\n' not in str(error)
+    assert refused > 1000
