@@ -21,12 +21,14 @@ SOURCE = pathlib.Path(configs.__file__).with_name('experiment.py')
 PAGE = pathlib.Path(__file__).parents[1] / 'docs' / 'settings.md'
 HEAD = """# Settings
 
-Every setting of a config with its default, its range and what it is for. This page is made from the comments in
-`perl/config/experiment.py` by `python scripts/settings_page.py`.
+Every setting of a config with its default, its range and what it is for. This page is
+made from the comments in `perl/config/experiment.py` by
+`python scripts/settings_page.py`.
 
-A config file changes settings of `configs.experiment(name)` and may add stages; a command changes them with
-`--config.sft.steps=300`. A name that is not on this page is an error, and so is a value of another type or out of its
-range. The options of `data` are those of its reader: [datasets.md](datasets.md).
+A config file changes settings of `configs.experiment(name)` and may add stages; a
+command changes them with `--config.sft.steps=300`. A name that is not on this page is
+an error, and so is a value of another type or out of its range. The options of `data`
+are those of its reader: [datasets.md](datasets.md).
 """
 # sections below a stage, which have tables of their own
 SHARED = {

@@ -33,7 +33,7 @@ def assign(path, value):
         ('sft.batchsize', 4, r"sft\.batchsize: .*did you mean 'batch_size'\?"),
         ('sft.tuning.rnk', 4, r"sft\.tuning\.rnk is unknown; did you mean 'rank'\?"),
         ('sft.optimizer.lr', 4, r'sft\.optimizer\.lr is unknown'),
-        ('policy.rater.mdel', '', r"policy\.rater\.mdel .*did you mean 'model'\?"),
+        ('policy.judge.mdel', '', r"policy\.judge\.mdel .*did you mean 'model'\?"),
         ('tensorbord', True, r"tensorbord is unknown; did you mean 'tensorboard'\?"),
         ('modle', {'width': 3}, r"modle is unknown; did you mean 'model'\?"),
         ('model.witdh', 3, r"model\.witdh is unknown; did you mean 'width'\?"),
