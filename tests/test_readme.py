@@ -1,0 +1,56 @@
+"""The README's own config, and what its paths name."""
+
+import functools
+import json
+import os
+import re
+
+import pages
+import pytest
+from commands import ROOT, command
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """The working directory of somebody with preference pairs of their own."""
+    (config,) = [x for x in pages.blocks('../README.md') if x.title == 'my_pairs.py']
+    (tmp_path / config.title).write_text(config.text)
+    rows = [
+        {
+            'question': f'What is {i} and {i}?',
+            'chosen': f'It is {2 * i}.',
+            'rejected': f'I think it may be {i}, or not.',
+        }
+        for i in range(200)
+    ]
+    text = ''.join(json.dumps(row) + '\n' for row in rows)
+    (tmp_path / 'pairs.jsonl').write_text(text)
+    return tmp_path
+
+
+def test_own_pairs_train_a_reward_model(folder):
+    small = [
+        *('--config.pretrain.steps=2', '--config.reward.steps=2'),
+        *(
+            '--config.model.width=16',
+            '--config.model.layers=1',
+            '--config.model.heads=2',
+        ),
+        *('--config.model.kv_heads=2', '--config.model.head_width=8'),
+        *('--config.model.hidden=24', '--config.tokenizer.size=300'),
+    ]
+    flags = ('--config=my_pairs.py', '--workdir=run', *small)
+    ended = command('perl.train', *flags, before=functools.partial(os.chdir, folder))
+    assert ended.code == 0, ended
+    figures = json.loads((folder / 'run' / 'results.json').read_text())
+    assert figures.keys() == {'pretrain', 'reward'}
+    assert 0 <= figures['reward']['accuracy'] <= 1
+
+
+def test_every_file_that_the_readme_names_is_there():
+    text = (ROOT / 'README.md').read_text()
+    linked = re.findall(r'\]\((?!http)([^)#]+)', text)
+    named = re.findall(r'`((?:perl|scripts|configs|docs)/[\w/.]+)`', text)
+    assert len(linked) > 10 and len(named) > 5
+    for path in linked + named:
+        assert (ROOT / path).exists(), path
