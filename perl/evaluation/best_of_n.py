@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from perl.evaluation.compare import answer
-from perl.evaluation.figures import over_optimisation
+from perl.evaluation.figures import best_of_n_estimate, over_optimisation
 from perl.judges import Judge, each
 from perl.runs.roles import Role
 from perl.runs.run import Run
@@ -54,7 +54,7 @@ def best_of_n(
         'gold': each(run.dataset.gold)(asked, answers.texts).reshape(shape),
     }
     sizes = [2**i for i in range(samples.bit_length())]
-    kl = over_optimisation.best_of_n_kl(sizes)
+    kl = best_of_n_estimate.best_of_n_kl(sizes)
     return {
         'prompts': len(prompts),
         'samples': samples,
@@ -72,7 +72,7 @@ def _chosen_by(rewards):
 
 
 def _curve(proxy, values, sizes, kl):
-    gain = over_optimisation.best_of_n_curve(proxy, values, sizes)
+    gain = best_of_n_estimate.best_of_n_curve(proxy, values, sizes)
     return {
         'kl': kl.tolist(),
         'gain': gain.mean(0).tolist(),
