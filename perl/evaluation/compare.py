@@ -13,7 +13,8 @@ from perl.adapters import tree
 from perl.data import batching
 from perl.data.batching import slices
 from perl.data.tokenizers.vocabularies import Tokenizer
-from perl.evaluation.figures import intervals, winrate
+from perl.evaluation.figures import resampling, winrate
+from perl.evaluation.figures.clusters import of_prompts
 from perl.judges import Judge, both_orders, each, preference, scores
 from perl.rollout import sampler, scoring
 from perl.rollout.sampler import Sampling
@@ -67,16 +68,17 @@ def compare(
     prompts = run.dataset.prompts[split][: run.config.evaluation.prompts]
     if not prompts:
         raise UserError(f'{run.dataset.name} has no prompts in its {split} split')
+    clusters = of_prompts(prompts, run.dataset.prompt_groups)
     gold = run.dataset.gold
     judge = judge or (open_judge('gold', run) if gold else reward)
     new = answer(run, prompts, policy, against, reward, seed=1)
     old = answer(run, prompts, against, policy, reward, seed=2)
-    known = new.rewards[np.isfinite(new.rewards)]
+    known = np.isfinite(new.rewards)
     figures = {
         'prompts': len(prompts),
         'reward_before': float(np.nanmean(old.rewards)),
-        'reward_after': float(known.mean()),
-        'reward_ci95': intervals.bootstrap(_mean, known),
+        'reward_after': float(new.rewards[known].mean()),
+        'reward_ci95': _interval(new.rewards[known], clusters[known]),
         'kl': float(new.kl.mean()),
         'response_length': float(new.lengths.mean()),
         'response_length_before': float(old.lengths.mean()),
@@ -103,14 +105,14 @@ def compare(
         figures |= {
             'gold_before': float(np.mean([row['gold_reference'] for row in rows])),
             'gold_after': float(after.mean()),
-            'gold_ci95': intervals.bootstrap(_mean, after),
+            'gold_ci95': _interval(after, clusters),
         }
     decide = preference(_scored(rows)) if judge is reward else judge.preference
     labels = both_orders(decide, prompts, new.texts, old.texts)
     for row, verdict in zip(rows, labels.won, strict=True):
         row['won'] = float(verdict)
     figures |= {'unanswered': labels.unanswered, **judge.report()}
-    return figures | winrate.win_metrics(labels.won, labels.biased), rows
+    return figures | winrate.win_metrics(labels.won, labels.biased, clusters), rows
 
 
 def answer(
@@ -192,5 +194,5 @@ def _parts(role):
     return role.base, role.delta
 
 
-def _mean(x):
-    return x.mean(-1)
+def _interval(rewards, clusters):
+    return resampling.bootstrap(resampling.mean(rewards), len(rewards), clusters)

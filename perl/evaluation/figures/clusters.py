@@ -6,7 +6,7 @@ interval of an evaluation takes the cluster of each row, and treats clusters as 
 observations.
 """
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 
 import numpy as np
 
@@ -54,3 +54,14 @@ def of_records(records: Sequence[Comparison] | Sequence[Rating]) -> np.ndarray:
         for row, record in enumerate(records)
     ]
     return numbers(names, len(names))
+
+
+def of_prompts(prompts: Sequence[str], groups: Mapping[str, str]) -> np.ndarray:
+    """The cluster of each of n prompts: int `[n]`.
+
+    Args:
+        prompts: n.
+        groups: the group of each prompt that shares one, see `Dataset.prompt_groups`.
+            Any other prompt is its own cluster.
+    """
+    return numbers([groups.get(prompt, prompt) for prompt in prompts], len(prompts))

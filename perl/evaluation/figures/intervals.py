@@ -46,6 +46,8 @@ def tango(mean: float, decided: float, n: float, level: float = 0.95) -> Interva
         n: outcomes, or an effective number of them.
         level: the coverage.
     """
+    if decided == 1:
+        return wilson(mean * n, n, level)
     z = scipy.stats.norm.ppf((1 + level) / 2)
     lead = 2 * mean - 1  # wins minus losses, as a share
     wins, losses = n * (decided + lead) / 2, n * (decided - lead) / 2

@@ -38,9 +38,7 @@ def fit(
     def curvature(weights, step):
         p = expit(x @ weights[:-1] + weights[-1])
         change = strength * p * (1 - p) * (x @ step[:-1] + step[-1] * intercept)
-        return (
-            np.append(transposed @ change, change.sum() * intercept) + penalty * step
-        )
+        return np.append(transposed @ change, change.sum() * intercept) + penalty * step
 
     solved = scipy.optimize.minimize(
         loss,
