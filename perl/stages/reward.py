@@ -71,11 +71,10 @@ def ranked(
     losses = preference.bradley_terry(chosen, rejected, lead, sure, smoothing)
     ahead = preference.as_labelled(chosen - rejected, sure)
     count = jnp.float32(B)
-    total, right, margin = (
-        jnp.sum(preference.pair_mean(x, batch.get('present')))
-        for x in (losses, preference.share_right(ahead), ahead)
-    )
-    return total, (count, {'accuracy': (right, count), 'margin': (margin, count)})
+    present = batch.get('present')
+    total, margin = (jnp.sum(preference.pair_mean(x, present)) for x in (losses, ahead))
+    accuracy = preference.decided_right(ahead, sure, present)
+    return total, (count, {'accuracy': accuracy, 'margin': (margin, count)})
 
 
 def pointwise(
