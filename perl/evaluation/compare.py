@@ -51,6 +51,7 @@ def compare(
     reward: Judge,
     split: str,
     judge: Judge | None = None,
+    trained_by: tuple[str, str] | None = None,
 ) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """Plays a policy against another (usually the one that it started from).
 
@@ -61,9 +62,14 @@ def compare(
         split: of the prompts, the first `evaluation.prompts` of them.
         judge: decides who wins; by default the exact reward of the dataset, or where
             it has none, `reward`.
+        trained_by: whose rewards trained the policy, see `lineage.trained_by`; None
+            where nobody knows.
 
     Returns:
-        Figures with stable keys, and one row of text and scores a prompt.
+        Figures with stable keys, and one row of text and scores a prompt. `judge` says
+        who decided, judge_model which language model that is, where it is one, and
+        judge_trained_the_policy whether its rewards are those that the policy was
+        trained to get, so that its verdict says little; None where nobody knows.
     """
     prompts = run.dataset.prompts[split][: run.config.evaluation.prompts]
     if not prompts:
@@ -84,7 +90,11 @@ def compare(
         'response_length_before': float(old.lengths.mean()),
         'no_eos': float(1 - new.finished.mean()),
         'judge': judge.name,
+        'judge_trained_the_policy': trained_by
+        and trained_by == (judge.name, judge.model),
     }
+    if judge.model:
+        figures['judge_model'] = judge.model
     rows = [
         {
             'prompt': prompt,

@@ -15,6 +15,7 @@ from ml_collections import ConfigDict
 from perl import config as configs
 from perl import sharding
 from perl.adapters import tree
+from perl.config import lineage
 from perl.data import batching, order
 from perl.data.batching import slices
 from perl.evaluation.compare import compare
@@ -175,7 +176,14 @@ def dpo(run: Run, stage: str) -> dict[str, Any]:
     )
     run.save_role(stage, policy)
     began = time.monotonic()
-    judged, rows = compare(run, policy, reference, reward, 'test')
+    judged, rows = compare(
+        run,
+        policy,
+        reference,
+        reward,
+        'test',
+        trained_by=lineage.trained_by(run.config, stage),
+    )
     metrics.append_samples(run.workdir / stage, rows)
     taken = {'evaluation_seconds': time.monotonic() - began}
     return {**figures, 'algorithm': 'dpo', **taken, **judged}
