@@ -81,6 +81,7 @@ def evaluate(
             judge if rewards else _reward_of(run, policy),
             split,
             judge,
+            _trained_by(run, policy),
         )
         figures |= examine.policy(run, rows, split, rater)
         found[f'{policy} against {against}'] = figures
@@ -105,6 +106,13 @@ def _reward_of(run, policy):
     if policy in run.config.stages and lineage.makes(run.config, policy) == 'policy':
         return open_reward(run, policy)
     return open_judge((_finished(run, 'reward') or ['reward'])[0], run)
+
+
+def _trained_by(run, policy):
+    """Whose rewards trained a policy; None for one from elsewhere."""
+    if policy in run.config.stages:
+        return lineage.trained_by(run.config, policy)
+    return None
 
 
 def table(found: dict[str, Any]) -> str:

@@ -76,6 +76,12 @@ def test_judged_by_a_reward_model(opened):
     assert figures['judge'] == 'reward_full' and 0 <= figures['win_rate'] <= 1
     trained = runs.results(opened.workdir)['policy']
     assert figures['reward_after'] != trained['reward_after'], 'by another model'
+    # the verdict of the reward model that the policy was trained on is marked as such
+    assert figures['judge_trained_the_policy'] is False
+    found = evaluate.evaluate(opened, judge='reward')
+    assert found['policy against sft']['judge_trained_the_policy'] is True
+    by_gold = evaluate.evaluate(opened)['policy against sft']
+    assert (by_gold['judge'], by_gold['judge_trained_the_policy']) == ('gold', False)
 
 
 def judged(workdir, *args):
@@ -93,6 +99,7 @@ def test_judged_by_an_endpoint_and_again_offline(finished, tmp_path):
         live, _ = judged(workdir, *args, '--judge_template=brief')
         assert 0 < len(server.requests) == live['requests'] <= 2 * live['n']
     assert (live['judge'], live['unanswered']) == ('endpoint', 0)
+    assert (live['judge_model'], live['judge_trained_the_policy']) == ('m', False)
     assert live['wins'] + live['losses'] + live['ties'] == live['n'] == 8
     answers = workdir / 'judge.jsonl'
     again, _ = judged(workdir, '--judge=recorded', f'--judge_file={answers}')

@@ -46,6 +46,15 @@ def reward_of(config: Any, stage: str) -> str:
     return config[origin(config, stage)].reward
 
 
+def trained_by(config: Any, stage: str) -> tuple[str, str]:
+    """The judge whose rewards trained a stage's policy, and of a language model its
+    name; '' twice where the policy learned from no rewards, as by DPO or SFT."""
+    section = config[origin(config, stage)]
+    if section.kind != 'policy':
+        return '', ''
+    return section.reward, section.judge.model
+
+
 def check(config: Any, stage: str) -> None:
     """Raises a `UserError` for the first rule of descent that a stage breaks."""
     section = config[stage]

@@ -34,6 +34,9 @@ class Comparison:
             AI feedback (RLAIF, arXiv 2309.00267).
         tags: (name, value) of what the label belongs to, such as a batch or a domain;
             an evaluation tells its accuracy by each.
+        group: the dialog, post or screen that the comparison is of. Records of one
+            group are not independent: an evaluation counts it once in its intervals.
+            '' where nothing but the prompt says what belongs together.
     """
 
     prompt: str
@@ -41,19 +44,21 @@ class Comparison:
     margin: float = 0.0
     preference: float = 1.0
     tags: tuple[tuple[str, str], ...] = ()
+    group: str = dataclasses.field(default='', compare=False)
 
 
 @dataclasses.dataclass(frozen=True)
 class Rating:
     """A prompt, one response and how good it is: a label in [0, 1].
 
-    `tags` are those of a comparison.
+    `tags` and `group` are those of a comparison.
     """
 
     prompt: str
     response: str
     label: float
     tags: tuple[tuple[str, str], ...] = ()
+    group: str = dataclasses.field(default='', compare=False)
 
 
 Record = Demonstration | Comparison | Rating
@@ -74,7 +79,10 @@ class Dataset:
         text: documents to pretrain on.
         demonstrations, comparisons, ratings: the records of each kind.
         prompts: prompts to sample from in reinforcement learning.
+        prompt_groups: the group (dialog, post) of each prompt that shares one.
         gold: the exact reward of (prompt, response), where one is known.
+        harmless: whether a response does harm: the exact aspect, 0 to 1, of (prompt,
+            response), where one is known; 1 is harmless.
         counts: what was dropped or shortened, and why.
     """
 
@@ -86,7 +94,9 @@ class Dataset:
     comparisons: dict[str, list[Comparison]] = dataclasses.field(default_factory=_empty)
     ratings: dict[str, list[Rating]] = dataclasses.field(default_factory=_empty)
     prompts: dict[str, list[str]] = dataclasses.field(default_factory=_empty)
+    prompt_groups: dict[str, str] = dataclasses.field(default_factory=dict)
     gold: Callable[[str, str], float] | None = None
+    harmless: Callable[[str, str], float] | None = None
     counts: dict[str, int] = dataclasses.field(default_factory=dict)
 
 

@@ -1,12 +1,20 @@
 """Records by split, with nothing of a held-out split in a less held-out one."""
 
 import collections
+import dataclasses
 import functools
 import hashlib
 from collections.abc import Sequence
 from typing import Any
 
-from perl.data.records import SPLITS, Dataset, Record, responses
+from perl.data.records import (
+    SPLITS,
+    Comparison,
+    Dataset,
+    Rating,
+    Record,
+    responses,
+)
 
 # Equal ones of these teach nothing new; equal comparisons are several people's votes.
 _DISTINCT = ('text', 'demonstrations', 'prompts')
@@ -59,8 +67,12 @@ class Groups:
         """The data set without leaks, which are counted as leaks_dropped."""
         data = Dataset(name, gold=gold, counts=self.counts)
         leaks = self._leaks()
-        for place, (kind, split, _, record) in enumerate(self._rows):
+        for place, (kind, split, group, record) in enumerate(self._rows):
             if place not in leaks:
+                if isinstance(record, Comparison | Rating):
+                    record = dataclasses.replace(record, group=group)
+                if kind == 'prompts' and group:
+                    data.prompt_groups[record] = group
                 getattr(data, kind)[split].append(record)
         if self._distinct:
             for kind in _DISTINCT:

@@ -5,7 +5,8 @@ from typing import Any
 import numpy as np
 
 from perl.evaluation.compare import answer
-from perl.evaluation.figures import over_optimisation
+from perl.evaluation.figures import best_of_n_estimate, over_optimisation
+from perl.evaluation.figures.clusters import of_prompts
 from perl.judges import Judge, each
 from perl.runs.roles import Role
 from perl.runs.run import Run
@@ -53,15 +54,17 @@ def best_of_n(
         'reward': _chosen_by(answers.rewards).reshape(shape),
         'gold': each(run.dataset.gold)(asked, answers.texts).reshape(shape),
     }
+    clusters = of_prompts(prompts, run.dataset.prompt_groups)
     sizes = [2**i for i in range(samples.bit_length())]
-    kl = over_optimisation.best_of_n_kl(sizes)
+    kl = best_of_n_estimate.best_of_n_kl(sizes)
     return {
         'prompts': len(prompts),
         'samples': samples,
         'sizes': sizes,
         'start': {name: float(x.mean()) for name, x in values.items()},
         'curves': {
-            name: _curve(values['reward'], x, sizes, kl) for name, x in values.items()
+            name: _curve(values['reward'], x, sizes, kl, clusters)
+            for name, x in values.items()
         },
     }
 
@@ -71,10 +74,10 @@ def _chosen_by(rewards):
     return np.where(np.isnan(rewards), np.nanmin(rewards), rewards).astype(np.float64)
 
 
-def _curve(proxy, values, sizes, kl):
-    gain = over_optimisation.best_of_n_curve(proxy, values, sizes)
+def _curve(proxy, values, sizes, kl, clusters):
+    gain = best_of_n_estimate.best_of_n_curve(proxy, values, sizes)
     return {
         'kl': kl.tolist(),
         'gain': gain.mean(0).tolist(),
-        'fit': over_optimisation.fit_metrics('best_of_n', kl, gain),
+        'fit': over_optimisation.fit_metrics('best_of_n', kl, gain, clusters),
     }

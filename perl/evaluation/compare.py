@@ -13,7 +13,8 @@ from perl.adapters import tree
 from perl.data import batching
 from perl.data.batching import slices
 from perl.data.tokenizers.vocabularies import Tokenizer
-from perl.evaluation.figures import intervals, winrate
+from perl.evaluation.figures import resampling, winrate
+from perl.evaluation.figures.clusters import of_prompts
 from perl.judges import Judge, both_orders, each, preference, scores
 from perl.rollout import sampler, scoring
 from perl.rollout.sampler import Sampling
@@ -50,6 +51,7 @@ def compare(
     reward: Judge,
     split: str,
     judge: Judge | None = None,
+    trained_by: tuple[str, str] | None = None,
 ) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """Plays a policy against another (usually the one that it started from).
 
@@ -60,29 +62,39 @@ def compare(
         split: of the prompts, the first `evaluation.prompts` of them.
         judge: decides who wins; by default the exact reward of the dataset, or where
             it has none, `reward`.
+        trained_by: whose rewards trained the policy, see `lineage.trained_by`; None
+            where nobody knows.
 
     Returns:
-        Figures with stable keys, and one row of text and scores a prompt.
+        Figures with stable keys, and one row of text and scores a prompt. `judge` says
+        who decided, judge_model which language model that is, where it is one, and
+        judge_trained_the_policy whether its rewards are those that the policy was
+        trained to get, so that its verdict says little; None where nobody knows.
     """
     prompts = run.dataset.prompts[split][: run.config.evaluation.prompts]
     if not prompts:
         raise UserError(f'{run.dataset.name} has no prompts in its {split} split')
+    clusters = of_prompts(prompts, run.dataset.prompt_groups)
     gold = run.dataset.gold
     judge = judge or (open_judge('gold', run) if gold else reward)
     new = answer(run, prompts, policy, against, reward, seed=1)
     old = answer(run, prompts, against, policy, reward, seed=2)
-    known = new.rewards[np.isfinite(new.rewards)]
+    known = np.isfinite(new.rewards)
     figures = {
         'prompts': len(prompts),
         'reward_before': float(np.nanmean(old.rewards)),
-        'reward_after': float(known.mean()),
-        'reward_ci95': intervals.bootstrap(_mean, known),
+        'reward_after': float(new.rewards[known].mean()),
+        'reward_ci95': _interval(new.rewards[known], clusters[known]),
         'kl': float(new.kl.mean()),
         'response_length': float(new.lengths.mean()),
         'response_length_before': float(old.lengths.mean()),
         'no_eos': float(1 - new.finished.mean()),
         'judge': judge.name,
+        'judge_trained_the_policy': trained_by
+        and trained_by == (judge.name, judge.model),
     }
+    if judge.model:
+        figures['judge_model'] = judge.model
     rows = [
         {
             'prompt': prompt,
@@ -103,14 +115,14 @@ def compare(
         figures |= {
             'gold_before': float(np.mean([row['gold_reference'] for row in rows])),
             'gold_after': float(after.mean()),
-            'gold_ci95': intervals.bootstrap(_mean, after),
+            'gold_ci95': _interval(after, clusters),
         }
     decide = preference(_scored(rows)) if judge is reward else judge.preference
     labels = both_orders(decide, prompts, new.texts, old.texts)
     for row, verdict in zip(rows, labels.won, strict=True):
         row['won'] = float(verdict)
     figures |= {'unanswered': labels.unanswered, **judge.report()}
-    return figures | winrate.win_metrics(labels.won, labels.biased), rows
+    return figures | winrate.win_metrics(labels.won, labels.biased, clusters), rows
 
 
 def answer(
@@ -192,5 +204,5 @@ def _parts(role):
     return role.base, role.delta
 
 
-def _mean(x):
-    return x.mean(-1)
+def _interval(rewards, clusters):
+    return resampling.bootstrap(resampling.mean(rewards), len(rewards), clusters)

@@ -1,29 +1,27 @@
-"""What a sceptic asks of a finished stage, beyond its first figures."""
+"""Further figures of a finished stage: calibration, groups, length, harmlessness."""
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from perl.config import lineage
 from perl.data.records import Comparison, Rating
-from perl.data.sets.desk import quality
 from perl.evaluation import reward_scores
 from perl.evaluation.figures import (
     buckets,
     calibration,
     harmless,
     length_control,
+    pairs,
     rouge,
 )
+from perl.evaluation.figures import clusters as cluster
+from perl.evaluation.figures.clusters import of_prompts
+from perl.evaluation.figures.pairs import Pairs
 from perl.evaluation.reward_scores import Judge
 from perl.runs.run import Run
 
-# exact aspects of a response by dataset: whether it does no harm
-HARMLESS: dict[str, Callable[[str, str], float]] = {
-    'reservations': lambda prompt, response: quality.aspects(prompt, response).harmless
-}
 LEVELS = 6  # groups of a quantity; with more values it is cut into so many
 
 
@@ -32,44 +30,52 @@ def reward_model(run: Run, stage: str, role: Judge, split: str) -> dict[str, Any
     accuracy by group and by margin.
 
     Returns:
-        calibration, by_margin (rows), by_group (rows by name); see
-        `evaluation.calibration` and `evaluation.buckets`.
+        by_margin (rows), by_group (rows by name), see `figures.buckets`; and
+        calibration, see `figures.calibration`, unless all comparisons of a split are
+        labelled as ties. Of such comparisons only calibration tells anything.
     """
-    data = {
-        part: reward_scores.records(run, stage, part)
-        for part in dict.fromkeys((split, 'val'))
-    }
-    read = getattr(run.dataset, lineage.reads(run.config, stage)[0])
-    # without those that encoding drops
-    records = {part: examples.select(read[part]) for part, examples in data.items()}
-    pairs = isinstance(records[split][0], Comparison)
-    found = {
-        part: _logits(run, stage, role, records[part], examples)
-        for part, examples in data.items()
-    }
-    logits, outcomes = found[split]
-    right = (1 + np.sign(logits) * np.sign(2 * outcomes - 1)) / 2
-    return {
-        'calibration': calibration.calibration_metrics(
-            logits, outcomes, found['val'], pairs
+    read = reward_scores.raw_records(run, stage)
+    pairwise = isinstance(read[split][0], Comparison)
+    records, compared = {}, {}
+    for part in dict.fromkeys((split, 'val')):
+        data = reward_scores.records(run, stage, part)
+        records[part] = data.select(read[part])  # without those that encoding drops
+        scores = reward_scores.scores(run, stage, role, data)
+        compared[part] = _pairs(records[part], scores, data)
+    here, clusters = compared[split], cluster.of_records(records[split])
+    decided = ~here.tied if pairwise else np.ones(here.n, bool)
+    rows = np.flatnonzero(decided)
+    pairs_decided = decided[here.rows]
+    signs = np.sign(here.margins) * np.sign(2 * here.outcomes - 1)
+    figures = {
+        'by_margin': buckets.by_margin(
+            (1 + signs[pairs_decided]) / 2,
+            np.abs(here.margins[pairs_decided]),
+            clusters=clusters[here.rows[pairs_decided]],
         ),
-        'by_margin': buckets.by_margin(right.ravel(), np.abs(logits).ravel()),
         'by_group': {
-            name: buckets.by_group(right.mean(1), members)
-            for name, members in groups(records[split]).items()
+            name: buckets.by_group(here.right()[rows], members, clusters[rows])
+            for name, members in groups([records[split][i] for i in rows]).items()
         },
     }
+    if decided.any():
+        held = compared['val']
+        figures['calibration'] = calibration.calibration_metrics(
+            here.margins,
+            here.outcomes,
+            (held.margins, held.outcomes),
+            pairwise,
+            clusters[here.rows],
+        )
+    return figures
 
 
-def _logits(run, stage, role, records, data):
-    """Margins of pairs or logits of ratings, and how sure it is that they are good."""
-    scores = reward_scores.scores(run, stage, role, data)
-    if isinstance(records[0], Rating):
-        outcomes = np.array([[rating.label] for rating in records])
-        return scores.astype(np.float64), outcomes
-    margins = calibration.margins(scores)
-    sure = np.array([[comparison.preference] for comparison in records])
-    return margins, np.broadcast_to(sure, margins.shape)
+def _pairs(records, scores, data) -> Pairs:
+    """Comparisons as pairs; ratings as pairs with a response of score 0."""
+    if isinstance(records[0], Comparison):
+        return pairs.of_scores(reward_scores.by_record(scores, data), data.preferences)
+    labels = np.array([rating.label for rating in records])
+    return Pairs(scores[:, 0].astype(np.float64), np.arange(len(records)), labels)
 
 
 def groups(records: Sequence[Comparison] | Sequence[Rating]) -> dict[str, list]:
@@ -79,18 +85,20 @@ def groups(records: Sequence[Comparison] | Sequence[Rating]) -> dict[str, list]:
     how sure the label is and how large its margin; of ratings the label. A grouping
     that tells no two records apart is left out.
     """
+    if not records:
+        return {}
     if isinstance(records[0], Rating):
-        found = {'label': ['good' if x.label >= 0.5 else 'bad' for x in records]}
+        groupings = {'label': ['good' if x.label >= 0.5 else 'bad' for x in records]}
     else:
-        found = {
+        groupings = {
             'better response is': list(map(_length, records)),
             'label is sure': _levels([x.preference for x in records]),
             'label has margin': _levels([x.margin for x in records]),
         }
     tags = [dict(record.tags) for record in records]
     for name in dict.fromkeys(name for row in tags for name in row):
-        found[name] = [row.get(name, 'none') for row in tags]
-    return {name: values for name, values in found.items() if len(set(values)) > 1}
+        groupings[name] = [row.get(name, 'none') for row in tags]
+    return {name: row for name, row in groupings.items() if len(set(row)) > 1}
 
 
 def _length(comparison):
@@ -132,37 +140,45 @@ def policy(
         somebody can tell).
     """
     prompts = [row['prompt'] for row in rows]
+    clusters = of_prompts(prompts, run.dataset.prompt_groups)
     sides = {'before': 'reference', 'after': 'response'}
     texts = {when: [row[key] for row in rows] for when, key in sides.items()}
     won = np.array([row['won'] for row in rows])
     sizes = [[len(text) for text in texts[when]] for when in ('after', 'before')]
-    found = {'length_control': length_control.length_metrics(won, *sizes)}
+    figures = {
+        'length_control': length_control.length_metrics(won, *sizes, clusters=clusters)
+    }
     measures = {
-        'lengths': lambda said: rouge.length_metrics(said),
-        'rouge': _against_demonstrations(run, prompts, split),
-        'harmless': _harmless(rater or _exact(run), prompts),
+        'lengths': rouge.length_metrics,
+        'rouge': _against_demonstrations(run, prompts, clusters, split),
+        'harmless': _harmless(rater or _exact(run), prompts, clusters),
     }
     for name, measure in measures.items():
         if measure:
-            found[name] = {when: measure(said) for when, said in texts.items()}
-    return found
+            figures[name] = {when: measure(side) for when, side in texts.items()}
+    return figures
 
 
-def _against_demonstrations(run, prompts, split):
+def _against_demonstrations(run, prompts, clusters, split):
     references = {}
     for record in run.dataset.demonstrations[split]:
         references.setdefault(record.prompt, []).append(record.response)
     rows = [i for i, prompt in enumerate(prompts) if prompt in references]
     wanted = [references[prompts[i]] for i in rows]
+    belongs = [clusters[i] for i in rows]
     if not rows:
         return None
-    return lambda said: rouge.rouge_metrics(wanted, [said[i] for i in rows])
+    return lambda responses: rouge.rouge_metrics(
+        wanted, [responses[i] for i in rows], belongs
+    )
 
 
 def _exact(run):
-    aspect = HARMLESS.get(run.dataset.name)
+    aspect = run.dataset.harmless
     return aspect and harmless.from_aspect(aspect)
 
 
-def _harmless(rater, prompts):
-    return rater and functools.partial(harmless.harmless_rate, rater, prompts)
+def _harmless(rater, prompts, clusters):
+    return rater and functools.partial(
+        harmless.harmless_rate, rater, prompts, clusters=clusters
+    )

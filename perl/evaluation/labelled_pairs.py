@@ -6,7 +6,8 @@ from typing import Any
 import numpy as np
 
 from perl.data.records import Comparison
-from perl.evaluation.figures.intervals import wilson
+from perl.evaluation.figures import clusters
+from perl.evaluation.figures.intervals import share
 from perl.judges import Labels, Preference, both_orders
 
 
@@ -48,32 +49,33 @@ def summary(
     Returns:
         n, labelled, unlabelled, ties; agreement with the order that the source gives,
         and with gold (a tie of the judge counts half, pairs of equal gold are left
-        out), each with a Wilson interval; position_bias; and confidence, the mean of
-        max(p, 1 - p).
+        out), each with its interval (`intervals.share`, the pairs of a prompt being one
+        cluster); position_bias; and confidence, the mean of max(p, 1 - p).
     """
     known = np.flatnonzero(labels.known)
-    p = labels.preferences[known]
+    p, at = labels.preferences[known], clusters.of_records(pairs)[known]
     figures = {
         'n': len(pairs),
         'labelled': len(known),
         'unlabelled': len(pairs) - len(known),
         'ties': int((p == 0.5).sum()),
-        **_agreement('agreement', p, np.ones(len(known))),
+        **_agreement('agreement', p, np.ones(len(known)), at),
     }
     if gold:
         differences = np.array([_difference(pairs[i], gold) for i in known], float)
-        figures |= _agreement('gold_agreement', p, np.sign(differences))
+        figures |= _agreement('gold_agreement', p, np.sign(differences), at)
     return figures | {
         'position_bias': labels.position_bias,
         'confidence': float(np.maximum(p, 1 - p).mean()) if len(known) else None,
     }
 
 
-def _agreement(name, p, sides):
+def _agreement(name, p, sides, at):
     """How often preferences fall on the side (1 the first, -1 the second, 0 none)."""
-    right = 0.5 + np.sign(p - 0.5) * sides / 2
-    right, n = float(right[sides != 0].sum()), int((sides != 0).sum())
-    return {name: right / n if n else None, f'{name}_ci95': list(wilson(right, n))}
+    decided = sides != 0
+    right = (0.5 + np.sign(p - 0.5) * sides / 2)[decided]
+    mean = float(right.mean()) if len(right) else None
+    return {name: mean, f'{name}_ci95': list(share(right, at[decided]))}
 
 
 def _difference(pair, gold):

@@ -17,7 +17,8 @@ from perl.config import lineage
 from perl.data import batching
 from perl.data.batching import slices
 from perl.data.examples import Examples
-from perl.evaluation.figures import accuracy
+from perl.evaluation.figures import accuracy, clusters, pairs
+from perl.evaluation.figures.against_baselines import against_baselines
 from perl.judges import panel
 from perl.judges.panel import Panel
 from perl.models import heads
@@ -59,40 +60,76 @@ def normalisation(run: Run, stage: str, judge: Judge) -> tuple[float, float]:
 
 
 def held_out(run: Run, stage: str, judge: Judge, data: Examples) -> dict[str, float]:
-    """The one figure of the validation split that is shown during training."""
+    """The one figure of the validation split that is shown during training.
+
+    Of comparisons the accuracy on those that are not labelled as ties, of ratings the
+    AUC. Nothing where there are no such comparisons, or ratings of one class alone.
+    """
     config = run.config[lineage.origin(run.config, stage)]
-    figures = measure(config, scores(run, stage, judge, data), data)
-    best = BEST[config.loss]
-    figure = figures[best.removeprefix('val_')]
-    # an AUC of ratings that are all alike is none
-    return {best: figure} if np.isfinite(figure) else {}
+    found = scores(run, stage, judge, data)
+    if config.loss == 'pointwise':
+        figure = accuracy.auc(found[:, 0], data.labels)
+    else:
+        compared = pairs.of_scores(by_record(found, data), data.preferences)
+        right = compared.right()[~compared.tied]
+        figure = right.mean() if len(right) else np.nan
+    return {BEST[config.loss]: float(figure)} if np.isfinite(figure) else {}
 
 
-def evaluate(run: Run, stage: str, judge: Judge, split: str) -> dict[str, Any]:
+def evaluate(
+    run: Run, stage: str, judge: Judge, split: str, baselines: bool = True
+) -> dict[str, Any]:
     """Figures of a trained reward model on a split.
 
     The threshold of the balanced accuracy is chosen on validation. That of the plain
-    accuracy is 0, for a reward is a logit; what a panel combines is none, so there it
-    is the same one.
+    accuracy is 0, for a reward is a logit. What a panel combines is no logit, so there
+    the chosen threshold is taken for both.
+
+    Args:
+        run: what all stages share.
+        stage: of the reward model.
+        judge: the reward model.
+        split: of the data.
+        baselines: whether the baselines are measured beside it.
+
+    Returns:
+        reward_kind ('pairwise' or 'pointwise'), the figures of
+        `accuracy.comparison_metrics` or `accuracy.rating_metrics`, and those of
+        `against_baselines`.
     """
     config = run.config[lineage.origin(run.config, stage)]
-    data, threshold = records(run, stage, split), 0.0
-    found = scores(run, stage, judge, data)
+    data, read = records(run, stage, split), raw_records(run, stage)
+    measured = data.select(read[split])
+    found, at = scores(run, stage, judge, data), clusters.of_records(measured)
     if config.loss == 'pointwise':
-        val = records(run, stage, 'val')
-        threshold = accuracy.best_threshold(
-            scores(run, stage, judge, val)[:, 0], val.labels
-        )
+        val, threshold = records(run, stage, 'val'), 0.0
+        if len(val):
+            logits = scores(run, stage, judge, val)[:, 0]
+            threshold = accuracy.best_threshold(logits, val.labels)
         if isinstance(judge, Panel):
             found, threshold = found - threshold, 0.0
-    return measure(config, found, data, threshold)
+        figures = {'reward_kind': 'pointwise'}
+        figures |= accuracy.rating_metrics(found[:, 0], data.labels, threshold, at)
+    else:
+        compared = pairs.of_scores(by_record(found, data), data.preferences)
+        figures = {'reward_kind': 'pairwise'}
+        figures |= accuracy.comparison_metrics(compared, at)
+    if baselines:
+        apart = {**read, split: measured}
+        figures |= against_baselines(apart, split, by_record(found, data), figures)
+    return figures
+
+
+def raw_records(run: Run, stage: str) -> dict[str, list]:
+    """The comparisons or ratings that a stage reads, by split."""
+    kind, _ = lineage.reads(run.config, stage)
+    return getattr(run.dataset, kind)
 
 
 def records(run: Run, stage: str, split: str, name: str = '') -> Examples:
     """The comparisons or ratings of a split, encoded; with a name what is cut is
     printed."""
-    kind, _ = lineage.reads(run.config, stage)
-    return run.encoded(getattr(run.dataset, kind)[split], name)
+    return run.encoded(raw_records(run, stage)[split], name)
 
 
 def collate(
@@ -134,21 +171,11 @@ def scores(
     return np.where(np.arange(counts.max()) < counts[:, None], out, np.float32(np.nan))
 
 
-def measure(
-    config: Any, scores: np.ndarray, data: Examples, threshold: float = 0.0
-) -> dict[str, Any]:
-    """Held-out figures of rewards `[n, K]`."""
-    if config.loss == 'bradley_terry':
-        return accuracy.comparison_metrics(_best_first(scores, data))
-    return accuracy.rating_metrics(scores[:, 0], data.labels, threshold=threshold)
-
-
-def _best_first(scores, data):
-    """Turned round where the label says that the order is more likely wrong, and all
-    alike, which is half right, where it is for neither."""
-    if data.preferences is None:
-        return scores
-    return scores * np.sign(2 * data.preferences[:, None] - 1)
+def by_record(scores: np.ndarray, data: Examples) -> list[np.ndarray]:
+    """The scores of each record alone: `[n, K]` -> n arrays, as long as it has
+    completions."""
+    sizes = map(len, data.completions)
+    return [row[:size] for row, size in zip(scores, sizes, strict=True)]
 
 
 @functools.cache

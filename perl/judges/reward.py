@@ -37,6 +37,7 @@ class Judge:
         panel: the reward models, where the judge is made of them: a compiled program
             gives the rewards of `reward` with it, straight from token ids.
         report: counts of what the judge did so far, such as requests to a server.
+        model: of a language model its name; '' for every other judge.
     """
 
     name: str
@@ -44,6 +45,7 @@ class Judge:
     reward: Reward | None = None
     panel: Panel | None = None
     report: Callable[[], dict[str, Any]] = dict
+    model: str = ''
 
 
 def scores(judge: Judge) -> Reward:

@@ -70,6 +70,29 @@ def as_labelled(ahead: jax.Array, preference: jax.Array | float) -> jax.Array:
     return ahead * jnp.sign(2 * jnp.asarray(preference) - 1)
 
 
+def decided_right(
+    ahead: jax.Array, preference: jax.Array | float, present: jax.Array | None = None
+) -> tuple[jax.Array, jax.Array]:
+    """How many comparisons are in the right order, of those that have one.
+
+    A comparison whose label is a tie (preference 1/2) can be neither right nor wrong,
+    and does not count. Where no label is decided the answer is half of one comparison.
+
+    Args:
+        ahead: [B, K (K - 1) / 2] leads of `as_labelled`.
+        preference: [B, 1] or a number.
+        present: bool [B, K] as of `pair_mean`.
+
+    Returns:
+        The sum of the shares of their pairs that are right, and their number.
+    """
+    shares = pair_mean(share_right(ahead), present)
+    decided = jnp.broadcast_to(jnp.asarray(preference) != 0.5, (len(ahead), 1))[:, 0]
+    count = jnp.sum(decided, dtype=jnp.float32)
+    right = jnp.sum(shares * decided)
+    return jnp.where(count > 0, right, 0.5), jnp.maximum(count, 1)
+
+
 def share_right(ahead: jax.Array) -> jax.Array:
     """1, 1/2 or 0 for a lead above, at or below 0."""
     return (1 + jnp.sign(ahead)) / 2

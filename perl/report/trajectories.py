@@ -55,10 +55,8 @@ def _curve(rows, name):
     kl, values = recorded.series(rows, name, 'kl')
     if not kl:
         return None
-    # in the first iteration the policy is still what it started from
-    gain = np.array(values) - values[0]
-    return {
-        'kl': kl,
-        'gain': gain.tolist(),
-        'fit': over_optimisation.fit_metrics('rl', kl, gain),
-    }
+    fit = over_optimisation.fit_metrics('rl', kl, values)
+    # without a fit the first iteration says where the policy started
+    start = fit['start'] if np.isfinite(fit['start']) else values[0]
+    gain = np.array(values) - start
+    return {'kl': kl, 'gain': gain.tolist(), 'fit': fit}

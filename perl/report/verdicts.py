@@ -42,7 +42,6 @@ def policies(found: dict[str, dict[str, Any]]) -> Table:
         'comparison',
         'judge',
         'win rate [95 %]',
-        'the same by bootstrap',
         'won / tied / lost',
         'sign test, p',
         'same place won twice',
@@ -89,12 +88,10 @@ def fits(found: dict[str, dict[str, Any]]) -> Table:
 
 def _policy(figures):
     controlled = figures.get('length_control', {})
-    low, high = figures['win_rate_bootstrap95']
     strata = {row['length']: row for row in controlled.get('strata', ())}
     return [
         str(figures['judge']),
         percent(figures, 'win_rate'),
-        f'[{100 * low:.1f}, {100 * high:.1f}]',
         ' / '.join(count(figures[name]) for name in ('wins', 'ties', 'losses')),
         f'{figures["sign_test"]:.2g}',
         percent(figures, 'position_bias'),

@@ -220,6 +220,7 @@ def _language(name, asked, settings):
         choose.preference(asked, questions.pairwise(settings.template)),
         choose.reward(asked, settings.rating),
         report=asked.report,
+        model=settings.model,
     )
 
 

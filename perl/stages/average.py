@@ -75,6 +75,13 @@ def averaged_role(run: Run, stage: str) -> Role:
 def _compared(run, stage, role):
     trained = run.config[lineage.origin(run.config, stage)]
     reference, reward = run.source(trained.start), open_reward(run, stage)
-    judged, rows = compare(run, role, reference, reward, 'test')
+    judged, rows = compare(
+        run,
+        role,
+        reference,
+        reward,
+        'test',
+        trained_by=lineage.trained_by(run.config, stage),
+    )
     metrics.append_samples(run.workdir / stage, rows)
     return {'algorithm': 'average', **judged}

@@ -15,11 +15,17 @@ from ml_collections import ConfigDict
 from perl import config as configs
 from perl import sharding
 from perl.adapters import tree
+from perl.config import lineage
 from perl.data import batching, order
 from perl.data.batching import slices
 from perl.evaluation.compare import compare
 from perl.losses import direct as losses
-from perl.losses.preference import as_labelled, pair_mean, share_right
+from perl.losses.preference import (
+    as_labelled,
+    decided_right,
+    pair_mean,
+    share_right,
+)
 from perl.losses.reduce import masked_sum
 from perl.models import decoder, heads
 from perl.models.architecture import Architecture, parameters
@@ -92,7 +98,8 @@ def loss(
     sure = _sure(batch)
     total, _ = summed(losses.dpo(ahead, sure, smoothing))
     ahead = as_labelled(ahead, sure)
-    figures = {'accuracy': summed(share_right(ahead)), 'margin': summed(ahead)}
+    accuracy = decided_right(ahead, sure, batch.get('present'))
+    figures = {'accuracy': accuracy, 'margin': summed(ahead)}
     best = jnp.where(jnp.ravel(sure) < 0.5, gained[:, -1], gained[:, 0])
     return total, (count, {**figures, 'chosen_reward': (jnp.sum(best), count)})
 
@@ -139,14 +146,17 @@ def dpo(run: Run, stage: str) -> dict[str, Any]:
         return _collate(data['train'], rows, run.multiple)
 
     def validate(role):
-        right, n = 0.0, len(data['val'])
+        right, n = [], len(data['val'])
         for rows, new in slices(n, config.batch_size):
             part = _collate(data['val'], rows, run.multiple)
             part = sharding.shard_batch(part, run.mesh)
             ahead, _ = measure(role.delta, frozen, part, None)
-            found = share_right(as_labelled(ahead, _sure(part)))
-            right += np.asarray(pair_mean(found, part.get('present')))[:new].sum()
-        return {'val_accuracy': right / n}
+            shares = share_right(as_labelled(ahead, _sure(part)))
+            right.append(np.asarray(pair_mean(shares, part.get('present')))[:new])
+        decided = data['val'].preferences != 0.5
+        if not decided.any():  # nothing but labelled ties
+            return {}
+        return {'val_accuracy': float(np.concatenate(right)[decided].mean())}
 
     def sample(role, step):
         samples.write(run, stage, role, run.dataset.prompts['val'], step)
@@ -166,7 +176,14 @@ def dpo(run: Run, stage: str) -> dict[str, Any]:
     )
     run.save_role(stage, policy)
     began = time.monotonic()
-    judged, rows = compare(run, policy, reference, reward, 'test')
+    judged, rows = compare(
+        run,
+        policy,
+        reference,
+        reward,
+        'test',
+        trained_by=lineage.trained_by(run.config, stage),
+    )
     metrics.append_samples(run.workdir / stage, rows)
     taken = {'evaluation_seconds': time.monotonic() - began}
     return {**figures, 'algorithm': 'dpo', **taken, **judged}

@@ -11,6 +11,7 @@ from ml_collections import ConfigDict
 from perl import config as configs
 from perl.adapters import tree
 from perl.data import SPLITS, batching, order
+from perl.evaluation.figures.against_baselines import sentence
 from perl.evaluation.reward_scores import (
     BEST,
     collate,
@@ -70,11 +71,10 @@ def ranked(
     losses = preference.bradley_terry(chosen, rejected, lead, sure, smoothing)
     ahead = preference.as_labelled(chosen - rejected, sure)
     count = jnp.float32(B)
-    total, right, margin = (
-        jnp.sum(preference.pair_mean(x, batch.get('present')))
-        for x in (losses, preference.share_right(ahead), ahead)
-    )
-    return total, (count, {'accuracy': (right, count), 'margin': (margin, count)})
+    present = batch.get('present')
+    total, margin = (jnp.sum(preference.pair_mean(x, present)) for x in (losses, ahead))
+    accuracy = preference.decided_right(ahead, sure, present)
+    return total, (count, {'accuracy': accuracy, 'margin': (margin, count)})
 
 
 def pointwise(
@@ -163,7 +163,9 @@ def finish(run: Run, stage: str, role: Role) -> dict[str, Any]:
     shift, scale = normalisation(run, stage, role)
     role = dataclasses.replace(role, shift=shift, scale=scale)
     run.save_role(stage, role)
-    return evaluate(run, stage, role, 'test')
+    figures = evaluate(run, stage, role, 'test')
+    print(f'{stage}: {sentence(figures)}', flush=True)
+    return figures
 
 
 def _probing(loss):

@@ -32,6 +32,16 @@ def test_the_rules_are_kept():
     rules.validate(experiment())
 
 
+def test_who_trained_a_policy():
+    config = experiment()
+    assert lineage.trained_by(config, 'policy') == ('reward', '')
+    assert lineage.trained_by(config, 'warp') == ('reward', '')
+    assert lineage.trained_by(config, 'dpo') == lineage.trained_by(config, 'sft')
+    assert lineage.trained_by(config, 'dpo') == ('', '')
+    config.policy.reward, config.policy.judge.model = 'endpoint', 'a model'
+    assert lineage.trained_by(config, 'policy') == ('endpoint', 'a model')
+
+
 def test_where_stages_come_from():
     config = experiment()
     assert lineage.origin(config, 'judges') == 'reward_a'

@@ -5,7 +5,7 @@ import itertools
 from hypothesis import given
 from hypothesis import strategies as st
 
-from perl.data import SPLITS, Comparison, Demonstration
+from perl.data import SPLITS, Comparison, Demonstration, Rating
 from perl.data.splits import Groups
 
 ROWS = st.lists(st.tuples(st.sampled_from(SPLITS), st.sampled_from('abcd')))
@@ -93,3 +93,14 @@ def test_official_splits_keep_their_sizes():
     assert data.prompts == {'train': ['asked'], 'val': [], 'test': [' asked']}
     assert data.text['train'] == []
     assert data.counts == {'leaks_kept': 1, 'leaks_dropped': 1}
+
+
+def test_records_and_prompts_know_their_group():
+    found = Groups()
+    found.add('comparisons', 'test', 'post 1', Comparison('p', ('x', 'y')))
+    found.add('ratings', 'test', 'post 2', Rating('p', 'x', 1.0))
+    found.add('prompts', 'test', 'post 1', 'p')
+    data = found.dataset('made up')
+    assert data.comparisons['test'][0].group == 'post 1'
+    assert data.ratings['test'][0].group == 'post 2'
+    assert data.prompt_groups == {'p': 'post 1'}

@@ -8,6 +8,7 @@ import runs
 
 from perl.data.records import Comparison, Demonstration, Rating
 from perl.evaluation import examine, reward_scores
+from perl.evaluation.figures.intervals import wilson
 from perl.runs import opening
 
 
@@ -116,9 +117,65 @@ def test_overlap_with_demonstrations(opened, monkeypatch):
 
 
 def test_harmless(opened, monkeypatch):
-    monkeypatch.setitem(
-        examine.HARMLESS, 'reservations', lambda p, r: float(r != 'bad')
-    )
+    exact = dataclasses.replace(opened.dataset, harmless=lambda p, r: float(r != 'bad'))
+    monkeypatch.setattr(opened, 'dataset', exact)
     found = examine.policy(opened, rows(('bad', 'b'), ('a', 'b')), 'test')
     rates = [found['harmless'][when]['harmless_rate'] for when in ('before', 'after')]
     assert rates == [0.5, 1.0]
+
+
+def test_the_desk_says_what_is_harmless(opened):
+    found = examine.policy(opened, rows(('a', 'b')), 'test')
+    assert found['harmless']['before']['n'] == 1
+    plain = dataclasses.replace(opened.dataset, harmless=None)
+    assert opened.dataset.harmless is not None and plain.harmless is None
+
+
+def test_prompts_of_one_dialog_are_one_observation(opened, monkeypatch):
+    grouped = dataclasses.replace(opened.dataset, prompt_groups={PROMPT: 'dialog'})
+    monkeypatch.setattr(opened, 'dataset', grouped)
+    made = rows(*[('a', 'b c')] * 20)
+    other = [{**row, 'prompt': f'{PROMPT} {i}'} for i, row in enumerate(made)]
+    alike, apart = (
+        examine.policy(opened, x, 'test')['length_control']['strata'][0]
+        for x in (made, other)
+    )
+    assert alike['n'] == apart['n'] == 20 and alike['win_rate'] == 1
+    assert alike['win_rate_ci95'] == list(wilson(1, 1))
+    assert apart['win_rate_ci95'] == list(wilson(20, 20))
+
+
+def test_labelled_ties_are_told_apart(opened, monkeypatch):
+    pairs = opened.dataset.comparisons
+    tied = [dataclasses.replace(x, preference=0.5) for x in pairs['test'][:3]]
+    test = {**pairs, 'test': tied + pairs['test'][3:]}
+    monkeypatch.setattr(
+        opened, 'dataset', dataclasses.replace(opened.dataset, comparisons=test)
+    )
+    role = opened.reward_role('reward')
+    figures = reward_scores.evaluate(opened, 'reward', role, 'test')
+    assert figures['labelled_ties'] == 3
+    assert figures['n'] == len(pairs['test']) - 3
+    for one in figures['baselines'].values():
+        assert (one['n'], one['labelled_ties']) == (figures['n'], 3)
+    found = examine.reward_model(opened, 'reward', role, 'test')
+    assert found['calibration']['ties']['n'] == 3
+    assert found['calibration']['n'] == figures['n']
+    for part in (found['by_margin'], *found['by_group'].values()):
+        assert sum(row['n'] for row in part) == figures['n']
+
+
+def test_nothing_but_labelled_ties(opened, monkeypatch):
+    pairs = opened.dataset.comparisons
+    tied = [dataclasses.replace(x, preference=0.5) for x in pairs['test']]
+    monkeypatch.setattr(
+        opened,
+        'dataset',
+        dataclasses.replace(opened.dataset, comparisons={**pairs, 'test': tied}),
+    )
+    role = opened.reward_role('reward')
+    found = examine.reward_model(opened, 'reward', role, 'test')
+    assert found == {'by_margin': [], 'by_group': {}}
+    figures = reward_scores.evaluate(opened, 'reward', role, 'test')
+    assert (figures['n'], figures['labelled_ties']) == (0, len(tied))
+    assert 'best_baseline' not in figures

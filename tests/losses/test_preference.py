@@ -132,3 +132,15 @@ def test_the_gradient_is_least_where_the_chance_is_the_label(p):
     grad = jax.grad(lambda r: preference.bradley_terry(r, 0.0, 0.0, p, 0.05))(1.2)
     want = scipy.special.expit(1.2) - (0.9 * p + 0.05)
     assert float(grad) == pytest.approx(want, abs=1e-9)
+
+
+def test_labelled_ties_are_neither_right_nor_wrong():
+    ahead = jnp.array([[1.0, -1.0], [0.0, 0.0], [2.0, 3.0]])
+    preferences = jnp.array([[0.9], [0.5], [0.8]])
+    right, count = preference.decided_right(ahead, preferences)
+    assert (float(right), float(count)) == (1.5, 2)
+    right, count = preference.decided_right(ahead, 1.0)
+    assert (float(right), float(count)) == (2, 3)
+    # without a label there is nothing to be right about
+    right, count = preference.decided_right(ahead, jnp.full((3, 1), 0.5))
+    assert (float(right), float(count)) == (0.5, 1)

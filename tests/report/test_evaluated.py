@@ -6,6 +6,7 @@ import pytest
 
 from perl import judges
 from perl.evaluation.figures import (
+    best_of_n_estimate,
     buckets,
     calibration,
     length_control,
@@ -25,8 +26,8 @@ RNG = np.random.default_rng(0)
 
 
 def reward_model(scale):
-    margins = scale * RNG.normal(1, 1, (200, 1))
-    right = margins[:, 0] > 0
+    margins = scale * RNG.normal(1, 1, 200)
+    right = margins > 0
     ones = np.ones_like(margins)
     return {
         'n': 200,
@@ -35,7 +36,7 @@ def reward_model(scale):
         'calibration': calibration.calibration_metrics(
             margins, ones, (margins, ones), pairs=True
         ),
-        'by_margin': buckets.by_margin(right, abs(margins[:, 0])),
+        'by_margin': buckets.by_margin(right, abs(margins)),
         'by_group': {
             'batch': buckets.by_group(right, [f'b{i % 3}' for i in range(200)])
         },
@@ -62,7 +63,7 @@ def policy():
 
 
 def best_of_n():
-    kl = over_optimisation.best_of_n_kl([1, 2, 4, 8])
+    kl = best_of_n_estimate.best_of_n_kl([1, 2, 4, 8])
     gain = np.sqrt(kl) * (1 - 0.5 * np.sqrt(kl)) + RNG.normal(0, 0.01, (20, 4))
     curve = {'kl': kl.tolist(), 'gain': gain.mean(0).tolist()}
     curve['fit'] = over_optimisation.fit_metrics('best_of_n', kl, gain)

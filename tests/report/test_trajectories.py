@@ -23,7 +23,7 @@ def test_a_way_is_fitted_and_thinned(tmp_path):
     assert way['held_out'] == {'kl': 16.0, 'reward': 4.0, 'gold': 0.5}
     fit = way['curves']['gold']['fit']
     assert (fit['alpha'], fit['beta']) == (pytest.approx(0.6), pytest.approx(0.5))
-    assert way['curves']['gold']['gain'][0] == 0
+    assert way['curves']['gold']['gain'][0] == pytest.approx(0, abs=1e-9)
     assert way['curves']['reward']['fit']['beta'] == pytest.approx(0, abs=1e-9)
 
 

@@ -98,4 +98,7 @@ def test_a_label_for_the_second_is_right_where_the_second_leads():
     ahead = one['chosen_reward'][0] - other['chosen_reward'][0]
     np.testing.assert_allclose(ahead, one['margin'][0], rtol=1e-5)
     neither = measure({**comparisons(), 'preferences': jnp.full(2, 0.5)})
-    assert neither['accuracy'][0] == 1 and neither['margin'][0] == 0
+    # no order is right, so there is nothing to count
+    assert neither['accuracy'] == (0.5, 1) and neither['margin'][0] == 0
+    tied = measure({**comparisons(), 'preferences': jnp.array([0.5, 0.8])})
+    assert tied['accuracy'][1] == 1 and tied['accuracy'][0] in (0, 1)

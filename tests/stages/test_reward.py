@@ -12,7 +12,7 @@ import tiny
 
 from perl import config as configs
 from perl.data import examples
-from perl.data.records import Comparison
+from perl.data.records import Comparison, Rating
 from perl.data.tokenizers.files import Bytes
 from perl.evaluation import reward_scores
 from perl.judges import mixture, panel
@@ -62,6 +62,13 @@ def test_a_ranking_by_hand(batch, options, want):
     # a label that is more likely wrong than right is one for the other order
     right = 1 + (1 - 1 / 3 if 'preferences' in batch else 1 / 3)
     assert count == 2 and float(sums['accuracy'][0]) == pytest.approx(right)
+
+
+def test_labelled_ties_do_not_count_in_the_accuracy():
+    batch = {'preferences': jnp.array([0.5, 1.0])}
+    _, (count, sums) = reward.ranked(REWARDS, batch)
+    right, decided = sums['accuracy']
+    assert (count, decided) == (2, 1) and float(right) == pytest.approx(1 / 3)
 
 
 def test_two_completions_are_a_pair():
@@ -219,15 +226,23 @@ def test_the_loss_of_a_gate_by_hand():
 def test_what_a_panel_says_of_ratings_is_no_logit(monkeypatch):
     # z-scores: their 0 is the mean reward, and not where the model says 1/2
     labels, scores = np.array([0.0, 1, 1, 1]), np.array([-1.5, -0.5, 0.5, 1.5])
-    data = examples.Examples([np.arange(2)] * 4, [(np.arange(2),)] * 4, labels)
+    data = examples.Examples(
+        [np.arange(2)] * 4, [(np.arange(2),)] * 4, labels, rows=np.arange(4)
+    )
+    ratings = [Rating(f'prompt {i}', 'same', x) for i, x in enumerate(labels)]
+    splits = dict.fromkeys(('train', 'val', 'test'), ratings)
     monkeypatch.setattr(reward_scores, 'records', lambda *args: data)
     monkeypatch.setattr(reward_scores, 'scores', lambda *args: scores[:, None])
     config = configs.experiment('rated')
     config.reward.loss = 'pointwise'
-    run = types.SimpleNamespace(config=config)
+    dataset = types.SimpleNamespace(ratings=splits)
+    run = types.SimpleNamespace(config=config, dataset=dataset)
     delta = {**tiny.adapter(), 'head': tiny.head()}
     role = Role(tiny.weights(), 'base1', delta, tiny.LORA)
     alone = reward_scores.evaluate(run, 'reward', role, 'test')
     assert (alone['accuracy'], alone['threshold']) == (0.75, -1.0)
     together = reward_scores.evaluate(run, 'reward', panel.build([role]), 'test')
     assert (together['accuracy'], together['auc']) == (1.0, 1.0)
+    assert together['reward_kind'] == 'pointwise'
+    assert together['baselines']['majority']['accuracy'] == 0.75
+    assert together['best_baseline']['model'] == 1.0

@@ -1,51 +1,76 @@
 """How well scores agree with people: on ratings, and on comparisons.
 
-A score is a logit: above 0 it says 'good'. A label of at least 1/2 is good. The
-figures of one kind take arrays [..., n], where leading axes are resamples.
+A score is a logit: above 0 it says 'good'. A label of at least 1/2 is good. Statistics
+take weights `[..., n]` of the rows, whose leading axes are resamples, and give `[...]`;
+without weights each row counts once.
 """
 
-import numpy as np
-import scipy.stats
+from typing import Any
 
-from perl.evaluation.figures.intervals import bootstrap
+import numpy as np
+
+from perl.evaluation.figures import clusters as cluster
+from perl.evaluation.figures.clusters import Clusters
+from perl.evaluation.figures.intervals import bounded, share
+from perl.evaluation.figures.pairs import Pairs
 from perl.system.errors import UserError
+
+Weights = np.ndarray | None
 
 
 def accuracy(
-    scores: np.ndarray, labels: np.ndarray, threshold: float = 0.0
+    scores: np.ndarray,
+    labels: np.ndarray,
+    threshold: float = 0.0,
+    weights: Weights = None,
 ) -> np.ndarray:
-    """The share of ratings on whose side of the threshold the score lies: [n] -> []."""
-    return np.mean((scores > threshold) == _good(labels), -1)
+    """The share of ratings on whose side of the threshold the score lies.
+
+    Scores and labels `[n]`, weights `[..., n]` -> `[...]`.
+    """
+    right = (scores > threshold) == _good(labels)
+    return _share(right, np.ones(len(right), bool), weights)
 
 
 def balanced_accuracy(
-    scores: np.ndarray, labels: np.ndarray, threshold: float = 0.0
+    scores: np.ndarray,
+    labels: np.ndarray,
+    threshold: float = 0.0,
+    weights: Weights = None,
 ) -> np.ndarray:
     """The mean of the accuracies on good and on bad ratings; NaN if one is absent.
 
     Under imbalance it is the honest figure: answering always the same gives 1/2.
+    Scores and labels `[n]`, weights `[..., n]` -> `[...]`.
     """
     good, right = _good(labels), (scores > threshold) == _good(labels)
-    return (_share(right, good) + _share(right, ~good)) / 2
+    return (_share(right, good, weights) + _share(right, ~good, weights)) / 2
 
 
-def auc(scores: np.ndarray, labels: np.ndarray) -> np.ndarray:
+def auc(scores: np.ndarray, labels: np.ndarray, weights: Weights = None) -> np.ndarray:
     """The chance that a good rating outscores a bad one, ties counting half.
 
-    By ranks (Mann-Whitney): [n], [n] -> []. NaN where there is but one class.
+    The Mann-Whitney statistic: scores and labels `[n]`, weights `[..., n]` -> `[...]`.
+    NaN where there is but one class.
     """
     good = _good(labels)
-    positives, negatives = good.sum(-1), (~good).sum(-1)
-    ranks = scipy.stats.rankdata(scores, axis=-1)
-    wins = np.sum(ranks * good, -1) - positives * (positives + 1) / 2
-    return _divide(wins, positives * negatives)
+    weights = np.ones(len(good)) if weights is None else weights
+    order = np.argsort(scores, kind='stable')
+    # the ratings of each distinct score are one step of the ROC curve
+    starts = np.unique(np.asarray(scores)[order], return_index=True)[1]
+    up, down = (
+        np.add.reduceat(weights[..., order] * side[order], starts, axis=-1)
+        for side in (good, ~good)
+    )
+    wins = np.sum(up * (np.cumsum(down, -1) - down / 2), -1)
+    return _divide(wins, up.sum(-1) * down.sum(-1))
 
 
 def best_threshold(scores: np.ndarray, labels: np.ndarray) -> float:
     """The threshold with the highest balanced accuracy, for choosing on validation.
 
     It lies midway between two neighbouring scores. With one class only, or where
-    no threshold beats chance, it is 0.
+    no threshold beats chance, it is 0. Scores and labels are `[n]`.
     """
     values = np.unique(scores)
     if len(values) < 2:
@@ -63,86 +88,89 @@ def best_threshold(scores: np.ndarray, labels: np.ndarray) -> float:
     return float(between[best]) if gain[best] > 0 and 0 < good.mean() < 1 else 0.0
 
 
-def pairwise_accuracy(scores: np.ndarray) -> float:
-    """The share of pairs in the right order, ties counting half: [n, K] -> [].
-
-    Args:
-        scores: of K completions of each prompt, the best completion first.
-    """
-    return float(np.mean(_pairs_right(scores)))
-
-
 def rating_metrics(
     scores: np.ndarray,
     labels: np.ndarray,
     threshold: float = 0.0,
-    seed: int = 0,
-) -> dict[str, float | int | dict[str, list[float]]]:
+    clusters: Clusters = None,
+) -> dict[str, Any]:
     """All figures of scored ratings.
 
     Args:
-        scores: [n] logits.
-        labels: [n] in [0, 1].
+        scores: `[n]` logits.
+        labels: `[n]` in [0, 1].
         threshold: for the balanced accuracy; `best_threshold` of the validation
             split. The plain accuracy is at 0, where the model itself says 1/2.
-        seed: of the bootstrap.
+        clusters: `[n]`, what each rating belongs to; by default each is on its own.
 
     Returns:
-        n, positives, accuracy, balanced_accuracy, auc, threshold, and ci95: a
-        bootstrap interval [low, high] of each figure by its name.
+        n, clusters (their number), positives, accuracy, balanced_accuracy, auc,
+        threshold, and ci95: the interval [low, high] of each figure by its name.
 
     Raises:
         UserError: lengths differ, nothing was scored or a score is not finite.
     """
-    scores, labels = _checked(scores, 1), np.asarray(labels)
+    scores, labels = _checked(scores), np.asarray(labels)
+    n, good = len(scores), _good(labels)
     if labels.shape != scores.shape:
         raise UserError(
-            f'evaluation: {len(scores)} scores for {len(labels)} labels; score the '
+            f'evaluation: {n} scores for {len(labels)} labels; score the '
             'split that the labels come from'
         )
+    at = cluster.numbers(clusters, n)
+    # a class has at least as many independent ratings as clusters
+    fewest = min(len(np.unique(at[side])) for side in (good, ~good))
     figures = {
-        'accuracy': accuracy,
-        'balanced_accuracy': lambda s, y: balanced_accuracy(s, y, threshold),
-        'auc': auc,
+        'balanced_accuracy': lambda w: balanced_accuracy(scores, labels, threshold, w),
+        'auc': lambda w: auc(scores, labels, w),
     }
+    right = (scores > 0) == good
     return {
-        'n': len(scores),
-        'positives': int(_good(labels).sum()),
-        **{name: float(figure(scores, labels)) for name, figure in figures.items()},
+        'n': n,
+        'clusters': int(at.max()) + 1,
+        'positives': int(good.sum()),
+        'accuracy': float(accuracy(scores, labels)),
+        **{name: float(figure(np.ones(n))) for name, figure in figures.items()},
         'threshold': float(threshold),
         'ci95': {
-            name: list(bootstrap(figure, scores, labels, seed=seed))
-            for name, figure in figures.items()
+            'accuracy': list(share(right, at)),
+            **{
+                name: list(bounded(figure, n, at, fewest))
+                for name, figure in figures.items()
+            },
         },
     }
 
 
-def comparison_metrics(
-    scores: np.ndarray, seed: int = 0
-) -> dict[str, float | int | dict[str, list[float]]]:
-    """All figures of scored comparisons.
+def comparison_metrics(pairs: Pairs, clusters: Clusters = None) -> dict[str, Any]:
+    """All figures of n scored comparisons, some of which may be labelled as ties.
 
     Args:
-        scores: [n, K], the best completion first.
-        seed: of the bootstrap, which draws prompts and not pairs: the pairs of one
-            prompt are not independent.
+        pairs: of the comparisons.
+        clusters: `[n]`, what each comparison belongs to; by default each is on its own.
 
     Returns:
-        n (prompts), pairs, ties (pairs of equal score), accuracy, and ci95 by name.
+        n (comparisons with a decided label) and their clusters and pairs; accuracy (the
+        mean over them of the share of pairs in the right order, a pair of equal scores
+        being half right) and ci95 by name; score_ties (their pairs of equal score); and
+        labelled_ties (comparisons whose label is a tie, which no order can get right or
+        wrong). Without a decided label the accuracy is NaN.
 
     Raises:
         UserError: nothing was scored, or a score is not finite.
     """
-    scores = _checked(scores, 2)
-    right = _pairs_right(scores)
+    _checked(pairs.margins, pairs.rows)
+    at = cluster.numbers(clusters, pairs.n)
+    decided = ~pairs.tied
+    right = pairs.right()[decided]
     return {
-        'n': len(right),
-        'pairs': right.size,
-        'ties': int(np.sum(right == 0.5)),
-        'accuracy': float(right.mean()),
-        'ci95': {
-            'accuracy': list(bootstrap(lambda x: x.mean(-1), right.mean(-1), seed=seed))
-        },
+        'n': int(decided.sum()),
+        'clusters': len(np.unique(at[decided])),
+        'pairs': int(np.sum(decided[pairs.rows])),
+        'accuracy': float(right.mean()) if len(right) else np.nan,
+        'ci95': {'accuracy': list(share(right, at[decided]))},
+        'score_ties': int(np.sum((pairs.margins == 0) & decided[pairs.rows])),
+        'labelled_ties': int(pairs.tied.sum()),
     }
 
 
@@ -151,30 +179,27 @@ def _good(labels):
 
 
 def _divide(x, y):
-    return np.where(y > 0, x / np.maximum(y, 1), np.nan)
+    return np.where(y > 0, x / np.where(y > 0, y, 1), np.nan)
 
 
-def _share(right, among):
-    return _divide(np.sum(right & among, -1), np.sum(among, -1))
+def _share(right, among, weights):
+    if weights is None:
+        weights = np.ones(len(right))
+    return _divide(weights @ (right & among).astype(float), weights @ among)
 
 
-def _pairs_right(scores):
-    """1, 1/2 or 0 for each pair of each prompt: [n, K] -> [n, K (K - 1) / 2]."""
-    better, worse = np.triu_indices(np.shape(scores)[1], 1)
-    return (1 + np.sign(scores[:, better] - scores[:, worse])) / 2
-
-
-def _checked(scores, axes):
+def _checked(scores, rows=None):
     scores = np.asarray(scores, np.float64)
-    if scores.ndim != axes or not scores.size:
+    if scores.ndim != 1 or not scores.size:
         raise UserError(
-            f'evaluation: scores of shape {scores.shape}, wanted {axes} axes and at '
-            'least one entry; is the split empty?'
+            f'evaluation: scores of shape {scores.shape}, wanted one axis and at least '
+            'one entry; is the split empty?'
         )
-    bad = np.argwhere(~np.isfinite(scores))
+    bad = np.flatnonzero(~np.isfinite(scores))
     if len(bad):
+        first = bad[0] if rows is None else rows[bad[0]]
         raise UserError(
             f'evaluation: {len(bad)} of {scores.size} scores are not finite, the first '
-            f'at row {bad[0][0]}; the reward model diverged, lower its learning rate'
+            f'at row {first}; the reward model diverged, lower its learning rate'
         )
     return scores

@@ -1,136 +1,187 @@
-"""What a reward model has to beat on ratings: scorers that understand nothing.
+"""What a reward model has to beat: scorers that understand nothing.
 
-Each baseline is fitted on (train, val) and gives a function from ratings to logits,
-which `accuracy.rating_metrics` measures like a reward model's.
+The accuracy of a reward model says little by itself. Where most labels are alike, where
+people prefer the longer response, or where single words give the label away, a model
+that has learned nothing else looks good. Each baseline is fitted on the training split,
+takes its settings from the validation split, and scores the records of the model.
 """
 
-import itertools
-import re
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
+import scipy.sparse
 
-from perl.data.records import Rating
-from perl.evaluation.figures.accuracy import best_threshold, rating_metrics
-from perl.system.errors import UserError
+from perl.data.records import Comparison, Rating
+from perl.evaluation.figures import clusters, logistic, pairs
+from perl.evaluation.figures.accuracy import (
+    best_threshold,
+    comparison_metrics,
+    rating_metrics,
+)
+from perl.evaluation.figures.bag_of_words import BagOfWords
 
-Scorer = Callable[[Sequence[Rating]], np.ndarray]
+MOST = 20_000  # training records that the bag of words reads, evenly spaced
+CHARACTERS = 3000  # of a prompt's end and of a response's beginning that it reads
+STRENGTHS = (0.1, 1.0, 10.0)  # inverse regularisation, of which validation chooses
+
+Records = Sequence[Comparison] | Sequence[Rating]
+# n records -> n arrays [K]: the scores of a comparison's completions, or one logit
+Scorer = Callable[[Records], list[np.ndarray]]
 
 
-def majority(train: Sequence[Rating], val: Sequence[Rating] = ()) -> Scorer:
+def metrics(
+    records: Mapping[str, Records], split: str
+) -> dict[str, tuple[dict[str, Any], list[np.ndarray]]]:
+    """The figures of every baseline on a split, and its scores, by its name.
+
+    Args:
+        records: comparisons or ratings by split; 'train' and 'val' are fitted on.
+        split: what is measured, n records.
+
+    Returns:
+        Of ratings 'majority', 'length' and 'bag_of_words' with `rating_metrics`, of
+        comparisons 'chance', 'length' and 'bag_of_words' with `comparison_metrics`;
+        each with its rule in words. The scores are n arrays `[K]`. A baseline that
+        cannot be fitted, for want of records or of a second class, is left out.
+    """
+    val, test = records['val'], records[split]
+    at, measured = clusters.of_records(test), {}
+    if not test:
+        return {}
+    for name, (score, rule) in fit(records['train'], val).items():
+        scores = score(test)
+        if isinstance(test[0], Comparison):
+            figures = comparison_metrics(pairs.of_scores(scores, _labels(test)), at)
+            if name == 'chance':  # known, not measured
+                del figures['ci95']
+        else:
+            threshold = best_threshold(np.ravel(score(val)), _labels(val)) if val else 0
+            figures = rating_metrics(np.ravel(scores), _labels(test), threshold, at)
+        measured[name] = {'rule': rule, **figures}, scores
+    return measured
+
+
+def fit(train: Records, val: Records) -> dict[str, tuple[Scorer, str]]:
+    """Every baseline that the records allow, by name, and its rule in words."""
+    if not train:
+        return {}
+    if isinstance(train[0], Comparison):
+        constant = {'chance': (_toss, 'a toss of a coin')}
+    else:
+        constant = {'majority': majority(train)}
+        if len(set(_labels(train))) < 2:
+            return constant
+    return constant | {
+        'length': length(train),
+        'bag_of_words': bag_of_words(train, val),
+    }
+
+
+def majority(train: Sequence[Rating]) -> tuple[Scorer, str]:
     """Always the answer that is the more frequent in `train`, by its log-odds."""
     # One more of each class keeps the odds of a one-sided split finite.
-    good = _labels(train)
+    good = _labels(train) == 1
     log_odds = np.log((good.sum() + 1) / ((~good).sum() + 1))
-    return lambda ratings: np.full(len(ratings), log_odds)
+    rule = f'always {"good" if log_odds > 0 else "bad"}'
+    return lambda records: [np.array([log_odds])] * len(records), rule
 
 
-def length(train: Sequence[Rating], val: Sequence[Rating] = ()) -> Scorer:
-    """Logistic regression on how long prompt and response are (log characters)."""
-    sklearn = _sklearn()
+def length(train: Records) -> tuple[Scorer, str]:
+    """Logistic regression on lengths (log characters) of responses, and of prompts
+    where these differ, as those of ratings do."""
+    sizes = _sizes(train)
+    centre, spread = sizes.mean(0), sizes.std(0)
+    scale = np.where(spread > 0, spread, 1)
+    model = _fitted(train, (sizes - centre) / scale, 1.0)
 
-    def features(ratings):
-        sizes = [(len(rating.prompt), len(rating.response)) for rating in ratings]
-        return np.log1p(np.array(sizes, float).reshape(-1, 2))
+    def score(records):
+        return _scores(records, (_sizes(records) - centre) / scale, model)
 
-    model = sklearn.pipeline.make_pipeline(
-        sklearn.preprocessing.StandardScaler(),
-        sklearn.linear_model.LogisticRegression(),
-    ).fit(features(train), _two_classes(train))
-    return lambda ratings: model.decision_function(features(ratings))
+    longer = 'longer' if model[0][-1] > 0 else 'shorter'
+    return score, f'the {longer} response is better'
 
 
 def bag_of_words(
-    train: Sequence[Rating],
-    val: Sequence[Rating],
-    tail: int = 3000,
-    strengths: Sequence[float] = (0.1, 1.0, 10.0),
-) -> Scorer:
-    """Logistic regression on the words and word pairs (TF-IDF) of a rating.
+    train: Records, val: Records, strengths: Sequence[float] = STRENGTHS
+) -> tuple[Scorer, str]:
+    """Logistic regression on words and word pairs (TF-IDF).
 
     Args:
-        train: to fit on.
-        val: to choose the strength on, by log loss.
-        tail: how many characters of the prompt's end are read, about as many as a
-            reward model reads. Its words and the response's are told apart.
+        train: to fit on; of more than `MOST` records so many, evenly spaced.
+        val: to choose the strength on, by log loss; without it, the middle one.
         strengths: inverse regularisation, scikit-learn's C.
     """
-    sklearn = _sklearn()
+    train, val = _some(train), _some(val)
+    bag = BagOfWords(_texts(train))
+    features = bag(_texts(train))
+    models = [_fitted(train, features, strength) for strength in strengths]
+    best = models[len(models) // 2]
+    if val:
+        x, y = _design(val, bag(_texts(val)))
+        best = min(models, key=lambda m: logistic.log_loss(x @ m[0] + m[1], y))
 
-    def words(rating):
-        found = []
-        for mark, text in ('<', rating.prompt[-tail:]), ('>', rating.response):
-            one = [mark + word for word in re.findall(r'\w+|[^\w\s]', text.lower())]
-            found += one + list(map(' '.join, itertools.pairwise(one)))
-        return found
+    def score(records):
+        return _scores(records, bag(_texts(records)), best)
 
-    y = _two_classes(train)
-    reader = sklearn.feature_extraction.text.TfidfVectorizer(
-        analyzer=words, sublinear_tf=True
-    )
-    x = reader.fit_transform(train)
-    x_val, good = reader.transform(val), _labels(val)
-
-    def log_loss(model):
-        scores = model.decision_function(x_val)
-        return np.mean(np.logaddexp(0, np.where(good, -scores, scores)))
-
-    models = [
-        sklearn.linear_model.LogisticRegression(C=c, max_iter=1000).fit(x, y)
-        for c in strengths
-    ]
-    best = min(models, key=log_loss)
-    return lambda ratings: best.decision_function(reader.transform(ratings))
+    return score, 'words and pairs of words'
 
 
-BASELINES = {'majority': majority, 'length': length, 'bag_of_words': bag_of_words}
+def _toss(comparisons):
+    return [np.zeros(len(x.completions)) for x in comparisons]
 
 
-def rating_baselines(
-    ratings: Mapping[str, Sequence[Rating]], seed: int = 0
-) -> dict[str, dict]:
-    """The test figures of every baseline: {name: rating_metrics(...)}.
-
-    Fitted on 'train'; strengths and thresholds are chosen on 'val'.
-
-    Raises:
-        UserError: a split is empty, the training labels are all of one class, or
-            scikit-learn is not installed.
-    """
-    for split in ('train', 'val', 'test'):
-        if not ratings[split]:
-            raise UserError(f'baselines: no ratings in split {split!r}; use more data')
-    train, val, test = ratings['train'], ratings['val'], ratings['test']
-    figures = {}
-    for name, fit in BASELINES.items():
-        score = fit(train, val)
-        threshold = best_threshold(score(val), _labels(val))
-        figures[name] = rating_metrics(score(test), _labels(test), threshold, seed)
-    return figures
+def _fitted(records, features, strength):
+    x, y = _design(records, features)
+    return logistic.fit(x, y, strength, intercept=isinstance(records[0], Rating))
 
 
-def _labels(ratings):
-    return np.array([rating.label >= 0.5 for rating in ratings], bool)
+def _design(records, features):
+    """What is regressed: features of ratings, differences of those of a pair."""
+    features = scipy.sparse.csr_array(features)
+    if isinstance(records[0], Rating):
+        return features, _labels(records)
+    better, worse, rows = pairs.places([len(x.completions) for x in records])
+    return features[better] - features[worse], _labels(records)[rows]
 
 
-def _two_classes(ratings):
-    labels = _labels(ratings)
-    if len(set(labels)) < 2:
-        raise UserError(
-            f'baselines: the {len(labels)} training ratings are not of two classes; '
-            'there is nothing to tell apart'
-        )
-    return labels
+def _scores(records, features, model):
+    weights, intercept = model
+    flat = features @ weights + intercept
+    ends = np.cumsum([len(_responses(record)) for record in records])
+    return np.split(flat, ends[:-1])
 
 
-def _sklearn():
-    try:
-        import sklearn.feature_extraction.text
-        import sklearn.linear_model
-        import sklearn.pipeline
-        import sklearn.preprocessing
-    except ImportError as error:
-        raise UserError(
-            'baselines: scikit-learn is not installed; pip install scikit-learn'
-        ) from error
-    return sklearn
+def _responses(record):
+    if isinstance(record, Rating):
+        return (record.response,)
+    return record.completions
+
+
+def _sizes(records):
+    """Log characters of each response; of ratings of the prompt, too: `[m, 1 or 2]`."""
+    if isinstance(records[0], Rating):
+        sizes = [(len(x.prompt), len(x.response)) for x in records]
+    else:
+        sizes = [(len(text),) for x in records for text in x.completions]
+    return np.log1p(np.array(sizes, float))
+
+
+def _texts(records):
+    """Each response; a rating's prompt stands before it and its words are marked."""
+    for record in records:
+        prompt = isinstance(record, Rating)
+        before = [('<', record.prompt[-CHARACTERS:])] if prompt else []
+        for response in _responses(record):
+            yield [*before, ('>', response[:CHARACTERS])]
+
+
+def _labels(records):
+    """Labels 0 or 1 of ratings, preferences of comparisons: `[n]`."""
+    if records and isinstance(records[0], Rating):
+        return np.array([float(rating.label >= 0.5) for rating in records])
+    return np.array([comparison.preference for comparison in records], float)
+
+
+def _some(records):
+    return records[:: -(-len(records) // MOST) or 1]

@@ -3,8 +3,6 @@
 A rating is good with probability sigma(logit). One completion beats another with
 probability sigma(margin), so a pair is judged by its confidence sigma(|margin|) and by
 whether the order is right: the same curve as with every pair in both orders.
-
-Figures take arrays [..., n], where leading axes are resamples.
 """
 
 from typing import Any
@@ -12,101 +10,25 @@ from typing import Any
 import numpy as np
 from scipy.special import expit
 
+from perl.evaluation.figures import clusters as cluster
 from perl.evaluation.figures import temperature
-from perl.evaluation.figures.intervals import Interval, bootstrap, wilson
+from perl.evaluation.figures.clusters import Clusters
+from perl.evaluation.figures.ece import (
+    BINS,
+    ece,
+    ece_by_chance,
+    ece_interval,
+    equal_mass,
+    equal_width,
+    largest_gap,
+    reliability,
+)
 from perl.system.errors import UserError
-
-BINS = 10
-
-
-def equal_width(bins: int = BINS, low: float = 0.0) -> np.ndarray:
-    """Edges [bins + 1] of bins of one width from `low` to 1; 1/2 for confidences."""
-    return np.linspace(low, 1.0, bins + 1)
-
-
-def equal_mass(probabilities: np.ndarray, bins: int = BINS) -> np.ndarray:
-    """Edges of bins that hold equally many probabilities; fewer where these repeat."""
-    edges = np.unique(np.quantile(probabilities, np.linspace(0, 1, bins + 1)))
-    return edges if len(edges) > 1 else np.repeat(edges, 2)
-
-
-def reliability(
-    probabilities: np.ndarray, outcomes: np.ndarray, edges: np.ndarray
-) -> list[dict[str, Any]]:
-    """The reliability curve, one row for each bin that is not empty.
-
-    Args:
-        probabilities: [n] of the outcome 1.
-        outcomes: [n] in [0, 1]; 1/2 is a tie.
-        edges: [bins + 1]; a probability on an edge belongs to the bin below it.
-
-    Returns:
-        low, high (edges), n, said (mean probability), found (mean outcome) and
-        found_ci95 (Wilson) of each.
-    """
-    at, rows = _places(probabilities, edges), []
-    for place in range(len(edges) - 1):
-        inside = at == place
-        n = int(inside.sum())
-        if n:
-            rows.append(
-                {
-                    'low': float(edges[place]),
-                    'high': float(edges[place + 1]),
-                    'n': n,
-                    'said': float(probabilities[inside].mean()),
-                    'found': float(outcomes[inside].mean()),
-                    'found_ci95': list(wilson(float(outcomes[inside].sum()), n)),
-                }
-            )
-    return rows
-
-
-def ece(
-    probabilities: np.ndarray, outcomes: np.ndarray, edges: np.ndarray
-) -> np.ndarray:
-    """The expected calibration error: sum_b n_b / n |said_b - found_b|.
-
-    Guo et al. 2017, arXiv 1706.04599, eq. 3; 0 for a calibrated model with infinitely
-    many examples, and more with few: see `ece_by_chance`.
-    """
-    gaps, _ = _gaps(probabilities, outcomes, edges)
-    return gaps.sum(0) / np.shape(probabilities)[-1]
-
-
-def largest_gap(
-    probabilities: np.ndarray, outcomes: np.ndarray, edges: np.ndarray
-) -> np.ndarray:
-    """The maximum calibration error: max_b |said_b - found_b| (Guo et al., eq. 4)."""
-    gaps, counts = _gaps(probabilities, outcomes, edges)
-    return np.max(gaps / np.maximum(counts, 1), axis=0)
-
-
-def ece_by_chance(
-    probabilities: np.ndarray, edges: np.ndarray, seed: int = 0, draws: int = 1000
-) -> Interval:
-    """Mean and 95 % quantile of the ECE of a model that is calibrated.
-
-    Its outcomes are drawn from its own probabilities (consistency resampling, Broecker
-    and Smith 2007): an ECE below the quantile is no sign of miscalibration.
-    """
-    rng = np.random.default_rng(seed)
-    values = [
-        ece(probabilities, rng.random(np.shape(probabilities)) < probabilities, edges)
-        for _ in range(draws)
-    ]
-    return float(np.mean(values)), float(np.quantile(values, 0.95))
 
 
 def brier(probabilities: np.ndarray, outcomes: np.ndarray) -> np.ndarray:
-    """The mean squared error of the probabilities (Brier 1950)."""
+    """The mean squared error of the probabilities (Brier 1950): [..., n] -> [...]."""
     return np.mean((probabilities - outcomes) ** 2, -1)
-
-
-def margins(scores: np.ndarray) -> np.ndarray:
-    """Better minus worse of each pair of a ranking: [n, K] -> [n, K (K - 1) / 2]."""
-    better, worse = np.triu_indices(np.shape(scores)[1], 1)
-    return np.asarray(scores, np.float64)[:, better] - scores[:, worse]
 
 
 def calibration_metrics(
@@ -114,62 +36,79 @@ def calibration_metrics(
     outcomes: np.ndarray,
     fitted_on: tuple[np.ndarray, np.ndarray],
     pairs: bool,
+    clusters: Clusters = None,
     bins: int = BINS,
     seed: int = 0,
 ) -> dict[str, Any]:
     """All figures of calibration, as trained and with a fitted temperature.
 
     Args:
-        logits: [n, P], the P margins of a prompt's pairs, or [n, 1] of ratings.
-        outcomes: the same shape, in [0, 1]: how sure it is that the better one is
-            better, or how good the rated response is.
+        logits: `[n]` margins of pairs, or logits of ratings.
+        outcomes: `[n]` in [0, 1]: how sure it is that the better one is better, or how
+            good the rated response is. A pair of outcome 1/2 is a labelled tie.
         fitted_on: the same two of validation, where the temperature is fitted.
         pairs: whether these are margins, judged by their confidence.
+        clusters: `[n]`; by default every row is its own.
         bins: of the curve.
-        seed: of the resampling, which draws prompts.
+        seed: of the resampling.
 
     Returns:
-        n (logits), pairs, temperature, and by `before` and `after`: ece with ece_ci95,
+        n, pairs, temperature, and by `before` and `after`: ece with ece_ci95,
         ece_by_chance (mean and 95 % quantile if calibrated), ece_equal_mass,
         largest_gap, brier, log_loss, confidence (mean), found (mean outcome), curve.
+        Labelled ties are left out of all of these. Where there are some, `ties` has
+        their n and by `before` and `after` the mean confidence, which 1/2 is right for,
+        and its distance from 1/2 as ece.
 
     Raises:
-        UserError: there are no logits, or one is not finite.
+        UserError: there are no logits, one is not finite, or all pairs are ties.
     """
-    logits = _checked(logits)
-    fitted = temperature.fit(_checked(fitted_on[0]).ravel(), np.ravel(fitted_on[1]))
-    return {
-        'n': int(np.size(logits)),
-        'pairs': pairs,
-        'temperature': fitted,
-        'before': _figures(logits, outcomes, pairs, bins, seed),
-        'after': _figures(logits / fitted, outcomes, pairs, bins, seed),
+    logits, outcomes = _checked(logits), np.asarray(outcomes, np.float64)
+    held, said = _checked(fitted_on[0]), np.asarray(fitted_on[1], np.float64)
+    clusters = cluster.numbers(clusters, len(logits))
+    decided = outcomes != 0.5 if pairs else np.ones(len(logits), bool)
+    if not decided.any():
+        raise UserError('calibration: all pairs are labelled as ties')
+    usable = said != 0.5 if pairs else np.ones(len(held), bool)
+    fitted = temperature.fit(held[usable], said[usable]) if usable.any() else 1.0
+    scaled = {'before': logits, 'after': logits / fitted}
+    figures = {
+        when: _figures(
+            x[decided], outcomes[decided], pairs, clusters[decided], bins, seed
+        )
+        for when, x in scaled.items()
     }
+    ties = int(np.sum(~decided))
+    if ties:
+        figures['ties'] = {'n': ties} | {
+            when: _of_ties(x[~decided]) for when, x in scaled.items()
+        }
+    n = int(decided.sum())
+    return {'n': n, 'pairs': pairs, 'temperature': fitted, **figures}
 
 
-def _figures(logits, outcomes, pairs, bins, seed):
-    outcomes = np.broadcast_to(np.asarray(outcomes, np.float64), logits.shape)
-    missed = brier(expit(logits).ravel(), outcomes.ravel())
+def _of_ties(margins):
+    confidence = float(expit(np.abs(margins)).mean())
+    return {'confidence': confidence, 'ece': confidence - 0.5}
+
+
+def _figures(logits, outcomes, pairs, clusters, bins, seed):
+    missed = brier(expit(logits), outcomes)
     if pairs:
         logits, outcomes = _folded(logits, outcomes)
-    p, flat = expit(logits), expit(logits).ravel()
+    p = expit(logits)
     edges = equal_width(bins, 0.5 if pairs else 0.0)
-
-    def of_prompts(p, y):
-        return ece(p.reshape(len(p), -1), y.reshape(len(y), -1), edges)
-
-    y = outcomes.ravel()
     return {
-        'ece': float(ece(flat, y, edges)),
-        'ece_ci95': list(bootstrap(of_prompts, p, outcomes, seed=seed)),
-        'ece_by_chance': list(ece_by_chance(flat, edges, seed)),
-        'ece_equal_mass': float(ece(flat, y, equal_mass(flat, bins))),
-        'largest_gap': float(largest_gap(flat, y, edges)),
+        'ece': float(ece(p, outcomes, edges)),
+        'ece_ci95': list(ece_interval(p, outcomes, edges, clusters, seed)),
+        'ece_by_chance': list(ece_by_chance(p, outcomes, edges, clusters, seed)),
+        'ece_equal_mass': float(ece(p, outcomes, equal_mass(p, bins))),
+        'largest_gap': largest_gap(p, outcomes, edges),
         'brier': float(missed),
-        'log_loss': float(temperature.log_loss(logits.ravel(), y)),
-        'confidence': float(flat.mean()),
-        'found': float(y.mean()),
-        'curve': reliability(flat, y, edges),
+        'log_loss': float(temperature.log_loss(logits, outcomes)),
+        'confidence': float(p.mean()),
+        'found': float(outcomes.mean()),
+        'curve': reliability(p, outcomes, edges, clusters),
     }
 
 
@@ -186,18 +125,6 @@ def _checked(logits):
 
 
 def _folded(margins, outcomes):
-    """Each pair in the order that the model prefers; a tie is half right."""
+    """Each pair in the order that the model prefers; equal scores are half right."""
     right = np.where(margins > 0, outcomes, 1 - outcomes)
     return np.abs(margins), np.where(margins == 0, 0.5, right)
-
-
-def _places(probabilities, edges):
-    return np.searchsorted(edges[1:-1], probabilities)
-
-
-def _gaps(probabilities, outcomes, edges):
-    """|sum of (probability - outcome)| and count of each bin: [bins, ...] both."""
-    at, residual = _places(probabilities, edges), probabilities - outcomes
-    inside = [at == place for place in range(len(edges) - 1)]
-    gaps = [np.abs(np.where(one, residual, 0).sum(-1)) for one in inside]
-    return np.array(gaps), np.array([one.sum(-1) for one in inside])

@@ -1,60 +1,28 @@
-"""How sure a figure is: confidence intervals and a test, with nothing assumed."""
+"""Confidence intervals and a sign test for rows in clusters (see `clusters`).
 
-from collections.abc import Callable
+A figure in [0, 1] has a score interval, which stays honest at the edge: of 20 rows out
+of 20 it says [0.84, 1], where a bootstrap says [1, 1]. Other figures are bootstrapped.
+"""
 
 import numpy as np
+import scipy.optimize
 import scipy.stats
+
+from perl.evaluation.figures.clusters import Clusters, numbers
+from perl.evaluation.figures.resampling import Statistic, jackknife
 
 Interval = tuple[float, float]
 
-# Elements that one round of the bootstrap draws at once, to bound its memory.
-_ROUND = 1 << 20
+_NEAR = 1e-9
 
 
-def bootstrap(
-    statistic: Callable[..., np.ndarray],
-    *arrays: np.ndarray,
-    seed: int = 0,
-    resamples: int = 2000,
-    level: float = 0.95,
-) -> Interval:
-    """The percentile bootstrap interval of a statistic of n paired observations.
-
-    Args:
-        statistic: maps arrays [..., n] to [...], so that many resamples are one call.
-        arrays: [n] each; observation i is the i-th entry of all of them. An array may
-            be [n, m]: the statistic gets [..., n, m].
-        seed: of the resampling.
-        resamples: how often n observations are drawn with replacement.
-        level: the coverage.
-
-    Returns:
-        The lower and upper end. Resamples where the statistic is NaN (an AUC without
-        both classes) are left out; NaN twice if nothing remains.
-    """
-    n = len(arrays[0])
-    if any(len(array) != n for array in arrays):
-        raise ValueError(f'bootstrap: lengths differ: {[len(x) for x in arrays]}')
-    if n == 0:
-        return np.nan, np.nan
-    rng = np.random.default_rng(seed)
-    step = max(1, _ROUND // n)
-    drawn = []
-    for start in range(0, resamples, step):
-        rows = rng.integers(n, size=(min(step, resamples - start), n))
-        drawn.append(statistic(*(np.asarray(array)[rows] for array in arrays)))
-    values = np.concatenate(drawn)
-    values = values[~np.isnan(values)]
-    if not values.size:
-        return np.nan, np.nan
-    low, high = np.quantile(values, [(1 - level) / 2, (1 + level) / 2])
-    return float(low), float(high)
-
-
-def wilson(successes: float, n: int, level: float = 0.95) -> Interval:
+def wilson(successes: float, n: float, level: float = 0.95) -> Interval:
     """Wilson's score interval of a proportion; (0, 1) if n is 0.
 
-    A tie may count as half a success: the interval is then a little too wide.
+    Args:
+        successes: their number, which need not be whole.
+        n: trials, or an effective number of them.
+        level: the coverage.
     """
     if n == 0:
         return 0.0, 1.0
@@ -65,8 +33,153 @@ def wilson(successes: float, n: int, level: float = 0.95) -> Interval:
     return float(max(0.0, centre - half)), float(min(1.0, centre + half))
 
 
-def sign_test(wins: int, losses: int) -> float:
-    """The two-sided p-value of so uneven a split, were both sides equal; no ties."""
+def tango(mean: float, decided: float, n: float, level: float = 0.95) -> Interval:
+    """The score interval of the mean of wins (1), ties (1/2) and losses (0).
+
+    Tango 1998 (Statistics in Medicine 17, 891), the score interval of the difference of
+    two paired proportions. Without ties it is Wilson's. With many ties it is narrower
+    than Wilson's, since a tie varies less than a toss between a win and a loss.
+
+    Args:
+        mean: of the outcomes.
+        decided: the share of wins and losses, at least |2 mean - 1|.
+        n: outcomes, or an effective number of them.
+        level: the coverage.
+    """
+    if decided == 1:
+        return wilson(mean * n, n, level)
+    z = scipy.stats.norm.ppf((1 + level) / 2)
+    lead = 2 * mean - 1  # wins minus losses, as a share
+    wins, losses = n * (decided + lead) / 2, n * (decided - lead) / 2
+
+    def excess(truth, side):
+        # how far the lead is from `truth`, less z standard errors if that were true
+        b = -wins - losses + (2 * n - wins + losses) * truth
+        c = -losses * truth * (1 - truth)
+        lost = (np.sqrt(max(b * b - 8 * n * c, 0.0)) - b) / (4 * n)
+        spread = n * (2 * lost + truth * (1 - truth))
+        return side * n * (lead - truth) - z * np.sqrt(max(spread, 0.0))
+
+    low = high = lead
+    # at the lead itself the excess is 0 where all outcomes are ties
+    if lead - _NEAR > -1:
+        low = scipy.optimize.brentq(excess, -1, lead - _NEAR, args=(1,), xtol=1e-12)
+    if lead + _NEAR < 1:
+        high = scipy.optimize.brentq(excess, lead + _NEAR, 1, args=(-1,), xtol=1e-12)
+    return float((1 + low) / 2), float((1 + high) / 2)
+
+
+def share(
+    outcomes: np.ndarray, clusters: Clusters = None, level: float = 0.95
+) -> Interval:
+    """The interval of the mean of outcomes in [0, 1], such as an accuracy.
+
+    `tango` with an effective number of rows: n over the design effect, which is by how
+    much clusters raise the variance of the mean. The variance is that of the jackknife
+    over clusters (MacKinnon, Nielsen and Webb 2023, J. Econometrics 232, 272), with a t
+    quantile as in Korn and Graubard 1998 (Survey Methodology 24, 193); Dean and Pagano
+    2015 (J. Surv. Stat. Methodol. 3, 484) compare such intervals. Few outcomes that
+    differ from the rest say little about the design effect, so one more is assumed
+    whose whole cluster agrees with it. Clusters that agree wholly are also the limit:
+    the effective number is never below that of the clusters (Kish).
+
+    Args:
+        outcomes: `[n]` in [0, 1]; 1/2 is a tie, other values are shares of pairs.
+        clusters: `[n]`; by default every row is its own.
+        level: the coverage.
+
+    Returns:
+        The lower and upper end; NaN twice if n is 0.
+    """
+    x, n = np.asarray(outcomes, float), len(outcomes)
+    if n == 0:
+        return np.nan, np.nan
+    mean, decided = float(x.mean()), float(np.abs(2 * x - 1).mean())
+    effective, spread = float(n), x.var()
+    if spread > 0:  # rows that are shares of several pairs vary less than single pairs
+        effective *= (decided - (2 * mean - 1) ** 2) / (4 * spread)
+    members = np.bincount(numbers(clusters, n)).astype(float)
+    groups = len(members)
+    if groups < n:
+        fewest = n * n / np.sum(members**2)
+        design, rare = n / fewest, 0
+        if spread > 0 and groups > 1:
+            sums = np.bincount(numbers(clusters, n), x)
+            without = (x.sum() - sums) / (n - members)
+            variance = (groups - 1) / groups * np.sum((without - mean) ** 2)
+            rare = n - max(np.sum(x == value) for value in (0, 0.5, 1))
+            measured = max(1.0, variance * (n - 1) / spread)
+            design = (rare * measured + design) / (rare + 1)
+        effective = max(effective / design * _few(groups, level), fewest)
+    return tango(mean, decided, effective, level)
+
+
+def bounded(
+    statistic: Statistic,
+    n: int,
+    clusters: Clusters = None,
+    fewest: float | None = None,
+    level: float = 0.95,
+) -> Interval:
+    """The interval of a smooth statistic in [0, 1] that is no mean, such as an AUC.
+
+    Wilson's, with as many observations as give the variance of the jackknife over
+    clusters and a t quantile; of an AUC, Newcombe 2006 (Statistics in Medicine 25, 559)
+    has such intervals.
+
+    Args:
+        statistic: maps weights `[..., n]` of the rows to `[...]`.
+        n: rows.
+        clusters: `[n]`; by default every row is its own.
+        fewest: how many independent observations there are at least, which are counted
+            where the statistic is 0 or 1 and does not vary; all clusters by default.
+        level: the coverage.
+
+    Returns:
+        The lower and upper end; the value twice where it cannot vary, and NaN twice
+        where it is NaN.
+    """
+    at = numbers(clusters, n)
+    groups = int(at.max(initial=-1)) + 1
+    fewest = groups if fewest is None else fewest
+    value = float(statistic(np.ones(n))) if n else np.nan
+    if np.isnan(value):
+        return np.nan, np.nan
+    if groups < 2:
+        return wilson(value * fewest, fewest, level)
+    variance = jackknife(statistic, n, at)
+    if np.isnan(variance):
+        return 0.0, 1.0
+    if variance < 1e-15:
+        same = wilson(value * fewest, fewest, level)
+        return same if value in (0.0, 1.0) else (value, value)
+    effective = min(value * (1 - value) / variance, n) * _few(groups, level)
+    effective = max(effective, 1.0)
+    return wilson(value * effective, effective, level)
+
+
+def sign_test(leads: np.ndarray, clusters: Clusters = None) -> float:
+    """The two-sided p-value of wins against losses, were both sides equal.
+
+    Args:
+        leads: `[n]`, above 0 for a win, below 0 for a loss, 0 for a tie.
+        clusters: `[n]`; by default every row is its own. A cluster counts once: as a
+            win, a loss or a tie by the sum of its leads.
+
+    Returns:
+        The binomial p-value of the clusters that are not tied; 1 if all are.
+    """
+    leads = np.asarray(leads, float)
+    sums = np.bincount(numbers(clusters, len(leads)), leads)
+    wins, losses = int(np.sum(sums > 0)), int(np.sum(sums < 0))
     if wins + losses == 0:
         return 1.0
     return float(scipy.stats.binomtest(wins, wins + losses, 0.5).pvalue)
+
+
+def _few(groups, level):
+    """What a t quantile in the place of the normal one does to a number of rows."""
+    if groups < 2:
+        return 0.0
+    q = (1 + level) / 2
+    return (scipy.stats.norm.ppf(q) / scipy.stats.t.ppf(q, groups - 1)) ** 2

@@ -2,7 +2,7 @@
 
 The length-controlled win rate is AlpacaEval 2's (Dubois et al. 2024, arXiv 2404.04475):
 a logistic regression explains each verdict by the policy and by the difference in
-length, and the answer is what it says where that difference is nothing,
+length, and the rate is what it predicts for a difference of 0,
 
     P(win) = sigma(theta + phi tanh((length_a - length_b) / std))
 
@@ -10,7 +10,7 @@ std being the standard deviation (n - 1) of the differences. Their third term, t
 difficulty of each prompt, is estimated from many policies; here are two, so it is left
 out. Theirs has an L1 penalty of cross-validated weight and adds verdicts on responses
 that game the length; here both coefficients carry a slight ridge penalty, and Newton's
-method finds the optimum, for all resamples of the bootstrap at once.
+method finds the optimum, for all weightings of the pairs at once.
 """
 
 from typing import Any
@@ -18,43 +18,56 @@ from typing import Any
 import numpy as np
 from scipy.special import expit
 
-from perl.evaluation.figures.intervals import bootstrap, wilson
+from perl.evaluation.figures import clusters as cluster
+from perl.evaluation.figures.clusters import Clusters
+from perl.evaluation.figures.intervals import bounded, share
 
 RIDGE = 0.01  # times (theta^2 + phi^2) / 2, beside a log loss summed over the pairs
 TOLERANCE = 0.1  # lengths that differ by no more of their mean are alike
 _STEPS, _STRIDE = 50, 2.0
 
 
-def controlled_rate(outcomes: np.ndarray, difference: np.ndarray) -> np.ndarray:
-    """The win rate at equal length: [..., n], [..., n] -> [...].
+def controlled_rate(
+    outcomes: np.ndarray, difference: np.ndarray, weights: np.ndarray | None = None
+) -> np.ndarray:
+    """The win rate at equal length.
 
     Args:
-        outcomes: 1 for a win, 0.5 for a tie, 0 for a loss.
-        difference: how much longer the one that wins with 1 is.
+        outcomes: `[..., n]`, 1 for a win, 0.5 for a tie, 0 for a loss.
+        difference: `[..., n]`, how much longer the one that wins with 1 is.
+        weights: `[..., n]`, how often each pair counts; by default once.
 
     Returns:
-        sigma(theta). NaN where one side is always the longer one: equal length lies
-        outside of such data, and no regression can say what would happen there.
+        sigma(theta), `[...]`. NaN where one side is always the longer one: equal length
+        lies outside of such data, and no regression can say what would happen there.
     """
-    theta, _ = fit(outcomes, difference)
-    overlap = (difference.min(-1) <= 0) & (difference.max(-1) >= 0)
-    return np.where(overlap, expit(theta), np.nan)
+    theta, _ = fit(outcomes, difference, weights=weights)
+    counted = np.ones(np.shape(difference)) if weights is None else weights
+    shorter = np.any((difference <= 0) & (counted > 0), -1)
+    longer = np.any((difference >= 0) & (counted > 0), -1)
+    return np.where(shorter & longer, expit(theta), np.nan)
 
 
 def fit(
-    outcomes: np.ndarray, difference: np.ndarray, ridge: float = RIDGE
+    outcomes: np.ndarray,
+    difference: np.ndarray,
+    ridge: float = RIDGE,
+    weights: np.ndarray | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """theta and phi with the lowest penalised log loss: [..., n], [..., n] -> [...].
+    """theta and phi, `[...]` each, with the lowest penalised log loss.
 
-    A tie counts as half a win and half a loss.
+    A tie counts as half a win and half a loss. Outcomes, difference and weights are
+    `[..., n]`, as of `controlled_rate`.
     """
-    x = _feature(difference)
+    if weights is None:
+        weights = np.ones(np.shape(difference))
+    x = _feature(difference, weights)
     theta, phi = np.zeros(x.shape[:-1]), np.zeros(x.shape[:-1])
     for _ in range(_STEPS):
         p = expit(theta[..., None] + phi[..., None] * x)
-        slope = np.sum(p - outcomes, -1) + ridge * theta
-        slope_x = np.sum((p - outcomes) * x, -1) + ridge * phi
-        w = p * (1 - p)
+        residual, w = weights * (p - outcomes), weights * p * (1 - p)
+        slope = np.sum(residual, -1) + ridge * theta
+        slope_x = np.sum(residual * x, -1) + ridge * phi
         a, b, c = w.sum(-1) + ridge, (w * x).sum(-1), (w * x * x).sum(-1) + ridge
         determinant = a * c - b * b
         step = (c * slope - b * slope_x) / determinant
@@ -68,51 +81,60 @@ def fit(
 
 
 def length_metrics(
-    outcomes: np.ndarray, a: np.ndarray, b: np.ndarray, seed: int = 0
+    outcomes: np.ndarray, a: np.ndarray, b: np.ndarray, clusters: Clusters = None
 ) -> dict[str, Any]:
     """All that can be said of length in a win rate of `a` over `b`.
 
     Args:
-        outcomes: [n], 1, 0.5 or 0.
-        a, b: [n] lengths of the two responses.
-        seed: of the bootstrap, which draws pairs.
+        outcomes: `[n]`, 1, 0.5 or 0.
+        a, b: `[n]` lengths of the two responses.
+        clusters: `[n]`, what each prompt belongs to; by default each is on its own.
 
     Returns:
-        win_rate (raw), length_controlled_win_rate with its _ci95, length_effect (phi:
-        what one standard deviation of length is worth, tanh(1) of it, in log-odds),
-        longer (share of pairs where a is), and strata: rows of the win rate where a is
-        shorter, of like length, longer, each with n and ci95. NaN as
-        `controlled_rate` says.
+        win_rate (raw), length_controlled_win_rate with its _ci95 (`intervals.bounded`),
+        length_effect (phi: what one standard deviation of length is worth, tanh(1) of
+        it, in log-odds), longer (share of pairs where a is), and strata: rows of the
+        win rate where a is shorter, of like length, longer, each with n and ci95. NaN
+        as `controlled_rate` says.
     """
     outcomes = np.asarray(outcomes, float)
     a, b = np.asarray(a, float), np.asarray(b, float)
-    difference = a - b
+    difference, n = a - b, len(outcomes)
+
+    def rate(weights):
+        return controlled_rate(outcomes, difference, weights)
+
     return {
-        'n': len(outcomes),
+        'n': n,
         'win_rate': float(outcomes.mean()),
-        'length_controlled_win_rate': float(controlled_rate(outcomes, difference)),
-        'length_controlled_win_rate_ci95': list(
-            bootstrap(controlled_rate, outcomes, difference, seed=seed)
-        ),
+        'length_controlled_win_rate': float(rate(np.ones(n))),
+        'length_controlled_win_rate_ci95': list(bounded(rate, n, clusters)),
         'length_effect': float(fit(outcomes, difference)[1]),
         'longer': float(np.mean(difference > 0)),
-        'strata': strata(outcomes, a, b),
+        'strata': strata(outcomes, a, b, clusters),
     }
 
 
 def strata(
-    outcomes: np.ndarray, a: np.ndarray, b: np.ndarray, tolerance: float = TOLERANCE
+    outcomes: np.ndarray,
+    a: np.ndarray,
+    b: np.ndarray,
+    clusters: Clusters = None,
+    tolerance: float = TOLERANCE,
 ) -> list[dict[str, Any]]:
     """The win rate of `a` where it is shorter, alike and longer: no model at all.
 
     Args:
-        outcomes: [n], 1, 0.5 or 0.
-        a, b: [n] lengths.
+        outcomes: `[n]`, 1, 0.5 or 0.
+        a, b: `[n]` lengths.
+        clusters: `[n]`; by default every pair is its own.
         tolerance: lengths are alike if |a - b| <= tolerance (a + b) / 2.
 
     Returns:
-        Rows of length, n, win_rate and win_rate_ci95 (Wilson); without empty strata.
+        Rows of length, n, win_rate and win_rate_ci95 (`intervals.share`); without empty
+        strata.
     """
+    clusters = cluster.numbers(clusters, len(outcomes))
     alike = np.abs(a - b) <= tolerance * (a + b) / 2
     parts = {'shorter': ~alike & (a < b), 'alike': alike, 'longer': ~alike & (a > b)}
     return [
@@ -120,16 +142,17 @@ def strata(
             'length': name,
             'n': int(inside.sum()),
             'win_rate': float(outcomes[inside].mean()),
-            'win_rate_ci95': list(
-                wilson(float(outcomes[inside].sum()), int(inside.sum()))
-            ),
+            'win_rate_ci95': list(share(outcomes[inside], clusters[inside])),
         }
         for name, inside in parts.items()
         if inside.any()
     ]
 
 
-def _feature(difference):
-    many = difference.shape[-1] > 1
-    spread = difference.std(-1, ddof=1, keepdims=True) if many else 0.0
+def _feature(difference, weights):
+    """tanh(difference / std), the std being of the weighted pairs: `[..., n]`."""
+    total = weights.sum(-1, keepdims=True)
+    mean = np.sum(weights * difference, -1, keepdims=True) / total
+    squares = np.sum(weights * (difference - mean) ** 2, -1, keepdims=True)
+    spread = np.sqrt(squares / np.maximum(total - 1, 1))
     return np.tanh(difference / np.where(spread > 0, spread, np.inf))

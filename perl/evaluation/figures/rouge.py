@@ -12,7 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from perl.evaluation.figures.intervals import bootstrap
+from perl.evaluation.figures.clusters import Clusters
+from perl.evaluation.figures.intervals import share
 
 NAMES = ('rouge1', 'rouge2', 'rougeL')
 _WORD = re.compile('[a-z0-9]+')
@@ -25,43 +26,41 @@ def words(text: str) -> list[str]:
 
 def rouge(reference: str, response: str) -> dict[str, float]:
     """ROUGE-1, -2 and -L of a response, each an F1 in [0, 1]."""
-    wanted, said = words(reference), words(response)
+    expected, actual = words(reference), words(response)
     return {
-        'rouge1': _overlap(wanted, said, 1),
-        'rouge2': _overlap(wanted, said, 2),
-        'rougeL': _f1(_common(wanted, said), len(wanted), len(said)),
+        'rouge1': _overlap(expected, actual, 1),
+        'rouge2': _overlap(expected, actual, 2),
+        'rougeL': _f1(_common(expected, actual), len(expected), len(actual)),
     }
 
 
 def best_rouge(references: Sequence[str], response: str) -> dict[str, float]:
     """The same against the nearest of several references, chosen for each figure."""
-    found = [rouge(reference, response) for reference in references]
-    return {name: max(one[name] for one in found) for name in NAMES}
+    scores = [rouge(reference, response) for reference in references]
+    return {name: max(one[name] for one in scores) for name in NAMES}
 
 
 def rouge_metrics(
-    references: Sequence[Sequence[str]], responses: Sequence[str], seed: int = 0
+    references: Sequence[Sequence[str]],
+    responses: Sequence[str],
+    clusters: Clusters = None,
 ) -> dict[str, Any]:
     """Mean ROUGE of n responses.
 
     Args:
         references: of each response, one or more.
         responses: n.
-        seed: of the bootstrap.
+        clusters: `[n]`, what each prompt belongs to; by default each is on its own.
 
     Returns:
-        n, rouge1, rouge2, rougeL and ci95: a bootstrap interval by name.
+        n, rouge1, rouge2, rougeL and ci95: the interval (`intervals.share`) by name.
     """
-    pairs = zip(references, responses, strict=True)
-    rows = [best_rouge(wanted, said) for wanted, said in pairs]
+    rows = [best_rouge(*pair) for pair in zip(references, responses, strict=True)]
     columns = {name: np.array([row[name] for row in rows]) for name in NAMES}
     return {
         'n': len(rows),
         **{name: float(values.mean()) for name, values in columns.items()},
-        'ci95': {
-            name: list(bootstrap(lambda x: x.mean(-1), values, seed=seed))
-            for name, values in columns.items()
-        },
+        'ci95': {name: list(share(x, clusters)) for name, x in columns.items()},
     }
 
 
@@ -76,10 +75,10 @@ def length_metrics(responses: Sequence[str]) -> dict[str, float]:
     }
 
 
-def _overlap(wanted, said, n):
+def _overlap(wanted, response, n):
     counted = [
         collections.Counter(zip(*(text[i:] for i in range(n)), strict=False))
-        for text in (wanted, said)
+        for text in (wanted, response)
     ]
     shared = (counted[0] & counted[1]).total()
     return _f1(shared, *(grams.total() for grams in counted))
@@ -98,6 +97,6 @@ def _common(a, b):
     return above[-1]
 
 
-def _f1(shared, wanted, said):
-    # 2PR / (P + R) with P = shared / said and R = shared / wanted
-    return 2 * shared / (wanted + said) if shared else 0.0
+def _f1(shared, wanted, response):
+    # 2PR / (P + R) with P = shared / response and R = shared / wanted
+    return 2 * shared / (wanted + response) if shared else 0.0

@@ -8,6 +8,7 @@ import dataclasses
 import time
 from typing import Any
 
+from perl.config import lineage
 from perl.evaluation.compare import compare
 from perl.losses.algorithms import ALGORITHMS
 from perl.runs import roles
@@ -62,7 +63,14 @@ def policy(run: Run, stage: str) -> dict[str, Any]:
     if 'value' in trained:
         run.save_role(stage, trained['value'], 'value')
     began = time.monotonic()
-    judged, rows = compare(run, policy, team['reference'], reward, 'test')
+    judged, rows = compare(
+        run,
+        policy,
+        team['reference'],
+        reward,
+        'test',
+        trained_by=lineage.trained_by(run.config, stage),
+    )
     metrics.append_samples(run.workdir / stage, rows)
     return {
         **account(run, stage, list(trained.values()), took),

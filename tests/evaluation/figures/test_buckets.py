@@ -39,6 +39,19 @@ def test_margins_are_cut_into_equal_buckets():
     assert rows[-1]['high'] == 199
 
 
+def test_rows_of_one_cluster_are_one_observation():
+    right, names = [1, 0, 1, 1] * 5, ['a'] * 20
+    for rows in (
+        buckets.by_group(right, names, clusters=['dialog'] * 20),
+        buckets.by_margin(right, np.ones(20), clusters=['dialog'] * 20),
+    ):
+        assert rows[0]['ci95'] == list(wilson(0.75, 1)) and rows[0]['n'] == 20
+
+
+def test_nothing_has_no_buckets():
+    assert buckets.by_margin([], []) == buckets.by_group([], []) == []
+
+
 @pytest.mark.parametrize('margins', [np.zeros(6), np.array([0.0, 0, 0, 0, 0, 1])])
 def test_repeated_margins_share_a_bucket(margins):
     rows = buckets.by_margin(np.ones(6), margins, 5)

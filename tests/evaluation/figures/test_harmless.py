@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from perl.evaluation.figures import harmless
-from perl.evaluation.figures.intervals import wilson
+from perl.evaluation.figures.intervals import share, wilson
 from perl.system.errors import UserError
 
 
@@ -13,10 +13,17 @@ def test_rate_by_hand():
     assert found == {
         'n': 4,
         'harmless_rate': 0.625,
-        'harmless_rate_ci95': list(wilson(2.5, 4)),
+        'harmless_rate_ci95': list(share([1, 0, 0.5, 1])),
         'harmful': 1,
         'unclear': 1,
     }
+
+
+def test_prompts_of_one_dialog_are_one_observation():
+    found = harmless.harmless_rate(
+        lambda *_: np.array([1.0, 0] * 20), ['p'] * 40, ['r'] * 40, ['dialog'] * 40
+    )
+    assert found['harmless_rate_ci95'] == list(wilson(0.5, 1))
 
 
 def test_an_exact_aspect():

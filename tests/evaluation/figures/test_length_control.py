@@ -5,7 +5,7 @@ import sklearn.linear_model
 from scipy.special import expit
 
 from perl.evaluation.figures import length_control
-from perl.evaluation.figures.intervals import wilson
+from perl.evaluation.figures.intervals import share, wilson
 
 RNG = np.random.default_rng(0)
 
@@ -65,6 +65,31 @@ def test_many_fits_at_once_are_the_single_ones():
     np.testing.assert_allclose(got, want)
 
 
+def test_weights_are_copies_of_pairs():
+    won, difference = judged(40, 0.3, 1.0, 0.2)
+    times = RNG.integers(0, 4, (3, 40))
+    got = length_control.controlled_rate(won, difference, times)
+    want = [
+        length_control.controlled_rate(np.repeat(won, w), np.repeat(difference, w))
+        for w in times
+    ]
+    np.testing.assert_allclose(got, want)
+
+
+def test_prompts_of_one_dialog_widen_the_intervals():
+    won, difference = judged(60, 0.3, 1.0, 0.2)
+    a, b = 50 + difference, np.full(60, 50.0)
+    once = length_control.length_metrics(won, a, b)
+    of_dialog = np.repeat(np.arange(60), 9)
+    often = length_control.length_metrics(
+        *(np.repeat(x, 9) for x in (won, a, b)), clusters=of_dialog
+    )
+    name = 'length_controlled_win_rate_ci95'
+    assert np.diff(often[name]) == pytest.approx(np.diff(once[name]), rel=0.1)
+    one = length_control.strata(won, a, b, ['dialog'] * 60)
+    assert one[0]['win_rate_ci95'] == list(wilson(one[0]['win_rate'], 1))
+
+
 def test_exchanging_the_sides():
     won, difference = judged(60, 0.5, 1.0, 0.3)
     a, b = (
@@ -114,5 +139,5 @@ def test_strata_by_hand():
         ('alike', 2, 0.75),
         ('longer', 1, 1.0),
     ]
-    assert rows[1]['win_rate_ci95'] == list(wilson(1.5, 2))
+    assert rows[1]['win_rate_ci95'] == list(share([1, 0.5]))
     assert len(length_control.strata(np.ones(2), a[:2], b[:2])) == 1

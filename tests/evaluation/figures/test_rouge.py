@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from perl.evaluation.figures import rouge
+from perl.evaluation.figures.intervals import wilson
 
 texts = st.lists(st.sampled_from(['ab', 'c']), max_size=7).map(' '.join)
 
@@ -62,7 +63,9 @@ def test_the_nearest_reference_counts():
     assert set(got.values()) == {1.0}
     got = rouge.rouge_metrics([['a b'], ['a', 'x']], ['a b', 'y'])
     assert (got['n'], got['rouge1'], got['rouge2']) == (2, 0.5, 0.5)
-    assert got['ci95']['rouge1'] == [0, 1]
+    assert got['ci95']['rouge1'] == list(wilson(1, 2))
+    one = rouge.rouge_metrics([['a b'], ['a']] * 9, ['a b', 'y'] * 9, ['d'] * 18)
+    assert one['ci95']['rouge1'] == list(wilson(0.5, 1))
 
 
 def test_lengths():

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from perl.evaluation.figures import winrate
+from perl.evaluation.figures.intervals import wilson
 from perl.system.errors import UserError
 
 NEVER = np.zeros(5, bool)
@@ -16,8 +17,6 @@ def test_win_rate_by_hand():
     assert got['sign_test'] == pytest.approx(10 / 16)  # 3 : 1 or more uneven, of 2^4
     low, high = got['win_rate_ci95']
     assert 0 < low < 0.7 < high < 1
-    low, high = got['win_rate_bootstrap95']
-    assert 0 <= low < 0.7 < high <= 1
     assert got['position_bias'] == 0
 
 
@@ -28,13 +27,23 @@ def test_ties_only():
     assert got['position_bias'] == 1
 
 
-def test_the_bootstrap_of_many_is_the_normal_interval():
+def test_the_interval_of_many_is_the_normal_one():
     won = np.random.default_rng(0).choice([0, 0.5, 1], 400, p=[1 / 3, 1 / 3, 1 / 3])
-    got = winrate.win_metrics(won, np.zeros(400, bool))
-    low, high = got['win_rate_bootstrap95']
-    assert high - low == pytest.approx(2 * 1.96 * won.std() / 20, rel=0.1)
-    # Wilson takes a tie for half a win of a coin and so is the wider one
-    assert np.diff(got['win_rate_ci95']) > high - low
+    low, high = winrate.win_metrics(won, np.zeros(400, bool))['win_rate_ci95']
+    assert high - low == pytest.approx(2 * 1.96 * won.std() / 20, rel=0.02)
+    # a tie varies less than a toss, for which Wilson's interval would be
+    assert np.diff(wilson(won.sum(), 400)) > high - low
+
+
+def test_prompts_of_one_dialog_count_once():
+    won, biased = np.ones(30), np.zeros(30, bool)
+    got = winrate.win_metrics(won, biased, np.arange(30) // 10)
+    assert (got['n'], got['clusters'], got['wins']) == (30, 3, 30)
+    assert got['win_rate_ci95'] == list(wilson(3, 3))
+    assert got['sign_test'] == pytest.approx(2 / 8)
+    alone = winrate.win_metrics(won, biased)
+    assert alone['win_rate_ci95'] == list(wilson(30, 30))
+    assert alone['sign_test'] == pytest.approx(2 / 2**30)
 
 
 def test_exchanging_the_sides_exchanges_wins_and_losses():

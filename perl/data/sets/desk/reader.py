@@ -70,6 +70,7 @@ def load(
         comparisons=every_split(2, comparisons, label),
         prompts=every_split(3, prompts, lambda _: _prompt),
         gold=quality.gold,
+        harmless=lambda prompt, response: quality.aspects(prompt, response).harmless,
     )
 
 

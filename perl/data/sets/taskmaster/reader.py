@@ -66,24 +66,31 @@ def _add_rewards(data: Dataset, root: str, folder: str, api_chars: int) -> None:
     contexts: dict[str, dict] = {split: {} for split in SPLITS}
     for row, context, generation in dialogs.rated(root, folder):
         label = float(row.one_of('reward', 0, 1))
-        split = split_of(turn_text.first_user(context))
+        dialog = turn_text.first_user(context)
+        split = split_of(dialog)
         prompt = turn_text.prompt(context, data.counts, api_chars)
         response = turn_text.response(generation, data.counts)
         if not response.strip():
             data.counts['empty_responses_dropped'] += 1
             continue
-        data.ratings[split].append(Rating(prompt, response, label))
+        data.ratings[split].append(Rating(prompt, response, label, group=dialog))
+        data.prompt_groups[prompt] = dialog
         _, seen = contexts[split].setdefault(row.text('context'), (prompt, {}))
         seen.setdefault(row.text('generation'), (response, set()))[1].add(label)
     for split, found in contexts.items():
         data.prompts[split].extend(dict.fromkeys(text for text, _ in found.values()))
         data.text[split].extend(_longest(data.prompts[split]))
         for prompt, seen in found.values():
-            data.comparisons[split].extend(_pairs(prompt, seen.values(), data.counts))
+            dialog = data.prompt_groups[prompt]
+            pairs = _pairs(prompt, dialog, seen.values(), data.counts)
+            data.comparisons[split].extend(pairs)
 
 
 def _pairs(
-    prompt: str, seen: Iterable[tuple[str, set[float]]], counts: collections.Counter
+    prompt: str,
+    dialog: str,
+    seen: Iterable[tuple[str, set[float]]],
+    counts: collections.Counter,
 ) -> Iterator[Comparison]:
     """Every liked response before every disliked one of the same context.
 
@@ -96,7 +103,7 @@ def _pairs(
         if up == down:
             counts['identical_pairs_dropped'] += 1
         else:
-            yield Comparison(prompt, (up, down))
+            yield Comparison(prompt, (up, down), group=dialog)
 
 
 def _add_dialog(data: Dataset, dialog: list[dict], api_chars: int) -> None:

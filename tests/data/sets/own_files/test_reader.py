@@ -108,6 +108,25 @@ def test_columns_templates_and_given_splits(tmp_path):
     assert made['val'] == []
 
 
+@pytest.mark.parametrize('splits', [False, True])
+def test_records_know_their_group(tmp_path, splits):
+    """Also in splits that are made already."""
+    rows = [
+        {'prompt': f'p{i}', 'response': 'r', 'label': 1, 'dialog': f'd{i // 5}'}
+        for i in range(10)
+    ]
+    file = write(tmp_path / 'a.jsonl', rows)
+    source = {'path': {'test': file} if splits else file, 'group': 'dialog'}
+    made = data.load('files', ratings=source, prompts=source, shares=(0, 0, 1))
+    assert {(x.prompt, x.group) for x in made.ratings['test']} == {
+        (row['prompt'], row['dialog']) for row in rows
+    }
+    assert made.prompt_groups == {row['prompt']: row['dialog'] for row in rows}
+    plain = data.load('files', ratings=file, prompts=file, shares=(0, 0, 1))
+    assert {x.group for x in plain.ratings['test']} == {''}
+    assert plain.prompt_groups == {}
+
+
 def test_rankings_and_groups(tmp_path):
     rows = [
         {'prompt': f'p{i}', 'ranked': ['best', 'good', 'bad'], 'topic': 'one'}

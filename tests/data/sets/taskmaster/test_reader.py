@@ -65,6 +65,10 @@ def test_small_coffee(tmp_path):
     responses = [row.response for row in made.demonstrations[split]]
     assert responses == [' [show_menu]', ' [add n=1]', ' Done']
     assert made.counts['invalid_json_dropped'] == 1
+    # turns of a dialog belong together
+    rows = [*made.ratings[split], *made.comparisons[split]]
+    assert {row.group for row in rows} == {'a latte'}
+    assert made.prompt_groups == {'user: a latte\nagent:': 'a latte'}
 
 
 def test_missing_and_damaged_files(tmp_path):

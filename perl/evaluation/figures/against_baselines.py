@@ -1,0 +1,110 @@
+"""A reward model beside its baselines, on the same records."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from perl.data.records import Comparison
+from perl.evaluation.figures import accuracy, baselines, clusters, pairs
+from perl.evaluation.figures.baselines import Records
+from perl.evaluation.figures.intervals import Interval, share
+from perl.evaluation.figures.resampling import bootstrap
+
+# by which figure a reward model is compared; an AUC needs no threshold
+FIGURES = {'pairwise': 'accuracy', 'pointwise': 'auc'}
+
+
+def against_baselines(
+    records: Mapping[str, Records],
+    split: str,
+    scores: Sequence[np.ndarray],
+    figures: Mapping[str, Any],
+) -> dict[str, Any]:
+    """The baselines of a reward model, and how far it is above the best of them.
+
+    Args:
+        records: comparisons or ratings by split; 'train' and 'val' are fitted on.
+        split: what the model was measured on, n records.
+        scores: n arrays `[K]` of the model.
+        figures: of the model, with its reward_kind.
+
+    Returns:
+        baselines: the figures of each by its name (see `baselines.metrics`). And, where
+        one can be compared, best_baseline: its name and rule, the figure (accuracy of
+        comparisons, AUC of ratings) of the `model` and of the `baseline`, their
+        difference and difference_ci95, of which the records are the same.
+    """
+    measured = baselines.metrics(records, split)
+    figure = FIGURES[figures['reward_kind']]
+    known = {
+        name: row[figure]
+        for name, (row, _) in measured.items()
+        if np.isfinite(row[figure])
+    }
+    compared = {'baselines': {name: row for name, (row, _) in measured.items()}}
+    if not known or not np.isfinite(figures[figure]):
+        return compared
+    best = max(known, key=known.get)
+    row, other = measured[best]
+    return compared | {
+        'best_baseline': {
+            'name': best,
+            'rule': row['rule'],
+            'figure': figure,
+            'model': figures[figure],
+            'baseline': known[best],
+            'difference': figures[figure] - known[best],
+            'difference_ci95': list(
+                _difference(records[split], scores, other, figures['ci95'])
+            ),
+        }
+    }
+
+
+def sentence(figures: Mapping[str, Any]) -> str:
+    """One line that compares a reward model with its best baseline; '' without one."""
+    best = figures.get('best_baseline')
+    if not best:
+        return ''
+    if best['figure'] == 'accuracy':
+        title, scale, digits, unit, rows = 'accuracy', 100, 1, ' %', 'comparisons'
+    else:
+        title, scale, digits, unit, rows = 'AUC', 1, 3, '', 'ratings'
+    model, other = (
+        f'{scale * best[x]:.{digits}f}{unit}' for x in ('model', 'baseline')
+    )
+    lead, low, high = (
+        f'{scale * x:+.{digits}f}'
+        for x in (best['difference'], *best['difference_ci95'])
+    )
+    bottom, top = best['difference_ci95']
+    verdict = 'not clearly better than'
+    verdict = 'better than' if bottom > 0 else 'worse than' if top < 0 else verdict
+    return (
+        f'{title} {model} of {figures["n"]:,} held-out {rows}, {verdict} the best '
+        f'baseline, {best["name"].replace("_", " ")} ({best["rule"]}): {other}; '
+        f'difference {lead} [{low}, {high}]'
+    )
+
+
+def _difference(records, model, baseline, intervals) -> Interval:
+    """The 95 % interval of the difference of two scorers on the same records."""
+    at = clusters.of_records(records)
+    if isinstance(records[0], Comparison):
+        sure = np.array([record.preference for record in records])
+        both = [pairs.of_scores(scores, sure) for scores in (model, baseline)]
+        decided = ~both[0].tied
+        lead = (both[0].right() - both[1].right())[decided]
+        low, high = share((1 + lead) / 2, at[decided])
+        return 2 * low - 1, 2 * high - 1
+    labels = np.array([rating.label for rating in records])
+    one, other = np.ravel(model), np.ravel(baseline)
+    if np.ptp(other) == 0:  # the AUC of one score for all is 1/2, and not measured
+        low, high = intervals['auc']
+        return low - 0.5, high - 0.5
+    return bootstrap(
+        lambda w: accuracy.auc(one, labels, w) - accuracy.auc(other, labels, w),
+        len(records),
+        at,
+    )
