@@ -34,8 +34,14 @@ def test_once_for_the_same_files(workdir):
 
 @pytest.mark.parametrize(
     'file',
-    ['results.json', 'config.json', 'sft/metrics.jsonl', 'sft/samples.jsonl']
-    + ['sittings.jsonl', 'policy/metrics.jsonl'],
+    [
+        'results.json',
+        'config.json',
+        'sittings.jsonl',
+        'sft/metrics.jsonl',
+        'sft/samples.jsonl',
+        'policy/metrics.jsonl',
+    ],
 )
 def test_again_for_other_files(workdir, file):
     redrawn(workdir)
