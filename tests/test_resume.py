@@ -56,8 +56,34 @@ def test_killed_run_has_the_same_figures(often_killed, finished):
                 assert found[stage][name] == wanted[stage][name], (stage, name)
 
 
+def rubbish(workdir):
+    """What a write that was killed leaves."""
+    names = [path.name for path in workdir.rglob('*')]
+    ends, begins = ('.tmp', '.removed'), ('.writing-', '.tmp')
+    return [x for x in names if x.endswith(ends) or x.startswith(begins)]
+
+
 def test_killed_run_leaves_no_rubbish(often_killed):
-    assert not [p for p in often_killed.rglob('*') if p.suffix in ('.tmp', '.removed')]
+    assert not rubbish(often_killed)
+
+
+@pytest.mark.parametrize(
+    'place',
+    [
+        'perl.system.arrays.save_file',  # as safetensors has written the adapter
+        'perl.checkpoint.checkpoints:Checkpoints._remove',  # an old one, but its name
+        'perl.checkpoint.seal.write',  # a new one, but its name
+    ],
+)
+def test_rubbish_goes_at_the_next_start(finished, tmp_path, place):
+    workdir = copy(finished, tmp_path / 'run', ['pretrain'])
+    for _ in range(2):
+        before = functools.partial(strike, place, 1)
+        assert launch(workdir, '--stages=sft', before=before).code == -signal.SIGKILL
+        assert len(rubbish(workdir)) == 1
+    assert launch(workdir, '--stages=sft').code == 0
+    assert not rubbish(workdir)
+    runs.assert_same(workdir, finished, 'sft')
 
 
 def terminate():

@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+import sys
 from typing import Any
 
 import jax
@@ -49,12 +50,11 @@ class Architecture:
     remat: bool = False
 
     def __post_init__(self):
-        for field in _SIZES:
-            size = getattr(self, field)
-            if not (isinstance(size, int) and size > 0):
-                raise UserError(
-                    f'model.{field}: {size!r} must be a whole number above 0'
-                )
+        for field in dataclasses.fields(self):
+            value, (words, holds) = getattr(self, field.name), _TYPES[field.type]
+            # to Python, True is an integer
+            if (field.type is bool) != isinstance(value, bool) or not holds(value):
+                raise UserError(f'model.{field.name}: {value!r:.40} must be {words}')
         if self.heads % self.kv_heads:
             raise UserError(
                 f'model: heads={self.heads} is no multiple of kv_heads='
@@ -73,10 +73,16 @@ class Architecture:
                 )
 
 
-_SIZES = (
-    *('vocabulary', 'width', 'layers', 'heads', 'kv_heads', 'head_width', 'hidden'),
-    'max_length',
-)
+# the type of a field: what it must be, for a person, and whether a value is that
+_TYPES = {
+    int: ('a whole number above 0', lambda x: isinstance(x, int) and 0 < x < 2**31),
+    float: (
+        'a finite number, 0 or more',
+        lambda x: isinstance(x, int | float) and 0 <= x <= sys.float_info.max,
+    ),
+    bool: ('true or false', lambda x: True),
+    str: ('text', lambda x: isinstance(x, str)),
+}
 DTYPES = ('float32', 'bfloat16', 'float16')
 _CHOICES = {'rope_layout': ('halves', 'pairs'), 'dtype': DTYPES}
 

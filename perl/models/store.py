@@ -9,7 +9,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from perl.models.architecture import Architecture, parameters
+from perl.models.architecture import DTYPES, Architecture, parameters
 from perl.system import arrays, disk, jsonl
 from perl.system.errors import UserError
 from perl.weights import abstract, flatten, unflatten
@@ -36,10 +36,12 @@ def load(path: str | pathlib.Path) -> tuple[Architecture, Any]:
     path = pathlib.Path(path)
     try:
         if path.suffix == '.bin' and path.is_file():
-            return load_llama2c(path)
-        arch, digest = _read_card(path / CARD)
-        params = unflatten(arrays.load(path / ARRAYS, digest))
-        check(params, arch, str(path))
+            arch, params = load_llama2c(path)
+            arrays.check_finite(flatten(params))
+        else:
+            arch, digest = _read_card(path / CARD)
+            params = unflatten(arrays.load(path / ARRAYS, digest))
+            check(params, arch, str(path))
     except UserError:
         raise
     except FileNotFoundError as error:
@@ -52,7 +54,7 @@ def load(path: str | pathlib.Path) -> tuple[Architecture, Any]:
             f'model.path: {error.filename or path} cannot be read: {error.strerror}; '
             f'{disk.mend(error)}'
         ) from None
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, AttributeError) as error:
         raise UserError(
             f'model.path: {path} is damaged ({error}); write or copy it again'
         ) from None
@@ -62,7 +64,7 @@ def load(path: str | pathlib.Path) -> tuple[Architecture, Any]:
 def _read_card(file):
     """The architecture, and the sha256 of the weights: None in files of old."""
     values = jsonl.parse(file.read_bytes())
-    digest = values.pop('sha256', None) if isinstance(values, dict) else None
+    digest = values.pop('sha256', None)
     try:
         return Architecture(**values), digest
     except UserError as error:
@@ -75,14 +77,21 @@ def changed(arch: Architecture, **fields: Any) -> Architecture:
 
 
 def check(params: Any, arch: Architecture, where: str) -> None:
-    """Raises a `UserError` unless the parameters have the shapes of `arch`."""
-    wanted, found = flatten(abstract(parameters(arch))), flatten(params)
-    for name in sorted(wanted.keys() | found.keys()):
-        want, got = (getattr(t.get(name), 'shape', None) for t in (wanted, found))
+    """Raises a `UserError` unless the parameters have the shapes of `arch`, and are
+    floating-point numbers that it can compute with."""
+    wanted, flat = flatten(abstract(parameters(arch))), flatten(params)
+    for name in sorted(wanted.keys() | flat.keys()):
+        want, got = (getattr(t.get(name), 'shape', None) for t in (wanted, flat))
         if want != got:
             raise UserError(
                 f'{where}: {name} has shape {got}, the architecture wants {want}; '
                 'use the model.json that belongs to these weights'
+            )
+    for name, x in flat.items():
+        if str(x.dtype) not in DTYPES:
+            raise UserError(
+                f'model.path: {where}: {name} has the dtype {x.dtype}, not one of '
+                f'{", ".join(DTYPES)}; convert the weights'
             )
 
 

@@ -52,11 +52,16 @@ def load(file: pathlib.Path, sha256: str | None = None) -> dict[str, jax.Array]:
         raise ValueError(
             f'{file.name} has numbers of an unknown kind: {error}'
         ) from None
+    check_finite(arrays)
+    return arrays
+
+
+def check_finite(arrays: Mapping[str, jax.Array]) -> None:
+    """Raises a `ValueError` for the first array with what is not a finite number."""
     for name, x in arrays.items():
         bad = int(jnp.sum(~jnp.isfinite(x)))
         if bad:
             raise ValueError(f'{bad} of {x.size} numbers in {name} are NaN or infinite')
-    return arrays
 
 
 def digest(file: pathlib.Path) -> str:

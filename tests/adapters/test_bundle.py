@@ -1,6 +1,9 @@
 """What is saved with an adapter comes back, or it is said why not."""
 
+import dataclasses
+import errno
 import json
+import pathlib
 
 import jax
 import jax.numpy as jnp
@@ -41,6 +44,33 @@ def test_a_bundle_comes_back_whole(tmp_path, kind):
     for x, y in zip(jax.tree.leaves(got), jax.tree.leaves(delta), strict=True):
         assert x.dtype == y.dtype
         np.testing.assert_array_equal(x, y)
+
+
+def test_arrays_that_lie_otherwise_in_memory_come_back(tmp_path):
+    params = jax.tree.map(np.asarray, tiny.weights())
+    lying = jax.tree.map(lambda x: x.T.copy().T, params)
+    bundle.save(tmp_path, lying, Card('sft', Full(), 'base1', 'words1'))
+    tiny.close(bundle.load(tmp_path)[0], params, 0)
+
+
+def test_what_cannot_be_read_is_not_called_missing(saved, monkeypatch):
+    def refuse(path, *args, **kwargs):
+        raise PermissionError(errno.EACCES, 'Permission denied', str(path))
+
+    monkeypatch.setattr(pathlib.Path, 'open', refuse)
+    said = rf'{saved / "adapter.json"} cannot be read: Permission denied; let this user'
+    with pytest.raises(UserError, match=said):
+        bundle.load(saved)
+
+
+def test_numbers_that_are_not_finite(saved):
+    delta = tiny.adapter()
+    delta['layers']['attention']['q'] = dataclasses.replace(
+        delta['layers']['attention']['q'], b=jnp.full((1,), jnp.nan)
+    )
+    bundle.save(saved, delta, Card('sft', tiny.LORA, 'base1', 'words1'))
+    with pytest.raises(UserError, match='1 of 1 numbers in layers/attention/q/b are'):
+        bundle.load(saved)
 
 
 @pytest.fixture

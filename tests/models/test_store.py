@@ -1,7 +1,10 @@
 """Bases on disk: what is written is read, what is damaged is said."""
 
 import dataclasses
+import errno
 import json
+import os
+import pathlib
 import struct
 
 import jax
@@ -48,6 +51,20 @@ def test_changed_keeps_the_weights_and_runs_them_otherwise():
     assert arch == dataclasses.replace(tiny.ARCH, scan=True, dtype='bfloat16')
 
 
+def test_weights_that_lie_otherwise_in_memory_come_back(tmp_path):
+    """As from files of `[out, in]`, whose layers are turned and then stacked."""
+    arch, params = tiny.arch(), jax.tree.map(np.asarray, tiny.weights())
+
+    def turned(x):
+        return np.stack([layer.T for layer in np.stack([y.T for y in x])])
+
+    lying = jax.tree.map(lambda x: x.T.copy().T, params)
+    lying['layers'] = jax.tree.map(turned, params['layers'])
+    assert any(not x.flags.c_contiguous for x in jax.tree.leaves(lying))
+    store.save(tmp_path, arch, lying)
+    tiny.close(store.load(tmp_path)[1], params, 0)
+
+
 @pytest.fixture
 def saved(tmp_path):
     store.save(tmp_path, tiny.ARCH, tiny.weights())
@@ -58,6 +75,69 @@ def saved(tmp_path):
 def test_a_missing_file_is_named(saved, lost):
     (saved / lost).unlink()
     with pytest.raises(UserError, match=rf'model\.path: .*{lost} is not there'):
+        store.load(saved)
+
+
+def flip(file):
+    data = bytearray(file.read_bytes())
+    data[-1] ^= 1
+    file.write_bytes(data)
+
+
+def test_the_weights_have_a_checksum(saved):
+    flip(saved / 'model.safetensors')
+    with pytest.raises(UserError, match=r'is damaged .*sha256 of model\.safetensors'):
+        store.load(saved)
+
+
+def test_a_base_of_old_has_no_checksum(saved):
+    card = json.loads((saved / 'model.json').read_text())
+    del card['sha256']
+    (saved / 'model.json').write_text(json.dumps(card))
+    flip(saved / 'model.safetensors')
+    assert store.load(saved)[0] == tiny.ARCH
+
+
+@pytest.mark.parametrize('name', ['model.json', 'model.safetensors', 'model.bin'])
+@pytest.mark.parametrize('number', [errno.EACCES, errno.EIO])
+def test_what_cannot_be_read_is_not_called_missing(saved, monkeypatch, name, number):
+    (saved / 'model.bin').touch()
+    opened = pathlib.Path.open
+
+    def refuse(path, *args, **kwargs):
+        if path == saved / name:
+            raise OSError(number, os.strerror(number), str(path))
+        return opened(path, *args, **kwargs)
+
+    monkeypatch.setattr(pathlib.Path, 'open', refuse)
+    said = f'model.path: {saved / name} cannot be read: {os.strerror(number)}; '
+    with pytest.raises(UserError, match=said):
+        store.load(saved / name if name == 'model.bin' else saved)
+
+
+@pytest.mark.parametrize('bad', [np.nan, np.inf])
+def test_numbers_that_are_not_finite(tmp_path, bad):
+    params = tiny.weights()
+    params['embed'] = params['embed'].at[3, 2].set(bad)
+    store.save(tmp_path, tiny.ARCH, params)
+    with pytest.raises(UserError, match='1 of 512 numbers in embed are NaN or inf'):
+        store.load(tmp_path)
+
+
+def test_a_llama2c_file_with_nan(tmp_path):
+    llama2c(tmp_path / 'model.bin', True)
+    data = (tmp_path / 'model.bin').read_bytes()
+    nan = struct.pack('f', np.nan)
+    (tmp_path / 'model.bin').write_bytes(data[:28] + nan + data[32:])
+    with pytest.raises(UserError, match=r'model\.bin is damaged \(1 of 512 numb'):
+        store.load(tmp_path / 'model.bin')
+
+
+@pytest.mark.parametrize('dtype', ['int8', 'float8_e4m3fn', 'bool'])
+def test_weights_of_another_kind_of_number(saved, dtype):
+    params = jax.tree.map(lambda x: x.astype(dtype), tiny.weights())
+    store.save(saved, tiny.ARCH, params)
+    with pytest.raises(UserError, match=f'model.path: .*{dtype}'):
         store.load(saved)
 
 
@@ -189,7 +269,30 @@ def test_an_architecture_that_is_none(saved, changes):
         store.load(saved)
 
 
-@pytest.mark.parametrize('said', [b'\xff\xfe{}', b'[]', b'3'])
+@pytest.mark.parametrize(
+    ('field', 'value'),
+    [
+        ('rope_theta', 'x'),
+        ('rope_theta', None),
+        ('norm_eps', [1e-5]),
+        ('norm_eps', True),
+        ('tied', 'no'),
+        ('scan', 1),
+        ('width', True),
+        ('dtype', 16),
+        ('dtype', ['float32']),
+        ('rope_theta', 10**400),
+        ('rope_theta', float('nan')),
+    ],
+)
+def test_a_field_of_another_type(saved, field, value):
+    card = json.loads((saved / 'model.json').read_text())
+    (saved / 'model.json').write_text(json.dumps({**card, field: value}))
+    with pytest.raises(UserError, match=rf'model\.json.*{field}'):
+        store.load(saved)
+
+
+@pytest.mark.parametrize('said', [b'\xff\xfe{}', b'[]', b'3', b'{"a":' * 9999])
 def test_a_description_that_is_none(saved, said):
     (saved / 'model.json').write_bytes(said)
     with pytest.raises(UserError, match='is damaged'):
