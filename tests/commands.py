@@ -188,6 +188,29 @@ def close_stdout():
     os.dup2(writer, 1)
 
 
+CALLS = (
+    *('socket.connect', 'socket.sendto', 'socket.sendmsg', 'socket.getaddrinfo'),
+    *('socket.gethostbyname', 'socket.gethostbyaddr', 'socket.getnameinfo'),
+)
+
+
+def listen(log):
+    """Writes to a file what this process calls by the network, whoever calls it and
+    whatever becomes of it.
+
+    Args:
+        log: a path; `listening`, then the name of each call, a line each.
+    """
+
+    def hear(event, args):
+        if event in CALLS and getattr(args[0], 'family', None) != socket.AF_UNIX:
+            with open(log, 'a') as file:
+                print(event, file=file)
+
+    log.write_text('listening\n')
+    sys.addaudithook(hear)
+
+
 def unplug():
     """Lets no socket of this process reach another machine."""
 

@@ -73,7 +73,7 @@ def read(
         columns: those that are wanted; no two columns may have the name of one.
 
     Raises:
-        UserError: as `cells` and `tab_cells`, or a row has more cells than the header.
+        UserError: as `cells` and `tab_cells`, or a row longer than the header.
     """
     rows = tab_cells(file) if tabs else cells(file)
     _, header = next(rows, (0, []))
