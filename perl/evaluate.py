@@ -10,12 +10,14 @@ folder, `gold`, a Python function `module:function`, a language model over HTTP
 a language model are kept in `judge.jsonl`. With `--harmless` it also says which
 responses do no harm.
 
-Prints a table and writes `evaluation.json` and `evaluation/` into the run folder: see
+Prints a table and writes `evaluation.json` and `evaluation/` into the run folder, or
+`evaluation_val.json` and `evaluation_val/` with `--split=val`: see
 `docs/evaluation.md`. More run folders after a comma join the first in its plot of
 reward against KL; `--best_of=64` tells how far the reward model can be trusted.
 """
 
 import dataclasses
+import sys
 from collections.abc import Sequence
 from typing import Any
 
@@ -65,7 +67,7 @@ def evaluate(
         rater: who says which responses are harmless.
     """
     found = {}
-    for name in _finished(run, 'reward'):
+    for name in reward_models.finished(run, 'reward'):
         role = reward_models.load(run, name)
         found[name] = reward_scores.evaluate(run, name, role, split)
         found[name] |= examine.reward_model(run, name, role, split)
@@ -88,24 +90,16 @@ def evaluate(
     return found
 
 
-def _finished(run, what):
-    """The stages that have left a reward model, or a policy."""
-    return [
-        name
-        for name in run.config.stages
-        if lineage.makes(run.config, name) == what and reward_models.exists(run, name)
-    ]
-
-
 def _last_policy(run):
-    return (_finished(run, 'policy') or [''])[-1]
+    return (reward_models.finished(run, 'policy') or [''])[-1]
 
 
 def _reward_of(run, policy):
     """The reward of a policy; of one from elsewhere, the run's first reward model."""
     if policy in run.config.stages and lineage.makes(run.config, policy) == 'policy':
         return open_reward(run, policy)
-    return open_judge((_finished(run, 'reward') or ['reward'])[0], run)
+    first = (reward_models.finished(run, 'reward') or ['reward'])[0]
+    return open_judge(first, run)
 
 
 def _trained_by(run, policy):
@@ -148,12 +142,15 @@ def main(argv: Sequence[str]) -> None:
     run = open_finished(first)
     if values.best_of:
         best_of_n.check(run, values.split, values.best_of)
-    output = run.workdir / 'evaluation.json'
+    policy = values.policy or _last_policy(run)
+    if not values.policy:
+        _say_which(run)
+    output = run.workdir / f'{evaluated.folder_of(values.split)}.json'
     with jax.set_mesh(run.mesh), lock.exclusive_file(output):
         found = evaluate(
             run,
             values.split,
-            values.policy,
+            policy,
             values.against,
             _judge(run, values),
             _rater(run, values),
@@ -162,9 +159,8 @@ def main(argv: Sequence[str]) -> None:
             raise UserError(
                 f'--workdir: {first} has no finished reward or policy stage'
             )
-        apart = {'frontier': ways([first, *others])}
+        apart = {'split': values.split, 'frontier': ways([first, *others])}
         if values.best_of:
-            policy = values.policy or _last_policy(run)
             apart['best_of_n'] = best_of_n.best_of_n(
                 run,
                 run.role(values.against),
@@ -175,6 +171,17 @@ def main(argv: Sequence[str]) -> None:
         jsonl.save(output, found | apart)
         print(table(found))
         print(evaluated.write(run.workdir, found | apart))
+
+
+def _say_which(run):
+    """Says which policy is taken where there are several."""
+    names = reward_models.finished(run, 'policy')
+    if len(names) > 1:
+        print(
+            f'policy: {names[-1]}, the last of {", ".join(names)}; --policy names '
+            'another',
+            file=sys.stderr,
+        )
 
 
 def _judge(run, values):

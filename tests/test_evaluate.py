@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import shutil
 
 import chat
 import pytest
@@ -170,6 +171,42 @@ def test_folder_instead_of_stage(opened):
     found = evaluate.evaluate(opened, against=folder)
     named = evaluate.evaluate(opened, against='sft')
     assert found[f'policy against {folder}'] == named['policy against sft']
+
+
+def test_a_split_does_not_replace_another(finished, tmp_path):
+    workdir = runs.clone(finished, tmp_path / 'run')
+    for split in ('test', 'val'):
+        ended = command('perl.evaluate', f'--workdir={workdir}', f'--split={split}')
+        assert ended.code == 0 and ended.err == '', ended
+    test, val = (
+        json.loads((workdir / f'evaluation{name}.json').read_text())
+        for name in ('', '_val')
+    )
+    assert (test['split'], val['split']) == ('test', 'val')
+    assert test['reward'] != val['reward']
+    for name in ('evaluation', 'evaluation_val'):
+        assert (workdir / name / 'evaluation.md').is_file()
+    assert ended.out.splitlines()[-1] == str(
+        workdir / 'evaluation_val' / 'evaluation.md'
+    )
+
+
+def test_which_of_several_policies(finished, tmp_path):
+    """The last one, and it is said; none is said where one was asked for."""
+    workdir = runs.clone(finished, tmp_path / 'run')
+    shutil.copytree(workdir / 'policy', workdir / 'again')
+    saved = json.loads((workdir / 'config.json').read_text())
+    saved['again'] = saved['policy']
+    saved['stages'].append('again')
+    (workdir / 'config.json').write_text(json.dumps(saved))
+    ended = command('perl.evaluate', f'--workdir={workdir}')
+    assert ended.code == 0, ended
+    assert ended.err == (
+        'policy: again, the last of policy, again; --policy names another\n'
+    )
+    assert 'again against sft: ' in ended.out
+    named = command('perl.evaluate', f'--workdir={workdir}', '--policy=policy')
+    assert named.err == '' and 'policy against sft: ' in named.out
 
 
 def test_other_split(opened):

@@ -16,7 +16,7 @@ from perl.config.experiment import (
     tuning,
     tuning_config,
 )
-from perl.config.loading import from_json, load_config, without_retired
+from perl.config.loading import from_json, load_config
 
 __all__ = [
     'architecture',
@@ -35,5 +35,4 @@ __all__ = [
     'to_json',
     'tuning',
     'tuning_config',
-    'without_retired',
 ]

@@ -11,9 +11,6 @@ from ml_collections import ConfigDict
 from perl.system import jsonl
 from perl.system.errors import UserError
 
-# settings of earlier versions that no stage of the kind ever used
-RETIRED = {'pretrain': ('start', 'keep_best'), 'sft': ('keep_best',)}
-
 
 def load_config(path: str) -> ConfigDict:
     """The config of `file.py[:arguments]` or of a `config.json`, locked.
@@ -54,24 +51,9 @@ def from_json(values: Mapping[str, Any]) -> ConfigDict:
         UserError: a name cannot be one of a config.
     """
     try:
-        return ConfigDict(_with_tuples(without_retired(values))).lock()
+        return ConfigDict(_with_tuples(values)).lock()
     except ValueError as error:  # such as a name with a dot
         raise UserError(f'config: {error}') from None
-
-
-def without_retired(values: Mapping[str, Any]) -> dict[str, Any]:
-    """The JSON values of a config without the settings in `RETIRED`."""
-    return {
-        name: {k: x for k, x in section.items() if k not in _retired(section)}
-        if isinstance(section, dict)
-        else section
-        for name, section in values.items()
-    }
-
-
-def _retired(section):
-    kind = section.get('kind')
-    return RETIRED.get(kind, ()) if isinstance(kind, str) else ()
 
 
 def _get_config(file, arg):

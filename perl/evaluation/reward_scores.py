@@ -5,7 +5,6 @@ loss of the stages that they are made of (`lineage.origin`).
 """
 
 import functools
-from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -165,7 +164,7 @@ def scores(
     for rows, new in slices(len(data), size):
         batch = collate(config, data, by_length[rows], run.multiple)
         batch = sharding.shard_batch(batch, run.mesh)
-        found = scorer(run.arch)(parts, batch)
+        found = _scorer(run.arch)(parts, batch)
         rewards = np.asarray(found)[:new]
         out[by_length[rows[:new]], : rewards.shape[1]] = rewards
     return np.where(np.arange(counts.max()) < counts[:, None], out, np.float32(np.nan))
@@ -179,14 +178,11 @@ def by_record(scores: np.ndarray, data: Examples) -> list[np.ndarray]:
 
 
 @functools.cache
-def scorer(arch: Architecture) -> Callable[[Any, Any], jax.Array]:
-    """A compiled function of the parts of a judge and of a batch: rewards `[B, K]`, raw
-    ones of a role `(base, delta)`, those of a panel."""
-
-    def rewards(parts, batch):
+def _scorer(arch):
+    def scorer(parts, batch):
         if isinstance(parts, Panel):
             found = panel.rewards(arch, parts, rows(batch))
             return found.reshape(batch['tokens'].shape[0], -1)
         return score(arch, tree.bind(*parts), batch)
 
-    return jax.jit(rewards)
+    return jax.jit(scorer)

@@ -19,8 +19,13 @@ from perl.report.canvas import STYLE
 from perl.report.trajectories import REWARDS
 from perl.system import atomic, jsonl
 
-FOLDER = 'evaluation'
-APART = ('frontier', 'best_of_n')  # what is no figure of a stage
+APART = ('split', 'frontier', 'best_of_n')  # what is no figure of a stage
+
+
+def folder_of(split: str) -> str:
+    """The name of what an evaluation leaves, so that those of two splits do not replace
+    each other: `evaluation` of test, `evaluation_val` of val."""
+    return 'evaluation' if split == 'test' else f'evaluation_{split}'
 
 
 def write(workdir: str | os.PathLike, found: dict[str, Any]) -> pathlib.Path:
@@ -29,10 +34,10 @@ def write(workdir: str | os.PathLike, found: dict[str, Any]) -> pathlib.Path:
     Args:
         workdir: of the run.
         found: what `perl.evaluate` found, by stage and comparison, and under
-            `frontier` and `best_of_n`.
+            `split`, `frontier` and `best_of_n`.
     """
     workdir, found = pathlib.Path(workdir), jsonl.plain(found)
-    folder = workdir / FOLDER
+    folder = workdir / folder_of(found.get('split', 'test'))
     folder.mkdir(parents=True, exist_ok=True)
     for old in (*folder.glob('*.png'), *folder.glob('*.csv')):
         old.unlink()

@@ -23,8 +23,7 @@ def check(config: ConfigDict, workdir: pathlib.Path) -> None:
     Raises:
         UserError: it differs; says where.
     """
-    before = configs.without_retired(jsonl.load(workdir / 'config.json'))
-    now = configs.to_json(config)
+    now, before = configs.to_json(config), jsonl.load(workdir / 'config.json')
     if not (before and begun(before, workdir)):
         return
     both = before | now

@@ -33,15 +33,6 @@ def test_flags_change_a_saved_config(saved, tmp_path):
     assert ended.code == 0 and ', 0.454 epochs' in ended.out.splitlines()[1], ended
 
 
-def test_what_earlier_versions_saved(saved):
-    """Settings that no stage of the kind ever used are dropped."""
-    values = json.loads(saved.read_text())
-    values['pretrain'] |= {'start': 'base', 'keep_best': False}
-    values['sft']['keep_best'] = False
-    loaded = configs.from_json(values)
-    assert configs.to_json(loaded) == configs.to_json(config())
-
-
 @pytest.mark.parametrize(
     ('text', 'says'),
     [

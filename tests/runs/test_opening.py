@@ -139,12 +139,15 @@ def test_a_saved_config_that_was_edited(finished, tmp_path, edit, says):
         opening.open_finished(workdir)
 
 
-def test_a_config_that_an_earlier_version_saved(finished, tmp_path):
-    """Settings that never had an effect are not missed."""
+def test_a_config_of_another_version(finished, tmp_path):
+    """It is told from which file, and what may be done."""
     workdir = runs.clone(finished, tmp_path / 'run')
     saved = json.loads((workdir / 'config.json').read_text())
-    saved['pretrain'] |= {'start': 'base', 'keep_best': False}
+    del saved['model']['family']
     saved['sft']['keep_best'] = False
     (workdir / 'config.json').write_text(json.dumps(saved))
-    assert opening.open_finished(workdir).config.sft.steps == 6
-    assert runs.run(runs.config('pair=1'), workdir) == runs.results(workdir)
+    says = r'config\.json: model\.family is missing.*of another version'
+    with pytest.raises(UserError, match=says):
+        opening.open_finished(workdir)
+    with pytest.raises(UserError, match=r'sft\.keep_best: was False, is None'):
+        runs.run(runs.config('pair=1'), workdir)
