@@ -281,18 +281,17 @@ def test_kill_9_anywhere_leaves_a_whole_checkpoint(tmp_path):
     example = {'w': np.zeros(50000, np.int64)}
     done = 0
     for wait in (0.1, 0.23):
-        process = subprocess.Popen(
+        with subprocess.Popen(
             [sys.executable, '-c', KILLED, str(tmp_path)],
             stdout=subprocess.PIPE,
             text=True,
-        )
-        for _ in range(4):
-            process.stdout.readline()
-        with pytest.raises(subprocess.TimeoutExpired):
-            process.wait(wait)
-        process.kill()
-        said = process.stdout.read().split()
-        process.wait()
+        ) as process:
+            for _ in range(4):
+                process.stdout.readline()
+            with pytest.raises(subprocess.TimeoutExpired):
+                process.wait(wait)
+            process.kill()
+            said = process.stdout.read().split()
         done = int(said[-1]) if said else 3
         found, extra, step = Checkpoints(tmp_path).restore(example)
         assert step >= done and extra == {'step': step}
