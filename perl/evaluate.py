@@ -28,6 +28,7 @@ from perl.config import lineage
 from perl.evaluation import best_of_n, examine, reward_scores
 from perl.evaluation.compare import compare
 from perl.evaluation.figures import harmless
+from perl.evaluation.figures.against_baselines import sentence
 from perl.judges import Judge
 from perl.judges.language.questions import HARMLESS
 from perl.report import evaluated
@@ -129,6 +130,8 @@ def table(found: dict[str, Any]) -> str:
         if figures.get('unanswered'):
             shown.append(f'{figures["unanswered"]} questions without a verdict')
         lines.append(f'{name}: n={figures["n"]}, ' + ', '.join(shown))
+        if comparison := sentence(figures):
+            lines.append(f'{name}: {comparison}')
     return '\n'.join(lines)
 
 

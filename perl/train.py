@@ -20,6 +20,7 @@ from ml_collections import ConfigDict
 from perl import check, report
 from perl import config as configs
 from perl.config import kinds, rules
+from perl.evaluation.figures.against_baselines import sentence
 from perl.report import drawn_from, summary
 from perl.runs import inputs, reward_models
 from perl.runs.opening import begin_run, open_base
@@ -125,6 +126,8 @@ def _run_stage(opened: Run, name: str, held: lock.Held) -> None:
     inputs.record(opened, name)
     results(opened.workdir, name, figures)
     print(f'{name}: finished: {summary.one_line(figures)}', flush=True)
+    if comparison := sentence(figures):
+        print(f'{name}: {comparison}', flush=True)
     _report(opened.workdir)
 
 

@@ -1,4 +1,4 @@
-"""What understands nothing, on the data that docs/datasets.md reports: RefExp and HH.
+"""Baselines on the data that docs/datasets.md reports: RefExp and HH.
 
     python scripts/dataset_baselines.py --root=../shared/data
 
@@ -16,7 +16,10 @@ from absl import app, flags
 
 from perl import data
 from perl.data.records import Comparison, Dataset
-from perl.evaluation.figures import intervals
+from perl.evaluation.figures import baselines, clusters
+from perl.evaluation.figures import pairs as scored
+from perl.evaluation.figures.clusters import Clusters
+from perl.evaluation.figures.intervals import share
 
 _ELEMENT = re.compile(
     r'^(?:(?P<kind>.+) "(?P<words>.*)"|\?) at \d+ \d+:(?P<action> click\(\d+\))$',
@@ -27,47 +30,22 @@ _ELEMENT = re.compile(
 def pairs(dataset: Dataset) -> dict[str, np.ndarray]:
     """Per test comparison, whether each baseline prefers the right completion; 1/2 for
     a tie. Which length wins, and the words' weights, are of the training split."""
-    train, test = dataset.comparisons['train'], dataset.comparisons['test']
-    right = _longer(test)
-    name = 'longer wins'
-    if _longer(train).mean() < 0.5:
-        name, right = 'shorter wins', 1 - right
-    return {name: right, 'bag of words': _words(train, test)}
-
-
-def _longer(comparisons: Sequence[Comparison]) -> np.ndarray:
-    sizes = np.array([[len(x) for x in c.completions] for c in comparisons])
-    return (np.sign(sizes[:, 0] - sizes[:, 1]) + 1) / 2
-
-
-def _words(train: Sequence[Comparison], test: Sequence[Comparison]) -> np.ndarray:
-    """Logistic regression on the difference of the two completions' TF-IDF."""
-    from sklearn.feature_extraction.text import TfidfVectorizer
-    from sklearn.linear_model import LogisticRegression
-
-    reader = TfidfVectorizer(sublinear_tf=True, min_df=2)
-    reader.fit([text for c in train for text in c.completions])
-
-    def difference(comparisons):
-        sides = [[c.completions[k] for c in comparisons] for k in (0, 1)]
-        return reader.transform(sides[0]) - reader.transform(sides[1])
-
-    x = difference(train)
-    # Both orders, or there would be one class alone.
-    signs = np.resize([1, -1], len(train))
-    model = LogisticRegression(C=0.1, fit_intercept=False, max_iter=1000)
-    model.fit(x.multiply(signs[:, None]).tocsr(), signs)
-    return (np.sign(model.decision_function(difference(test))) + 1) / 2
+    measured = baselines.metrics(dataset.comparisons, 'test')
+    names = {'length': measured['length'][0]['rule'], 'bag_of_words': 'bag of words'}
+    return {
+        said: scored.of_scores(measured[name][1]).right()
+        for name, said in names.items()
+    }
 
 
 def clicks(dataset: Dataset) -> dict[str, np.ndarray]:
     """Per test screen, the chance of each baseline to click on the right element."""
-    found = {'any element': [], 'any described element': [], 'shared words': []}
+    chances = {'any element': [], 'any described element': [], 'shared words': []}
     for row in dataset.demonstrations['test']:
         elements = [match.groupdict() for match in _ELEMENT.finditer(row.prompt)]
         label = int(row.response.strip()[len('click(') : -1])
         asked = set(re.findall(r'\w+', row.prompt.partition('\n')[0].lower()))
-        said = [
+        words = [
             set(re.findall(r'\w+', f'{x["kind"]} {x["words"]}'.lower()))
             if x['kind']
             else set()
@@ -75,36 +53,42 @@ def clicks(dataset: Dataset) -> dict[str, np.ndarray]:
         ]
         scores = {
             'any element': [1.0] * len(elements),
-            'any described element': [float(bool(x)) for x in said],
+            'any described element': [float(bool(x)) for x in words],
             'shared words': [
-                len(asked & x) / np.sqrt(1 + len(x)) + 1e-3 * bool(x) for x in said
+                len(asked & x) / np.sqrt(1 + len(x)) + 1e-3 * bool(x) for x in words
             ],
         }
         for name, values in scores.items():
             best = np.flatnonzero(np.array(values) == max(values))
-            found[name].append((label in best) / len(best))
-    return {name: np.array(values) for name, values in found.items()}
+            chances[name].append((label in best) / len(best))
+    return {name: np.array(values) for name, values in chances.items()}
 
 
 def described(comparisons: Sequence[Comparison]) -> np.ndarray:
     """Per comparison of clicks, whether the right element alone is described (1), the
     wrong one alone (0), or both or none (1/2)."""
-    found = []
+    shares = []
     for row in comparisons:
         elements = _ELEMENT.finditer(row.prompt)
         known = {element['action'] for element in elements if element['kind']}
         right, wrong = (text in known for text in row.completions)
-        found.append((1 + right - wrong) / 2)
-    return np.array(found)
+        shares.append((1 + right - wrong) / 2)
+    return np.array(shares)
 
 
-def write(dataset: str, rows: dict[str, np.ndarray]) -> None:
-    """Prints a line a baseline."""
+def write(dataset: str, rows: dict[str, np.ndarray], belongs: Clusters = None) -> None:
+    """Prints a line a baseline.
+
+    Args:
+        dataset: its name.
+        rows: by baseline whether it is right, `[n]`.
+        belongs: `[n]`, what each row belongs to; by default each is on its own.
+    """
     for name, right in rows.items():
-        low, high = intervals.bootstrap(lambda x: x.mean(-1), right)
+        low, high = share(right, belongs)
         print(
             f'{dataset}: {name}: {right.mean():.3f} [{low:.3f}, {high:.3f}], '
-            f'n={len(right)}'
+            f'n={len(right)} in {clusters.count(belongs, len(right))} clusters'
         )
 
 
@@ -113,11 +97,17 @@ def main(argv: Sequence[str]) -> None:
     del argv
     root = pathlib.Path(flags.FLAGS.root)
     harmless = data.load('harmlessness', root=str(root / 'hh-rlhf'), test_only=True)
-    write('harmlessness', pairs(harmless))
+    of_dialogs = clusters.of_records(harmless.comparisons['test'])
+    write('harmlessness', pairs(harmless), of_dialogs)
     refexp = data.load('refexp', root=str(root / 'uibert_refexp'), no_train=True)
     test = refexp.comparisons['test']
-    write('refexp pairs', pairs(refexp) | {'described wins': described(test)})
-    write('refexp clicks', clicks(refexp))
+    of_screens = clusters.of_records(test)
+    write(
+        'refexp pairs', pairs(refexp) | {'described wins': described(test)}, of_screens
+    )
+    prompts = [row.prompt for row in refexp.demonstrations['test']]
+    of_screens = clusters.of_prompts(prompts, refexp.prompt_groups)
+    write('refexp clicks', clicks(refexp), of_screens)
 
 
 if __name__ == '__main__':

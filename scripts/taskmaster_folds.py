@@ -27,7 +27,6 @@ from perl.config import rules
 from perl.data.records import Dataset, Rating
 from perl.data.sets.taskmaster.turns import ROLES
 from perl.evaluation.figures import baselines
-from perl.evaluation.figures.accuracy import rating_metrics
 from perl.runs import opening
 from perl.stages import reward
 from perl.system.errors import UserError
@@ -58,10 +57,7 @@ def first_user(rating: Rating) -> str:
 
 def bag_of_words(dataset: Dataset) -> float:
     """The AUC of the baseline on a fold, on which it also chooses its strength."""
-    train, held_out = dataset.ratings['train'], dataset.ratings['test']
-    scores = baselines.bag_of_words(train, held_out)(held_out)
-    labels = [rating.label >= 0.5 for rating in held_out]
-    return rating_metrics(scores, labels)['auc']
+    return baselines.metrics(dataset.ratings, 'test')[BAG][0]['auc']
 
 
 def reward_model(dataset: Dataset, config: ConfigDict, base: pathlib.Path) -> float:

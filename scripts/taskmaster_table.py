@@ -163,7 +163,8 @@ def write(
 def measure(root: str, dataset: str) -> dict[str, dict]:
     """The test figures of the baselines."""
     records = data.load(f'taskmaster_{dataset}', root=root)
-    return baselines.rating_baselines(records.ratings)
+    measured = baselines.metrics(records.ratings, 'test')
+    return {name: figures for name, (figures, _) in measured.items()}
 
 
 def main(argv: list[str] | None = None) -> None:

@@ -24,7 +24,7 @@ def test_pairs(script):
     ]
     made.comparisons.update(train=rows * 4, test=[*rows, Comparison('p', ('a', 'b'))])
     found = script.pairs(made)
-    assert list(found['shorter wins']) == [1, 1, 0, 0.5]
+    assert list(found['the shorter response is better']) == [1, 1, 0, 0.5]
     assert list(found['bag of words']) == [1, 1, 1, 0.5]
 
 
@@ -47,5 +47,6 @@ def test_described(script, tmp_path):
 
 
 def test_write(script, capsys):
-    script.write('set', {'always': np.ones(8)})
-    assert capsys.readouterr().out == 'set: always: 1.000 [1.000, 1.000], n=8\n'
+    script.write('set', {'always': np.ones(8)}, np.arange(8) // 2)
+    line = 'set: always: 1.000 [0.510, 1.000], n=8 in 4 clusters\n'
+    assert capsys.readouterr().out == line

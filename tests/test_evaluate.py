@@ -30,11 +30,14 @@ def test_command(finished, tmp_path):
     lines = ended.out.splitlines()
     assert [line.split(':')[0] for line in lines] == [
         'reward',
+        'reward',
+        'reward_full',
         'reward_full',
         'policy against sft',
         str(workdir / 'evaluation' / 'evaluation.md'),
     ]
     assert 'accuracy 0.' in lines[0] and '[' in lines[0]
+    assert 'the best baseline' in lines[1] and lines[1] != lines[3]
     found = json.loads((workdir / 'evaluation.json').read_text())
     trained = runs.results(workdir)
     for stage in ('reward', 'reward_full'):

@@ -12,7 +12,6 @@ import jax.numpy as jnp
 
 from perl.config import kinds
 from perl.evaluation import reward_scores
-from perl.evaluation.figures.against_baselines import sentence
 from perl.judges import mixture, panel
 from perl.runs.reward_models import members, save_panel
 from perl.runs.run import Run
@@ -36,15 +35,13 @@ def ensemble(run: Run, stage: str) -> dict[str, Any]:
         name: reward_scores.evaluate(run, name, role, 'test', baselines=False)
         for name, role in zip(config.of, joined, strict=True)
     }
-    judged = reward_scores.evaluate(run, stage, made, 'test')
-    print(f'{stage}: {sentence(judged)}', flush=True)
     shown = ('accuracy', 'auc')
     return {
         **figures,
         'kind': 'reward',
         'tuning': kinds.of(config).recipe(config),
         'combine': config.combine,
-        **judged,
+        **reward_scores.evaluate(run, stage, made, 'test'),
         'members': {
             name: {key: found[key] for key in shown if key in found}
             for name, found in alone.items()

@@ -11,7 +11,6 @@ from ml_collections import ConfigDict
 from perl import config as configs
 from perl.adapters import tree
 from perl.data import SPLITS, batching, order
-from perl.evaluation.figures.against_baselines import sentence
 from perl.evaluation.reward_scores import (
     BEST,
     collate,
@@ -163,9 +162,7 @@ def finish(run: Run, stage: str, role: Role) -> dict[str, Any]:
     shift, scale = normalisation(run, stage, role)
     role = dataclasses.replace(role, shift=shift, scale=scale)
     run.save_role(stage, role)
-    figures = evaluate(run, stage, role, 'test')
-    print(f'{stage}: {sentence(figures)}', flush=True)
-    return figures
+    return evaluate(run, stage, role, 'test')
 
 
 def _probing(loss):

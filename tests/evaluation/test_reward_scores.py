@@ -50,7 +50,7 @@ def test_rewards_are_normalised_over_the_completions_that_are_there():
     scores = reward_scores.scores(run(), 'reward', ROLE, data)
     now = run()
     now.dataset = types.SimpleNamespace(comparisons={'val': RANKINGS})
-    now.encoded = lambda records: encode(records, Bytes(), 8, 8)[0]
+    now.encoded = lambda records, name='': encode(records, Bytes(), 8, 8)[0]
     shift, scale = reward_scores.normalisation(now, 'reward', ROLE)
     there = scores[np.isfinite(scores)]
     assert there.size == 9

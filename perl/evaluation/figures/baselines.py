@@ -88,12 +88,18 @@ def majority(train: Sequence[Rating]) -> tuple[Scorer, str]:
 
 
 def length(train: Records) -> tuple[Scorer, str]:
-    """Logistic regression on lengths (log characters) of responses, and of prompts
-    where these differ, as those of ratings do."""
+    """The longer response wins, or the shorter one where that is more often right; of
+    ratings logistic regression on the lengths (log characters) of prompt and response.
+    """
     sizes = _sizes(train)
     centre, spread = sizes.mean(0), sizes.std(0)
     scale = np.where(spread > 0, spread, 1)
-    model = _fitted(train, (sizes - centre) / scale, 1.0)
+    if isinstance(train[0], Comparison):
+        ahead, preferences = _design(train, sizes)
+        right = np.sign(ahead.toarray()[:, 0]) * np.sign(2 * preferences - 1)
+        model = np.array([1.0 if right.sum() >= 0 else -1.0]), 0.0
+    else:
+        model = _fitted(train, (sizes - centre) / scale, 1.0)
 
     def score(records):
         return _scores(records, (_sizes(records) - centre) / scale, model)
