@@ -6,7 +6,6 @@ import pathlib
 import tempfile
 from typing import Any
 
-import jax
 import numpy as np
 from jax.sharding import AbstractMesh, AxisType
 from ml_collections import ConfigDict
@@ -48,7 +47,7 @@ def check(config: ConfigDict, workdir: pathlib.Path) -> dict[str, Any]:
     else:
         arch = configs.architecture(config, tokenizer.size)
     mesh = AbstractMesh(
-        sharding.sizes(**config.mesh, devices=len(jax.devices())),
+        sharding.sizes(**config.mesh, devices=len(sharding.devices())),
         sharding.AXES,
         axis_types=(AxisType.Auto,) * len(sharding.AXES),
     )
@@ -57,6 +56,7 @@ def check(config: ConfigDict, workdir: pathlib.Path) -> dict[str, Any]:
     return {
         'config': config.name,
         'dropped': dict(dataset.counts),
+        'padding_rows': arch.padding,
         'data': {
             name: _data(config, name, dataset, tokenizer)
             for name in config.stages
@@ -70,11 +70,16 @@ def check(config: ConfigDict, workdir: pathlib.Path) -> dict[str, Any]:
 def main(config: ConfigDict, workdir: pathlib.Path) -> None:
     """Prints the findings for a person, then as one JSON line."""
     found = check(config, workdir)
-    wanted = math.prod(sharding.sizes(**config.mesh, devices=len(jax.devices())))
-    if wanted > len(jax.devices()):
-        print(f'mesh: of {wanted} devices; this machine has {len(jax.devices())}')
+    wanted = math.prod(sharding.sizes(**config.mesh, devices=len(sharding.devices())))
+    if wanted > len(sharding.devices()):
+        print(f'mesh: of {wanted} devices; this machine has {len(sharding.devices())}')
     for reason, count in found['dropped'].items():
         print(f'data: {reason}: {count}')
+    if found['padding_rows']:
+        print(
+            f'model: {found["padding_rows"]} rows of the embedding are padding: the '
+            'tokenizer has no piece for them, and they are never drawn'
+        )
     for name, splits in found['data'].items():
         for split, row in splits.items():
             print(

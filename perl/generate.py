@@ -13,9 +13,9 @@ import jax
 from absl import flags
 
 from perl.data import batching, examples
-from perl.evaluation.compare import decode
 from perl.rollout import sampler
-from perl.rollout.sampler import Sampling
+from perl.rollout.choosing import Sampling
+from perl.rollout.responses import decode
 from perl.runs.opening import open_finished
 from perl.runs.run import Run
 from perl.system import cli

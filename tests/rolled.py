@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import tiny
 
 from perl.judges import panel
-from perl.rollout.sampler import Responses
+from perl.rollout.responses import Responses
 from perl.runs.roles import Role
 from perl.stages.policy import experience
 

@@ -15,7 +15,7 @@ from perl.adapters import tree
 from perl.adapters.tunings import Full
 from perl.models import architecture, decoder, heads
 from perl.rollout import sampler
-from perl.rollout.sampler import Sampling
+from perl.rollout.choosing import Sampling
 from perl.stages import reward
 from perl.stages.policy import objective
 from perl.system.errors import UserError

@@ -255,6 +255,9 @@ def experiment(name: str) -> ConfigDict:
                 'max_length': 512,
                 'tied': True,
                 'dtype': 'float32',  # of compute and of the frozen base
+                # of float32 products on GPU and TPU: highest | default, which rounds
+                # the operands (TF32, bfloat16) and is faster
+                'precision': 'highest',
                 'scan': False,  # one compiled layer: for deep models
                 'remat': False,  # recompute layers in the backward pass
             },

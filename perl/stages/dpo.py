@@ -18,10 +18,10 @@ from perl.adapters import tree
 from perl.data import batching, order
 from perl.data.batching import slices
 from perl.evaluation.compare import compare
-from perl.losses import direct as losses
+from perl.losses import preference
 from perl.losses.preference import as_labelled, pair_mean, share_right
 from perl.losses.reduce import masked_sum
-from perl.models import decoder, heads
+from perl.models import likelihood
 from perl.models.architecture import Architecture, parameters
 from perl.runs.judging import open_reward
 from perl.runs.run import Run
@@ -36,12 +36,7 @@ def totals(arch: Architecture, params: Any, batch: Any) -> jax.Array:
     B, K, T = batch['tokens'].shape
     names = ('tokens', 'positions', 'segments', 'completion')
     rows = {name: batch[name].reshape(B * K, T) for name in names}
-    states = decoder.hidden(
-        arch, params, rows['tokens'], rows['positions'], rows['segments']
-    )
-    targets = jnp.roll(rows['tokens'], -1, axis=1)
-    mask = jnp.roll(rows['completion'], -1, axis=1).at[:, -1].set(False)
-    log_probs = heads.token_log_probs(arch, params, states, targets)
+    log_probs, mask = likelihood.next_token_log_probs(arch, params, rows)
     return masked_sum(log_probs, mask, 1).reshape(B, K)
 
 
@@ -69,7 +64,7 @@ def margins(
     reference = totals(arch, tree.bind(role['base'], role['delta']), batch)
     better, worse = jnp.triu_indices(policy.shape[1], 1)
     pairs = (x[:, i] for x in (policy, reference) for i in (better, worse))
-    return losses.margins(*pairs, beta), beta * (policy - reference)
+    return preference.dpo_margins(*pairs, beta), beta * (policy - reference)
 
 
 def loss(
@@ -90,7 +85,7 @@ def loss(
         return jnp.sum(pair_mean(x, batch.get('present'))), count
 
     sure = _sure(batch)
-    total, _ = summed(losses.dpo(ahead, sure, smoothing))
+    total, _ = summed(preference.dpo(ahead, sure, smoothing))
     ahead = as_labelled(ahead, sure)
     figures = {'accuracy': summed(share_right(ahead)), 'margin': summed(ahead)}
     best = jnp.where(jnp.ravel(sure) < 0.5, gained[:, -1], gained[:, 0])
