@@ -19,7 +19,7 @@ from perl.stages.best import Best
 from perl.training import optimizer as optimizers
 from perl.training.fit import fit
 from perl.training.plan import Plan
-from perl.training.step import Loss
+from perl.training.step import Loss, values
 
 Batch = dict[str, np.ndarray]
 
@@ -47,12 +47,16 @@ def plan(
     fields = {
         'trainable': tuning.declare(leaves),
         'frozen': {} if tuning.replaces_base else leaves,
-        'optimizer': optimizers.make(section.optimizer, section.steps),
         'frozen_dtype': arch.dtype,
         'micro_batches': section.micro_batches,
         'seed': config.seed,
+        **changes,
     }
-    return Plan(loss=loss, batch=batch, **{**fields, **changes})
+    if 'optimizer' not in fields:
+        fields['optimizer'] = optimizers.make(
+            section.optimizer, section.steps, fields['trainable']
+        )
+    return Plan(loss=loss, batch=batch, **fields)
 
 
 def train(
@@ -86,7 +90,9 @@ def train(
     chosen = Best(run, stage, best if best and config.keep_best else None)
 
     def advance(state, at):
-        return update(state, frozen, sharding.shard_batch(batch(at), run.mesh))
+        rows = sharding.shard_batch(batch(at), run.mesh)
+        state, metrics = update(state, frozen, rows)
+        return state, values(metrics)
 
     def now(state):
         return dataclasses.replace(role, delta=state['trainable'])
