@@ -26,13 +26,20 @@ from perl.models.architecture import Architecture, parameters
 from perl.runs.judging import open_reward
 from perl.runs.run import Run
 from perl.stages import paper, supervised
+from perl.stages.frozen import Frozen
 from perl.stages.supervised import train
 from perl.system import metrics
 from perl.training.plan import Plan
 
 
 def totals(arch: Architecture, params: Any, batch: Any) -> jax.Array:
-    """Log-probs `[B, K]` of whole completions; rows are `[B, K, T]`."""
+    """Log-probs `[B, K]` float32 of whole completions.
+
+    Args:
+        arch: the decoder.
+        params: its parameters, bound or plain.
+        batch: tokens, positions, segments and completion, `[B, K, T]` each.
+    """
     B, K, T = batch['tokens'].shape
     names = ('tokens', 'positions', 'segments', 'completion')
     rows = {name: batch[name].reshape(B * K, T) for name in names}
@@ -41,27 +48,19 @@ def totals(arch: Architecture, params: Any, batch: Any) -> jax.Array:
 
 
 def margins(
-    trainable: Any,
-    frozen: Any,
-    batch: Any,
-    key: jax.Array | None,
-    *,
-    arch: Architecture,
-    beta: float,
+    trainable: Any, frozen: Frozen, batch: Any, *, arch: Architecture, beta: float
 ) -> tuple[jax.Array, jax.Array]:
-    """Margins `[B, pairs]` of implicit rewards, and these rewards `[B, K]`.
+    """Margins `[B, pairs]` of implicit rewards, and these rewards `[B, K]`, float32.
 
     Args:
         trainable: the policy's delta.
         frozen: the policy's base, and the reference.
         batch: comparisons, rows `[B, K, T]` with the best completion first.
-        key: of dropout, or None.
         arch: the decoder.
-        beta: the price of a nat.
+        beta: the strength of the KL penalty.
     """
-    policy = totals(arch, tree.bind(frozen['policy'], trainable, key=key), batch)
-    role = frozen['reference']
-    reference = totals(arch, tree.bind(role['base'], role['delta']), batch)
+    policy = totals(arch, tree.bind(frozen.policy, trainable), batch)
+    reference = totals(arch, frozen.reference.bound(), batch)
     better, worse = jnp.triu_indices(policy.shape[1], 1)
     pairs = (x[:, i] for x in (policy, reference) for i in (better, worse))
     return preference.dpo_margins(*pairs, beta), beta * (policy - reference)
@@ -69,17 +68,27 @@ def margins(
 
 def loss(
     trainable: Any,
-    frozen: Any,
+    frozen: Frozen,
     batch: Any,
-    key: jax.Array,
+    key: jax.Array | None,
     *,
     arch: Architecture,
     beta: float,
     smoothing: float,
 ) -> tuple[jax.Array, tuple[jax.Array, dict]]:
-    """DPO over all pairs of each comparison; a comparison counts one."""
-    ahead, gained = margins(trainable, frozen, batch, key, arch=arch, beta=beta)
-    count = jnp.float32(len(gained))
+    """DPO over all pairs of each comparison; a comparison counts one.
+
+    Args:
+        trainable, frozen, batch, arch, beta: as in `margins`.
+        key: not used: with dropout the loss at the reference would not be ln 2.
+        smoothing: the share of labels assumed to be wrong.
+
+    Returns:
+        The loss, a sum; and what it is to be divided by, and `{name: (sum, count)}`.
+    """
+    del key
+    ahead, implicit = margins(trainable, frozen, batch, arch=arch, beta=beta)
+    count = jnp.float32(len(implicit))
 
     def summed(x):
         return jnp.sum(pair_mean(x, batch.get('present'))), count
@@ -87,9 +96,13 @@ def loss(
     sure = _sure(batch)
     total, _ = summed(preference.dpo(ahead, sure, smoothing))
     ahead = as_labelled(ahead, sure)
-    figures = {'accuracy': summed(share_right(ahead)), 'margin': summed(ahead)}
-    best = jnp.where(jnp.ravel(sure) < 0.5, gained[:, -1], gained[:, 0])
-    return total, (count, {**figures, 'chosen_reward': (jnp.sum(best), count)})
+    best = jnp.where(jnp.ravel(sure) < 0.5, implicit[:, -1], implicit[:, 0])
+    sums = {
+        'accuracy': summed(share_right(ahead)),
+        'margin': summed(ahead),
+        'chosen_reward': (jnp.sum(best), count),
+    }
+    return total, (count, sums)
 
 
 def _sure(batch):
@@ -105,10 +118,10 @@ def plan(arch: Architecture, config: ConfigDict, stage: str) -> Plan:
     length = config.lengths.prompt + config.lengths.response
     batch = batching.on_paper((section.batch_size, 2, length))
     tuning = configs.tuning(section.tuning)
-    frozen = {
-        'policy': {} if tuning.replaces_base else leaves,
-        'reference': paper.source_of(config, section.start, leaves),
-    }
+    frozen = Frozen(
+        policy={} if tuning.replaces_base else leaves,
+        reference=paper.source_of(config, section.start, leaves),
+    )
     return supervised.plan(arch, config, stage, learn, batch, frozen=frozen)
 
 
@@ -120,10 +133,7 @@ def dpo(run: Run, stage: str) -> dict[str, Any]:
     data = {split: run.encoded(records[split]) for split in ('train', 'val')}
     shapes = batching.shapes(data['train'], run.multiple)
     policy = run.place(run.begin(stage))
-    frozen = {
-        'policy': policy.base,
-        'reference': {'base': reference.base, 'delta': reference.delta},
-    }
+    frozen = Frozen(policy=policy.base, reference=reference.network)
     measure = jax.jit(functools.partial(margins, arch=run.arch, beta=config.beta))
 
     def batch(at):
@@ -135,9 +145,9 @@ def dpo(run: Run, stage: str) -> dict[str, Any]:
         for rows, new in slices(n, config.batch_size):
             part = _collate(data['val'], rows, run.multiple)
             part = sharding.shard_batch(part, run.mesh)
-            ahead, _ = measure(role.delta, frozen, part, None)
-            found = share_right(as_labelled(ahead, _sure(part)))
-            right += np.asarray(pair_mean(found, part.get('present')))[:new].sum()
+            ahead, _ = measure(role.delta, frozen, part)
+            shares = share_right(as_labelled(ahead, _sure(part)))
+            right += np.asarray(pair_mean(shares, part.get('present')))[:new].sum()
         return {'val_accuracy': right / n}
 
     policy, figures = train(
@@ -161,7 +171,7 @@ def dpo(run: Run, stage: str) -> dict[str, Any]:
 
 def _collate(data, rows, multiple):
     batch = batching.collate(data, rows, 'apart', multiple)
-    said = {k: batch[k] for k in ('preferences', 'present') if k in batch}
+    labels = {k: batch[k] for k in ('preferences', 'present') if k in batch}
     names = ('tokens', 'positions', 'segments', 'completion')
     batch = {k: batch[k].reshape(len(rows), -1, *batch[k].shape[1:]) for k in names}
-    return {**batch, **said}
+    return {**batch, **labels}

@@ -16,6 +16,7 @@ from perl.data.records import Comparison
 from perl.data.tokenizers.files import Bytes
 from perl.evaluation import reward_scores
 from perl.judges import mixture, panel
+from perl.models import architecture, heads
 from perl.runs.roles import Role
 from perl.stages import gate as gates
 from perl.stages import reward
