@@ -11,7 +11,6 @@ import tempfile
 from collections.abc import Sequence
 from typing import Any
 
-import jax
 from absl import flags
 from jax.sharding import AbstractMesh, AxisType
 from ml_collections import ConfigDict
@@ -66,7 +65,7 @@ def check(
         arch = opening.describe_base(config, tokenizer)[0]
     else:
         arch = configs.architecture(config, tokenizer.size)
-    devices = len(jax.devices())
+    devices = len(sharding.devices())
     mesh = AbstractMesh(
         sharding.sizes(**config.mesh, devices=devices),
         sharding.AXES,

@@ -17,7 +17,7 @@ from absl import flags
 from perl.config import lineage
 from perl.data import examples
 from perl.evaluation.responses import respond
-from perl.rollout.sampler import Sampling
+from perl.rollout.choosing import Sampling
 from perl.runs import reward_models
 from perl.runs.opening import open_finished
 from perl.runs.run import Run

@@ -28,7 +28,7 @@ from perl.data.sets.own_files import reader as own_files
 from perl.evaluation.labelled_pairs import label_pairs
 from perl.evaluation.sampled_pairs import sample_pairs
 from perl.judges import Judge
-from perl.rollout.sampler import Sampling
+from perl.rollout.choosing import Sampling
 from perl.runs.judging import NAMES, Settings, open_judge
 from perl.runs.opening import open_data, open_finished
 from perl.runs.run import Run

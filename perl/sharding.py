@@ -14,10 +14,6 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from perl.system.errors import UserError
 from perl.weights import Leaf
 
-# On CPU, programs that overlap on several devices can wait for each other's collectives
-# for ever; run one after the other they cannot, and a single device loses nothing.
-jax.config.update('jax_cpu_enable_async_dispatch', False)
-
 AXES = ('data', 'fsdp', 'tensor')
 
 RULES: dict[str | None, str | tuple[str, ...] | None] = {
@@ -35,21 +31,32 @@ RULES: dict[str | None, str | tuple[str, ...] | None] = {
 }
 
 
-def make_mesh(data: int = 1, fsdp: int = 1, tensor: int = 1, devices=None) -> Mesh:
+def devices() -> list[jax.Device]:
+    """All devices.
+
+    On CPU, programs that overlap on several devices can wait for each other's
+    collectives for ever. Here they are told to run one after the other, which costs a
+    single device nothing; JAX reads this setting when its first device is asked for.
+    """
+    jax.config.update('jax_cpu_enable_async_dispatch', False)
+    return jax.devices()
+
+
+def make_mesh(data: int = 1, fsdp: int = 1, tensor: int = 1) -> Mesh:
     """A mesh of `data x fsdp x tensor` devices (data = -1 takes all that are left).
 
     Raises:
         UserError: there are fewer devices than asked for, or an axis is below 1.
     """
-    devices = jax.devices() if devices is None else devices
-    data, fsdp, tensor = shape = sizes(data, fsdp, tensor, len(devices))
+    there = devices()
+    data, fsdp, tensor = shape = sizes(data, fsdp, tensor, len(there))
     need = math.prod(shape)
-    if need > len(devices):
+    if need > len(there):
         raise UserError(
             f'mesh: {data} x {fsdp} x {tensor} needs {need} devices, there are '
-            f'{len(devices)}; choose a smaller mesh'
+            f'{len(there)}; choose a smaller mesh'
         )
-    return Mesh(np.array(devices[:need]).reshape(shape), AXES)
+    return Mesh(np.array(there[:need]).reshape(shape), AXES)
 
 
 def sizes(data: int, fsdp: int, tensor: int, devices: int) -> tuple[int, int, int]:

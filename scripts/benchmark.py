@@ -105,7 +105,6 @@ def policy(args) -> dict:
     from perl.runs.roles import Role
     from perl.runs.run import Run
     from perl.stages.policy import stage
-    from perl.stages.policy.iteration import Trainer
 
     arch, base, delta = model(args)
     rng = np.random.default_rng(0)
@@ -125,10 +124,10 @@ def policy(args) -> dict:
         head = heads.init_head(jax.random.key(3), arch.width)
         kind = run.tuning('policy')
         judge = Role(run.base, run.base_id, {**delta, 'head': head}, kind)
-        team = stage.assemble(run, 'policy')
         reward = Judge('reward', None, panel=panel.build([judge]))
-        trainer = Trainer(run, 'policy', team, reward)
-        state, times, phases = trainer.start(), [], []
+        roles = stage.assemble(run, 'policy')
+        trainer, state = stage.prepare(run, 'policy', roles, reward)
+        times, phases = [], []
         with jax.set_mesh(run.mesh):
             for i in range(args.iters):
                 began = time.perf_counter()
@@ -156,10 +155,11 @@ def generate(args) -> dict:
     from perl import sharding
     from perl.adapters import tree
     from perl.rollout import sampler
+    from perl.rollout.choosing import Sampling
 
     arch, base, delta = model(args)
     delta = {} if not args.rank else delta
-    sampling = sampler.Sampling(args.new, None, args.temperature)
+    sampling = Sampling(args.new, None, args.temperature)
 
     @jax.jit
     def play(base, delta, prompts, lengths, key):

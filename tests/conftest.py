@@ -8,6 +8,8 @@ import sys
 import tempfile
 
 os.environ.setdefault('JAX_PLATFORMS', 'cpu')
+# as `perl.sharding.devices` has it, for tests that make arrays before they make a mesh
+os.environ.setdefault('JAX_CPU_ENABLE_ASYNC_DISPATCH', 'false')
 flags = os.environ.get('XLA_FLAGS', '')
 if 'xla_force_host_platform_device_count' not in flags:
     os.environ['XLA_FLAGS'] = f'{flags} --xla_force_host_platform_device_count=8'

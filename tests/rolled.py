@@ -7,9 +7,11 @@ import jax
 import jax.numpy as jnp
 import tiny
 
+from perl.adapters.network import Network
 from perl.judges import panel
-from perl.rollout.sampler import Responses
+from perl.rollout.responses import Responses, Rollout
 from perl.runs.roles import Role
+from perl.stages.frozen import Frozen
 from perl.stages.policy import experience
 
 PPO = dataclasses.replace(
@@ -30,26 +32,28 @@ TRAINABLE = {
     'policy': tiny.adapter(),
     'value': {**tiny.adapter(seed=5), 'head': tiny.head()},
 }
-FROZEN = {
-    'policy': BASE,
-    'value': BASE,
-    'reference': {'base': BASE, 'delta': {}},
-    'reward': panel.build([Role(BASE, 'base', SCORED, tiny.LORA, 0.25, 2.0)]),
-}
+FROZEN = Frozen(
+    policy=BASE,
+    value=BASE,
+    reference=Network(BASE, {}),
+    reward=panel.build([Role(BASE, 'base', SCORED, tiny.LORA, 0.25, 2.0)]),
+)
 
 
 def rollout():
-    """Two ragged prompts in four slots, and what was said."""
+    """Two ragged prompts in four slots, and the responses to them."""
     tokens, _ = tiny.rows((2, 4 + R))
-    return tokens[:, :4], jnp.array([4, 2]), Responses(
+    responses = Responses(
         tokens[:, 4:], jnp.zeros((2, R)), jnp.array([3, 1]), jnp.array([False, True])
-    )  # fmt: skip
+    )
+    return Rollout.join(tokens[:, :4], jnp.array([4, 2]), responses)
 
 
 @functools.cache
-def observed():
+def scored():
+    """What the roles say of it."""
     return jax.jit(
         functools.partial(
-            experience.observe, arch=tiny.ARCH, objective=PPO, with_reference=True
+            experience.score, arch=tiny.ARCH, objective=PPO, with_reference=True
         )
-    )(TRAINABLE, FROZEN, *rollout())
+    )(TRAINABLE, FROZEN, rollout())

@@ -9,7 +9,7 @@ import runs
 from commands import command
 
 from perl.generate import generate
-from perl.rollout.sampler import Sampling
+from perl.rollout.choosing import Sampling
 from perl.runs.opening import open_finished
 from perl.system.errors import UserError
 

@@ -15,9 +15,11 @@ from perl.adapters import tree
 from perl.adapters.tunings import Full
 from perl.models import architecture, decoder, heads
 from perl.rollout import sampler
-from perl.rollout.sampler import Sampling
+from perl.rollout.choosing import Sampling
 from perl.stages import reward
+from perl.stages.frozen import Frozen
 from perl.stages.policy import objective
+from perl.stages.policy.objective import Experience
 from perl.system.errors import UserError
 from perl.training.step import init, step
 from perl.weights import Leaf
@@ -113,7 +115,7 @@ def test_the_reward_step_moves():
     trained, metrics = reward_step((1, 1, 1), tiny.LORA)
     before = tiny.adapter(ARCH)['layers']['attention']['q'].a
     assert np.abs(trained['layers']['attention']['q'].a - before).max() > 1e-3
-    assert metrics['grad_norm'] > 0.01
+    assert metrics['grad_norm'].value > 0.01
 
 
 @functools.cache
@@ -125,12 +127,13 @@ def policy_step(shape, kind):
     rng = np.random.default_rng(0)
     rows = {name: rng.normal(size=(8, 4)).astype(np.float32)
             for name in ('values', 'advantages', 'returns')}  # fmt: skip
-    rows |= {
-        'tokens': np.asarray(tokens),
-        'lengths': np.array([1, 2, 3, 4, 4, 3, 2, 1]),
-        'mask': np.arange(4) < np.array([4, 1, 2, 3, 4, 2, 3, 1])[:, None],
-        'log_probs': np.full((8, 4), -3.4, np.float32),
-    }
+    rows = Experience(
+        tokens=np.asarray(tokens),
+        prompt_lengths=np.array([1, 2, 3, 4, 4, 3, 2, 1]),
+        mask=np.arange(4) < np.array([4, 1, 2, 3, 4, 2, 3, 1])[:, None],
+        log_probs=np.full((8, 4), -3.4, np.float32),
+        **rows,
+    )
     run = functools.partial(
         step,
         loss=functools.partial(objective.loss, arch=LOOP, objective=tiny.OBJECTIVE),
@@ -139,7 +142,7 @@ def policy_step(shape, kind):
     with jax.set_mesh(mesh):
         trainable = {'policy': delta, 'value': with_head(delta, mesh)}
         state = init(trainable, OPTIMIZER)
-        frozen = {'policy': base, 'value': base}
+        frozen = Frozen(policy=base, value=base)
         state, metrics = jax.jit(run)(state, frozen, sharding.shard_batch(rows, mesh))
     return jax.device_get((state['trainable'], metrics))
 

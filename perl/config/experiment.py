@@ -81,10 +81,12 @@ def optimizer_config(learning_rate: float, **changes: Any) -> ConfigDict:
             'learning_rate': learning_rate,
             'schedule': 'cosine',  # constant | linear | cosine
             'warmup': 10,  # steps
-            'final': 0.1,  # of the learning rate, at the last step
+            'final': 0.1,  # of the learning rate, at the last update
             'b1': 0.9,
             'b2': 0.999,
             'eps': 1e-8,
+            # of kernels, embeddings and LoRA factors; norms, biases and scalar heads
+            # never decay
             'weight_decay': 0.0,
             'clip': 1.0,  # global norm of the gradient; 0 clips nothing
             **changes,
@@ -257,6 +259,9 @@ def experiment(name: str) -> ConfigDict:
                 'max_length': 512,
                 'tied': True,
                 'dtype': 'float32',  # of compute and of the frozen base
+                # of float32 products on GPU and TPU: highest | default, which rounds
+                # the operands (TF32, bfloat16) and is faster
+                'precision': 'highest',
                 'scan': False,  # one compiled layer: for deep models
                 'remat': False,  # recompute layers in the backward pass
             },

@@ -2,7 +2,6 @@
 
 import dataclasses
 import functools
-from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -12,12 +11,12 @@ from perl import sharding
 from perl.adapters import tree
 from perl.data import batching
 from perl.data.batching import slices
-from perl.data.tokenizers.vocabularies import Tokenizer
 from perl.evaluation.figures import resampling, winrate
 from perl.evaluation.figures.clusters import of_prompts
 from perl.judges import Judge, both_orders, each, preference, scores
 from perl.rollout import sampler, scoring
-from perl.rollout.sampler import Sampling
+from perl.rollout.choosing import Sampling
+from perl.rollout.responses import decode
 from perl.runs.judging import open_judge
 from perl.runs.reward_models import check_finite
 from perl.runs.roles import Role
@@ -151,20 +150,6 @@ def answer(
     if np.isnan(rewards).all():
         raise UserError(f'{reward.name}: has no verdict on any of the responses')
     return Answers(texts, rewards, kl, sampled.lengths, sampled.finished)
-
-
-def decode(
-    tokenizer: Tokenizer, responses: sampler.Responses, prompts: Sequence[str]
-) -> list[str]:
-    """The text of each of n responses, without the end of sequence: what follows its
-    prompt in the running text. After an empty prompt it begins the text."""
-    tokens, finished = np.asarray(responses.tokens), np.asarray(responses.finished)
-    lengths = np.asarray(responses.lengths) - finished
-    texts = []
-    for prompt, row, length in zip(prompts, tokens, lengths, strict=True):
-        ids = row[:length].tolist()
-        texts.append(tokenizer.decode(ids if prompt else [tokenizer.bos, *ids]))
-    return texts
 
 
 def _scored(rows):

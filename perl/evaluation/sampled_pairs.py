@@ -10,9 +10,9 @@ from perl import sharding
 from perl.data import batching
 from perl.data.batching import slices
 from perl.data.records import Comparison
-from perl.evaluation.compare import decode
 from perl.rollout import sampler
-from perl.rollout.sampler import Sampling
+from perl.rollout.choosing import Sampling
+from perl.rollout.responses import decode
 from perl.runs.roles import Role, identity
 from perl.runs.run import Run
 from perl.system import jsonl

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 from perl.adapters import tree
 from perl.adapters.tree import LAYERS
 from perl.models import attention, decoder
-from perl.models.architecture import Architecture
+from perl.models.architecture import Architecture, with_precision
 from perl.models.decoder import Block
 
 GATED = ('gate', 'mole')  # one gate for whole networks; a gate in every block
@@ -44,10 +44,12 @@ def shares(gate: Any, outputs: jax.Array) -> jax.Array:
     z = jnp.moveaxis(outputs, 0, -2).astype(jnp.float32)
     z = z.reshape(*z.shape[:-2], -1)
     z = z * jax.lax.rsqrt(jnp.mean(z * z, axis=-1, keepdims=True) + 1e-6)
-    gates = jax.nn.softmax(z @ gate['e'] * jnp.exp(-gate['log_tau']), axis=-1)
+    scores = jnp.matmul(z, gate['e'], precision='highest')
+    gates = jax.nn.softmax(scores * jnp.exp(-gate['log_tau']), axis=-1)
     return jnp.moveaxis(gates, -1, 0)
 
 
+@with_precision
 def mixed(
     arch: Architecture,
     base: Any,

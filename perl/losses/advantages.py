@@ -1,10 +1,11 @@
 """From the scores of responses to the advantage of every token.
 
-All arrays are [B, T] with mask True on the response tokens. Slots outside the mask
-(the prompt, the padding) are passed over as if they were not there: nothing is read
-from them, and nothing is bootstrapped past the end of a response.
+Arrays are `[B, T]`, and the mask is True on the tokens of the responses. Other slots
+(the prompt, the padding) are skipped: no value is read from them, and no value is
+bootstrapped past the end of a response.
 """
 
+import chex
 import jax
 import jax.numpy as jnp
 
@@ -18,19 +19,23 @@ def shaped_rewards(
     coefficient: jax.Array | float,
     reward_weight: jax.Array | float = 1.0,
 ) -> jax.Array:
-    """The reward of each token: minus its KL, and the score at the last real one.
+    """The reward of each token: minus beta times its KL, plus the score of the response
+    at its last token.
 
     Args:
-        scores: [B], the reward model's verdict on the whole response.
-        kl: [B, T], an estimate per token.
-        mask: [B, T]; a row without a token gets no reward.
-        coefficient: beta, the price of a nat.
-        reward_weight: 1 as in InstructGPT; PERL's objective, (1 - beta) r - beta KL
-            (arXiv 2403.10704, A.1.3), takes 1 - beta.
+        scores: `[B]`, the reward of each whole response.
+        kl: `[B, T]`, an estimate for each token, in nats.
+        mask: bool `[B, T]`; a row without a token gets no reward.
+        coefficient: beta, the strength of the KL penalty.
+        reward_weight: factor of the score: 1 as in InstructGPT, and 1 - beta for the
+            objective of PERL, (1 - beta) r - beta KL (arXiv 2403.10704, A.1.3).
 
     Returns:
-        [B, T], 0 outside the mask.
+        `[B, T]` float32, 0 outside the mask.
     """
+    chex.assert_rank((scores, kl), (1, 2))
+    chex.assert_equal_shape((kl, mask))
+    chex.assert_equal_shape_prefix((scores, kl), 1)
     mask = jnp.asarray(mask, bool)
     slots = jnp.arange(mask.shape[1])
     last = jnp.max(jnp.where(mask, slots, -1), 1, keepdims=True)  # [B, 1]
@@ -46,15 +51,18 @@ def gae(
     delta_t = r_t + gamma V_{t+1} - V_t,  A_t = delta_t + gamma lam A_{t+1}
 
     Args:
-        rewards: [B, T].
-        values: [B, T], V_t is what the state before token t is worth.
-        mask: [B, T].
-        gamma: discount per token.
-        lam: 0 is the one-step error, 1 the return minus the value.
+        rewards: `[B, T]`.
+        values: `[B, T]`; V_t is the value of the state before token t.
+        mask: bool `[B, T]`.
+        gamma: discount of a token.
+        lam: 0 gives the one-step error, 1 the return minus the value.
 
     Returns:
-        Advantages, and returns (advantages + values), [B, T] and 0 outside the mask.
+        Advantages, and returns (advantages + values): `[B, T]` float32 each, 0 outside
+        the mask.
     """
+    chex.assert_rank(mask, 2)
+    chex.assert_equal_shape((rewards, values, mask))
     mask = jnp.asarray(mask, bool)
     rewards = jnp.where(mask, as_float(rewards), 0)
     values = jnp.where(mask, as_float(values), 0)
@@ -74,8 +82,3 @@ def gae(
     columns = (rewards.T, values.T, mask.T)
     _, advantages = jax.lax.scan(back, (zero, zero), columns, reverse=True)
     return advantages.T, advantages.T + values
-
-
-def returns_to_go(rewards: jax.Array, mask: jax.Array, gamma: float = 1.0) -> jax.Array:
-    """The discounted sum of this reward and all later ones: [B, T] -> [B, T]."""
-    return gae(rewards, jnp.zeros_like(rewards), mask, gamma, 1.0)[1]

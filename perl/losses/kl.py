@@ -1,14 +1,16 @@
-"""How far a policy p has moved from its reference q, in nats: the whole family.
+"""The divergence of a policy p from its reference q, in nats: estimators and control.
 
-`ESTIMATORS` read one sampled token each (drawn from p) and may serve in the reward or
-in the loss: k1, k2 and k3 of Schulman ("Approximating KL divergence", 2020), and the
-regularisers of Sun et al. (arXiv 2309.09055), whose squared error is k2 and whose
-Bregman divergence is k3. `full` sums over the vocabulary.
+`ESTIMATORS` read the log-probs of one sampled token each (drawn from p), and may be
+used in the reward or in the loss: k1, k2 and k3 of Schulman ("Approximating KL
+divergence", 2020), and the regularisers of Sun et al. (arXiv 2309.09055), whose squared
+error is k2 and whose Bregman divergence is k3. `full` sums over the vocabulary.
 
-In the loss an estimator is differentiated as it stands. That of k1 is then no help:
-its gradient is the score function, zero on average; k2, k3 and `full` do what they say.
+In the loss an estimator is differentiated as it is. The gradient of k1 is then the
+score function, which is zero on average, so k1 does nothing there; use k2, k3 or
+`full`.
 """
 
+import chex
 import jax
 import jax.numpy as jnp
 
@@ -16,41 +18,49 @@ from perl.losses.reduce import as_float
 
 
 def k1(log_p: jax.Array, log_q: jax.Array) -> jax.Array:
-    """log p/q: unbiased, of either sign. [B, T], [B, T] -> [B, T]."""
-    return as_float(log_p) - as_float(log_q)
+    """log p/q: unbiased, of either sign. `[B, T]`, `[B, T]` -> `[B, T]`."""
+    log_p, log_q = _floats(log_p, log_q)
+    return log_p - log_q
 
 
 def k2(log_p: jax.Array, log_q: jax.Array) -> jax.Array:
-    """(log p/q)^2 / 2: biased, but little while p and q are near. [B, T] -> [B, T]."""
+    """(log p/q)^2 / 2: biased, but little while p and q are near.
+
+    `[B, T]`, `[B, T]` -> `[B, T]`.
+    """
     return jnp.square(k1(log_p, log_q)) / 2
 
 
 def k3(log_p: jax.Array, log_q: jax.Array) -> jax.Array:
-    """q/p - 1 - log q/p: unbiased and never negative. [B, T], [B, T] -> [B, T].
+    """q/p - 1 - log q/p: unbiased and never negative.
 
-    Infinite in float32 past log q/p = 88, so rare a token that p never draws it.
+    `[B, T]`, `[B, T]` -> `[B, T]`. In float32 it is infinite where log q/p > 88, but p
+    never draws so rare a token.
     """
     log_ratio = k1(log_p, log_q)
     return jnp.expm1(-log_ratio) + log_ratio
 
 
 def absolute(log_p: jax.Array, log_q: jax.Array) -> jax.Array:
-    """|log p/q|. [B, T], [B, T] -> [B, T]."""
+    """|log p/q|. `[B, T]`, `[B, T]` -> `[B, T]`."""
     return jnp.abs(k1(log_p, log_q))
 
 
 def clamped(log_p: jax.Array, log_q: jax.Array) -> jax.Array:
-    """max(log p/q, 0): k1 that never pays for falling below q. [B, T] twice."""
+    """max(log p/q, 0): k1, but 0 for a token that is less likely under p than under q.
+
+    `[B, T]`, `[B, T]` -> `[B, T]`.
+    """
     return jnp.maximum(k1(log_p, log_q), 0)
 
 
 def jensen_shannon(log_p: jax.Array, log_q: jax.Array) -> jax.Array:
-    """(max(log p/m, 0) + max(log q/m, 0)) / 2 with m = (p + q) / 2: [B, T] twice.
+    """(max(log p/m, 0) + max(log q/m, 0)) / 2 with m = (p + q) / 2.
 
-    The clamped term of a token that Sun et al. penalise; symmetric, and no unbiased
-    estimate of the Jensen-Shannon divergence.
+    `[B, T]`, `[B, T]` -> `[B, T]`. This is the clamped term that Sun et al. use. It is
+    symmetric, and it is not an unbiased estimate of the Jensen-Shannon divergence.
     """
-    log_p, log_q = as_float(log_p), as_float(log_q)
+    log_p, log_q = _floats(log_p, log_q)
     log_m = jnp.logaddexp(log_p, log_q) - jnp.log(2.0)
     return (jnp.maximum(log_p - log_m, 0) + jnp.maximum(log_q - log_m, 0)) / 2
 
@@ -58,10 +68,12 @@ def jensen_shannon(log_p: jax.Array, log_q: jax.Array) -> jax.Array:
 def full(
     logits_p: jax.Array, logits_q: jax.Array, temperature: float = 1.0
 ) -> jax.Array:
-    """The exact divergence of each next-token distribution: [B, T, V] twice -> [B, T].
+    """The exact divergence of each next-token distribution.
 
-    Infinite where p gives a chance to a token that q rules out.
+    `[B, T, V]`, `[B, T, V]` -> `[B, T]`. It is infinite where p can draw a token that q
+    cannot. A logit of minus infinity is a token that cannot occur.
     """
+    chex.assert_equal_shape((logits_p, logits_q))
     log_p = jax.nn.log_softmax(as_float(logits_p) / temperature)
     log_q = jax.nn.log_softmax(as_float(logits_q) / temperature)
     p = jnp.exp(log_p)
@@ -75,20 +87,31 @@ def adaptive(
     horizon: float,
     batch_size: int,
 ) -> jax.Array:
-    """The next KL coefficient, steered so that the observed KL nears the target.
+    """The next KL coefficient, changed so that the observed KL nears the target.
 
-    Ziegler et al. 2019 (arXiv 1909.08593, section 2.2): a proportional controller
-    in the logarithm, its error clipped to 20 %.
+    Ziegler et al. 2019 (arXiv 1909.08593, section 2.2): a proportional controller of
+    the logarithm, whose relative error is clipped to 20 %.
 
     Args:
-        coefficient: the one in use, > 0.
-        observed: mean KL per episode of the last batch, in nats.
-        target: the KL to hold, > 0, in nats.
-        horizon: episodes over which a full error would double the coefficient.
-        batch_size: episodes in the last batch.
+        coefficient: the present one, scalar, > 0.
+        observed: scalar, the mean KL of an episode of the last batch, in nats.
+        target: the KL to reach, > 0, in nats.
+        horizon: episodes after which a relative error of 1, were it not clipped, would
+            double the coefficient.
+        batch_size: episodes of the last batch.
+
+    Returns:
+        A scalar.
     """
     error = jnp.clip(as_float(observed) / target - 1, -0.2, 0.2)
     return coefficient * (1 + error * batch_size / horizon)
+
+
+def _floats(log_p, log_q):
+    """Both in float32 (or float64), checked to be of one shape."""
+    log_p, log_q = as_float(log_p), as_float(log_q)
+    chex.assert_equal_shape((log_p, log_q))
+    return log_p, log_q
 
 
 ESTIMATORS = {

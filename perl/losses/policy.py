@@ -1,5 +1,6 @@
-"""Losses of a policy, one per token: mask and reduce them with `reduce`."""
+"""Losses of a policy, one for each token: mask and sum them with `reduce`."""
 
+import chex
 import jax
 import jax.numpy as jnp
 
@@ -11,7 +12,8 @@ _MAX_LOG_RATIO = 30.0
 
 
 def _surrogates(log_probs, old_log_probs, advantages, clip):
-    """Minus the plain and minus the clipped surrogate objective, [B, T] each."""
+    """Minus the plain and minus the clipped surrogate objective, `[B, T]` each."""
+    chex.assert_equal_shape((log_probs, old_log_probs, advantages))
     advantages = jax.lax.stop_gradient(as_float(advantages))
     log_ratio = as_float(log_probs) - jax.lax.stop_gradient(as_float(old_log_probs))
     ratio = jnp.exp(jnp.minimum(log_ratio, _MAX_LOG_RATIO))
@@ -24,13 +26,14 @@ def ppo(
     """The clipped surrogate loss of PPO (Schulman et al., arXiv 1707.06347, eq. 7).
 
     Args:
-        log_probs: [B, T], of the policy being trained; the only one with a gradient.
-        old_log_probs: [B, T], of the policy that sampled the tokens.
-        advantages: [B, T].
-        clip: how far the ratio may move from 1 before the gain stops.
+        log_probs: `[B, T]`, of the policy that is trained; only it has a gradient.
+        old_log_probs: `[B, T]`, of the policy that sampled the tokens.
+        advantages: `[B, T]`.
+        clip: epsilon: past 1 - clip and 1 + clip a larger change of the ratio gains
+            nothing.
 
     Returns:
-        [B, T], the larger of the two negated surrogates.
+        `[B, T]` float32, the larger of the two negated surrogates.
     """
     return jnp.maximum(*_surrogates(log_probs, old_log_probs, advantages, clip))
 
@@ -38,11 +41,18 @@ def ppo(
 def clip_fraction(
     log_probs: jax.Array, old_log_probs: jax.Array, advantages: jax.Array, clip: float
 ) -> jax.Array:
-    """1.0 where the clipped surrogate is in force, else 0.0: [B, T]; take its mean."""
+    """1.0 where the clipped surrogate is the larger loss, else 0.0.
+
+    `[B, T]` three times -> `[B, T]` float32; its mean is the clip fraction.
+    """
     plain, clipped = _surrogates(log_probs, old_log_probs, advantages, clip)
     return as_float(clipped > plain)
 
 
 def reinforce(log_probs: jax.Array, advantages: jax.Array) -> jax.Array:
-    """-log pi * stop_gradient(advantage), [B, T] (RLAIF, arXiv 2309.00267, A.3)."""
+    """-log pi * stop_gradient(advantage) (RLAIF, arXiv 2309.00267, A.3).
+
+    `[B, T]`, `[B, T]` -> `[B, T]` float32.
+    """
+    chex.assert_equal_shape((log_probs, advantages))
     return -as_float(log_probs) * jax.lax.stop_gradient(as_float(advantages))

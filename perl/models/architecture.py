@@ -1,8 +1,10 @@
 """A decoder described by numbers, and the parameters that follow from them."""
 
 import dataclasses
+import functools
 import math
 import sys
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -26,8 +28,14 @@ class Architecture:
         norm_eps: of RMSNorm.
         tied: whether the unembedding is the embedding.
         qkv_bias: whether queries, keys and values have a bias (Qwen 2).
+        pieces: how many ids the tokenizer has. Rows of the embedding past them are
+            padding: their logits are minus infinity, so that no such id is drawn,
+            scored or counted in an entropy. 0 says that every row has a piece.
         dtype: of compute and of a frozen base; norms, softmax, heads, adapters and
             log-probs are float32 whatever it says.
+        precision: of float32 matrix products on GPU and TPU: `highest` computes them in
+            float32, `default` lets JAX round the operands (to TF32 on GPU, to bfloat16
+            on TPU), which is faster. A CPU has float32 products only.
         scan: one compiled layer for all (fast to compile) or unrolled (fast to run).
         remat: recompute each layer in the backward pass instead of keeping it.
     """
@@ -45,16 +53,25 @@ class Architecture:
     norm_eps: float = 1e-5
     tied: bool = False
     qkv_bias: bool = False
+    pieces: int = 0
     dtype: str = 'float32'
+    precision: str = 'highest'
     scan: bool = True
     remat: bool = False
 
     def __post_init__(self):
         for field in dataclasses.fields(self):
             value, (words, holds) = getattr(self, field.name), _TYPES[field.type]
+            if field.name == 'pieces' and value == 0:  # all rows have a piece
+                continue
             # to Python, True is an integer
             if (field.type is bool) != isinstance(value, bool) or not holds(value):
                 raise UserError(f'model.{field.name}: {value!r:.40} must be {words}')
+        if self.pieces > self.vocabulary:
+            raise UserError(
+                f'model.pieces: {self.pieces} must be in [0, {self.vocabulary}], the '
+                'rows of the embedding'
+            )
         if self.heads % self.kv_heads:
             raise UserError(
                 f'model: heads={self.heads} is no multiple of kv_heads='
@@ -72,6 +89,20 @@ class Architecture:
                     f'{", ".join(known)}'
                 )
 
+    @property
+    def padding(self) -> int:
+        """Rows of the embedding without a piece of the tokenizer."""
+        return self.vocabulary - (self.pieces or self.vocabulary)
+
+    @property
+    def exact(self) -> bool:
+        """Whether two orders of the same float32 sums agree to float32 rounding.
+
+        So log-probs of the sampler are those of the trainer to about 1e-6. In half
+        precision, or with rounded operands, they differ by hundredths of a nat.
+        """
+        return self.dtype == 'float32' and self.precision == 'highest'
+
 
 # the type of a field: what it must be, for a person, and whether a value is that
 _TYPES = {
@@ -84,7 +115,26 @@ _TYPES = {
     str: ('text', lambda x: isinstance(x, str)),
 }
 DTYPES = ('float32', 'bfloat16', 'float16')
-_CHOICES = {'rope_layout': ('halves', 'pairs'), 'dtype': DTYPES}
+_CHOICES = {
+    'rope_layout': ('halves', 'pairs'),
+    'dtype': DTYPES,
+    'precision': ('highest', 'default'),
+}
+
+
+def with_precision(function: Callable) -> Callable:
+    """Makes the matrix products of `function(arch, ...)` those of `arch.precision`.
+
+    The setting holds while the function is traced, and the products keep it, in their
+    gradients too. No setting of the process changes.
+    """
+
+    @functools.wraps(function)
+    def run(arch: Architecture, *args: Any, **options: Any) -> Any:
+        with jax.default_matmul_precision(arch.precision):
+            return function(arch, *args, **options)
+
+    return run
 
 
 def parameters(arch: Architecture) -> dict[str, Any]:

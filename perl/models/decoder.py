@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 
 from perl.models import attention
-from perl.models.architecture import Architecture
+from perl.models.architecture import Architecture, with_precision
 from perl.sharding import constrain
 from perl.weights import Weight, einsum, on_base, take
 
@@ -42,6 +42,7 @@ def hidden(
     )[0]
 
 
+@with_precision
 def forward(
     arch: Architecture,
     params: Any,
@@ -64,6 +65,7 @@ def forward(
     )
 
 
+@with_precision
 def embed(arch: Architecture, table: Weight, tokens: jax.Array) -> jax.Array:
     """What the first block reads, `[B, T, D]` in the compute dtype."""
     # rows are looked up whole: cut as it is stored, the width of the table would
@@ -72,11 +74,19 @@ def embed(arch: Architecture, table: Weight, tokens: jax.Array) -> jax.Array:
     return constrain(take(table, tokens).astype(arch.dtype), 'batch', None, None)
 
 
+@with_precision
 def unembed(arch: Architecture, params: Any, states: jax.Array) -> jax.Array:
-    """Logits `[..., V]` in float32 of hidden states `[B, T, D]`."""
+    """Logits `[B, T, V]` in float32 of hidden states `[B, T, D]`.
+
+    Those of rows without a piece (`arch.pieces`) are minus infinity.
+    """
     if arch.tied:
-        return einsum('btd,vd->btv', states, params['embed'], jnp.float32)
-    return einsum('btd,dv->btv', states, params['unembed'], jnp.float32)
+        logits = einsum('btd,vd->btv', states, params['embed'], jnp.float32)
+    else:
+        logits = einsum('btd,dv->btv', states, params['unembed'], jnp.float32)
+    if not arch.padding:
+        return logits
+    return jnp.where(jnp.arange(arch.vocabulary) < arch.pieces, logits, -jnp.inf)
 
 
 def unrolled(arch: Architecture, params: Any) -> Any:

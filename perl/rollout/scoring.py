@@ -12,7 +12,7 @@ import jax.numpy as jnp
 from perl.judges import panel
 from perl.judges.panel import Panel
 from perl.losses import kl
-from perl.models import decoder, heads
+from perl.models import decoder, heads, likelihood
 from perl.models.architecture import Architecture
 from perl.rollout.sampler import left_padded
 
@@ -39,7 +39,8 @@ def scores(
 ) -> tuple[jax.Array, jax.Array]:
     """Log-probs of the responses, and the entropy of each token's distribution."""
     states = _states(arch, params, tokens, lengths, response)
-    return heads.token_scores(arch, params, states, tokens[:, -response:], temperature)
+    targets = tokens[:, -response:]
+    return likelihood.token_scores(arch, params, states, targets, temperature)
 
 
 def divergence(

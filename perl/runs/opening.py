@@ -6,7 +6,6 @@ import shutil
 from collections.abc import Mapping
 from typing import Any
 
-import jax
 from ml_collections import ConfigDict
 
 from perl import config as configs
@@ -65,7 +64,7 @@ def open_finished(workdir: str | pathlib.Path) -> Run:
     Raises:
         UserError: the folder has no run, or its config breaks a rule.
     """
-    config, devices = saved_config.saved(workdir), len(jax.devices())
+    config, devices = saved_config.saved(workdir), len(sharding.devices())
     try:
         rules.validate(config)
     except UserError as error:
@@ -151,7 +150,10 @@ def describe_base(config: ConfigDict, tokenizer: Any) -> tuple[Any, Any]:
             f'trained with; set tokenizer.kind=file and tokenizer.path={own}'
         )
     rules.check_window(config, arch.max_length)
+    # a run folder of an earlier version has no precision in its config
+    precision = config.model.get('precision', arch.precision)
     how = {name: config.model[name] for name in ('dtype', 'scan', 'remat')}
+    how |= {'pieces': tokenizer.size, 'precision': precision}
     return store.changed(arch, **how), params
 
 

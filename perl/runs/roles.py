@@ -6,6 +6,7 @@ from typing import Any
 import jax
 
 from perl.adapters import bundle, tree
+from perl.adapters.network import Network
 from perl.adapters.tunings import Tuning
 from perl.judges.panel import Panel
 from perl.models import heads, store
@@ -36,9 +37,14 @@ class Role:
         """A short name of the tuning for tables; `none` where nothing is tuned."""
         return 'none' if self.tuning is None else self.tuning.label
 
+    @property
+    def network(self) -> Network:
+        """Its arrays, as a jitted function takes them."""
+        return Network(self.base, self.delta)
+
     def bound(self) -> Any:
         """The tree that the model reads."""
-        return tree.bind(self.base, self.delta)
+        return self.network.bound()
 
 
 def begin(key: jax.Array, kind: Tuning, source: Role, leaves: Any, where: str) -> Role:
@@ -135,15 +141,15 @@ def identity(role: Role) -> str:
     return f'{role.base_id}+{store.fingerprint(delta)}' if delta else role.base_id
 
 
-def memory(team: dict[str, Role], rewards: Panel | None) -> str:
+def memory(roles: dict[str, Role], rewards: Panel | None) -> str:
     """One line: the bytes of each role, of the reward models if the policy is trained
     with some, and of the bases; an array that several share counts once."""
-    holders = [role.base for role in team.values()]
+    holders = [role.base for role in roles.values()]
     holders += [base for base, _ in rewards.stacks] if rewards else []
     bases = {id(x): x for x in jax.tree.leaves(holders)}
     counted = set(bases)
     parts = [f'bases {_mib(bases.values())} once']
-    deltas = {name: role.delta for name, role in team.items()}
+    deltas = {name: role.delta for name, role in roles.items()}
     if rewards:
         deltas['reward'] = rewards
     for name, delta in deltas.items():

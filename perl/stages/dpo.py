@@ -19,7 +19,7 @@ from perl.config import lineage
 from perl.data import batching, order
 from perl.data.batching import slices
 from perl.evaluation.compare import compare
-from perl.losses import direct as losses
+from perl.losses import preference
 from perl.losses.preference import (
     as_labelled,
     decided_right,
@@ -27,80 +27,84 @@ from perl.losses.preference import (
     share_right,
 )
 from perl.losses.reduce import masked_sum
-from perl.models import decoder, heads
+from perl.models import likelihood
 from perl.models.architecture import Architecture, parameters
 from perl.runs.judging import open_reward
 from perl.runs.run import Run
 from perl.stages import paper, samples, supervised
+from perl.stages.frozen import Frozen
 from perl.stages.supervised import train
 from perl.system import metrics
 from perl.training.plan import Plan
 
 
 def totals(arch: Architecture, params: Any, batch: Any) -> jax.Array:
-    """Log-probs `[B, K]` of whole completions; rows are `[B, K, T]`."""
+    """Log-probs `[B, K]` float32 of whole completions.
+
+    Args:
+        arch: the decoder.
+        params: its parameters, bound or plain.
+        batch: tokens, positions, segments and completion, `[B, K, T]` each.
+    """
     B, K, T = batch['tokens'].shape
     names = ('tokens', 'positions', 'segments', 'completion')
     rows = {name: batch[name].reshape(B * K, T) for name in names}
-    states = decoder.hidden(
-        arch, params, rows['tokens'], rows['positions'], rows['segments']
-    )
-    targets = jnp.roll(rows['tokens'], -1, axis=1)
-    mask = jnp.roll(rows['completion'], -1, axis=1).at[:, -1].set(False)
-    log_probs = heads.token_log_probs(arch, params, states, targets)
+    log_probs, mask = likelihood.next_token_log_probs(arch, params, rows)
     return masked_sum(log_probs, mask, 1).reshape(B, K)
 
 
 def margins(
-    trainable: Any,
-    frozen: Any,
-    batch: Any,
-    key: jax.Array | None,
-    *,
-    arch: Architecture,
-    beta: float,
+    trainable: Any, frozen: Frozen, batch: Any, *, arch: Architecture, beta: float
 ) -> tuple[jax.Array, jax.Array]:
-    """Margins `[B, pairs]` of implicit rewards, and these rewards `[B, K]`.
+    """Margins `[B, pairs]` of implicit rewards, and these rewards `[B, K]`, float32.
 
     Args:
         trainable: the policy's delta.
         frozen: the policy's base, and the reference.
         batch: comparisons, rows `[B, K, T]` with the best completion first.
-        key: of dropout, or None.
         arch: the decoder.
-        beta: the price of a nat.
+        beta: the strength of the KL penalty.
     """
-    policy = totals(arch, tree.bind(frozen['policy'], trainable, key=key), batch)
-    role = frozen['reference']
-    reference = totals(arch, tree.bind(role['base'], role['delta']), batch)
+    policy = totals(arch, tree.bind(frozen.policy, trainable), batch)
+    reference = totals(arch, frozen.reference.bound(), batch)
     better, worse = jnp.triu_indices(policy.shape[1], 1)
     pairs = (x[:, i] for x in (policy, reference) for i in (better, worse))
-    return losses.margins(*pairs, beta), beta * (policy - reference)
+    return preference.dpo_margins(*pairs, beta), beta * (policy - reference)
 
 
 def loss(
     trainable: Any,
-    frozen: Any,
+    frozen: Frozen,
     batch: Any,
-    key: jax.Array,
+    key: jax.Array | None,
     *,
     arch: Architecture,
     beta: float,
     smoothing: float,
 ) -> tuple[jax.Array, tuple[jax.Array, dict]]:
-    """DPO over all pairs of each comparison; a comparison counts one."""
-    ahead, gained = margins(trainable, frozen, batch, key, arch=arch, beta=beta)
-    count = jnp.float32(len(gained))
+    """DPO over all pairs of each comparison; a comparison counts one.
+
+    Args:
+        trainable, frozen, batch, arch, beta: as in `margins`.
+        key: not used: with dropout the loss at the reference would not be ln 2.
+        smoothing: the share of labels assumed to be wrong.
+
+    Returns:
+        The loss, a sum; and what it is to be divided by, and `{name: (sum, count)}`.
+    """
+    del key
+    ahead, implicit = margins(trainable, frozen, batch, arch=arch, beta=beta)
+    count = jnp.float32(len(implicit))
 
     def summed(x):
         return jnp.sum(pair_mean(x, batch.get('present'))), count
 
     sure = _sure(batch)
-    total, _ = summed(losses.dpo(ahead, sure, smoothing))
+    total, _ = summed(preference.dpo(ahead, sure, smoothing))
     ahead = as_labelled(ahead, sure)
     accuracy = decided_right(ahead, sure, batch.get('present'))
     figures = {'accuracy': accuracy, 'margin': summed(ahead)}
-    best = jnp.where(jnp.ravel(sure) < 0.5, gained[:, -1], gained[:, 0])
+    best = jnp.where(jnp.ravel(sure) < 0.5, implicit[:, -1], implicit[:, 0])
     return total, (count, {**figures, 'chosen_reward': (jnp.sum(best), count)})
 
 
@@ -117,10 +121,10 @@ def plan(arch: Architecture, config: ConfigDict, stage: str) -> Plan:
     length = config.lengths.prompt + config.lengths.response
     batch = batching.on_paper((section.batch_size, 2, length))
     tuning = configs.tuning(section.tuning)
-    frozen = {
-        'policy': {} if tuning.replaces_base else leaves,
-        'reference': paper.source_of(config, section.start, leaves),
-    }
+    frozen = Frozen(
+        policy={} if tuning.replaces_base else leaves,
+        reference=paper.source_of(config, section.start, leaves),
+    )
     return supervised.plan(arch, config, stage, learn, batch, frozen=frozen)
 
 
@@ -135,10 +139,7 @@ def dpo(run: Run, stage: str) -> dict[str, Any]:
     }
     shapes = batching.shapes(data['train'], run.multiple)
     policy = run.place(run.begin(stage))
-    frozen = {
-        'policy': policy.base,
-        'reference': {'base': reference.base, 'delta': reference.delta},
-    }
+    frozen = Frozen(policy=policy.base, reference=reference.network)
     measure = jax.jit(functools.partial(margins, arch=run.arch, beta=config.beta))
 
     def batch(at):
@@ -150,7 +151,7 @@ def dpo(run: Run, stage: str) -> dict[str, Any]:
         for rows, new in slices(n, config.batch_size):
             part = _collate(data['val'], rows, run.multiple)
             part = sharding.shard_batch(part, run.mesh)
-            ahead, _ = measure(role.delta, frozen, part, None)
+            ahead, _ = measure(role.delta, frozen, part)
             shares = share_right(as_labelled(ahead, _sure(part)))
             right.append(np.asarray(pair_mean(shares, part.get('present')))[:new])
         decided = data['val'].preferences != 0.5
@@ -191,7 +192,7 @@ def dpo(run: Run, stage: str) -> dict[str, Any]:
 
 def _collate(data, rows, multiple):
     batch = batching.collate(data, rows, 'apart', multiple)
-    said = {k: batch[k] for k in ('preferences', 'present') if k in batch}
+    labels = {k: batch[k] for k in ('preferences', 'present') if k in batch}
     names = ('tokens', 'positions', 'segments', 'completion')
     batch = {k: batch[k].reshape(len(rows), -1, *batch[k].shape[1:]) for k in names}
-    return {**batch, **said}
+    return {**batch, **labels}

@@ -75,7 +75,7 @@ def plan(arch: Architecture, config: ConfigDict, stage: str) -> Plan | None:
         trainable=members.gate,
         frozen=members,
         batch=reward.plan(arch, config, lineage.origin(config, stage)).batch,
-        optimizer=optimizers.make(section.optimizer, section.steps),
+        optimizer=optimizers.make(section.optimizer, section.steps, members.gate),
         frozen_dtype=arch.dtype,
         micro_batches=section.micro_batches,
         seed=config.seed,

@@ -13,7 +13,7 @@ from perl.adapters import tree
 from perl.data import batching, order
 from perl.data.batching import slices
 from perl.losses.reduce import masked_sum
-from perl.models import architecture, decoder, heads, store
+from perl.models import architecture, likelihood, store
 from perl.models.architecture import Architecture
 from perl.runs.roles import Role
 from perl.runs.run import Run
@@ -27,12 +27,7 @@ def loss(
 ) -> tuple[jax.Array, tuple[jax.Array, dict]]:
     """Negative log-likelihood of the completions, summed over tokens."""
     params = tree.bind(base, trainable, key=key)
-    states = decoder.hidden(
-        arch, params, batch['tokens'], batch['positions'], batch['segments']
-    )
-    targets = jnp.roll(batch['tokens'], -1, axis=1)
-    mask = jnp.roll(batch['completion'], -1, axis=1).at[:, -1].set(False)
-    log_probs = heads.token_log_probs(arch, params, states, targets)
+    log_probs, mask = likelihood.next_token_log_probs(arch, params, batch)
     return -masked_sum(log_probs, mask), (jnp.sum(mask), {})
 
 

@@ -8,6 +8,7 @@ import jax
 from ml_collections import ConfigDict
 
 from perl import config as configs
+from perl.adapters.network import Network
 from perl.adapters.tunings import Tuning
 from perl.config import lineage
 from perl.judges import mixture, panel
@@ -18,13 +19,13 @@ from perl.runs.roles import Role
 from perl.weights import abstract
 
 
-def source_of(config: ConfigDict, start: str, leaves: Any) -> dict[str, Any]:
+def source_of(config: ConfigDict, start: str, leaves: Any) -> Network:
     """What a policy starts from, on paper: its base, and the adapter of SFT if any."""
     delta = {}
     if start == 'sft':
         tuning = configs.tuning(config.sft.tuning)
         delta = {} if tuning.replaces_base else abstract(tuning.declare(leaves))
-    return {'base': leaves, 'delta': delta}
+    return Network(leaves, delta)
 
 
 def panel_of(arch: Architecture, config: ConfigDict, name: str, leaves: Any) -> Panel:

@@ -115,7 +115,9 @@ def plan(arch: Architecture, config: ConfigDict, stage: str) -> Plan:
     delta = configs.tuning(section.tuning).declare(parameters(arch))
     changes = {'trainable': {**delta, heads.HEAD: heads.head_leaves(arch.width)}}
     if section.head_only:
-        optimizer = optimizers.make(section.optimizer, section.steps)
+        optimizer = optimizers.make(
+            section.optimizer, section.steps, changes['trainable']
+        )
         changes['optimizer'] = optimizers.only(optimizer, heads.HEAD)
         changes['updated'], loss = heads.HEAD, _probing(loss)
     return supervised.plan(arch, config, stage, loss, batch, **changes)

@@ -20,7 +20,7 @@ from perl.system import metrics
 from perl.training import optimizer as optimizers
 from perl.training.fit import fit
 from perl.training.plan import Plan
-from perl.training.step import Loss
+from perl.training.step import Loss, values
 
 Batch = dict[str, np.ndarray]
 
@@ -48,12 +48,16 @@ def plan(
     fields = {
         'trainable': tuning.declare(leaves),
         'frozen': {} if tuning.replaces_base else leaves,
-        'optimizer': optimizers.make(section.optimizer, section.steps),
         'frozen_dtype': arch.dtype,
         'micro_batches': section.micro_batches,
         'seed': config.seed,
+        **changes,
     }
-    return Plan(loss=loss, batch=batch, **{**fields, **changes})
+    if 'optimizer' not in fields:
+        fields['optimizer'] = optimizers.make(
+            section.optimizer, section.steps, fields['trainable']
+        )
+    return Plan(loss=loss, batch=batch, **fields)
 
 
 def train(
@@ -96,7 +100,7 @@ def train(
         rows = batch(at)
         state, figures = update(state, frozen, sharding.shard_batch(rows, run.mesh))
         return state, {
-            **figures,
+            **values(figures),
             'learning_rate': rate(at),
             'epoch': (at + 1) * config.batch_size / examples,
             'tokens': np.sum(rows['segments'] >= 0),

@@ -1,24 +1,32 @@
 """Optimizers and schedules, all of them optax's."""
 
+from collections.abc import Callable
 from typing import Any
 
+import jax
 import optax
 
 from perl.system.errors import UserError
+from perl.weights import Leaf, is_leaf
 
 SCHEDULES = ('constant', 'linear', 'cosine')
 OPTIMIZERS = ('adamw', 'adafactor')
 
 
 def schedule(config: Any, steps: int) -> optax.Schedule:
-    """Learning rate by optimizer step: a linear warmup that does not start at zero,
-    then constant, or falling to `final * learning_rate` at `steps`."""
+    """The learning rate of each update, counted from 0.
+
+    A linear warmup that does not start at zero reaches the learning rate at update
+    `warmup`; then the rate is constant, or falls so that the last of the `steps`
+    updates has `final * learning_rate`. A stage that warms up until its last update has
+    no room to fall, and ends at the learning rate.
+    """
     peak, warmup = config.learning_rate, min(config.warmup, steps)
-    rest = max(steps - warmup, 1)
+    falling = max(steps - 1 - warmup, 1)
     if config.schedule == 'cosine':
-        after = optax.cosine_decay_schedule(peak, rest, config.final)
+        after = optax.cosine_decay_schedule(peak, falling, config.final)
     elif config.schedule == 'linear':
-        after = optax.linear_schedule(peak, config.final * peak, rest)
+        after = optax.linear_schedule(peak, config.final * peak, falling)
     elif config.schedule == 'constant':
         after = optax.constant_schedule(peak)
     else:
@@ -42,15 +50,16 @@ def only(
     )
 
 
-def make(config: Any, steps: int) -> optax.GradientTransformation:
+def make(config: Any, steps: int, declared: Any) -> optax.GradientTransformation:
     """Clipping by the global norm, then AdamW or Adafactor.
 
     Args:
         config: learning_rate, warmup, schedule, final, name, b1, b2, eps,
             weight_decay, clip (0 clips nothing).
         steps: the optimizer steps of the whole stage.
+        declared: the trainable tree on paper, which says what decays.
     """
-    rate = schedule(config, steps)
+    rate, decays = schedule(config, steps), decaying(declared)
     if config.name == 'adamw':
         update = optax.adamw(
             rate,
@@ -58,11 +67,14 @@ def make(config: Any, steps: int) -> optax.GradientTransformation:
             b2=config.b2,
             eps=config.eps,
             weight_decay=config.weight_decay,
+            mask=decays,
         )
     elif config.name == 'adafactor':
         update = optax.adafactor(rate, multiply_by_parameter_scale=False)
-        if config.weight_decay:  # by the rate too, as AdamW has it; optax's own is not
-            decay = optax.add_decayed_weights(lambda n: -rate(n) * config.weight_decay)
+        if config.weight_decay:  # times the rate, as in AdamW; optax's own is not
+            decay = optax.add_decayed_weights(
+                lambda n: -rate(n) * config.weight_decay, mask=decays
+            )
             update = optax.chain(update, decay)
     else:
         raise UserError(
@@ -71,3 +83,26 @@ def make(config: Any, steps: int) -> optax.GradientTransformation:
     if not config.clip:
         return update
     return optax.chain(optax.clip_by_global_norm(config.clip), update)
+
+
+def decaying(declared: Any) -> Callable[[Any], Any]:
+    """Which weights decay: kernels, embeddings and the factors of adapters.
+
+    Norms, biases and scalar heads do not, as in the trainers of Hugging Face. What is
+    declared by its shape alone (a gate) decays where it has two axes or more.
+
+    Args:
+        declared: the trainable tree on paper.
+
+    Returns:
+        A function from a tree of arrays, the declared one or a part of it at the same
+        paths, to a tree of bool, as optax takes it.
+    """
+    kernels = {
+        jax.tree_util.keystr(path)
+        for path, x in jax.tree_util.tree_leaves_with_path(declared, is_leaf=is_leaf)
+        if (x.inputs > 0 if isinstance(x, Leaf) else len(x.shape) > 1)
+    }
+    return lambda tree: jax.tree_util.tree_map_with_path(
+        lambda path, _: jax.tree_util.keystr(path) in kernels, tree
+    )

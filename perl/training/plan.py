@@ -17,7 +17,7 @@ from jax.sharding import Mesh, NamedSharding
 
 from perl import sharding
 from perl.training.compiled import Compiled
-from perl.training.step import Loss, init, step
+from perl.training.step import Average, Loss, init, step
 from perl.weights import Leaf, is_leaf
 
 
@@ -54,7 +54,7 @@ class Plan:
         """The state before the first step, from the trainable arrays."""
         return init(trainable, self.optimizer)
 
-    def step(self) -> Callable[[Any, Any, Any], tuple[Any, dict[str, jax.Array]]]:
+    def step(self) -> Callable[[Any, Any, Any], tuple[Any, dict[str, Average]]]:
         """`(state, frozen, batch) -> state, metrics`, see `perl.training.step`."""
         return functools.partial(
             step,

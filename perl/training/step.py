@@ -5,14 +5,26 @@ A loss returns sums and counts, which are divided once at the end, so that a bat
 several micro-batches gives the same update as the batch in one.
 """
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import optax
 
 Loss = Callable[[Any, Any, Any, jax.Array], tuple[jax.Array, tuple[jax.Array, dict]]]
+
+
+class Average(NamedTuple):
+    """A metric of one step: a mean, and how many things it is a mean of.
+
+    Attributes:
+        value: scalar float32.
+        count: scalar, tokens or rows; 1 for what is no mean.
+    """
+
+    value: jax.Array
+    count: jax.Array | int
 
 
 def init(trainable: Any, optimizer: optax.GradientTransformation) -> dict[str, Any]:
@@ -33,7 +45,7 @@ def step(
     optimizer: optax.GradientTransformation,
     seed: int = 0,
     micro_batches: int = 1,
-) -> tuple[dict[str, Any], dict[str, jax.Array]]:
+) -> tuple[dict[str, Any], dict[str, Average]]:
     """One update of the trainable tree.
 
     Args:
@@ -47,7 +59,8 @@ def step(
             their gradients are added up.
 
     Returns:
-        The new state, and scalar metrics: loss, grad_norm and the loss's own.
+        The new state, and an `Average` for each metric: loss, grad_norm and the loss's
+        own.
     """
     key = jax.random.fold_in(jax.random.key(seed), state['step'])
     if micro_batches == 1:
@@ -61,8 +74,9 @@ def step(
     scale = 1 / jnp.maximum(count, 1)
     grads = jax.tree.map(lambda g: g * scale, grads)
     updates, opt = optimizer.update(grads, state['opt'], state['trainable'])
-    metrics = {name: s / jnp.maximum(c, 1) for name, (s, c) in sums.items()}
-    metrics |= {'loss': total * scale, 'grad_norm': optax.tree.norm(grads)}
+    metrics = {name: Average(s / jnp.maximum(c, 1), c) for name, (s, c) in sums.items()}
+    metrics['loss'] = Average(total * scale, count)
+    metrics['grad_norm'] = Average(optax.tree.norm(grads), 1)
     state = {
         **state,
         'trainable': optax.apply_updates(state['trainable'], updates),
@@ -70,6 +84,28 @@ def step(
         'step': state['step'] + 1,
     }
     return state, metrics
+
+
+def values(metrics: dict[str, Average]) -> dict[str, jax.Array]:
+    """The values of a step's metrics."""
+    return {name: average.value for name, average in metrics.items()}
+
+
+def over_steps(history: Sequence[dict[str, Average]]) -> dict[str, float]:
+    """Metrics of several steps as if their batches were one.
+
+    Each is a mean over everything that was counted, and not a mean of means: steps with
+    more tokens weigh more. A metric whose counts are all 0 is 0.
+
+    Args:
+        history: of steps with the same metrics, on the host.
+    """
+    means = {}
+    for name in history[0]:
+        steps = [step[name] for step in history]
+        total = sum(float(x.value) * float(x.count) for x in steps)
+        means[name] = total / (sum(float(x.count) for x in steps) or 1.0)
+    return means
 
 
 def _gradient(loss):

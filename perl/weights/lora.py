@@ -62,7 +62,8 @@ class Lora(Adapter):
 
     def delta(self) -> jax.Array:
         """The correction of one layer as one array, `scale * A B`: for merging only."""
-        return jnp.tensordot(self.a, self.b, axes=1) * self.scale
+        change = jnp.tensordot(self.a, self.b, axes=1, precision='highest')
+        return change * self.scale
 
 
 @functools.partial(

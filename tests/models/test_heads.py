@@ -11,7 +11,6 @@ import tiny
 from perl.adapters import tree
 from perl.data import batching
 from perl.data.examples import Examples
-from perl.losses import language
 from perl.models import decoder, heads
 
 
@@ -80,19 +79,3 @@ def test_a_fresh_head():
 def test_the_head_is_float32_under_bfloat16():
     states = jnp.ones((1, 16), jnp.bfloat16)
     assert heads.scalar({'head': tiny.head()}, states).dtype == jnp.float32
-
-
-@pytest.mark.parametrize('remat', [False, True])
-@pytest.mark.parametrize('tied', [False, True])
-def test_token_log_probs(tied, remat):
-    arch = tiny.arch(tied=tied, remat=remat)
-    params, (targets, _) = tiny.weights(arch), tiny.rows((2, 5))
-    states = jnp.asarray(np.random.default_rng(0).normal(size=(2, 5, 16)), jnp.float32)
-    got = heads.token_log_probs(arch, params, states, targets, 0.7)
-    logits = decoder.unembed(arch, params, states)
-    np.testing.assert_allclose(
-        got, language.log_probs(logits, targets, 0.7), rtol=1e-5, atol=1e-6
-    )
-    by_hand = jax.nn.log_softmax(logits / 0.7)
-    want = np.take_along_axis(np.asarray(by_hand), np.asarray(targets)[..., None], -1)
-    np.testing.assert_allclose(got, want[..., 0], rtol=1e-4, atol=1e-5)

@@ -16,7 +16,7 @@ import tiny
 from perl.data import tokenizers
 from perl.models import decoder, store
 from perl.rollout import sampler
-from perl.rollout.sampler import Sampling
+from perl.rollout.choosing import Sampling
 from perl.system.errors import UserError
 
 

@@ -6,7 +6,7 @@ import pytest
 from hugging_face import tensor
 from transformers import TopKLogitsWarper, TopPLogitsWarper
 
-from perl.rollout.sampler import Sampling, _cut
+from perl.rollout.choosing import Sampling, cut
 
 LOGITS = np.random.default_rng(0).normal(size=(8, 50)).astype(np.float32) * 3
 
@@ -15,7 +15,7 @@ LOGITS = np.random.default_rng(0).normal(size=(8, 50)).astype(np.float32) * 3
 def test_top_k(k):
     want = TopKLogitsWarper(k)(None, tensor(LOGITS)).numpy()
     np.testing.assert_array_equal(
-        _cut(jnp.asarray(LOGITS), Sampling(4, None, top_k=k)), want
+        cut(jnp.asarray(LOGITS), Sampling(4, None, top_k=k)), want
     )
 
 
@@ -23,5 +23,5 @@ def test_top_k(k):
 def test_top_p(p):
     want = TopPLogitsWarper(p)(None, tensor(LOGITS)).numpy()
     np.testing.assert_array_equal(
-        _cut(jnp.asarray(LOGITS), Sampling(4, None, top_p=p)), want
+        cut(jnp.asarray(LOGITS), Sampling(4, None, top_p=p)), want
     )

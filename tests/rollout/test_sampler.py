@@ -1,6 +1,5 @@
 """The sampler against teacher forcing, and what it may draw."""
 
-import dataclasses
 import functools
 
 import jax
@@ -12,7 +11,7 @@ import tiny
 from perl.adapters import tree
 from perl.models import decoder
 from perl.rollout import sampler, scoring
-from perl.rollout.sampler import Sampling
+from perl.rollout.choosing import Sampling
 
 R = 6
 play = jax.jit(sampler.sample, static_argnums=(0, 5))
@@ -132,50 +131,6 @@ def test_the_key_decides(seed):
     assert np.any(a.tokens[0] != a.tokens[3])
 
 
-LOGITS = np.log(np.array([0.4, 0.05, 0.3, 0.15, 0.1]))
-
-
-@functools.partial(jax.jit, static_argnums=(0, 1))
-def draws(sampling, n=4000):
-    """Many draws from one distribution, and their log-probs."""
-    logits = jnp.broadcast_to(jnp.asarray(LOGITS, jnp.float32), (n, 5))
-    return sampler._choose(logits, jax.random.key(0), sampling)
-
-
-@pytest.mark.parametrize(
-    'changes, kept',
-    [
-        ({}, [0, 1, 2, 3, 4]),
-        ({'top_k': 2}, [0, 2]),
-        ({'top_k': 1}, [0]),
-        ({'top_k': 99}, [0, 1, 2, 3, 4]),
-        ({'top_p': 1e-6}, [0]),
-        ({'top_p': 0.39}, [0]),
-        ({'top_p': 0.41}, [0, 2]),
-        ({'top_p': 0.84}, [0, 2, 3]),
-        ({'top_p': 0.94}, [0, 2, 3, 4]),
-        ({'top_k': 3, 'top_p': 0.75}, [0, 2]),  # top_p of what top_k leaves
-        ({'temperature': 0.5, 'top_p': 0.9}, [0, 2, 3]),  # after the temperature
-        ({'temperature': 0.0, 'top_k': 3}, [0]),
-    ],
-    ids=str,
-)
-def test_draws_follow_the_distribution_that_is_left(changes, kept):
-    sampling = dataclasses.replace(Sampling(1, None), **changes)
-    tokens, log_probs = draws(sampling)
-    heat = np.exp(LOGITS / (sampling.temperature or 1.0))
-    left = np.where(np.isin(np.arange(5), kept), heat, 0)
-    left = left / left.sum()
-    share = np.bincount(tokens, minlength=5) / tokens.size
-    assert set(np.flatnonzero(share)) == set(kept)
-    assert np.all(np.abs(share - left) < 5 * np.sqrt(left * (1 - left) / tokens.size)
-                  + 1e-9)  # fmt: skip
-    # of the distribution before the cut, as the trainer computes it
-    np.testing.assert_allclose(
-        log_probs, np.log(heat / heat.sum())[np.asarray(tokens)], atol=1e-5
-    )
-
-
 def test_positions_and_segments_of_left_padded_rows():
     positions, segments = sampler.left_padded(jnp.array([1, 3]), 3, 2)
     np.testing.assert_array_equal(positions, [[0, 0, 0, 1, 2], [0, 1, 2, 3, 4]])
@@ -190,17 +145,3 @@ def test_adapters_by_id_speak_as_they_do_alone():
     for row, which in ((0, 1), (1, 0)):
         alone = greedy(tokens, lengths, tree.bind(base(), deltas[which]))
         np.testing.assert_array_equal(together.tokens[row], alone.tokens[row])
-
-
-@pytest.mark.parametrize('high', [0.0, 0.5, 1 - 2.0**-23])
-def test_a_token_of_weight_zero_is_never_drawn(monkeypatch, high):
-    """Not by a uniform number next to 1, and though XLA's running sum of a wide row
-    may fall; 70,001 tokens make blocks of 512, the last of them padded."""
-    rng = np.random.default_rng(0)
-    logits = rng.normal(size=(64, 70_001)) * 3
-    logits[rng.random(logits.shape) < 0.9] = -np.inf
-    monkeypatch.setattr(
-        sampler.jax.random, 'uniform', lambda key, shape: jnp.full(shape, high)
-    )
-    drawn = np.asarray(sampler.draw(jax.random.key(0), jnp.asarray(logits)))
-    assert np.isfinite(logits[np.arange(64), drawn]).all()

@@ -8,11 +8,13 @@ import numpy as np
 import tiny
 
 from perl.adapters import tree
+from perl.adapters.network import Network
 from perl.models import decoder
 from perl.stages import dpo
+from perl.stages.frozen import Frozen
 
 BASE, POLICY, REFERENCE = tiny.weights(), tiny.adapter(), tiny.adapter(seed=4)
-FROZEN = {'policy': BASE, 'reference': {'base': BASE, 'delta': REFERENCE}}
+FROZEN = Frozen(policy=BASE, reference=Network(BASE, REFERENCE))
 PROMPT, ENDS = 3, np.array([[8, 6], [7, 9]])  # slots of a prompt, of whole rows
 
 

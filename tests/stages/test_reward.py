@@ -16,6 +16,7 @@ from perl.data.records import Comparison, Rating
 from perl.data.tokenizers.files import Bytes
 from perl.evaluation import reward_scores
 from perl.judges import mixture, panel
+from perl.models import architecture, heads
 from perl.runs.roles import Role
 from perl.stages import gate as gates
 from perl.stages import reward
@@ -160,14 +161,18 @@ def test_a_probe_updates_its_head_alone():
         'learning_rate': 0.1, 'warmup': 0, 'schedule': 'constant', 'name': 'adamw',
         'b1': 0.9, 'b2': 0.99, 'eps': 1e-8, 'weight_decay': 0.1, 'clip': 1.0,
     })  # fmt: skip
-    update = optimizer.only(optimizer.make(config, 2), 'head')
+    declared = {
+        **tiny.LORA.declare(architecture.parameters(tiny.ARCH)),
+        'head': heads.head_leaves(tiny.ARCH.width),
+    }
+    update = optimizer.only(optimizer.make(config, 2, declared), 'head')
     state = init(delta, update)
     run = functools.partial(step, loss=reward._probing(loss), optimizer=update)
     after, metrics = jax.jit(run)(state, tiny.weights(), comparisons())
     kept = {name: part for name, part in after['trainable'].items() if name != 'head'}
     tiny.close(kept, tiny.adapter(), 0)
     moved = after['trainable']['head']['kernel'] - delta['head']['kernel']
-    assert np.abs(moved).min() > 0 and metrics['grad_norm'] > 0
+    assert np.abs(moved).min() > 0 and metrics['grad_norm'].value > 0
     # moments of the head only
     assert sum(x.size for x in jax.tree.leaves(state['opt'])) < 3 * 17 + 3
 

@@ -5,13 +5,19 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+import tiny
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from perl import config as configs
+from perl.adapters import tunings
+from perl.models import architecture, heads
 from perl.system.errors import UserError
 from perl.training import optimizer
 from perl.training.optimizer import OPTIMIZERS, SCHEDULES
+from perl.weights import Leaf, is_leaf
+
+KERNEL = Leaf((3, 4), ('embed', 'hidden'), 1, 1.0)
 
 
 def rates(steps, **changes):
@@ -23,7 +29,8 @@ def rates(steps, **changes):
 def test_schedules_by_hand(warmup):
     steps, rest = 24, 24 - warmup
     rise = 0.2 * np.arange(1, warmup + 1) / (warmup + 1)
-    t = np.arange(rest + 1) / rest
+    # the last of the steps is at the end of the fall
+    t = np.minimum(np.arange(rest + 1) / (rest - 1), 1)
     for kind, after in (
         ('constant', np.full(rest + 1, 0.2)),
         ('linear', 0.2 * (1 - 0.9 * t)),
@@ -51,7 +58,10 @@ def test_no_step_has_a_rate_of_zero_or_above_the_peak(kind, steps, warmup, final
 @pytest.mark.parametrize('name', OPTIMIZERS)
 def test_a_loss_falls(name, changes):
     config = configs.optimizer_config(0.05, name=name, warmup=3, **changes)
-    update, target = optimizer.make(config, 60), jnp.linspace(-1, 1, 12).reshape(3, 4)
+    update, target = (
+        optimizer.make(config, 60, KERNEL),
+        jnp.linspace(-1, 1, 12).reshape(3, 4),
+    )
 
     @jax.jit
     def go(params, state):
@@ -69,7 +79,7 @@ def test_a_loss_falls(name, changes):
 
 def first_update(grad, value=1.0, **changes):
     config = configs.optimizer_config(0.1, warmup=0, **changes)
-    made, params = optimizer.make(config, 10), jnp.full(2, value)
+    made, params = optimizer.make(config, 10, KERNEL), jnp.full(2, value)
     return made.update(jnp.asarray(grad), made.init(params), params)[0]
 
 
@@ -97,7 +107,7 @@ def test_the_gradient_is_clipped_by_its_global_norm():
 )
 def test_unknown_names(changes, says):
     with pytest.raises(UserError, match=says):
-        optimizer.make(configs.optimizer_config(0.1, **changes), 10)
+        optimizer.make(configs.optimizer_config(0.1, **changes), 10, KERNEL)
 
 
 @pytest.mark.parametrize('name', OPTIMIZERS)
@@ -105,10 +115,90 @@ def test_weights_decay_by_the_rate(name):
     config = configs.optimizer_config(
         0.1, name=name, weight_decay=0.5, schedule='linear', warmup=2, final=0.1
     )
-    update, weight, want = optimizer.make(config, 6), {'w': jnp.ones(3)}, 1.0
+    update, weight, want = (
+        optimizer.make(config, 6, {'w': KERNEL}),
+        {'w': jnp.ones(3)},
+        1.0,
+    )
     state, rate = update.init(weight), optimizer.schedule(config, 6)
     for step in range(6):
         updates, state = update.update({'w': jnp.zeros(3)}, state, weight)
         weight = optax.apply_updates(weight, updates)
         want *= 1 - 0.5 * float(rate(step))
     np.testing.assert_allclose(weight['w'], want, rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    'kind, want',
+    [
+        # by hand: 10 updates without a warmup fall from 1 to 0.1 in nine equal parts
+        ('linear', [1, 0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2, 0.1]),
+        # 0.1 + 0.9 (1 + cos(pi t / 9)) / 2
+        (
+            'cosine',
+            [1, 0.972862, 0.89472, 0.775, 0.628142,
+             0.471858, 0.325, 0.20528, 0.127138, 0.1],
+        ),
+    ],
+)  # fmt: skip
+def test_the_last_update_has_the_final_rate(kind, want):
+    config = configs.optimizer_config(1.0, schedule=kind, warmup=0, final=0.1)
+    made = optimizer.schedule(config, 10)
+    np.testing.assert_allclose([made(i) for i in range(10)], want, rtol=1e-5)
+
+
+@pytest.mark.parametrize('kind', ['linear', 'cosine'])
+@pytest.mark.parametrize('steps, warmup', [(2, 0), (10, 3), (10, 8), (500, 10)])
+def test_the_rate_falls_from_the_peak_after_the_warmup_to_the_last_update(
+    kind, steps, warmup
+):
+    config = configs.optimizer_config(0.2, schedule=kind, warmup=warmup, final=0.25)
+    got = np.array([optimizer.schedule(config, steps)(i) for i in range(steps)])
+    assert got.argmax() == warmup
+    np.testing.assert_allclose(got[[warmup, -1]], [0.2, 0.05], rtol=1e-6)
+
+
+def test_a_stage_that_warms_up_until_its_last_update_ends_at_the_peak():
+    config = configs.optimizer_config(0.2, schedule='linear', warmup=3)
+    np.testing.assert_allclose(
+        [optimizer.schedule(config, 4)(i) for i in range(4)], [0.05, 0.1, 0.15, 0.2]
+    )
+
+
+@pytest.mark.parametrize('name', OPTIMIZERS)
+@pytest.mark.parametrize('tuning', ['full', 'lora'])
+def test_kernels_decay_alone(name, tuning):
+    """Kernels, embeddings and factors; no norm, bias or scalar head."""
+    arch = tiny.arch(qkv_bias=True)
+    kind = {'full': tunings.Full(), 'lora': tiny.LORA}[tuning]
+    declared = {
+        **kind.declare(architecture.parameters(arch)),
+        heads.HEAD: heads.head_leaves(arch.width),
+    }
+    params = jax.tree.map(lambda x: jnp.ones(x.shape), declared, is_leaf=is_leaf)
+    config = configs.optimizer_config(
+        0.1, name=name, weight_decay=0.5, schedule='constant', warmup=0
+    )
+    update = optimizer.make(config, 10, declared)
+    still = jax.tree.map(jnp.zeros_like, params)
+    changes, _ = update.update(still, update.init(params), params)
+    for path, change in jax.tree_util.tree_leaves_with_path(changes):
+        name = jax.tree_util.keystr(path)
+        stays = any(x in name for x in ('norm', '_bias', "['head']"))
+        np.testing.assert_allclose(change, 0 if stays else -0.05, rtol=1e-6)
+
+
+def test_each_part_of_a_tree_decays_as_in_the_whole():
+    """`partition` hands every optimizer the tree with the other parts masked."""
+    declared = {'a': {'w': KERNEL, 'norm': Leaf((4,), ('norm',), 0, None)}}
+    declared['b'] = dict(declared['a'])
+    params = jax.tree.map(lambda x: jnp.ones(x.shape), declared, is_leaf=is_leaf)
+    config = configs.optimizer_config(
+        0.1, weight_decay=0.5, schedule='constant', warmup=0
+    )
+    made = optimizer.only(optimizer.make(config, 10, declared), 'a')
+    still = jax.tree.map(jnp.zeros_like, params)
+    changes, _ = made.update(still, made.init(params), params)
+    np.testing.assert_allclose(changes['a']['w'], -0.05, rtol=1e-6)
+    for x in (changes['a']['norm'], changes['b']['w'], changes['b']['norm']):
+        assert not x.any()

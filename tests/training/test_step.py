@@ -12,7 +12,7 @@ import tiny
 from perl.adapters import tree
 from perl.adapters.tunings import LoraTuning
 from perl.stages import language, reward
-from perl.training.step import init, step
+from perl.training.step import Average, init, over_steps, step, values
 
 
 def demonstrations():
@@ -73,11 +73,11 @@ def test_parts_equal_the_whole(case, parts):
     moved = jax.tree.map(lambda x, y: np.abs(x - y).max(), want[0]['trainable'],
                          {**tiny.adapter(), **CASES[case][2]})  # fmt: skip
     assert max(jax.tree.leaves(moved)) > 1e-3
-    assert want[1]['loss'] > 0 and got[0]['step'] == 1
+    assert want[1]['loss'].value > 0 and got[0]['step'] == 1
 
 
 def test_the_comparisons_loss_by_hand():
-    metrics = updated('comparisons', 1)[1]
+    metrics = values(updated('comparisons', 1)[1])
     delta = {**tiny.adapter(), 'head': tiny.head()}
     r = np.asarray(
         reward.score(tiny.ARCH, tree.bind(tiny.weights(), delta), comparisons())
@@ -104,6 +104,8 @@ def test_numbers_of_a_step_by_hand():
     state, metrics = step(
         state, None, {'x': jnp.array([2.0, 4.0])}, loss=quadratic, optimizer=optimizer
     )
+    assert metrics['loss'].count == 2 and metrics['grad_norm'].count == 1
+    metrics = values(metrics)
     # mean of 1 and 9; gradient 2 (w - x) averaged: -4
     assert metrics['loss'] == 5.0
     assert metrics['grad_norm'] == 4.0
@@ -120,7 +122,7 @@ def test_the_key_is_a_function_of_seed_and_step():
         state['step'] = jnp.int32(at)
         batch = {'x': jnp.ones(1)}
         run = functools.partial(step, loss=quadratic, optimizer=optimizer, seed=seed)
-        return float(run(state, None, batch)[1]['noise'])
+        return float(run(state, None, batch)[1]['noise'].value)
 
     assert noise(0, 0) == noise(0, 0)
     assert len({noise(0, 0), noise(0, 1), noise(1, 0)}) == 3
@@ -134,7 +136,7 @@ def test_a_batch_without_a_target_changes_nothing():
     run = jax.jit(functools.partial(step, loss=loss, optimizer=optimizer))
     after, metrics = run(state, tiny.weights(), batch)
     tiny.close(after['trainable'], state['trainable'], 0)
-    assert metrics['loss'] == 0
+    assert metrics['loss'].value == 0
 
 
 def test_dropout_differs_from_step_to_step():
@@ -146,4 +148,16 @@ def test_dropout_differs_from_step_to_step():
     after, first = run(state, tiny.weights(), demonstrations())
     _, second = run(after, tiny.weights(), demonstrations())
     _, again = run(state, tiny.weights(), demonstrations())
-    assert first['loss'] == again['loss'] != second['loss']
+    losses = [x['loss'].value for x in (first, again, second)]
+    assert losses[0] == losses[1] != losses[2]
+
+
+def test_metrics_of_several_steps_are_means_over_what_was_counted():
+    history = [
+        {'loss': Average(2.0, 30), 'grad_norm': Average(1.0, 1)},
+        {'loss': Average(-4.0, 10), 'grad_norm': Average(3.0, 1)},
+    ]
+    assert over_steps(history) == {'loss': 0.5, 'grad_norm': 2.0}
+    assert over_steps(history[:1]) == {'loss': 2.0, 'grad_norm': 1.0}
+    empty = {'loss': Average(0.0, 0)}
+    assert over_steps([empty, empty]) == {'loss': 0.0}

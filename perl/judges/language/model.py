@@ -19,7 +19,7 @@ from perl.data.examples import Examples
 from perl.data.tokenizers.vocabularies import Tokenizer
 from perl.judges.language.answers import Answers, key, remembered
 from perl.judges.language.questions import Template
-from perl.models import decoder, heads
+from perl.models import decoder, likelihood
 from perl.models.architecture import Architecture
 from perl.system.errors import UserError
 
@@ -173,7 +173,7 @@ def option_log_probs(arch: Architecture, params: Any, batch: Any) -> jax.Array:
         arch, params, batch['tokens'], batch['positions'], batch['segments']
     )
     before = jnp.take_along_axis(states, batch['sources'][..., None], axis=1)
-    return heads.token_log_probs(arch, params, before, batch['targets'])
+    return likelihood.token_log_probs(arch, params, before, batch['targets'])
 
 
 @functools.cache

@@ -1,9 +1,11 @@
 """From a rollout to what the policy learns from: pure functions on arrays.
 
-Rows are a prompt padded on the left to P slots and R slots of response; everything
-per token is `[B, R]`, and `mask` says which of them were sampled.
+Rows are a prompt padded on the left to P slots and R slots of response. What is said of
+tokens is `[B, R]`, of whole responses `[B]`.
 """
 
+import dataclasses
+import functools
 from typing import Any
 
 import jax
@@ -11,160 +13,208 @@ import jax.numpy as jnp
 
 from perl.adapters import tree
 from perl.losses import advantages, kl
-from perl.losses.reduce import masked_sum, masked_whiten
+from perl.losses.reduce import masked_mean, masked_sum, masked_whiten
 from perl.models.architecture import Architecture
 from perl.rollout import scoring
-from perl.rollout.sampler import Responses
-from perl.stages.policy.objective import Objective
+from perl.rollout.responses import Rollout
+from perl.stages.frozen import Frozen
+from perl.stages.policy.objective import Experience, Objective
 
 
-def observe(
+@functools.partial(
+    jax.tree_util.register_dataclass,
+    data_fields=[
+        'log_probs', 'rewards', 'values', 'reference', 'start', 'divergence',
+        'sampler_gap',
+    ],
+    meta_fields=[],
+)  # fmt: skip
+@dataclasses.dataclass(frozen=True)
+class Scores:
+    """What the roles say of a rollout; None for what is not needed.
+
+    Attributes:
+        log_probs: `[B, R]` float32, of the policy: the ratio of the update and the KL
+            are measured from them.
+        rewards: `[B]` float32, of the responses.
+        values: `[B, R]` float32, of the states before the tokens.
+        reference: `[B, R]` float32, log-probs of the reference.
+        start: `[B, R]` float32, log-probs of what the policy began as, where the
+            reference moves.
+        divergence: `[B, R]` float32, KL(policy || reference) of whole distributions.
+        sampler_gap: scalar, the mean distance of the sampler's log-probs from the
+            trainer's, where these differ by more than float32 rounding.
+    """
+
+    log_probs: jax.Array
+    rewards: jax.Array | None = None
+    values: jax.Array | None = None
+    reference: jax.Array | None = None
+    start: jax.Array | None = None
+    divergence: jax.Array | None = None
+    sampler_gap: jax.Array | None = None
+
+
+def score(
     trainable: Any,
-    frozen: Any,
-    prompts: jax.Array,
-    lengths: jax.Array,
-    responses: Responses,
+    frozen: Frozen,
+    rollout: Rollout,
     *,
     arch: Architecture,
     objective: Objective,
     with_reference: bool,
-) -> dict[str, jax.Array]:
-    """All that the frozen roles and the value say about a rollout.
+) -> Scores:
+    """What every role says of a rollout of B responses.
 
-    Without a KL term the reference is not run at all, nor a reward model where
-    another scores. Where the reference moves, `frozen` has the `start` too: a KL is
-    reported from there.
+    In exact arithmetic the sampler's log-probs are the trainer's. Elsewhere they differ
+    by rounding, which would put tokens outside of the clip range before any update and
+    noise into the KL: there the trainer scores its own tokens once more.
+
+    Args:
+        trainable: deltas of `policy` and, where there is a critic, `value`.
+        frozen: the rest of the roles; without `reward` the rewards come from elsewhere.
+        rollout: prompts and responses.
+        arch: the decoder.
+        objective: the numbers.
+        with_reference: whether there is a KL term. Without one no reference is run.
     """
-    R = responses.tokens.shape[1]
-    tokens = jnp.concatenate([prompts, responses.tokens], axis=1)
-    mask = jnp.arange(R) < responses.lengths[:, None]
-    seen = {
-        'tokens': tokens,
-        'lengths': lengths,
-        'mask': mask,
-        'log_probs': responses.log_probs,
-        'finished': responses.finished,
-    }
-    rows = tokens, lengths, R
-    if 'reward' in frozen:
-        seen['scores'] = scoring.rewards(
-            arch, frozen['reward'], tokens, lengths, responses.lengths, R
+    rows = rollout.tokens, rollout.prompt_lengths, rollout.width
+    temperature, mask = objective.temperature, rollout.mask
+    policy = tree.bind(frozen.policy, trainable['policy'])
+    sampled = rollout.responses.log_probs
+    scores = {'log_probs': sampled}
+    if not arch.exact:
+        trained = scoring.log_probs(arch, policy, *rows, temperature)
+        scores['log_probs'] = jnp.where(mask, trained, 0)
+        scores['sampler_gap'] = masked_mean(jnp.abs(sampled - trained), mask)
+    if frozen.reward is not None:
+        lengths = rollout.prompt_lengths, rollout.responses.lengths
+        scores['rewards'] = scoring.rewards(
+            arch, frozen.reward, rollout.tokens, *lengths, rollout.width
         )
     if 'value' in trainable:
-        params = tree.bind(frozen['value'], trainable['value'])
-        seen['values'] = scoring.values(arch, params, *rows)
+        value = tree.bind(frozen.value, trainable['value'])
+        scores['values'] = scoring.values(arch, value, *rows)
     if with_reference:
-        reference, temperature = _bound(frozen['reference']), objective.temperature
-        seen['reference'] = scoring.log_probs(arch, reference, *rows, temperature)
+        reference = frozen.reference.bound()
+        scores['reference'] = scoring.log_probs(arch, reference, *rows, temperature)
         if objective.kl_estimator == 'full':
-            params = tree.bind(frozen['policy'], trainable['policy'])
-            seen['divergence'] = scoring.divergence(
-                arch, params, reference, *rows, temperature
+            scores['divergence'] = scoring.divergence(
+                arch, policy, reference, *rows, temperature
             )
-        if 'start' in frozen:
-            start = _bound(frozen['start'])
-            seen['start'] = scoring.log_probs(arch, start, *rows, temperature)
-    return seen
+        if frozen.start is not None:
+            start = frozen.start.bound()
+            scores['start'] = scoring.log_probs(arch, start, *rows, temperature)
+    return Scores(**scores)
 
 
-def judge(
-    seen: dict[str, jax.Array], memory: dict[str, jax.Array], *, objective: Objective
-) -> tuple[dict[str, jax.Array], dict[str, jax.Array], dict[str, jax.Array]]:
+def estimate(
+    rollout: Rollout,
+    scores: Scores,
+    memory: dict[str, jax.Array],
+    *,
+    objective: Objective,
+) -> tuple[Experience, dict[str, jax.Array], dict[str, jax.Array]]:
     """Advantages of a rollout.
 
     Args:
-        seen: from `observe`.
-        memory: kl_coefficient, and the running reward statistics count, mean, m2.
+        rollout: prompts and responses.
+        scores: from `score`, with rewards.
+        memory: scalars: kl_coefficient, and the running statistics of rewards: count,
+            mean, m2.
         objective: the algorithm.
 
     Returns:
-        What the update learns from, the new reward statistics, and metrics.
+        What the update learns from, the new memory, and scalar metrics.
     """
-    mask, beta = seen['mask'], memory['kl_coefficient']
-    scores = seen['scores'] - objective.missing_eos_penalty * ~seen['finished']
-    memory = memory | _count(memory, scores)
+    mask, beta = rollout.mask, memory['kl_coefficient']
+    finished = rollout.responses.finished
+    rewards = scores.rewards - objective.missing_eos_penalty * ~finished
+    memory = memory | _count(memory, rewards)
     if objective.scale_rewards:
         variance = memory['m2'] / jnp.maximum(memory['count'] - 1, 1)
-        scores = scores / jnp.sqrt(variance + 1e-8)
+        rewards = rewards / jnp.sqrt(variance + 1e-8)
     if objective.clip_rewards:
-        scores = jnp.clip(scores, -objective.clip_rewards, objective.clip_rewards)
-    # PERL: (1 - beta) r - beta KL; others, and without a KL term: r - beta KL
-    if objective.rules.convex and objective.kl_estimator != 'none':
-        scores = (1 - beta) * scores
-    penalty = _penalty(seen, objective)
+        rewards = jnp.clip(rewards, -objective.clip_rewards, objective.clip_rewards)
+    penalty = _penalty(scores, objective)
     price = beta if objective.kl_in == 'reward' else 0.0
-    rewards = advantages.shaped_rewards(scores, penalty, mask, price)
+    # PERL: (1 - beta) r - beta KL; others, and without a KL term: r - beta KL
+    convex = objective.rules.convex and objective.kl_estimator != 'none'
+    weight = 1 - beta if convex else 1.0
+    shaped = advantages.shaped_rewards(rewards, penalty, mask, price, weight)
+    fields = {}
     if objective.rules.group:
-        whole = objective.rules.group(jnp.sum(rewards, 1), objective.samples)
-        learn = {'advantages': jnp.where(mask, whole[:, None], 0)}
+        whole = objective.rules.group(jnp.sum(shaped, 1), objective.samples)
+        fields['advantages'] = jnp.where(mask, whole[:, None], 0)
     else:
-        learn = _critic(rewards, seen, objective)
-    names = ('tokens', 'lengths', 'mask', 'log_probs')
-    learn |= {name: seen[name] for name in names}
-    if objective.kl_in == 'loss' and 'reference' in seen:
-        learn['reference'] = jnp.where(mask, seen['reference'], 0)
-        learn['beta'] = jnp.broadcast_to(beta, mask.shape[:1])
-    return learn, memory, _metrics(seen, rewards, penalty, beta, objective)
+        fields = _with_critic(shaped, scores.values, mask, objective)
+    if objective.kl_in == 'loss' and scores.reference is not None:
+        fields['reference'] = jnp.where(mask, scores.reference, 0)
+        fields['beta'] = jnp.broadcast_to(beta, mask.shape[:1])
+    experience = Experience(
+        tokens=rollout.tokens,
+        prompt_lengths=rollout.prompt_lengths,
+        mask=mask,
+        log_probs=scores.log_probs,
+        **fields,
+    )
+    metrics = _metrics(rollout, scores, shaped, penalty, objective)
+    return experience, memory, metrics | {'kl_coefficient': beta}
 
 
-def _penalty(seen, objective):
+def _penalty(scores, objective):
     """The KL term that is optimised, `[B, R]`; 0 where there is no reference."""
-    if 'reference' not in seen:
-        return jnp.zeros(seen['mask'].shape)
+    if scores.reference is None:
+        return jnp.zeros(scores.log_probs.shape)
     if objective.kl_estimator == 'full':
-        return seen['divergence']
-    return kl.ESTIMATORS[objective.kl_estimator](seen['log_probs'], seen['reference'])
+        return scores.divergence
+    return kl.ESTIMATORS[objective.kl_estimator](scores.log_probs, scores.reference)
 
 
-def _critic(rewards, seen, objective):
+def _with_critic(rewards, values, mask, objective):
     """Advantages of tokens from a value function, and the returns that it learns."""
-    mask = seen['mask']
     if objective.whiten_rewards:
         rewards = masked_whiten(rewards, mask, shift_mean=False)
-    lam = 1.0 if objective.rules.convex else objective.lam  # the return less the value
-    gains, returns = advantages.gae(rewards, seen['values'], mask, objective.gamma, lam)
+    lam = 1.0 if objective.rules.convex else objective.lam  # return minus value
+    gains, returns = advantages.gae(rewards, values, mask, objective.gamma, lam)
     if objective.whiten_advantages:
         gains = masked_whiten(gains, mask)
-    return {'advantages': gains, 'returns': returns, 'values': seen['values']}
+    return {'advantages': gains, 'returns': returns, 'values': values}
 
 
-def _metrics(seen, rewards, penalty, beta, objective):
-    """Means over responses, or tokens; `kl` is k1 from where the policy started,
-    `penalty_...` what is optimised."""
-    mask = seen['mask']
+def _metrics(rollout, scores, rewards, penalty, objective):
+    """Means over responses or tokens. `kl` is k1 from where the policy started,
+    `penalty_...` is what is optimised."""
+    mask, finished = rollout.mask, rollout.responses.finished
     episodes, tokens = mask.shape[0], jnp.sum(mask)
-    found = {
-        'reward': jnp.mean(seen['scores']),
-        'reward_std': jnp.std(seen['scores']),
+    metrics = {
+        'reward': jnp.mean(scores.rewards),
+        'reward_std': jnp.std(scores.rewards),
         'return': jnp.sum(jnp.where(mask, rewards, 0)) / episodes,
-        'entropy': -masked_sum(seen['log_probs'], mask) / tokens,
+        'entropy': -masked_sum(scores.log_probs, mask) / tokens,
         'response_length': tokens / episodes,
-        'no_eos': jnp.mean(~seen['finished']),
-        'kl_coefficient': beta,
+        'no_eos': jnp.mean(~finished),
     }
-    if 'reference' in seen:
-        ratios = seen['log_probs'], seen.get('start', seen['reference'])
-        found['kl'] = masked_sum(kl.k1(*ratios), mask) / episodes
-        found['kl_k3'] = masked_sum(kl.k3(*ratios), mask) / episodes
-        found[f'penalty_{objective.kl_estimator}'] = (
-            masked_sum(penalty, mask) / episodes
-        )
-    return found
+    if scores.sampler_gap is not None:
+        metrics['sampler_gap'] = scores.sampler_gap
+    if scores.reference is not None:
+        start = scores.reference if scores.start is None else scores.start
+        metrics['kl'] = masked_sum(kl.k1(scores.log_probs, start), mask) / episodes
+        metrics['kl_k3'] = masked_sum(kl.k3(scores.log_probs, start), mask) / episodes
+        paid = masked_sum(penalty, mask) / episodes
+        metrics[f'penalty_{objective.kl_estimator}'] = paid
+    return metrics
 
 
-def _bound(role):
-    return tree.bind(role['base'], role['delta'])
-
-
-def _count(memory, scores):
+def _count(memory, rewards):
     """Welford's running mean and variance, a batch at a time (Chan et al.)."""
-    n, seen = scores.shape[0], memory['count']
-    mean = jnp.mean(scores)
-    apart, total = mean - memory['mean'], seen + n
+    n, before = rewards.shape[0], memory['count']
+    mean = jnp.mean(rewards)
+    apart, total = mean - memory['mean'], before + n
     return {
         'count': total,
         'mean': memory['mean'] + apart * n / total,
         'm2': memory['m2']
-        + jnp.sum(jnp.square(scores - mean))
-        + apart**2 * seen * n / total,
+        + jnp.sum(jnp.square(rewards - mean))
+        + apart**2 * before * n / total,
     }

@@ -1,5 +1,6 @@
-"""One iteration of reinforcement learning: sample, score, judge, learn."""
+"""One iteration of reinforcement learning: sample, score, estimate, update."""
 
+import dataclasses
 import functools
 import time
 from typing import Any
@@ -7,242 +8,221 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
+from ml_collections import ConfigDict
 
 from perl import sharding
 from perl.adapters import tree
+from perl.adapters.network import Network
 from perl.judges.reward import Judge, training_rewards
 from perl.losses import kl
+from perl.models.architecture import Architecture
 from perl.rollout import sampler, scoring
-from perl.rollout.sampler import Sampling
-from perl.runs.roles import Role
-from perl.runs.run import Run
-from perl.stages.policy import checks, experience, objective
+from perl.rollout.choosing import Sampling
+from perl.rollout.responses import Rollout
+from perl.stages.frozen import Frozen
+from perl.stages.policy import experience
+from perl.stages.policy.checks import Checks
 from perl.stages.policy.feed import Feed
-from perl.stages.policy.objective import Objective
-from perl.stages.supervised import place_state
+from perl.stages.policy.objective import Experience, Objective
 from perl.training import optimizer as optimizers
 from perl.training.compiled import Compiled
-from perl.training.step import init, step
+from perl.training.plan import Plan
+from perl.training.step import over_steps
+
+
+def start(plan: Plan, section: ConfigDict, trainable: Any) -> dict[str, Any]:
+    """The state before the first iteration.
+
+    Args:
+        plan: of the update.
+        section: the config of the stage.
+        trainable: deltas of the policy and, where there is a critic, the value.
+
+    Returns:
+        That of the plan; `memory`, scalars that go from one iteration to the next; and
+        `anchor`, the delta of the reference, where that follows the policy.
+    """
+    state = plan.init(trainable)
+    zero = jnp.zeros((), jnp.float32)
+    state['memory'] = dict.fromkeys(('count', 'mean', 'm2'), zero)
+    state['memory']['kl_coefficient'] = jnp.float32(section.kl_coefficient)
+    if section.ema_rate:
+        state['anchor'] = jax.tree.map(lambda x: x.copy(), trainable['policy'])
+    return state
 
 
 class Trainer:
-    """The compiled parts of an iteration, and the host loop that joins them."""
+    """The compiled parts of an iteration, and the host loop that joins them.
 
-    def __init__(self, run: Run, stage: str, team: dict[str, Role], reward: Judge):
-        """`reward` scores the responses: on the device where it has a panel of reward
-        models, else on the host as texts."""
-        self.run, self.stage, self.team, self.reward = run, stage, team, reward
-        config = self.config = run.config[stage]
-        arch, limits = run.arch, run.config.lengths
-        self.objective = Objective(
-            **{f: config[f] for f in Objective.__dataclass_fields__}
-        )
-        self.feed = Feed(run, stage)
-        self.frozen = {
-            'reference': {
-                'base': team['reference'].base,
-                'delta': team['reference'].delta,
-            },
-            **{name: team[name].base for name in self.trained},
-        }
-        if reward.panel is not None:
-            self.frozen['reward'] = reward.panel
-        self.optimizer = self._optimizer()
-        sampling = Sampling(limits.response, run.tokenizer.eos, config.temperature)
+    Attributes:
+        update: the compiled update, whose peak memory is reported.
+    """
+
+    def __init__(
+        self,
+        arch: Architecture,
+        section: ConfigDict,
+        *,
+        plan: Plan,
+        state: Any,
+        frozen: Frozen,
+        feed: Feed,
+        sampling: Sampling,
+        reward: Judge,
+        key: jax.Array,
+    ):
+        """Compiles nothing yet.
+
+        Args:
+            arch: the decoder.
+            section: the config of the stage.
+            plan: of the update.
+            state: a placed state, whose layout every state has.
+            frozen: the arrays of the roles, without those of `start`.
+            feed: of prompts and texts.
+            sampling: how responses are sampled.
+            reward: who scores them: on the device if it is a panel of reward models
+                (which `frozen` has), else on the host as texts.
+            key: a random key; each iteration folds its number into it.
+        """
+        self.section, self.frozen, self.feed = section, frozen, feed
+        self.reward, self.key = reward, key
+        self.objective = objective = Objective.of(section)
         self.rollout = Compiled(
             functools.partial(_rollout, arch=arch, sampling=sampling)
         )
-        self.observe = Compiled(
+        self.score = Compiled(
             functools.partial(
-                experience.observe,
+                experience.score,
                 arch=arch,
-                objective=self.objective,
-                with_reference=regularised(config),
+                objective=objective,
+                with_reference=regularised(section),
             )
         )
-        self.judge = jax.jit(
-            functools.partial(experience.judge, objective=self.objective)
+        self.estimate = jax.jit(
+            functools.partial(experience.estimate, objective=objective)
         )
-        self.teacher = jax.jit(
-            functools.partial(
-                _teacher, arch=arch, R=limits.response, temperature=config.temperature
-            )
+        log_probs = functools.partial(
+            _log_probs, arch=arch, temperature=section.temperature
         )
-        self.probe, self.updates, self.moved = None, 0, 0.0
-
-    @property
-    def trained(self) -> list[str]:
-        """The roles that learn: the policy and, where there is one, its critic."""
-        return [name for name in ('policy', 'value') if name in self.team]
-
-    def start(self) -> dict[str, Any]:
-        """The state before the first iteration; compiles the update for it."""
-        trainable = {name: self.team[name].delta for name in self.trained}
-        state = init(trainable, self.optimizer)
-        zero = jnp.zeros((), jnp.float32)
-        beta = jnp.float32(self.config.kl_coefficient)
-        state['memory'] = {'kl_coefficient': beta, 'count': zero, 'mean': zero}
-        state['memory']['m2'] = zero
-        if self.config.ema_rate:
-            state['anchor'] = jax.tree.map(lambda x: x.copy(), trainable['policy'])
-        state = place_state(self.run, state)
-        self.update = Compiled(
-            functools.partial(
-                step,
-                loss=functools.partial(
-                    objective.loss, arch=self.run.arch, objective=self.objective
-                ),
-                optimizer=self.optimizer,
-                seed=self.run.config.seed,
-                micro_batches=self.config.micro_batches,
-            ),
-            donate_argnames=('state',),
-            out_shardings=(jax.tree.map(lambda x: x.sharding, state), None),
-        )
-        return state
+        self.checks = Checks(arch, jax.jit(log_probs), section.value_warmup)
+        self.update = plan.update(state)
 
     def iterate(self, state: Any, at: int) -> tuple[Any, dict[str, Any]]:
-        """One iteration: sample, score, learn."""
+        """Iteration `at`: from a state to the next, and its metrics."""
         clock = _Clock()
-        prompts = self.feed.prompts(at)
-        key = jax.random.fold_in(self.run.key(self.stage), at)
-        trainable = state['trainable']
-        sampled = self.rollout(trainable['policy'], self.frozen['policy'], prompts, key)
-        clock.mark('rollout', sampled)
-        frozen = self._anchored(state)
-        seen = self.observe(
-            trainable, frozen, prompts['tokens'], prompts['lengths'], sampled
-        )
-        found = {}
-        if self.probe is None or at == self.config.value_warmup:
-            before = self._teach(state, seen)
-            found |= self._check_before(seen, before, sampled, at)
-            self.probe = seen, before
-        on_texts = {}
-        if self.reward.panel is None:
-            texts = self.feed.texts_of(sampled, at)
-            rewards, missing = training_rewards(self.reward, *texts)
-            seen, on_texts = {**seen, 'scores': rewards}, {'no_verdict': missing}
-        learn, memory, figures = self.judge(seen, state['memory'])
-        figures = {**figures, **on_texts}
+        policy = state['trainable']['policy']
+        key = jax.random.fold_in(self.key, at)
+        rollout = self.rollout(policy, self.frozen.policy, self.feed.batch(at), key)
+        clock.mark('rollout', rollout)
+        frozen = self._with_anchor(state)
+        scores = self.score(state['trainable'], frozen, rollout)
+        checked = self.checks.before(at, policy, frozen, rollout, scores)
+        scores, verdicts = self._rewarded(scores, rollout, at)
+        batch, memory, figures = self.estimate(rollout, scores, state['memory'])
         clock.mark('score', figures)
-        if self.config.kl_controller == 'adaptive':
-            memory = self._steer(memory, figures['kl'])
-        state = {**state, 'memory': self.run.replicate(memory)}
-        state, learned = self._learn(state, frozen, learn, at)
-        if 'anchor' in state:
-            rate, policy = self.config.ema_rate, state['trainable']['policy']
-            state['anchor'] = _ema(state['anchor'], policy, rate)
-        if at:  # a resume checks again, but leaves the lines of a run that had none
-            found = {}
-        if not self.moved and at >= self.config.value_warmup:
-            moved = self._check_moved(state)
-            found |= {'adapter_active': moved} if at == self.config.value_warmup else {}
+        memory = self._steered(memory, figures)
+        memory = jax.device_put(memory, sharding.replicated(self.feed.mesh))
+        state, learned = self._learn({**state, 'memory': memory}, frozen, batch, at)
+        state, policy = self._follow(state), state['trainable']['policy']
+        change = self.checks.after(at, policy, frozen.policy, learned['grad_norm'])
+        if at:  # a sitting that resumes checks again, but a run has one line of each
+            checked = {}
+        if change is not None and at == self.section.value_warmup:
+            checked['adapter_active'] = change
         clock.mark('update', learned)
-        gold = self.feed.gold(sampled, at)
-        figures |= self._pace(at, sampled)
-        return state, {**figures, **learned, **found, **gold, **clock.seconds}
+        gold = self.feed.gold_reward(rollout.responses, at)
+        figures = {**figures, **verdicts, **learned, **checked, **gold}
+        return state, {**figures, **self._pace(at, rollout), **clock.seconds}
 
-    def _pace(self, at, sampled):
-        """The rate of the policy's first update, epochs of the prompts, and sampled
-        tokens."""
-        config = self.config
-        updates = config.epochs * config.minibatches
-        rate = optimizers.schedule(config.optimizer, config.steps * updates)
-        still = at < config.value_warmup
+    def _pace(self, at, rollout):
+        """The learning rate of the policy's first update, how often the prompts have
+        been used, and how many tokens were sampled."""
+        section = self.section
+        updates = section.epochs * section.minibatches
+        rate = optimizers.schedule(section.optimizer, section.steps * updates)
+        prompts = (at + 1) * section.batch_size / section.samples
         return {
-            'learning_rate': 0.0 if still else rate(at * updates),
-            'epoch': (at + 1)
-            * config.batch_size
-            / config.samples
-            / len(self.feed.texts),
-            'tokens': jnp.sum(sampled.lengths),
+            'learning_rate': rate(at * updates) if at >= section.value_warmup else 0.0,
+            'epoch': prompts / len(self.feed.texts),
+            'tokens': jnp.sum(rollout.responses.lengths),
         }
 
-    def _anchored(self, state):
-        """What is frozen in this iteration; the reference may be the moving anchor,
-        copied, since an update donates the state, beside what it started from."""
+    def _with_anchor(self, state):
+        """What is frozen in this iteration. Where the reference follows the policy, it
+        is a copy of the anchor, because an update donates the state."""
         if 'anchor' not in state:
             return self.frozen
         delta = jax.tree.map(lambda x: x.copy(), state['anchor'])
-        anchor = {'base': self.frozen['policy'], 'delta': delta}
-        start = self.frozen['reference']
-        return {**self.frozen, 'reference': anchor, 'start': start}
+        return dataclasses.replace(
+            self.frozen,
+            reference=Network(self.frozen.policy, delta),
+            start=self.frozen.reference,
+        )
 
-    def _learn(self, state, frozen, learn, at):
-        config, n = self.config, self.config.batch_size
-        rows = n // config.minibatches
-        history = []
-        for epoch in range(config.epochs):
-            rng = np.random.default_rng((self.run.config.seed, at, epoch))
-            shuffled = rng.permutation(n)
-            for part in range(config.minibatches):
-                chosen = shuffled[part * rows : (part + 1) * rows]
-                batch = _take(learn, chosen) if config.minibatches > 1 else learn
-                if config.ptx_coefficient:
-                    batch = {**batch, 'ptx': self._text(batch, len(history), at)}
-                state, row = self.update(state, frozen, batch)
-                history.append(jax.device_get(row))
-        return state, jax.tree.map(lambda *xs: sum(xs) / len(xs), *history)
+    def _rewarded(self, scores, rollout, at):
+        """The scores with rewards, and how many responses have no verdict."""
+        if self.reward.panel is not None:
+            return scores, {}
+        texts = self.feed.texts_of(rollout.responses, at)
+        rewards, missing = training_rewards(self.reward, *texts)
+        return dataclasses.replace(scores, rewards=rewards), {'no_verdict': missing}
 
-    def _teach(self, state, seen):
-        return self.teacher(state['trainable']['policy'], self.frozen['policy'], seen)
-
-    def _check_before(self, seen, teacher, sampled, at):
-        found = checks.before(seen, teacher, self.run.arch, starts_at_reference=at == 0)
-        if 'reward' in self.frozen:
-            found['reward'] = checks.reward_alone(
-                self.frozen, seen, sampled.lengths, self.run.arch
-            )
-        return {f'check_{name}': x for name, x in found.items()}
-
-    def _check_moved(self, state):
-        seen, before = self.probe
-        self.updates += 1
-        last = self.updates >= checks.PATIENCE[self.run.arch.dtype]
-        after = self._teach(state, seen)
-        self.moved = checks.moved(before, after, seen['mask'], last)
-        return self.moved
-
-    def _steer(self, memory, observed):
-        config = self.config
+    def _steered(self, memory, figures):
+        """The memory with the KL coefficient of the next iteration."""
+        section = self.section
+        if section.kl_controller != 'adaptive':
+            return memory
         beta = kl.adaptive(
             memory['kl_coefficient'],
-            observed,
-            config.kl_target,
-            config.kl_horizon,
-            config.batch_size,
+            figures['kl'],
+            section.kl_target,
+            section.kl_horizon,
+            section.batch_size,
         )
-        if self.objective.rules.convex:  # past 1 it would turn the reward round
+        if self.objective.rules.convex:  # above 1 the reward would change its sign
             beta = jnp.minimum(beta, 1.0)
         return {**memory, 'kl_coefficient': beta}
 
-    def _text(self, batch, part, at):
-        """Text whose mean loss weighs the coefficient beside the policy's."""
-        config, mask = self.config, batch['mask']
+    def _learn(self, state, frozen, batch, at):
+        """All updates of an iteration, and their metrics as if they were one."""
+        section, n = self.section, self.section.batch_size
+        rows, history = n // section.minibatches, []
+        for epoch in range(section.epochs):
+            rng = np.random.default_rng((self.feed.seed, at, epoch))
+            shuffled = rng.permutation(n)
+            for part in range(section.minibatches):
+                chosen = shuffled[part * rows : (part + 1) * rows]
+                minibatch = _take(batch, chosen) if section.minibatches > 1 else batch
+                minibatch = self._with_text(minibatch, len(history), at)
+                state, metrics = self.update(state, frozen, minibatch)
+                history.append(jax.device_get(metrics))
+        return state, over_steps(history)
+
+    def _with_text(self, batch, part, at):
+        """The minibatch with text whose mean loss weighs `ptx_coefficient` beside the
+        policy's."""
+        section = self.section
+        if not section.ptx_coefficient:
+            return batch
         by_response = self.objective.rules.by_response
-        count = len(mask) if by_response else int(jnp.sum(mask))
-        update = at * config.epochs * config.minibatches + part
-        return self.feed.text(update, config.ptx_coefficient * count)
+        count = len(batch.mask) if by_response else int(jnp.sum(batch.mask))
+        update = at * section.epochs * section.minibatches + part
+        text = self.feed.text(update, section.ptx_coefficient * count)
+        return dataclasses.replace(batch, text=text)
 
-    def _optimizer(self):
-        config = self.config
-        updates = config.epochs * config.minibatches
-        steps = config.steps * updates
-        policy = optimizers.make(config.optimizer, steps)
-        if config.value_warmup:
-            still = config.value_warmup * updates
-            policy = optax.chain(policy, optax.scale_by_schedule(lambda n: n >= still))
-        value = config.optimizer.copy_and_resolve_references()
-        value.learning_rate = config.value_learning_rate
-        parts = {'policy': policy, 'value': optimizers.make(value, steps)}
-        return optax.partition(parts, {name: name for name in self.trained})
+    def _follow(self, state):
+        """The state with its anchor a little nearer to the policy."""
+        if 'anchor' not in state:
+            return state
+        policy = state['trainable']['policy']
+        anchor = _interpolate(state['anchor'], policy, self.section.ema_rate)
+        return {**state, 'anchor': anchor}
 
 
-def regularised(config: Any) -> bool:
-    """Whether a policy stage needs its reference; without one none is computed."""
-    return config.kl_coefficient > 0 and config.kl_estimator != 'none'
+def regularised(section: ConfigDict) -> bool:
+    """Whether a policy stage has a KL term; without one no reference is run."""
+    return section.kl_coefficient > 0 and section.kl_estimator != 'none'
 
 
 class _Clock:
@@ -259,29 +239,29 @@ class _Clock:
 
 
 def _rollout(delta, base, prompts, key, *, arch, sampling):
+    """Responses of the policy to `prompts`, joined with them."""
     params = tree.bind(base, delta)
     tokens, lengths = prompts['tokens'], prompts['lengths']
-    return sampler.sample(arch, params, tokens, lengths, key, sampling)
+    responses = sampler.sample(arch, params, tokens, lengths, key, sampling)
+    return Rollout.join(tokens, lengths, responses)
 
 
-def _teacher(delta, base, seen, *, arch, R, temperature):
-    params = tree.bind(base, delta)
-    tokens, lengths = seen['tokens'], seen['lengths']
-    return scoring.log_probs(arch, params, tokens, lengths, R, temperature)
+def _log_probs(delta, base, rollout, *, arch, temperature):
+    """Log-probs `[B, R]` of a rollout's tokens by the training pass."""
+    rows = rollout.tokens, rollout.prompt_lengths, rollout.width
+    return scoring.log_probs(arch, tree.bind(base, delta), *rows, temperature)
 
 
 @jax.jit
-def _ema(anchor, policy, rate):
-    """The anchor a little nearer to the policy (WARP, arXiv 2406.16768, section 3.1);
-    of an adapter its factors are averaged, which is near the average product."""
+def _interpolate(anchor, policy, rate):
+    """The anchor a little nearer to the policy (WARP, arXiv 2406.16768, section 3.1).
+    Of an adapter the factors are averaged, which is near the average product."""
     return jax.tree.map(lambda a, x: a + rate * (x - a), anchor, policy)
 
 
 @jax.jit
-def _take(learn, rows):
-    return jax.tree.map(lambda x: constrained(x[rows]), learn)
-
-
-def constrained(x: jax.Array) -> jax.Array:
-    """Rows of a minibatch, spread like any batch."""
-    return sharding.constrain(x, 'batch', *([None] * (x.ndim - 1)))
+def _take(batch: Experience, rows: jax.Array) -> Experience:
+    """Rows of a batch, spread over the mesh like any batch."""
+    return jax.tree.map(
+        lambda x: sharding.constrain(x[rows], 'batch', *([None] * (x.ndim - 1))), batch
+    )

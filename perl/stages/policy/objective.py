@@ -1,6 +1,7 @@
 """What a policy optimises: its numbers, and the loss of one minibatch."""
 
 import dataclasses
+import functools
 from dataclasses import fields
 from typing import Any
 
@@ -12,9 +13,10 @@ from perl.adapters import tree
 from perl.losses import kl, policy, value
 from perl.losses.algorithms import ALGORITHMS, Algorithm
 from perl.losses.reduce import masked_sum
-from perl.models import decoder, heads
+from perl.models import likelihood
 from perl.models.architecture import Architecture
 from perl.rollout import scoring
+from perl.stages.frozen import Frozen
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,10 +51,49 @@ class Objective:
         return ALGORITHMS[self.algorithm]
 
 
+@functools.partial(
+    jax.tree_util.register_dataclass,
+    data_fields=[
+        'tokens', 'prompt_lengths', 'mask', 'log_probs', 'advantages', 'returns',
+        'values', 'reference', 'beta', 'text',
+    ],
+    meta_fields=[],
+)  # fmt: skip
+@dataclasses.dataclass(frozen=True)
+class Experience:
+    """What an update learns from: B responses of R slots after prompts of P slots.
+
+    Attributes:
+        tokens: `[B, P + R]` int32, prompts padded on the left, then responses.
+        prompt_lengths: `[B]` int32, real tokens of each prompt.
+        mask: `[B, R]` bool, which slots hold a sampled token.
+        log_probs: `[B, R]` float32, of the policy that sampled; the ratio is to these.
+        advantages: `[B, R]` float32.
+        returns: `[B, R]` float32, what the value learns; None without a critic.
+        values: `[B, R]` float32, the values before the update; None without a critic.
+        reference: `[B, R]` float32, log-probs of the reference, where a KL term is in
+            the loss.
+        beta: `[B]` float32, its coefficient, the same in every row.
+        text: rows of text that join the update (PPO-ptx, arXiv 2203.02155): tokens,
+            positions, segments `[N, T]` int32, completion `[N, T]` bool, weight `[N]`.
+    """
+
+    tokens: jax.Array
+    prompt_lengths: jax.Array
+    mask: jax.Array
+    log_probs: jax.Array
+    advantages: jax.Array
+    returns: jax.Array | None = None
+    values: jax.Array | None = None
+    reference: jax.Array | None = None
+    beta: jax.Array | None = None
+    text: dict[str, jax.Array] | None = None
+
+
 def loss(
     trainable: Any,
-    frozen: Any,
-    batch: dict[str, Any],
+    frozen: Frozen,
+    batch: Experience,
     key: jax.Array,
     *,
     arch: Architecture,
@@ -66,21 +107,23 @@ def loss(
     Args:
         trainable: deltas of `policy` and, where there is a critic, `value`.
         frozen: their bases, and the reference.
-        batch: what `experience.judge` hands on to learn from; `ptx` are rows of text
-            (PPO-ptx, arXiv 2203.02155).
-        key: of dropout.
+        batch: of B responses.
+        key: not used: with dropout the ratio would not be 1 before the first update.
         arch: the decoder.
         objective: the numbers.
+
+    Returns:
+        The loss, a sum; and what it is to be divided by, and `{name: (sum, count)}`.
     """
-    tokens, lengths, mask = batch['tokens'], batch['lengths'], batch['mask']
+    del key
+    rows, mask = (batch.tokens, batch.prompt_lengths), batch.mask
     R, rules = mask.shape[1], objective.rules
-    params = tree.bind(frozen['policy'], trainable['policy'], key=key)
-    new, entropy = scoring.scores(
-        arch, params, tokens, lengths, R, objective.temperature
-    )
-    # what lies beyond a response may be so unlikely that a KL term's slope overflows
+    params = tree.bind(frozen.policy, trainable['policy'])
+    new, entropy = scoring.scores(arch, params, *rows, R, objective.temperature)
+    # past the end of a response a token may be so unlikely that the slope of a KL term
+    # overflows
     new = jnp.where(mask, new, 0)
-    old, gains = batch['log_probs'], batch['advantages']
+    old, gains = batch.log_probs, batch.advantages
     share, count = jnp.ones(mask.shape), jnp.sum(mask)
     if rules.by_response:
         share = share / jnp.maximum(jnp.sum(mask, 1, keepdims=True), 1)
@@ -104,54 +147,45 @@ def loss(
     if objective.entropy_coefficient:
         total = total - objective.entropy_coefficient * summed(entropy)
     if not rules.group:
-        worth = scoring.values(
-            arch, tree.bind(frozen['value'], trainable['value']), tokens, lengths, R
-        )
-        missed = summed(_value_loss(worth, batch, objective))
-        total = total + objective.value_coefficient * missed
-        sums['value_loss'] = missed, count
-    if 'beta' in batch:
+        critic = tree.bind(frozen.value, trainable['value'])
+        errors = _value_loss(scoring.values(arch, critic, *rows, R), batch, objective)
+        total = total + objective.value_coefficient * summed(errors)
+        sums['value_loss'] = summed(errors), count
+    if batch.beta is not None:
         penalty = _penalty(arch, params, frozen, batch, new, objective)
-        total = total + summed(batch['beta'][:, None] * penalty)
+        total = total + summed(batch.beta[:, None] * penalty)
         sums[f'loss_{objective.kl_estimator}'] = summed(penalty), count
-    if 'ptx' in batch:
-        pushed, text, words = _text(arch, params, batch['ptx'])
-        total = total + pushed
-        sums['ptx_loss'] = text, words
+    if batch.text is not None:
+        weighted, bare, words = _text_loss(arch, params, batch.text)
+        total = total + weighted
+        sums['ptx_loss'] = bare, words
     return total, (count, sums)
 
 
-def _value_loss(worth, batch, objective):
+def _value_loss(values, batch, objective):
+    """`[B, R]`."""
     if objective.rules.clipped:
-        return value.clipped(
-            worth, batch['values'], batch['returns'], objective.value_clip
-        )
-    return value.squared(worth, batch['returns'])
+        return value.clipped(values, batch.values, batch.returns, objective.value_clip)
+    return value.squared(values, batch.returns)
 
 
 def _penalty(arch, params, frozen, batch, new, objective):
     """The KL term of the loss, `[B, R]`."""
     if objective.kl_estimator != 'full':
-        return kl.ESTIMATORS[objective.kl_estimator](new, batch['reference'])
-    role = frozen['reference']
+        return kl.ESTIMATORS[objective.kl_estimator](new, batch.reference)
     return scoring.divergence(
         arch,
         params,
-        tree.bind(role['base'], role['delta']),
-        batch['tokens'],
-        batch['lengths'],
+        frozen.reference.bound(),
+        batch.tokens,
+        batch.prompt_lengths,
         new.shape[1],
         objective.temperature,
     )
 
 
-def _text(arch, params, rows):
+def _text_loss(arch, params, rows):
     """Next-token loss of rows of text: weighted by each row's `weight`, bare, count."""
-    states = decoder.hidden(
-        arch, params, rows['tokens'], rows['positions'], rows['segments']
-    )
-    targets = jnp.roll(rows['tokens'], -1, axis=1)
-    mask = jnp.roll(rows['completion'], -1, axis=1).at[:, -1].set(False)
-    missed = -heads.token_log_probs(arch, params, states, targets)
-    weighted = masked_sum(missed * rows['weight'][:, None], mask)
-    return weighted, masked_sum(missed, mask), jnp.sum(mask)
+    log_probs, mask = likelihood.next_token_log_probs(arch, params, rows)
+    weighted = masked_sum(-log_probs * rows['weight'][:, None], mask)
+    return weighted, masked_sum(-log_probs, mask), jnp.sum(mask)

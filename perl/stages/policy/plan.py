@@ -9,14 +9,17 @@ import optax
 from ml_collections import ConfigDict
 
 from perl import config as configs
-from perl.config import rewards
+from perl.adapters.tunings import Tuning
+from perl.config import lineage, rewards
 from perl.data import batching
 from perl.losses.algorithms import ALGORITHMS
 from perl.models import heads
 from perl.models.architecture import Architecture, parameters
 from perl.stages import paper
+from perl.stages.frozen import Frozen
 from perl.stages.policy import objective
-from perl.stages.policy.objective import Objective
+from perl.stages.policy.feed import TEXT
+from perl.stages.policy.objective import Experience, Objective
 from perl.training import optimizer as optimizers
 from perl.training.plan import Plan
 
@@ -25,12 +28,16 @@ def plan(arch: Architecture, config: ConfigDict, stage: str) -> Plan:
     """The update of one minibatch of full length."""
     section, leaves = config[stage], parameters(arch)
     tuning = configs.tuning(section.tuning)
-    delta, base = tuning.declare(leaves), {} if tuning.replaces_base else leaves
-    trainable, frozen = {'policy': delta}, {'policy': base}
+    trainable = {'policy': tuning.declare(leaves)}
+    frozen = {
+        'policy': {} if tuning.replaces_base else leaves,
+        'reference': paper.source_of(config, section.start, leaves),
+    }
     if not ALGORITHMS[section.algorithm].group:
-        trainable['value'] = {**delta, heads.HEAD: heads.head_leaves(arch.width)}
-        frozen['value'] = base
-    frozen['reference'] = paper.source_of(config, section.start, leaves)
+        critic = _critic(config, section)
+        head = {heads.HEAD: heads.head_leaves(arch.width)}
+        trainable['value'] = {**critic.declare(leaves), **head}
+        frozen['value'] = {} if critic.replaces_base else leaves
     if rewards.by_models(section.reward):
         frozen['reward'] = paper.panel_of(arch, config, section.reward, leaves)
     return Plan(
@@ -38,52 +45,58 @@ def plan(arch: Architecture, config: ConfigDict, stage: str) -> Plan:
             objective.loss, arch=arch, objective=Objective.of(section)
         ),
         trainable=trainable,
-        frozen=frozen,
+        frozen=Frozen(**frozen),
         batch=_batch(config, section),
-        optimizer=optimizer(section, tuple(trainable)),
+        optimizer=_optimizer(section, trainable),
         frozen_dtype=arch.dtype,
         micro_batches=section.micro_batches,
         seed=config.seed,
     )
 
 
-def optimizer(
-    section: ConfigDict, roles: tuple[str, ...]
-) -> optax.GradientTransformation:
+def _critic(config: ConfigDict, section: ConfigDict) -> Tuning:
+    """How the value is tuned: as the reward model that it starts from, if it does."""
+    known = configs.known_stages(config)
+    if section.value_start == 'reward' and section.reward in known:
+        section = config[lineage.origin(config, section.reward)]
+    return configs.tuning(section.tuning)
+
+
+def _optimizer(section: ConfigDict, trainable: Any) -> optax.GradientTransformation:
     """That of the policy and, with its own learning rate, that of the value."""
     updates = section.epochs * section.minibatches
     steps = section.steps * updates
-    policy = optimizers.make(section.optimizer, steps)
+    policy = optimizers.make(section.optimizer, steps, trainable)
     if section.value_warmup:
         still = section.value_warmup * updates
         policy = optax.chain(policy, optax.scale_by_schedule(lambda n: n >= still))
-    value = section.optimizer.copy_and_resolve_references()
-    value.learning_rate = section.value_learning_rate
-    each = {'policy': policy, 'value': optimizers.make(value, steps)}
-    return optax.partition(each, {name: name for name in roles})
+    config = section.optimizer.copy_and_resolve_references()
+    config.learning_rate = section.value_learning_rate
+    each = {'policy': policy, 'value': optimizers.make(config, steps, trainable)}
+    return optax.partition(each, {name: name for name in trainable})
 
 
-def _batch(config: ConfigDict, section: ConfigDict) -> dict[str, Any]:
+def _batch(config: ConfigDict, section: ConfigDict) -> Experience:
     rows = section.batch_size // section.minibatches
     P, R = config.lengths.prompt, config.lengths.response
 
     def array(dtype, *shape):
         return jax.ShapeDtypeStruct((rows, *shape), dtype)
 
-    batch = {
-        'tokens': array(jnp.int32, P + R),
-        'lengths': array(jnp.int32),
-        'mask': array(jnp.bool_, R),
-        'log_probs': array(jnp.float32, R),
-        'advantages': array(jnp.float32, R),
-    }
+    optional = {}
     if not ALGORITHMS[section.algorithm].group:
-        batch |= {name: array(jnp.float32, R) for name in ('returns', 'values')}
+        optional |= {name: array(jnp.float32, R) for name in ('returns', 'values')}
     if section.kl_in == 'loss' and section.kl_coefficient:
-        batch |= {'reference': array(jnp.float32, R), 'beta': array(jnp.float32)}
+        optional |= {'reference': array(jnp.float32, R), 'beta': array(jnp.float32)}
     if section.ptx_coefficient:
         text = batching.on_paper((section.ptx_batch_size, P + R))
-        names = ('tokens', 'positions', 'segments', 'completion')
         weight = jax.ShapeDtypeStruct((section.ptx_batch_size,), jnp.float32)
-        batch['ptx'] = {**{name: text[name] for name in names}, 'weight': weight}
-    return batch
+        optional['text'] = {**{name: text[name] for name in TEXT}, 'weight': weight}
+    return Experience(
+        tokens=array(jnp.int32, P + R),
+        prompt_lengths=array(jnp.int32),
+        mask=array(jnp.bool_, R),
+        log_probs=array(jnp.float32, R),
+        advantages=array(jnp.float32, R),
+        **optional,
+    )

@@ -9,8 +9,11 @@ import time
 from typing import Any
 
 from perl.config import lineage
+from perl.data import batching
 from perl.evaluation.compare import compare
+from perl.judges import Judge, each
 from perl.losses.algorithms import ALGORITHMS
+from perl.rollout.choosing import Sampling
 from perl.runs import roles
 from perl.runs.inputs import inputs
 from perl.runs.judging import open_reward
@@ -18,44 +21,47 @@ from perl.runs.roles import Role
 from perl.runs.run import Run
 from perl.stages import samples
 from perl.stages.account import account
-from perl.stages.policy.iteration import Trainer
+from perl.stages.frozen import Frozen
+from perl.stages.policy.feed import Feed
+from perl.stages.policy.iteration import Trainer, start
+from perl.stages.policy.plan import plan
+from perl.stages.supervised import place_state
 from perl.system import metrics
 from perl.training.fit import fit
 
 
 def policy(run: Run, stage: str) -> dict[str, Any]:
     """Optimises the policy; saves policy and value, returns the stage's figures."""
-    config = run.config[stage]
-    team, reward = assemble(run, stage), open_reward(run, stage)
-    print(f'{stage}: {roles.memory(team, reward.panel)}', flush=True)
-    trainer = Trainer(run, stage, team, reward)
-    start = trainer.start()
+    section = run.config[stage]
+    by_role, reward = assemble(run, stage), open_reward(run, stage)
+    print(f'{stage}: {roles.memory(by_role, reward.panel)}', flush=True)
+    trainer, state = prepare(run, stage, by_role, reward)
 
     def sample(state, step):
-        if config.eval_every and step % config.eval_every == 0:
+        if section.eval_every and step % section.eval_every == 0:
             delta = state['trainable']['policy']
-            role = dataclasses.replace(team['policy'], delta=delta)
+            role = dataclasses.replace(by_role['policy'], delta=delta)
             samples.write(run, stage, role, run.dataset.prompts['test'], step)
         return {}
 
     state, took = fit(
         run.workdir / stage,
-        start,
+        state,
         trainer.iterate,
-        steps=config.steps,
-        save_every=config.save_every,
+        steps=section.steps,
+        save_every=section.save_every,
         interrupt=run.interrupt,
         inputs=inputs(run, stage),
         begin=run.record_sitting,
         evaluate=sample,
-        eval_every=config.eval_every,
+        eval_every=section.eval_every,
         program=trainer.update,
         tensorboard=run.config.tensorboard,
         shown=('reward', 'gold', 'kl', 'no_eos'),
         before_update=('reward', 'entropy', 'kl'),
     )
     trained = {
-        name: dataclasses.replace(team[name], delta=delta)
+        name: dataclasses.replace(by_role[name], delta=delta)
         for name, delta in state['trainable'].items()
     }
     policy = trained['policy']
@@ -66,7 +72,7 @@ def policy(run: Run, stage: str) -> dict[str, Any]:
     judged, rows = compare(
         run,
         policy,
-        team['reference'],
+        by_role['reference'],
         reward,
         'test',
         trained_by=lineage.trained_by(run.config, stage),
@@ -74,7 +80,7 @@ def policy(run: Run, stage: str) -> dict[str, Any]:
     metrics.append_samples(run.workdir / stage, rows)
     return {
         **account(run, stage, list(trained.values()), took),
-        'algorithm': config.algorithm,
+        'algorithm': section.algorithm,
         'evaluation_seconds': time.monotonic() - began,
         **judged,
     }
@@ -83,14 +89,67 @@ def policy(run: Run, stage: str) -> dict[str, Any]:
 def assemble(run: Run, stage: str) -> dict[str, Role]:
     """The roles at the start: policy, reference and, for an algorithm with a critic,
     value."""
-    config = run.config[stage]
-    team = {
+    section = run.config[stage]
+    by_role = {
         'policy': run.place(run.begin(stage)),
-        'reference': run.source(config.start),
+        'reference': run.source(section.start),
     }
-    if not ALGORITHMS[config.algorithm].group:
-        team['value'] = run.place(_value(run, stage))
-    return team
+    if not ALGORITHMS[section.algorithm].group:
+        by_role['value'] = run.place(_value(run, stage))
+    return by_role
+
+
+def prepare(
+    run: Run, stage: str, by_role: dict[str, Role], reward: Judge
+) -> tuple[Trainer, dict[str, Any]]:
+    """What runs the iterations of a stage, and the state before the first.
+
+    Args:
+        run: what all stages share.
+        stage: its name.
+        by_role: the roles, from `assemble`.
+        reward: who scores the responses.
+    """
+    section, update = run.config[stage], plan(run.arch, run.config, stage)
+    trainable = {x: by_role[x].delta for x in ('policy', 'value') if x in by_role}
+    state = place_state(run, start(update, section, trainable))
+    bases = {name: by_role[name].base for name in trainable}
+    trainer = Trainer(
+        run.arch,
+        section,
+        plan=update,
+        state=state,
+        frozen=Frozen(
+            **bases, reference=by_role['reference'].network, reward=reward.panel
+        ),
+        feed=_feed(run, stage),
+        sampling=Sampling(
+            run.config.lengths.response, run.tokenizer.eos, section.temperature
+        ),
+        reward=reward,
+        key=run.key(stage),
+    )
+    return trainer, state
+
+
+def _feed(run: Run, stage: str) -> Feed:
+    section = run.config[stage]
+    dataset, limits, packed = run.dataset, run.config.lengths, None
+    texts = dataset.prompts['train']
+    if section.ptx_coefficient:
+        width = limits.prompt + limits.response
+        packed = batching.pack(dataset.text['train'], run.tokenizer, width)
+    return Feed(
+        texts=texts,
+        prompts=run.encoded(texts, f'{stage}/train'),
+        tokenizer=run.tokenizer,
+        section=section,
+        seed=run.config.seed,
+        multiple=run.prompt_multiple,
+        mesh=run.mesh,
+        packed=packed,
+        gold=each(dataset.gold) if dataset.gold else None,
+    )
 
 
 def _value(run, stage):

@@ -8,13 +8,14 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import tiny
-from rolled import BASE, FROZEN, PPO, REINFORCE, TRAINABLE, R, observed
+from rolled import BASE, FROZEN, PPO, REINFORCE, TRAINABLE, R, rollout, scored
 
 from perl.adapters import tree
 from perl.losses import group_advantages, kl
 from perl.models import decoder
 from perl.rollout import scoring
 from perl.stages.policy import objective as objectives
+from perl.stages.policy.objective import Experience
 
 
 @functools.partial(jax.jit, static_argnums=0)
@@ -26,23 +27,26 @@ def learned(objective, trainable, batch):
 
 
 def batch(**changes):
-    """What `judge` hands on, at ratio 1: the old policy is the new one."""
-    seen = observed()
+    """What `estimate` hands on, at ratio 1: the old policy is the new one."""
+    rows = rollout()
     new = jax.jit(scoring.log_probs, static_argnums=(0, 4, 5))(
-        tiny.ARCH, tree.bind(BASE, TRAINABLE['policy']), seen['tokens'],
-        seen['lengths'], R, PPO.temperature,
+        tiny.ARCH, tree.bind(BASE, TRAINABLE['policy']), rows.tokens,
+        rows.prompt_lengths, R, PPO.temperature,
     )  # fmt: skip
     rng = np.random.default_rng(0)
     gains, returns = (
         jnp.asarray(rng.normal(size=(2, R)), jnp.float32) for _ in range(2)
     )
-    return {
-        **{k: seen[k] for k in ('tokens', 'lengths', 'mask', 'values')},
+    fields = {
+        'tokens': rows.tokens,
+        'prompt_lengths': rows.prompt_lengths,
+        'mask': rows.mask,
+        'values': scored().values,
         'log_probs': new,
         'advantages': gains,
         'returns': returns,
-        **changes,
     }
+    return Experience(**{**fields, **changes})
 
 
 def test_the_gradient_of_ppo_at_ratio_1_is_that_of_reinforce():
@@ -57,8 +61,7 @@ def test_the_gradient_of_ppo_at_ratio_1_is_that_of_reinforce():
 
 def policy_alone(**changes):
     """A batch without a critic."""
-    names = ('values', 'returns')
-    return {k: v for k, v in batch(**changes).items() if k not in names}
+    return batch(values=None, returns=None, **changes)
 
 
 def only(trainable):
@@ -69,7 +72,7 @@ def test_one_rloo_update_is_reinforce_with_the_others_as_baseline():
     """At ratio 1 the clip is idle: RLOO of two is REINFORCE on their difference."""
     rloo = dataclasses.replace(PPO, algorithm='rloo', samples=2)
     scores = jnp.array([1.5, -0.5])
-    mask = observed()['mask']
+    mask = rollout().mask
     gains = jnp.where(mask, group_advantages.leave_one_out(scores, 2)[:, None], 0)
     _, got = learned(rloo, only(TRAINABLE), policy_alone(advantages=gains))
     pushed = jnp.where(mask, jnp.array([[2.0], [-2.0]]), 0)
@@ -81,7 +84,7 @@ def test_grpo_weighs_responses_alike():
     grpo = dataclasses.replace(PPO, algorithm='grpo', samples=2)
     given = policy_alone()
     (total, (count, _)), _ = learned(grpo, only(TRAINABLE), given)
-    gains, mask = np.asarray(given['advantages']), np.asarray(given['mask'])
+    gains, mask = np.asarray(given.advantages), np.asarray(given.mask)
     rows = [-gains[i][mask[i]].mean() for i in range(2)]  # ratio 1
     assert count == 2
     np.testing.assert_allclose(total / count, np.mean(rows), rtol=1e-4)
@@ -90,11 +93,11 @@ def test_grpo_weighs_responses_alike():
 def test_best_of_n_is_imitation_of_the_best():
     best = dataclasses.replace(PPO, algorithm='best_of_n', samples=2)
     gains = jnp.where(
-        observed()['mask'], group_advantages.best(jnp.array([0.2, 0.9]), 2)[:, None], 0
+        rollout().mask, group_advantages.best(jnp.array([0.2, 0.9]), 2)[:, None], 0
     )
     given = policy_alone(advantages=gains)
     (total, _), _ = learned(best, only(TRAINABLE), given)
-    old, mask = np.asarray(given['log_probs']), np.asarray(given['mask'])
+    old, mask = np.asarray(given.log_probs), np.asarray(given.mask)
     np.testing.assert_allclose(total, -old[1][mask[1]].sum(), rtol=1e-4)
 
 
@@ -115,19 +118,19 @@ def test_the_entropy_bonus_pays_for_entropy():
 @pytest.mark.parametrize('name', ['k2', 'k3', 'full'])
 def test_a_kl_term_in_the_loss_by_hand(name):
     objective = dataclasses.replace(PPO, kl_in='loss', kl_estimator=name)
-    seen, given = observed(), batch()
+    given, reference = batch(), scored().reference
     beta = jnp.array([0.3, 0.3])
-    with_term = {**given, 'reference': seen['reference'], 'beta': beta}
+    with_term = batch(reference=reference, beta=beta)
     (total, (_, sums)), grads = learned(objective, TRAINABLE, with_term)
     (plain, _), _ = learned(PPO, TRAINABLE, given)
-    mask = np.asarray(given['mask'])
+    mask = np.asarray(given.mask)
     if name == 'full':
         term = jax.jit(scoring.divergence, static_argnums=(0, 5, 6))(
-            tiny.ARCH, tree.bind(BASE, TRAINABLE['policy']), BASE, seen['tokens'],
-            seen['lengths'], R, PPO.temperature,
+            tiny.ARCH, tree.bind(BASE, TRAINABLE['policy']), BASE, given.tokens,
+            given.prompt_lengths, R, PPO.temperature,
         )  # fmt: skip
     else:
-        term = kl.ESTIMATORS[name](given['log_probs'], seen['reference'])
+        term = kl.ESTIMATORS[name](given.log_probs, reference)
     paid = np.asarray(term)[mask].sum()
     assert paid > 0
     np.testing.assert_allclose(sums[f'loss_{name}'][0], paid, rtol=1e-4)
@@ -145,7 +148,7 @@ def test_text_joins_the_loss_with_its_weight():
         'completion': jnp.ones_like(tokens, bool).at[1, 5:].set(False),
         'weight': jnp.array([0.4, 0.4]),
     }
-    (total, (_, sums)), got = learned(PPO, TRAINABLE, {**batch(), 'ptx': rows})
+    (total, (_, sums)), got = learned(PPO, TRAINABLE, batch(text=rows))
     (plain, _), policy = learned(PPO, TRAINABLE, batch())
     logits = decoder.unembed(
         tiny.ARCH,
@@ -165,12 +168,13 @@ def test_text_joins_the_loss_with_its_weight():
 
 def test_losses_by_hand():
     given = batch()
-    old = np.asarray(given['log_probs'])
+    old = np.asarray(given.log_probs)
     shift = np.array([[0.5, -0.5, 0.1], [-0.05, 9, 9]])  # new - old
-    given |= {'log_probs': jnp.asarray(old - shift, jnp.float32)}
-    mask = np.asarray(given['mask'])
+    given = batch(log_probs=jnp.asarray(old - shift, jnp.float32))
+    mask = np.asarray(given.mask)
     gains, returns, values = (
-        np.asarray(given[k], float) for k in ('advantages', 'returns', 'values')
+        np.asarray(getattr(given, k), float)
+        for k in ('advantages', 'returns', 'values')
     )
     ratio = np.exp(shift)
     pushed = np.maximum(-gains * ratio, -gains * np.clip(ratio, 0.8, 1.2))[mask].sum()
@@ -189,21 +193,22 @@ def test_losses_by_hand():
 def test_tokens_after_the_end_teach_nothing():
     given = batch()
     noise = {
-        name: jnp.where(given['mask'], given[name], 1e4)
+        name: jnp.where(given.mask, getattr(given, name), 1e4)
         for name in ('advantages', 'returns', 'log_probs', 'values')
     }
-    got, want = learned(PPO, TRAINABLE, given | noise), learned(PPO, TRAINABLE, given)
+    got, want = (learned(PPO, TRAINABLE, x) for x in (batch(**noise), given))
     tiny.close(got, want, atol=1e-6)
 
 
 def test_an_unlikely_token_after_the_end_leaves_the_gradient_finite():
     """Past 88 nats the slope of k3 is infinite, and 0 times that is no number."""
     objective = dataclasses.replace(PPO, kl_in='loss', kl_estimator='k3')
-    mask, given = observed()['mask'], batch()
+    mask, beta = rollout().mask, jnp.array([0.3, 0.3])
     assert not mask.all()
-    far = jnp.where(mask, observed()['reference'], 200.0)
-    far = {**given, 'reference': far, 'beta': jnp.array([0.3, 0.3])}
+    far, near = (
+        batch(reference=jnp.where(mask, scored().reference, x), beta=beta)
+        for x in (200.0, 0.0)
+    )
     (total, _), grads = learned(objective, TRAINABLE, far)
-    near = {**far, 'reference': jnp.where(mask, far['reference'], 0)}
     assert learned(objective, TRAINABLE, near)[0][0] == total
     assert all(np.isfinite(x).all() for x in jax.tree.leaves(grads))
