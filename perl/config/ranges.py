@@ -17,6 +17,8 @@ SHARE: Range = ('must be in [0, 1]', lambda x: 0 <= x <= 1)
 BELOW_1: Range = ('must be in [0, 1)', lambda x: 0 <= x < 1)
 SMOOTHING: Range = ('must be in [0, 0.5)', lambda x: 0 <= x < 0.5)
 FINITE: Range = ('must be a number', lambda x: True)
+# JAX makes a key of 32 bits of a seed: two seeds 2^32 apart would be one
+SEED: Range = ('must be in [0, 4294967295]', lambda x: 0 <= x < 2**32)
 
 STAGE: dict[str, Range] = {
     **dict.fromkeys(('steps', 'batch_size', 'micro_batches', 'save_every'), ABOVE_0),
@@ -46,7 +48,7 @@ EVALUATION: dict[str, Range] = {
 
 def check(config: ConfigDict) -> None:
     """Raises a `UserError` for the first number of the config that is out of range."""
-    within('seed', config.seed, FROM_0)
+    within('seed', config.seed, SEED)
     _all('lengths', config.lengths, LENGTHS)
     _all('evaluation', config.evaluation, EVALUATION)
     for name in config.stages:
@@ -61,7 +63,9 @@ def check(config: ConfigDict) -> None:
 def within(where: str, value: Any, range: Range) -> None:
     """Raises a `UserError` unless the number is finite and in the range."""
     says, holds = range
-    if not (math.isfinite(value) and holds(value)):
+    if not math.isfinite(value):
+        raise UserError(f'{where}: {value} {says} and finite')
+    if not holds(value):
         raise UserError(f'{where}: {value} {says}')
 
 
