@@ -10,7 +10,7 @@ from perl import sharding
 from perl.data import batching
 from perl.data.batching import slices
 from perl.data.records import Comparison
-from perl.evaluation.compare import decode
+from perl.evaluation.answers import decode
 from perl.rollout import sampler
 from perl.rollout.sampler import Sampling
 from perl.runs.roles import Role, identity

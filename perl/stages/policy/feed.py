@@ -6,7 +6,7 @@ import numpy as np
 
 from perl import sharding
 from perl.data import batching, order
-from perl.evaluation.compare import decode
+from perl.evaluation.answers import decode
 from perl.judges import each
 from perl.runs.run import Run
 
