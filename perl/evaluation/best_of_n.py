@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from perl.evaluation.compare import answer
+from perl.evaluation.answers import answer
 from perl.evaluation.figures import best_of_n_estimate, over_optimisation
 from perl.evaluation.figures.clusters import of_prompts
 from perl.judges import Judge, each

@@ -8,7 +8,7 @@ import jax
 from perl import sharding
 from perl.data import batching, examples
 from perl.data.batching import slices
-from perl.evaluation.compare import decode
+from perl.evaluation.answers import decode
 from perl.rollout import sampler
 from perl.rollout.sampler import Sampling
 from perl.runs.run import Run

@@ -40,8 +40,8 @@ def balanced_accuracy(
 ) -> np.ndarray:
     """The mean of the accuracies on good and on bad ratings; NaN if one is absent.
 
-    Under imbalance it is the honest figure: answering always the same gives 1/2.
-    Scores and labels `[n]`, weights `[..., n]` -> `[...]`.
+    Answering always the same gives 1/2. Scores and labels `[n]`, weights `[..., n]` ->
+    `[...]`.
     """
     good, right = _good(labels), (scores > threshold) == _good(labels)
     return (_share(right, good, weights) + _share(right, ~good, weights)) / 2
@@ -69,21 +69,20 @@ def auc(scores: np.ndarray, labels: np.ndarray, weights: Weights = None) -> np.n
 def best_threshold(scores: np.ndarray, labels: np.ndarray) -> float:
     """The threshold with the highest balanced accuracy, for choosing on validation.
 
-    It lies midway between two neighbouring scores. With one class only, or where
-    no threshold beats chance, it is 0. Scores and labels are `[n]`.
+    It lies midway between two neighbouring scores `[n]`; 0 with one class only, or
+    where no threshold beats chance.
     """
     values = np.unique(scores)
     if len(values) < 2:
         return 0.0
     between = (values[:-1] + values[1:]) / 2
     good = _good(labels)
-    # Counting the scores above each candidate takes one sort instead of n passes.
-    above = [
-        1
-        - np.searchsorted(np.sort(scores[side]), between, 'right') / max(1, side.sum())
+    # Counting the scores below each candidate takes one sort instead of n passes.
+    below = [
+        np.searchsorted(np.sort(scores[side]), between, 'right') / max(1, side.sum())
         for side in (good, ~good)
     ]
-    gain = above[0] - above[1]
+    gain = below[1] - below[0]
     best = int(np.argmax(gain))
     return float(between[best]) if gain[best] > 0 and 0 < good.mean() < 1 else 0.0
 

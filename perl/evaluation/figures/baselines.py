@@ -13,7 +13,7 @@ import numpy as np
 import scipy.sparse
 
 from perl.data.records import Comparison, Rating
-from perl.evaluation.figures import clusters, logistic, pairs
+from perl.evaluation.figures import clusters, logistic, pairs, temperature
 from perl.evaluation.figures.accuracy import (
     best_threshold,
     comparison_metrics,
@@ -125,7 +125,7 @@ def bag_of_words(
     best = models[len(models) // 2]
     if val:
         x, y = _design(val, bag(_texts(val)))
-        best = min(models, key=lambda m: logistic.log_loss(x @ m[0] + m[1], y))
+        best = min(models, key=lambda m: temperature.log_loss(x @ m[0] + m[1], y))
 
     def score(records):
         return _scores(records, bag(_texts(records)), best)

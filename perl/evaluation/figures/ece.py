@@ -137,7 +137,7 @@ def ece_interval(
     An ECE is biased upwards, and its bootstrap is so once more. The interval therefore
     goes as far down from the estimate as the bootstrap goes up from it, and down to 0
     where a calibrated model has so large an ECE by chance (`ece_by_chance`). Arguments
-    as of `ece_by_chance`; NaN twice with fewer than two clusters.
+    as of `ece_by_chance`, arrays `[n]`; NaN twice with fewer than two clusters.
     """
     error = float(ece(probabilities, outcomes, edges))
     _, high = bootstrap(

@@ -22,6 +22,7 @@ def from_aspect(aspect: Callable[[str, str], float], threshold: float = 0.5) -> 
     """The rater that reads an exact aspect of (prompt, response) in [0, 1]."""
 
     def rate(prompts: Sequence[str], responses: Sequence[str]) -> np.ndarray:
+        """1 or 0 for each of n responses: `[n]`."""
         aspects = list(map(aspect, prompts, responses))
         return (np.array(aspects, float) >= threshold).astype(float)
 
@@ -37,6 +38,7 @@ def from_chances(chances: Callable[[Sequence[str], Sequence[str]], Any]) -> Rate
     """
 
     def rate(prompts: Sequence[str], responses: Sequence[str]) -> np.ndarray:
+        """1, 1/2 or 0 for each of n responses: `[n]`."""
         likely = np.nan_to_num(np.asarray(chances(prompts, responses), float), nan=0.5)
         return 0.5 + np.sign(likely - 0.5) / 2
 

@@ -49,8 +49,3 @@ def fit(
         options={'xtol': 1e-5},
     ).x
     return solved[:-1], float(solved[-1])
-
-
-def log_loss(logits: np.ndarray, y: np.ndarray) -> float:
-    """The mean of -y log sigma(z) - (1 - y) log sigma(-z): `[n]` twice, in nats."""
-    return float(np.mean(np.logaddexp(0, logits) - y * logits))

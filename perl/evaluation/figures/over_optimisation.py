@@ -47,7 +47,7 @@ class Fit:
 
     @property
     def peak(self) -> np.ndarray:
-        """The d of the highest reward; infinite where the curve never falls."""
+        """The d of the highest reward, `[...]`; infinite if the curve never falls."""
         with np.errstate(all='ignore'):
             ratio = np.divide(self.alpha, self.beta)
             at = ratio / 2 if self.form == 'best_of_n' else np.exp(ratio - 1)
@@ -55,7 +55,7 @@ class Fit:
 
     @property
     def highest(self) -> np.ndarray:
-        """The gain over the start there."""
+        """The gain over the start there: `[...]`."""
         at = self.peak
         with np.errstate(all='ignore'):
             gain = self.beta * at ** (2 if self.form == 'best_of_n' else 1)

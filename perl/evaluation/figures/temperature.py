@@ -9,7 +9,7 @@ _REACH = 1e3
 
 
 def log_loss(logits: np.ndarray, outcomes: np.ndarray) -> np.ndarray:
-    """The mean of -y log sigma(z) - (1 - y) log sigma(-z), in nats."""
+    """The mean of -y log sigma(z) - (1 - y) log sigma(-z): [..., n] -> [...], nats."""
     return np.mean(np.logaddexp(0, logits) - outcomes * logits, -1)
 
 
@@ -23,8 +23,8 @@ def fit(logits: np.ndarray, outcomes: np.ndarray) -> float:
     logits are 0.
 
     Args:
-        logits: [n], of ratings, or margins of pairs.
-        outcomes: [n] in [0, 1].
+        logits: `[n]`, of ratings, or margins of pairs.
+        outcomes: `[n]` in [0, 1].
     """
     scale = float(np.sqrt(np.mean(np.square(logits))))
     if not scale:

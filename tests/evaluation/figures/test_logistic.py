@@ -26,8 +26,3 @@ def test_soft_labels_are_both_labels_in_part():
     both = scipy.sparse.vstack([X] * 4)
     hard, _ = logistic.fit(both, np.repeat([1.0, 0, 0, 0], 200), 0.25)
     np.testing.assert_allclose(soft, hard, atol=1e-4)
-
-
-def test_log_loss_by_hand():
-    got = logistic.log_loss(np.array([0.0, 2.0]), np.array([1.0, 0.0]))
-    assert got == pytest.approx((np.log(2) + np.log1p(np.exp(2))) / 2)

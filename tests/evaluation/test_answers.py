@@ -6,7 +6,7 @@ import numpy as np
 import tokenizer_files
 
 from perl.data.tokenizers import Llama2c
-from perl.evaluation import compare
+from perl.evaluation import answers
 
 CAT = 259 + 6  # the piece ' cat'
 
@@ -19,5 +19,5 @@ def test_a_response_continues_its_prompt_or_begins_the_text():
         lengths=np.array([3, 2, 4]),
         finished=np.array([True, True, False]),
     )
-    texts = compare.decode(tokenizer, sampled, ['a', '', 'a'])
+    texts = answers.decode(tokenizer, sampled, ['a', '', 'a'])
     assert texts == [' cat cat', 'cat', ' cat cat cat cat']
