@@ -39,7 +39,8 @@ def test_every_stage_has_its_records():
             ['comparisons'],
             'pretrain: files has no text in its train split; give text in train, val; '
             'or run the others alone: --config.stages="(\'reward\',)" '
-            '--config.reward.start=base --config.model.path=BASE',
+            '--config.reward.start=base --config.model.path=BASE '
+            '--config.tokenizer.kind=file --config.tokenizer.path=BASE/tokenizer',
         ),
         (
             ['text', 'comparisons', 'prompts'],
