@@ -15,7 +15,7 @@ from perl.data import tokenizers
 from perl.data.records import Dataset
 from perl.models import store
 from perl.models.architecture import parameters
-from perl.runs import judging, saved_config
+from perl.runs import judging, needs, saved_config
 from perl.runs.run import Run
 from perl.system.errors import UserError
 
@@ -90,25 +90,8 @@ def open_data(config: ConfigDict) -> Dataset:
     dataset = data.load(
         **{k: tuple(v) if isinstance(v, list) else v for k, v in options}
     )
-    for name in config.stages:
-        kind, splits = lineage.reads(config, name)
-        for split in splits:
-            if not getattr(dataset, kind)[split]:
-                raise UserError(
-                    f'{name}: {dataset.name} has no {kind} in its {split} split; give '
-                    'it some, choose another loss, or leave the stage out'
-                )
-        _needs_demonstrations(config[name], name, dataset)
+    needs.check(config, dataset)
     return dataset
-
-
-def _needs_demonstrations(stage, name, dataset):
-    centred = stage.get('centre') == 'demonstrations'
-    if centred and not dataset.demonstrations['val']:
-        raise UserError(
-            f'{name}.centre: {dataset.name} has no demonstrations in its val split to '
-            'average 0 on; set it to responses'
-        )
 
 
 def open_base(run: Run) -> None:

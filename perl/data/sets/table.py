@@ -6,7 +6,7 @@ import traceback
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from perl.data.records import Dataset
+from perl.data.records import SPLITS, Comparison, Dataset, Demonstration, Rating
 from perl.data.sets import bolt, hh, shp, tldr
 from perl.data.sets.desk import reader as desk
 from perl.data.sets.own_files import reader as own_files
@@ -28,6 +28,13 @@ READERS: dict[str, Callable[..., Dataset]] = {
     'taskmaster_coffee': taskmaster.load_coffee,
     'taskmaster_ticketing': taskmaster.load_ticketing,
     'files': own_files.load,
+}
+_RECORDS = {
+    'text': str,
+    'demonstrations': Demonstration,
+    'comparisons': Comparison,
+    'ratings': Rating,
+    'prompts': str,
 }
 
 
@@ -94,13 +101,34 @@ def _call(name: str, reader: Callable[..., Any], options: Mapping[str, Any]) -> 
     except Exception as error:
         *_, frame = traceback.extract_tb(error.__traceback__)
         place = f'{pathlib.Path(frame.filename).name}, line {frame.lineno}'
+        reason = ' '.join(f'{type(error).__name__}: {error}'.split())
         raise UserError(
-            f'data.name: {name} failed with {type(error).__name__}: {error!s:.200} '
-            f'({place})'
+            f'data.name: {name} failed with {reason:.200} ({place})'
         ) from error
     if not isinstance(dataset, Dataset):
         raise UserError(
             f'data.name: {name} returned a {type(dataset).__name__}; it must return a '
             'perl.data.Dataset'
         )
+    for kind, record_type in _RECORDS.items():
+        _check_records(
+            f'data.name: {name}: {kind}', getattr(dataset, kind), record_type
+        )
     return dataset
+
+
+def _check_records(where: str, rows: dict[str, list], record_type: type) -> None:
+    """Records of one kind are of its type; a split that is not named has none."""
+    for split, records in rows.items():
+        if split not in SPLITS:
+            raise UserError(
+                f'{where} has the split {split!r}; there are {", ".join(SPLITS)}'
+            )
+        for place, record in enumerate(records):
+            if not isinstance(record, record_type):
+                raise UserError(
+                    f'{where}[{split!r}][{place}] is a {type(record).__name__}, not a '
+                    f'{record_type.__name__}'
+                )
+    for split in SPLITS:
+        rows.setdefault(split, [])

@@ -32,7 +32,7 @@ class Entry:
 
     Attributes:
         record: the record, document or prompt.
-        text: its document or prompt before any template.
+        text: the document, or the prompt before its template.
         group: what the column `group` says; '' where none is named.
         split: the split whose file it is in; '' where rows are yet to be split.
     """
@@ -47,7 +47,7 @@ class Entry:
         """What it may not share with another split: its document or prompt, before and
         after the template, or without a prompt its responses."""
         if not self.text.strip():
-            return responses(self.record)
+            return responses(self.record) or (self.record,)
         if isinstance(self.record, str):
             return self.text, self.record
         return self.text, self.record.prompt
@@ -147,7 +147,7 @@ def _record(row: Row, source: Source) -> Record | str:
             lambda x: text if x == name else row.text(source.columns.get(x, x)),
         )
 
-    if source.kind == 'text':
+    if 'text' in columns:
         return row.filled(columns['text'])
     prompt = filled('prompt', row.text(columns['prompt']))
     if source.kind == 'prompts':
@@ -160,6 +160,8 @@ def _record(row: Row, source: Source) -> Record | str:
         completions = tuple(filled('response', text) for text in texts)
         return Comparison(prompt, completions, **_strength(row, source))
     response = filled('response', row.filled(columns['response']))
+    if source.kind == 'text':
+        return prompt + response
     if source.kind == 'ratings':
         return Rating(prompt, response, row.share(columns['label']))
     return Demonstration(prompt, response)

@@ -12,14 +12,14 @@ from perl.system.suggest import near_miss
 Path = str | pathlib.Path
 Paths = Path | Sequence[Path]
 
-# The fields of each kind of records. A comparison has chosen and rejected, or
-# completions.
+# The fields of each kind of records. Where there are several sets of them, the first is
+# meant that has all the fields that are named in `columns`.
 FIELDS = {
-    'text': ('text',),
-    'demonstrations': ('prompt', 'response'),
-    'comparisons': ('prompt', 'chosen', 'rejected', 'completions'),
-    'ratings': ('prompt', 'response', 'label'),
-    'prompts': ('prompt',),
+    'text': (('text',), ('prompt', 'response')),
+    'demonstrations': (('prompt', 'response'),),
+    'comparisons': (('prompt', 'chosen', 'rejected'), ('prompt', 'completions')),
+    'ratings': (('prompt', 'response', 'label'),),
+    'prompts': (('prompt',),),
 }
 # Fields that are read where the file has them, without being asked for.
 OPTIONAL = {'comparisons': ('margin', 'preference')}
@@ -44,10 +44,10 @@ class Source:
         kind: 'text', 'demonstrations', 'comparisons', 'ratings' or 'prompts'.
         path: a file, a folder, a pattern, or a list of these; or {split: any of these}
             where the splits are made already.
-        columns: {field: column} where they differ. The fields by kind are text; prompt,
-            response; prompt, chosen, rejected (or completions, a list with the best
-            first), and margin and preference if there are such columns; prompt,
-            response, label; prompt.
+        columns: {field: column} where they differ. The fields by kind are text (or
+            prompt and response, which make a text); prompt, response; prompt, chosen,
+            rejected (or prompt, completions, a list with the best first), and margin
+            and preference if there are such columns; prompt, response, label; prompt.
         group: the column of what a row belongs to (a dialog, a post): rows that share
             it are in one split. The prompt or text where none is named.
         prompt, response: templates that the texts are put in, such as
@@ -80,15 +80,10 @@ class Source:
     @property
     def fields(self) -> dict[str, str]:
         """{field: column} of the fields that are needed."""
-        left_out = ('completions',) if self.kind == 'comparisons' else ()
-        if 'completions' in self.columns:
-            left_out = ('chosen', 'rejected')
-        named = [field for field in self.optional if field in self.columns]
-        return {
-            field: self.columns.get(field, field)
-            for field in (*FIELDS[self.kind], *named)
-            if field not in left_out
-        }
+        optional = [field for field in self.optional if field in self.columns]
+        named = self.columns.keys() - set(optional)
+        chosen = next(fields for fields in FIELDS[self.kind] if named <= set(fields))
+        return {x: self.columns.get(x, x) for x in (*chosen, *optional)}
 
     @property
     def optional(self) -> dict[str, str]:
@@ -114,7 +109,8 @@ class Source:
 
     def template_columns(self, name: str) -> list[str]:
         """The columns that a template needs besides its own field."""
-        if self.kind == 'text' or (self.kind, name) == ('prompts', 'response'):
+        completions = name == 'response' and self.kind == 'comparisons'
+        if name not in self.fields and not completions:
             return []
         inside = templates.names(getattr(self, name))
         return [self.columns.get(x, x) for x in inside if x != name]
@@ -132,7 +128,8 @@ class Source:
                     raise UserError(f'{self.kind}.path: {path!r:.40} is not a path')
 
     def _check_columns(self):
-        known = (*FIELDS[self.kind], *OPTIONAL.get(self.kind, ()))
+        sets, optional = FIELDS[self.kind], OPTIONAL.get(self.kind, ())
+        known = list(dict.fromkeys(x for fields in (*sets, optional) for x in fields))
         for field, column in self.columns.items():
             if not isinstance(column, str):
                 raise UserError(
@@ -141,13 +138,13 @@ class Source:
             if field not in known:
                 hint = near_miss(field, known)
                 raise UserError(f'{self.kind} have no field {field!r}{hint}')
-        if 'completions' in self.columns:
-            for field in ('chosen', 'rejected'):
-                if field in self.columns:
-                    raise UserError(
-                        f'{self.kind}.columns: completions and {field} are both named; '
-                        'a comparison has either completions, or chosen and rejected'
-                    )
+        named = self.columns.keys() - set(optional)
+        if not any(named <= set(fields) for fields in sets):
+            either = ', or '.join(' and '.join(fields) for fields in sets)
+            raise UserError(
+                f'{self.kind}.columns: {" and ".join(sorted(named))} do not go '
+                f'together; {self.kind} have {either}'
+            )
         field_of = {}
         for field, column in {**self.fields, **self.optional}.items():
             other = field_of.setdefault(column, field)

@@ -295,6 +295,26 @@ def test_settings_from_a_config(tmp_path):
     assert made.prompts['val'] == [row['response'] for row in ROWS]
 
 
+def test_text_of_prompts_and_responses(tmp_path):
+    """It is in the split of its prompt, and leaks with it."""
+    file = write(tmp_path / 'a.jsonl', [{**PAIR, 'prompt': f'p{i}'} for i in range(40)])
+    text = {
+        'path': file,
+        'columns': {'response': 'chosen'},
+        'prompt': 'Q: {prompt}\nA:',
+        'response': ' {response}',
+    }
+    made = data.load('files', text=text, comparisons=file)
+    for split, rows in made.comparisons.items():
+        assert rows and not made.counts
+        assert made.text[split] == [f'Q: {row.prompt}\nA: a' for row in rows]
+    made = data.load('files', text={**text, 'path': {'train': file}}, comparisons=file)
+    assert len(made.text['train']) == len(made.comparisons['train'])
+    assert made.counts['leaks_dropped'] == 40 - len(made.comparisons['train'])
+    with pytest.raises(UserError, match='name the column of response'):
+        data.load('files', text={'path': file, 'columns': {'prompt': 'prompt'}})
+
+
 def kept(made, kind):
     """How many records of a kind are in train, val and test."""
     return [len(rows) for rows in getattr(made, kind).values()]

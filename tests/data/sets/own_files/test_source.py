@@ -27,14 +27,14 @@ from perl.system.errors import UserError
         (
             'comparisons',
             {'columns': {'completions': 'ranked', 'chosen': 'best'}},
-            'completions and chosen are both named',
+            'chosen and completions do not go together; comparisons have prompt and',
         ),
         ('prompts', {'prompt': 'Q: {promt}'}, 'the prompt template lacks {prompt}'),
         ('prompts', {'prompt': 'Q: {{prompt}}'}, 'the prompt template lacks {prompt}'),
         ('prompts', {'prompt': '\udcff{prompt}'}, 'prompts.prompt: .* is not UTF-8'),
         ('prompts', {'path': ['a', 3]}, 'prompts.path: 3 is not a path'),
         ('prompts', {'path': {'train': 3}}, 'prompts.path: 3 is not a path'),
-        ('text', {'columns': {'prompt': 'p'}}, "text have no field 'prompt'"),
+        ('text', {'columns': {'chosen': 'p'}}, "text have no field 'chosen'"),
     ],
 )
 def test_settings_that_cannot_be_meant(kind, settings, says):
