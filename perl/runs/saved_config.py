@@ -67,8 +67,8 @@ def saved(workdir: str | pathlib.Path) -> ConfigDict:
     except UserError as error:
         renamed = ''.join(f'; {line}' for line in _renamed(values)[:8])
         raise UserError(
-            f'{file} was edited, or written by another version of perl{renamed}: '
-            f'{error}'
+            f'{file}: {error}{renamed}; it was edited or is of another version of '
+            'perl, so put the old one back or train the run again'
         ) from None
     return config
 

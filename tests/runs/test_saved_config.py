@@ -105,7 +105,8 @@ def test_edited(workdir, name):
     with pytest.raises(UserError) as raised:
         saved_config.saved(workdir)
     error = str(raised.value)
-    assert error.startswith(f'{workdir / "config.json"} was edited, or written by ano')
+    assert error.startswith(f'{workdir / "config.json"}: ')
+    assert 'it was edited or is of another version' in error
     assert '\n' not in error and len(error) < 700
     # training finds whatever concerns what has begun, or has no objection
     try:
