@@ -8,8 +8,8 @@ import jax
 from perl import sharding
 from perl.data import batching, examples
 from perl.data.batching import slices
-from perl.evaluation.answers import decode
 from perl.rollout import sampler
+from perl.rollout.responses import decode
 from perl.rollout.sampler import Sampling
 from perl.runs.run import Run
 

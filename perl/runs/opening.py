@@ -65,13 +65,6 @@ def open_finished(workdir: str | pathlib.Path) -> Run:
         UserError: the folder has no run, or its config breaks a rule.
     """
     config, devices = saved_config.saved(workdir), len(sharding.devices())
-    try:
-        rules.validate(config)
-    except UserError as error:
-        raise UserError(
-            f'{workdir}/config.json: {error}; it was edited or is of another version, '
-            'so put the old one back or train the run again'
-        ) from None
     config.unlock()
     if math.prod(sharding.sizes(**config.mesh, devices=devices)) > devices:
         config.mesh = ConfigDict(dict.fromkeys(sharding.AXES, 1))

@@ -7,12 +7,15 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from perl import config as configs
-from perl.system import jsonl
+from perl.config import rules
+from perl.system import jsonl, schema
 from perl.system.errors import UserError
 from perl.system.metrics import read_results
 
 # may differ between the sittings of one run: numbers do not depend on them
 FREE = ('mesh', 'tensorboard', 'stages')
+# settings of older versions, by their names then
+RENAMED = {'parts': 'micro_batches', 'anchor_rate': 'ema_rate'}
 
 
 def check(config: ConfigDict, workdir: pathlib.Path) -> None:
@@ -32,6 +35,12 @@ def check(config: ConfigDict, workdir: pathlib.Path) -> None:
         {x: c.get(x) for x in both.keys() - {*FREE} - ahead} for c in (before, now)
     )
     lines = jsonl.differences(old, new)
+    if lines and (renamed := _renamed(before)):
+        raise UserError(
+            f'{workdir} was begun with an older version of perl '
+            f'({"; ".join(renamed[:8])}), which computed in another way; finish it '
+            'with that version, or give another --workdir'
+        )
     if lines:
         raise UserError(
             f'{workdir} was begun with another config ({"; ".join(lines[:8])}); '
@@ -44,14 +53,24 @@ def saved(workdir: str | pathlib.Path) -> ConfigDict:
     """The config that a run folder has, locked.
 
     Raises:
-        UserError: it has none, or what it has is damaged.
+        UserError: it has none, or what it has is damaged or breaks a rule.
     """
     file = pathlib.Path(workdir) / 'config.json'
     if not file.is_file():
         raise UserError(
             f'--workdir: {file} is not there; give the folder of a finished run'
         )
-    return configs.from_json(jsonl.load(file))
+    values = jsonl.load(file)
+    try:
+        config = configs.from_json(values)
+        rules.validate(config)
+    except UserError as error:
+        renamed = ''.join(f'; {line}' for line in _renamed(values)[:8])
+        raise UserError(
+            f'{file}: {error}{renamed}; it was edited or is of another version of '
+            'perl, so put the old one back or train the run again'
+        ) from None
+    return config
 
 
 def begun(config: Mapping[str, Any], workdir: pathlib.Path) -> bool:
@@ -70,5 +89,21 @@ def write(config: ConfigDict, workdir: pathlib.Path) -> None:
 
 def _left(workdir, name):
     """Whether a stage has left something, be it a line of its first step."""
+    if pathlib.PurePath(name).name != name:  # an edited config; no stage is called so
+        return False
     files = (file for file in (workdir / name).rglob('*') if file.is_file())
     return name in read_results(workdir) or any(file.stat().st_size for file in files)
+
+
+def _renamed(values, where=''):
+    """Which settings have another name now, one line each."""
+    lines = []
+    for name, value in values.items():
+        path = schema.join(where, name)
+        if name in RENAMED:
+            lines.append(f'{path} is now called {RENAMED[name]}')
+        if isinstance(value, dict):
+            lines += _renamed(value, path)
+        if name == 'method' and value == 'liti':
+            lines.append(f'{path}=liti is now called interpolate_to_start')
+    return lines

@@ -95,6 +95,14 @@ class Metrics:
                     )
         return rows
 
+    def check(self) -> None:
+        """Raises a `UserError` where the file was removed, maybe with its folder."""
+        if not self._file.exists():
+            raise UserError(
+                f'{self._file} was removed or moved while the stage was training; run '
+                'the same command again, which goes on from what is left'
+            )
+
     def write(self, step: int, figures: Mapping[str, Any]) -> None:
         """Appends a step's figures, on the disk when this returns.
 
@@ -105,11 +113,7 @@ class Metrics:
         Raises:
             UserError: the file was removed in the meantime.
         """
-        if not self._file.exists():
-            raise UserError(
-                f'{self._file} was removed or moved while the stage was training; run '
-                'the same command again, which goes on from what is left'
-            )
+        self.check()
         figures = {name: float(x) for name, x in figures.items()}
         row = {'step': int(step), 'seconds': round(time.monotonic() - self._began, 3)}
         jsonl.append(self._file, [row | figures])

@@ -104,6 +104,7 @@ def fit(
             progress.step(row)
             stop = interrupt.requested  # read once: a signal may come at any time
             if last or done % save_every == 0 or stop:
+                metrics.check()  # a save must not make a folder anew
                 checkpoints.save(done, state, {**memory, 'took': took()})
             if stop and not last:
                 metrics.close()
