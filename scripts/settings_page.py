@@ -59,7 +59,8 @@ def uses(source: str) -> Uses:
                     above.insert(0, alone[line])
                     line -= 1
                 text = ' '.join(above) or comments.get(last) or comments.get(first, '')
-                found[function.name, path] = first, text
+                if text or (function.name, path) not in found:
+                    found[function.name, path] = first, text
     return found
 
 
@@ -103,16 +104,33 @@ def page() -> str:
     parts = [HEAD, '## The experiment\n', _table(found, ['experiment'], top)]
     for kind, row in kinds.KINDS.items():
         makers = [MAKERS.get(kind, ''), 'stage_config']
-        section = {x: v for x, v in row.section().items() if x not in SHARED}
+        section = row.section()
+        section = {x: section[x] for x in section if x not in ('kind', *SHARED)}
         below = [f'`{x}`' for x in SHARED if x in row.section()]
         parts.append(f'## A stage of kind `{kind}`\n')
         if below:
             parts.append(f'And {" and ".join(below)}, below.\n')
+        if kind in whole.stages:
+            parts.append(f'`experiment` has one with {_changes(kind, whole)}.\n')
         parts.append(_table(found, makers, section, 'stage'))
     for name, (maker, section) in SHARED.items():
         parts.append(f'## `{name}` of a stage\n')
         parts.append(_table(found, [maker], section, name))
     return '\n'.join(parts)
+
+
+def _changes(name: str, whole: Any) -> str:
+    """Where a stage of the experiment has another value than its kind's default."""
+    usual = dict(_values(kinds.KINDS[name].section()))
+    return ', '.join(
+        f'`{path}={value!r}`'
+        for path, value in _values(whole[name])
+        if usual[path] != value
+    )
+
+
+def _values(section: Any) -> Iterator[tuple[str, Any]]:
+    return ((path, value) for path, value, _ in _leaves(section, ''))
 
 
 def _table(found: Uses, makers: list[str], section: Any, table: str = '') -> str:
@@ -122,9 +140,12 @@ def _table(found: Uses, makers: list[str], section: Any, table: str = '') -> str
     for path, value, range in _leaves(section, table):
         known = [found[maker, path] for maker in makers if (maker, path) in found]
         use = next((text for _, text in known if text), '')
-        shown = repr(value).replace('|', '\\|')
+        # a stage is given its learning rate
+        shown = '' if path.endswith('learning_rate') else f'`{value!r}`'
         line = known[-1][0] if known else 0
-        rows.append((line, f'| `{path}` | `{shown}` | {range} | {use} |'))
+        cells = [f'`{path}`', shown, range, use]
+        row = ' | '.join(cell.replace('|', '\\|') for cell in cells)
+        rows.append((line, f'| {row} |'))
     head = ['| setting | default | range | use |', '|:--|:--|:--|:--|']
     return '\n'.join([*head, *(row for _, row in sorted(rows))]) + '\n'
 

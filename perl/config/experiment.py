@@ -62,12 +62,16 @@ def tuning_config(name: str = 'lora', rank: int = 8, **changes: Any) -> ConfigDi
         return ConfigDict({**defaults, **changes, 'name': name})
     return ConfigDict(
         {
-            'name': name,  # full | lora | module:class
-            'rank': rank,
-            'alpha': float(rank),  # the product is scaled by alpha / rank
-            'rank_stabilised': False,  # alpha / sqrt(rank) instead
-            'dropout': 0.0,  # on the adapter's input
-            'targets': ATTENTION,  # ordered rules, 'pattern' or 'pattern:rank'
+            'name': name,  # full | lora | module:class; full reads no other field
+            'rank': rank,  # of the LoRA factors
+            'alpha': float(
+                rank
+            ),  # the product of the factors is scaled by alpha / rank
+            'rank_stabilised': False,  # scales by alpha / sqrt(rank) instead (rsLoRA)
+            'dropout': 0.0,  # rate on the input of an adapter while training
+            # which kernels get adapters: regular expressions of paths, the first that
+            # matches counts; `pattern:rank` gives another rank, and rank 0 none
+            'targets': ATTENTION,
             **changes,
         }
     )
@@ -78,17 +82,17 @@ def optimizer_config(learning_rate: float, **changes: Any) -> ConfigDict:
     return ConfigDict(
         {
             'name': 'adamw',  # adamw | adafactor
-            'learning_rate': learning_rate,
-            'schedule': 'cosine',  # constant | linear | cosine
-            'warmup': 10,  # steps
-            'final': 0.1,  # of the learning rate, at the last update
-            'b1': 0.9,
-            'b2': 0.999,
-            'eps': 1e-8,
-            # of kernels, embeddings and LoRA factors; norms, biases and scalar heads
-            # never decay
+            'learning_rate': learning_rate,  # its largest value
+            'schedule': 'cosine',  # after the warmup: constant | linear | cosine
+            'warmup': 10,  # updates in which the learning rate rises
+            'final': 0.1,  # share of the learning rate that the last update has
+            'b1': 0.9,  # decay of AdamW's mean of gradients
+            'b2': 0.999,  # decay of AdamW's mean of squared gradients
+            'eps': 1e-8,  # added to the denominator of AdamW
+            # decoupled from the gradient; of kernels, embeddings and LoRA factors, never
+            # of norms, biases and scalar heads
             'weight_decay': 0.0,
-            'clip': 1.0,  # global norm of the gradient; 0 clips nothing
+            'clip': 1.0,  # largest global norm of the gradient; 0 clips nothing
             **changes,
         }
     )
@@ -101,27 +105,32 @@ def stage_config(kind: str, learning_rate: float, **changes: Any) -> ConfigDict:
             'kind': kind,
             'tuning': tuning_config(),
             'optimizer': optimizer_config(learning_rate),
-            'steps': 100,
-            'batch_size': 32,  # examples of a step, on all devices together
-            'micro_batches': 1,  # slices of a batch, one after the other
-            'eval_every': 50,  # steps; 0 evaluates at the end only
-            'save_every': 50,  # steps
+            'steps': 100,  # updates
+            'batch_size': 32,  # examples of an update, on all devices together
+            # parts that a batch is computed in, one after the other, to save memory
+            'micro_batches': 1,
+            'eval_every': 50,  # steps between evaluations; 0 evaluates at the end only
+            'save_every': 50,  # steps between checkpoints
         }
     )
     if kind != 'pretrain':
-        # what the stage's delta starts from: base | sft; a reward model also from an
-        # earlier one, whose head and adapters it goes on with
+        # what the stage goes on from: base | sft; a reward stage also from an earlier
+        # one, with its head and adapters
         config.start = 'base'
     if kind in ('reward', 'dpo'):
-        config.keep_best = False  # by the validation figure, instead of the last
+        # keeps the weights with the best validation figure instead of the last ones
+        config.keep_best = False
     if kind == 'reward':
-        config.loss = 'bradley_terry'  # bradley_terry | pointwise
-        config.share_prompts = False  # encode the prompt of a comparison once
-        config.margins = True  # take those of the comparisons, where they have some
-        config.label_smoothing = 0.0  # the share of labels taken to be wrong
-        config.centre = 'responses'  # responses | demonstrations: what rewards 0
-        config.head_only = False  # a linear probe: the adapters stay as they start
-        config.shuffle = 0  # another number, another order of the data
+        # bradley_terry, on comparisons | pointwise, on ratings
+        config.loss = 'bradley_terry'
+        # encodes the prompt of a comparison once for all its completions
+        config.share_prompts = False
+        config.margins = True  # takes the margins of comparisons that have some
+        config.label_smoothing = 0.0  # share of the labels that is taken to be wrong
+        # whose rewards are 0 on average: responses | demonstrations, of validation
+        config.centre = 'responses'
+        config.head_only = False  # trains the head alone: a linear probe
+        config.shuffle = 0  # another number gives another order of the data
     config.update(changes)
     return config
 
@@ -132,10 +141,13 @@ def average_config(of: Sequence[str], **changes: Any) -> ConfigDict:
     return ConfigDict(
         {
             'kind': 'average',
-            'of': tuple(of),  # stages before this one
-            'method': 'mean',  # mean | slerp (of two) | interpolate_to_start (of one)
-            'weight': 0.5,  # of slerp's second stage; of the stage, not its start
-            'rank': 0,  # of the average; 0 adds up the ranks, and is exact
+            'of': tuple(of),  # the earlier stages that are averaged
+            # mean | slerp, of two stages | interpolate_to_start, of one
+            'method': 'mean',
+            # of the second stage in slerp; of the stage against its start in
+            # interpolate_to_start; mean does not read it
+            'weight': 0.5,
+            'rank': 0,  # of the average; 0 adds up the ranks and is exact
             **changes,
         }
     )
@@ -149,10 +161,10 @@ def ensemble_config(
     config = ConfigDict(
         {
             'kind': 'ensemble',
-            'of': tuple(of),  # reward models before this one
+            'of': tuple(of),  # the earlier reward models
             'combine': 'mean',  # mean | min | mean_std | gate | mole
-            'deviations': 1.0,  # that mean_std takes off the mean
-            'balance': 0.5,  # what it costs the gate to neglect a member
+            'deviations': 1.0,  # mean_std is the mean less so many standard deviations
+            'balance': 0.5,  # weight of the load-balancing loss of gate and mole
             'optimizer': optimizer_config(learning_rate),
             'steps': 100,
             'batch_size': 32,
@@ -168,10 +180,10 @@ def ensemble_config(
 def dpo_config(learning_rate: float, **changes: Any) -> ConfigDict:
     """A policy from comparisons alone (arXiv 2305.18290)."""
     config = stage_config('dpo', learning_rate, start='sft')
-    config.beta = 0.1  # the price of a nat
-    config.label_smoothing = 0.0  # the share of labels taken to be wrong
-    config.reward = 'reward'  # scores the result: as that of a policy stage, but for
-    # endpoint and model
+    config.beta = 0.1  # strength of the KL penalty
+    config.label_smoothing = 0.0  # share of the labels that is taken to be wrong
+    # who scores the result: as in a policy stage, but neither endpoint nor model
+    config.reward = 'reward'
     config.update(changes)
     return config
 
@@ -196,42 +208,51 @@ def policy_config(learning_rate: float, **changes: Any) -> ConfigDict:
             'algorithm': 'ppo',  # ppo | reinforce | rloo | grpo | best_of_n
             'tuning': tuning_config(),
             'optimizer': optimizer_config(learning_rate, schedule='constant'),
-            'value_learning_rate': learning_rate,
-            'start': 'sft',
-            'value_start': 'sft',  # sft | reward | base
-            'value_warmup': 0,  # first iterations, in which the value alone learns
+            'value_learning_rate': learning_rate,  # of the value function
+            'start': 'sft',  # what the policy goes on from: base | sft
+            'value_start': 'sft',  # what the value goes on from: sft | reward | base
+            'value_warmup': 0,  # first iterations, which train the value alone
             # who rewards: a stage or folder of reward models, module:function, gold, or
             # a language model that scores 1 to 10 (d-RLAIF): endpoint | model
             'reward': 'reward',
-            'judge': {'model': '', 'url': '', 'key_env': ''},  # of endpoint | model
+            'judge': {
+                'model': '',  # name on the endpoint; of `model` a stage, folder or base
+                'url': '',  # address of the endpoint, such as http://host:8000/v1
+                'key_env': '',  # the environment variable that holds its key
+            },
             'steps': 50,  # iterations of rollout and update
             'batch_size': 64,  # episodes of an iteration
-            'samples': 1,  # responses to each prompt; rloo, grpo, best_of_n: 4
-            'epochs': 2,
-            'minibatches': 2,
+            'samples': 1,  # responses to each prompt; 4 for rloo, grpo and best_of_n
+            'epochs': 2,  # passes over the episodes of an iteration
+            'minibatches': 2,  # updates of a pass
+            # parts that a minibatch is computed in, one after the other, to save memory
             'micro_batches': 1,
-            'temperature': 1.0,
-            'kl_coefficient': 0.05,  # beta; 0 runs no reference at all
-            'kl_estimator': 'k1',  # what beta prices: see perl/losses/kl.py
-            'kl_in': 'reward',  # reward | loss
-            'kl_controller': 'fixed',  # fixed | adaptive
-            'kl_target': 6.0,  # nats an episode
-            'kl_horizon': 10000.0,  # episodes
-            'ema_rate': 0.0,  # of the reference towards the policy (WARP: 0.01)
-            'gamma': 1.0,
-            'lam': 0.95,
-            'clip': 0.2,
-            'value_clip': 0.2,
-            'value_coefficient': 0.1,
-            'entropy_coefficient': 0.0,
-            'whiten_advantages': True,
-            'whiten_rewards': False,  # of tokens, their mean left as it is
-            'scale_rewards': False,  # by their running standard deviation
-            'clip_rewards': 0.0,  # at +- this; 0 clips nothing
-            'missing_eos_penalty': 1.0,  # taken off the reward of a cut response
-            'ptx_coefficient': 0.0,  # gamma of PPO-ptx: text in every update
+            'temperature': 1.0,  # of sampling, and of all log-probabilities
+            'kl_coefficient': 0.05,  # beta, strength of the KL penalty; 0 is none
+            # k1 | k2 | k3 | full | none | …: which KL term; see docs/algorithms.md
+            'kl_estimator': 'k1',
+            'kl_in': 'reward',  # where the KL term is: reward | loss
+            'kl_controller': 'fixed',  # of beta: fixed | adaptive
+            'kl_target': 6.0,  # nats an episode that an adaptive beta aims at
+            'kl_horizon': 10000.0,  # episodes in which an adaptive beta corrects
+            # share by which the reference follows the policy in an iteration; WARP has
+            # 0.01
+            'ema_rate': 0.0,
+            'gamma': 1.0,  # discount of later rewards
+            'lam': 0.95,  # lambda of generalised advantage estimation
+            'clip': 0.2,  # the ratio is clipped to 1 - clip and 1 + clip
+            'value_clip': 0.2,  # largest change of a value that its loss rewards
+            'value_coefficient': 0.1,  # weight of the value loss
+            'entropy_coefficient': 0.0,  # weight of an entropy bonus
+            'whiten_advantages': True,  # to mean 0 and deviation 1 over a batch
+            'whiten_rewards': False,  # to deviation 1 over the tokens of a batch
+            'scale_rewards': False,  # divides rewards by their running deviation
+            'clip_rewards': 0.0,  # limits rewards to -this and +this; 0 does not
+            'missing_eos_penalty': 1.0,  # taken off where a response does not end
+            'ptx_coefficient': 0.0,  # weight of a loss on text in each update (PPO-ptx)
             'ptx_batch_size': 32,  # rows of text of an update
-            'save_every': 10,
+            'save_every': 10,  # iterations between checkpoints
+            # iterations between samples for samples.jsonl; 0 samples at the end only
             'eval_every': 0,
         }
     )
@@ -244,35 +265,48 @@ def experiment(name: str) -> ConfigDict:
     """The whole tree with its defaults; a config file changes what it must."""
     return ConfigDict(
         {
-            'name': name,
-            'seed': 0,
-            'stages': ('pretrain', 'sft', 'reward', 'policy'),
+            'name': name,  # of the experiment; a run's folder is runs/NAME
+            'seed': 0,  # of everything that is drawn
+            'stages': ('pretrain', 'sft', 'reward', 'policy'),  # to run, in order
             'model': {
-                'path': '',  # a saved base or a llama2.c file; '' pre-trains one
-                'family': 'llama',  # of a base to pre-train; module:name of your own
-                'width': 128,
-                'layers': 4,
-                'heads': 4,
-                'kv_heads': 4,
-                'head_width': 32,
-                'hidden': 344,
-                'max_length': 512,
-                'tied': True,
-                'dtype': 'float32',  # of compute and of the frozen base
-                # of float32 products on GPU and TPU: highest | default, which rounds
-                # the operands (TF32, bfloat16) and is faster
+                # a saved base, a llama2.c file, or '' for one that pretrain makes
+                'path': '',
+                # of a base to pre-train; module:name for one of your own
+                'family': 'llama',
+                'width': 128,  # of the residual stream
+                'layers': 4,  # transformer blocks
+                'heads': 4,  # query heads
+                'kv_heads': 4,  # key and value heads; a divisor of heads
+                'head_width': 32,  # of a head; even
+                'hidden': 344,  # width of the MLP
+                'max_length': 512,  # the window: prompt and response, in tokens
+                'tied': True,  # the output layer is the embedding
+                # of computation and of the frozen base: float32 | bfloat16 | float16
+                'dtype': 'float32',
+                # of float32 products on GPU and TPU: highest | default, which rounds the
+                # operands (TF32, bfloat16) and is faster
                 'precision': 'highest',
-                'scan': False,  # one compiled layer: for deep models
-                'remat': False,  # recompute layers in the backward pass
+                'scan': False,  # compiles one layer for all: for deep models
+                'remat': False,  # recomputes layers in the backward pass: less memory
             },
             'tokenizer': {
-                'kind': 'sentencepiece',  # bytes | sentencepiece | file
-                'path': '',  # of kind file
-                'size': 512,  # of a trained sentencepiece vocabulary
+                # bytes | sentencepiece, trained on the text | file
+                'kind': 'sentencepiece',
+                'path': '',  # of kind file: a tokenizer, or its folder
+                'size': 512,  # vocabulary of a trained sentencepiece
             },
-            'data': {'name': 'reservations'},
-            'lengths': {'prompt': 64, 'response': 32},  # tokens, bos and eos included
-            'mesh': {'data': 1, 'fsdp': 1, 'tensor': 1},
+            'data': {
+                'name': 'reservations',  # the reader, or module:function of your own
+            },
+            'lengths': {
+                'prompt': 64,  # tokens; a longer prompt loses its beginning
+                'response': 32,  # tokens; a longer response loses its end
+            },
+            'mesh': {
+                'data': 1,  # devices along the batch; -1 takes all that are left
+                'fsdp': 1,  # devices along the batch that share the weights too
+                'tensor': 1,  # devices that share heads and hidden units
+            },
             'pretrain': stage_config(
                 'pretrain', 3e-3, tuning={'name': 'full'}, steps=400
             ),
@@ -280,11 +314,11 @@ def experiment(name: str) -> ConfigDict:
             'reward': stage_config('reward', 1e-3, start='sft'),
             'policy': policy_config(1e-3),
             'evaluation': {
-                'prompts': 256,  # held out, for rewards and win rates
-                'temperature': 1.0,
-                'batch_size': 64,
+                'prompts': 256,  # held-out prompts for rewards and win rates
+                'temperature': 1.0,  # of sampling
+                'batch_size': 64,  # prompts that are sampled together
             },
-            'tensorboard': False,
+            'tensorboard': False,  # writes event files beside metrics.jsonl
         }
     )
 

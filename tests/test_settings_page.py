@@ -1,0 +1,71 @@
+"""docs/settings.md says what the config has, and of each setting what it is for."""
+
+import textwrap
+
+import pytest
+from imported import imported
+
+
+@pytest.fixture(scope='module')
+def script():
+    return imported('scripts/settings_page.py')
+
+
+def rows(text):
+    """The cells of every setting of a page."""
+    lines = [line for line in text.splitlines() if line.startswith('| `')]
+    return [line.replace('\\|', '/').strip('|').split(' | ') for line in lines]
+
+
+def test_the_page_is_of_this_version(script):
+    """Else run the script again."""
+    assert script.PAGE.read_text() == script.page()
+
+
+def test_every_setting_has_a_use(script):
+    found = rows(script.page())
+    assert len(found) > 100
+    for path, _, _, use in found:
+        assert use.strip(), f'{path} needs a comment in {script.SOURCE}'
+
+
+def test_a_range_for_every_number(script):
+    for path, default, range, _ in rows(script.page()):
+        number = default.strip(' `').replace('.', '').replace('e-', '').isdigit()
+        assert bool(range.strip()) == (number or path.endswith('learning_rate`')), path
+
+
+def test_comments_beside_and_above(script):
+    source = textwrap.dedent("""
+        def maker(x):
+            config = ConfigDict(
+                {
+                    'a': 1,  # beside
+                    # above,
+                    # in two lines
+                    'b': (
+                        2
+                    ),
+                    'c': {'d': 3, 'e': {'f': 4}},  # of all
+                    'g': 5,
+                }
+            )
+            if x:
+                config.h = 6  # assigned
+            # of another line
+
+            config.i = 7
+            return config
+    """)
+    found = {path: text for (_, path), (_, text) in script.uses(source).items()}
+    assert found == {
+        'a': 'beside',
+        'b': 'above, in two lines',
+        'c': 'of all',
+        'c.d': 'of all',
+        'c.e': 'of all',
+        'c.e.f': 'of all',
+        'g': '',
+        'h': 'assigned',
+        'i': '',
+    }
