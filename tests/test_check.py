@@ -199,7 +199,7 @@ def test_mesh_larger_than_this_machine(tmp_path):
         (['--config.tokenizer.size=3'], 'SentencePiece'),
         (
             ['--config.policy.reward=json:dumps'],
-            'json:dumps: the reward function raised',
+            'the reward function raised',
         ),
         (
             [
