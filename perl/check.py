@@ -22,7 +22,7 @@ from perl.data import SPLITS, survey
 from perl.data.records import Dataset
 from perl.data.tokenizers.vocabularies import Tokenizer
 from perl.models.architecture import parameters
-from perl.runs import judging, opening, saved_config
+from perl.runs import opening, saved_config, trial
 from perl.stages.table import STAGES
 from perl.system import cli
 
@@ -72,7 +72,7 @@ def check(
         axis_types=(AxisType.Auto,) * len(sharding.AXES),
     )
     opening.check_mesh(config, mesh.shape)
-    rewards = judging.try_rewards(config, dataset)
+    rewards = trial.try_rewards(config, dataset)
     return {
         'config': config.name,
         'not_run': [x for x in configs.known_stages(config) if x not in config.stages],

@@ -16,113 +16,20 @@ was stopped. The output is comparisons that the dataset `files` reads.
 import contextlib
 import math
 import pathlib
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import jax
 from absl import flags
 
 from perl.config.loading import load_config
-from perl.data.records import SPLITS, Comparison, Dataset, pairs
-from perl.data.sets.own_files import reader as own_files
-from perl.evaluation.labelled_pairs import label_pairs
-from perl.evaluation.sampled_pairs import sample_pairs
-from perl.judges import Judge
+from perl.data.records import SPLITS
+from perl.evaluation import pair_sources
+from perl.evaluation.labelled_pairs import beside, save, table
 from perl.rollout.choosing import Sampling
 from perl.runs.judging import NAMES, Settings, open_judge
 from perl.runs.opening import open_data, open_finished
-from perl.runs.run import Run
 from perl.system import cli, jsonl, lock
 from perl.system.errors import UserError
-
-
-def save(
-    output: pathlib.Path,
-    comparisons: Sequence[Comparison],
-    judge: Judge,
-    gold: Callable[[str, str], float] | None = None,
-) -> dict[str, Any]:
-    """Labels pairs, writes them and their summary, and returns the summary.
-
-    Args:
-        output: the file of labels; the summary is put beside it.
-        comparisons: the pairs.
-        judge: who labels.
-        gold: the exact reward, where there is one.
-    """
-    rows, figures = label_pairs(comparisons, judge.preference, gold)
-    figures |= judge.report()
-    output.parent.mkdir(parents=True, exist_ok=True)
-    jsonl.save_rows(output, rows)
-    jsonl.save(beside(output, 'summary.json'), figures)
-    return figures
-
-
-def beside(output: pathlib.Path, name: str) -> pathlib.Path:
-    """`labels.<name>` of `labels.jsonl`."""
-    return output.with_name(f'{output.name.removesuffix(".jsonl")}.{name}')
-
-
-def from_file(file: str, columns: dict[str, str]) -> list[Comparison]:
-    """The pairs of a file of comparisons, in its order."""
-    comparisons = own_files.read_comparisons(file, columns)
-    return [pair for row in comparisons for pair in pairs(row)]
-
-
-def from_dataset(dataset: Dataset, split: str) -> list[Comparison]:
-    """The pairs of a data set's split."""
-    comparisons = [pair for row in dataset.comparisons[split] for pair in pairs(row)]
-    if not comparisons:
-        raise UserError(
-            f'{dataset.name} has no comparisons in its {split} split; give another, '
-            'or --sample'
-        )
-    return comparisons
-
-
-def sampled(run: Run, values: Any, file: pathlib.Path) -> list[Comparison]:
-    """Pairs of responses of the run's policy that differ and are not empty."""
-    prompts = run.dataset.prompts[values.split][: values.limit or None]
-    if not prompts:
-        raise UserError(
-            f'{run.dataset.name} has no prompts in its {values.split} split'
-        )
-    sampling = Sampling(
-        run.config.lengths.response, run.tokenizer.eos, values.temperature
-    )
-    role = run.source('base') if values.adapter == 'base' else run.role(values.adapter)
-    sampled = sample_pairs(run, role, prompts, sampling, file, values.seed)
-    useful = [
-        pair
-        for pair in sampled
-        if all(text.strip() for text in pair.completions)
-        and len(set(pair.completions)) == 2
-    ]
-    if not useful:
-        raise UserError(
-            f'--sample: {values.adapter} gave the same response twice or an empty one '
-            f'to each of {len(sampled)} prompts; sample at a higher --temperature'
-        )
-    dropped = len(sampled) - len(useful)
-    print(f'sampled {len(sampled)} pairs; {dropped} are equal or empty', flush=True)
-    return useful
-
-
-def table(figures: dict[str, Any]) -> str:
-    """The summary for a person."""
-    shown = [f'{figures["labelled"]} of {figures["n"]} labelled']
-    for name in ('agreement', 'gold_agreement'):
-        if figures.get(name) is not None:
-            low, high = figures[f'{name}_ci95']
-            shown.append(f'{name} {figures[name]:.3f} [{low:.3f}, {high:.3f}]')
-    shown.append(f'position bias {figures["position_bias"]:.3f}')
-    names = ('ties', 'requests', 'retries', 'cached', 'unparsable', 'refused')
-    for name in (*names, 'prompts_cut', 'too_long'):
-        if figures.get(name):
-            shown.append(f'{name.replace("_", " ")} {figures[name]}')
-    if 'refusal' in figures:
-        shown.append(f'refused for {figures["refusal"]}')
-    return ', '.join(shown)
 
 
 def main(argv: Sequence[str]) -> None:
@@ -176,14 +83,24 @@ def _pairs(values, config, run, output):
     if bool(values.comparisons) + bool(config) + values.sample > 1:
         raise UserError('give one of --comparisons, --config and --sample')
     if values.comparisons:
-        return from_file(values.comparisons, _columns(values.columns)), None
+        return pair_sources.of_file(values.comparisons, _columns(values.columns)), None
     if run is None and (values.sample or not config):
         raise UserError('give --comparisons, --config, or --workdir with a run folder')
     dataset = open_data(config) if config else run.dataset
     if values.sample:
-        comparisons = sampled(run, values, beside(output, 'pairs.jsonl'))
+        sampling = Sampling(
+            run.config.lengths.response, run.tokenizer.eos, values.temperature
+        )
+        comparisons = pair_sources.of_policy(
+            run,
+            values.adapter,
+            dataset.prompts[values.split][: values.limit or None],
+            sampling,
+            beside(output, 'pairs.jsonl'),
+            values.seed,
+        )
     else:
-        comparisons = from_dataset(dataset, values.split)
+        comparisons = pair_sources.of_dataset(dataset, values.split)
     return comparisons, dataset.gold
 
 

@@ -197,6 +197,17 @@ def test_mesh_larger_than_this_machine(tmp_path):
         ),
         (['--config.model.path=nowhere', "--config.stages=('sft',)"], 'nowhere'),
         (['--config.tokenizer.size=3'], 'SentencePiece'),
+        (
+            ['--config.policy.reward=json:dumps'],
+            'the reward function raised',
+        ),
+        (
+            [
+                '--config.policy.reward=endpoint',
+                '--config.policy.judge.url=ftp://a:b@c',
+            ],
+            "policy.judge.url: 'ftp://c' is not an address of HTTP",
+        ),
         (['--config.tokenizer.kind=file', '--config.tokenizer.path=nowhere'], 'nowhe'),
     ],
 )

@@ -16,7 +16,7 @@ from chat import Reply
 from commands import CONFIG, command, strike, unplug
 
 from perl import data
-from perl.label import beside
+from perl.evaluation.labelled_pairs import beside
 from perl.runs.judging import Settings, open_judge
 from perl.runs.opening import open_finished
 

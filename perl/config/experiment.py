@@ -89,8 +89,8 @@ def optimizer_config(learning_rate: float, **changes: Any) -> ConfigDict:
             'b1': 0.9,  # decay of AdamW's mean of gradients
             'b2': 0.999,  # decay of AdamW's mean of squared gradients
             'eps': 1e-8,  # added to the denominator of AdamW
-            # decoupled from the gradient; of kernels, embeddings and LoRA factors, never
-            # of norms, biases and scalar heads
+            # decoupled from the gradient; of kernels, embeddings and LoRA factors, but
+            # not of norms, biases and scalar heads
             'weight_decay': 0.0,
             'clip': 1.0,  # largest global norm of the gradient; 0 clips nothing
             **changes,
@@ -283,8 +283,8 @@ def experiment(name: str) -> ConfigDict:
                 'tied': True,  # the output layer is the embedding
                 # of computation and of the frozen base: float32 | bfloat16 | float16
                 'dtype': 'float32',
-                # of float32 products on GPU and TPU: highest | default, which rounds the
-                # operands (TF32, bfloat16) and is faster
+                # of float32 products on accelerators: highest | default, which rounds
+                # the operands (TF32, bfloat16) and is faster
                 'precision': 'highest',
                 'scan': False,  # compiles one layer for all: for deep models
                 'remat': False,  # recomputes layers in the backward pass: less memory

@@ -1,5 +1,6 @@
 """Pairs of responses labelled by a judge: the comparisons, and figures about them."""
 
+import pathlib
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -8,7 +9,35 @@ import numpy as np
 from perl.data.records import Comparison
 from perl.evaluation.figures import clusters
 from perl.evaluation.figures.intervals import share
-from perl.judges import Labels, Preference, both_orders
+from perl.judges import Judge, Labels, Preference, both_orders
+from perl.system import jsonl
+
+
+def save(
+    output: pathlib.Path,
+    comparisons: Sequence[Comparison],
+    judge: Judge,
+    gold: Callable[[str, str], float] | None = None,
+) -> dict[str, Any]:
+    """Labels pairs, writes them and their summary, and returns the summary.
+
+    Args:
+        output: the file of labels; the summary is put beside it.
+        comparisons: the pairs.
+        judge: who labels.
+        gold: the exact reward, where there is one.
+    """
+    rows, figures = label_pairs(comparisons, judge.preference, gold)
+    figures |= judge.report()
+    output.parent.mkdir(parents=True, exist_ok=True)
+    jsonl.save_rows(output, rows)
+    jsonl.save(beside(output, 'summary.json'), figures)
+    return figures
+
+
+def beside(output: pathlib.Path, name: str) -> pathlib.Path:
+    """`labels.<name>` of `labels.jsonl`."""
+    return output.with_name(f'{output.name.removesuffix(".jsonl")}.{name}')
 
 
 def label_pairs(
@@ -68,6 +97,23 @@ def summary(
         'position_bias': labels.position_bias,
         'confidence': float(np.maximum(p, 1 - p).mean()) if len(known) else None,
     }
+
+
+def table(figures: dict[str, Any]) -> str:
+    """The summary for a person."""
+    shown = [f'{figures["labelled"]} of {figures["n"]} labelled']
+    for name in ('agreement', 'gold_agreement'):
+        if figures.get(name) is not None:
+            low, high = figures[f'{name}_ci95']
+            shown.append(f'{name} {figures[name]:.3f} [{low:.3f}, {high:.3f}]')
+    shown.append(f'position bias {figures["position_bias"]:.3f}')
+    names = ('ties', 'requests', 'retries', 'cached', 'unparsable', 'refused')
+    for name in (*names, 'prompts_cut', 'too_long'):
+        if figures.get(name):
+            shown.append(f'{name.replace("_", " ")} {figures[name]}')
+    if 'refusal' in figures:
+        shown.append(f'refused for {figures["refusal"]}')
+    return ', '.join(shown)
 
 
 def _agreement(name, p, sides, at):

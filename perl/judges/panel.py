@@ -4,9 +4,6 @@ The members' adapters are stacked and mapped over while the base is not, so each
 kernel is read once for all of them. Members with other shapes, such as one tuned in
 full beside adapters, form a stack of their own. A stack of one member is not mapped.
 A mixture (`mole`) is one network whose blocks mix the members' adapters.
-
-In shapes, M is the number of members, N of rows, T of tokens, E of scored slots in a
-row, D the width.
 """
 
 import dataclasses
@@ -41,11 +38,10 @@ class Panel:
         shifts, scales: float32 `[M]`; each member's reward is `(raw - shift) / scale`.
         gate: from `mixture.fresh`, or None.
         shift, scale: float32 scalars, which normalise the combined reward likewise.
-        sizes: how many members each stack has.
+        sizes: the number of members of each stack.
         order: `order[i]` is the place of member i when the stacks are concatenated.
         combine: `mean`, `min`, `mean_std` (mean minus `deviations` standard
-            deviations), `gate` (one gate mixes the members' rewards) or `mole` (a gate
-            in every block mixes their adapters).
+            deviations), `gate` (it mixes rewards) or `mole` (gates mix adapters).
         deviations: for `mean_std`.
     """
 
@@ -72,8 +68,7 @@ def build(
     """A panel of roles (`base`, `base_id`, `delta` with a head, `shift`, `scale`).
 
     Raises:
-        UserError: there are no members, they have different bases or cannot be mixed,
-            or there is a gate where none is needed or the reverse.
+        UserError: without members, of different bases, or with a gate too many or few.
     """
     if not members:
         raise UserError('panel: it has no members; name one reward model or more')
@@ -109,13 +104,10 @@ def build(
 
 
 def rewards(arch: Architecture, panel: Panel, batch: dict[str, Any]) -> jax.Array:
-    """The panel's reward at the last token of each completion, `[N, E]` float32.
+    """The panel's reward at the last token of each completion, float32 `[N, E]`.
 
-    Args:
-        arch: the decoder.
-        panel: from `build`.
-        batch: tokens, positions, segments `[N, T]` and ends `[N, E]`, as
-            `heads.rewards` takes them.
+    The batch has tokens, positions, segments `[N, T]` and ends `[N, E]`, as
+    `heads.rewards` takes them.
     """
     if panel.gate is None:
         rewards = combine(panel, member_rewards(arch, panel, batch)[0])
@@ -128,11 +120,6 @@ def gated(
     arch: Architecture, panel: Panel, batch: dict[str, Any]
 ) -> tuple[jax.Array, jax.Array]:
     """The reward of a panel with a gate, before its own shift and scale.
-
-    Args:
-        arch: the decoder.
-        panel: with a gate.
-        batch: as that of `rewards`.
 
     Returns:
         Rewards float32 `[N, E]`, and each member's mean share `[M]`: for `gate` the

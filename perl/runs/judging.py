@@ -11,9 +11,7 @@
 | `recorded` | a file of answers |
 """
 
-import dataclasses
 import pathlib
-from collections.abc import Mapping
 from typing import Any
 
 from perl import config as configs
@@ -27,41 +25,11 @@ from perl.judges.language.answers import Answers
 from perl.judges.language.model import Model
 from perl.judges.reward import Judge, each, preference, scores
 from perl.runs import reward_models
+from perl.runs.judge_settings import Settings, of_config
 from perl.runs.roles import identity
 from perl.runs.run import Run
 from perl.system.errors import UserError
 from perl.system.suggest import near_miss
-
-
-@dataclasses.dataclass(frozen=True)
-class Settings:
-    """What a judge needs beside its name; each reads only what concerns it.
-
-    Attributes:
-        template: of the question about two responses, see `questions.pairwise`.
-        rating: of the question about one response.
-        answers: the file where the answers of a language model are kept.
-        file: of recorded answers.
-        url: of an endpoint.
-        model: the name of a model at the endpoint; of a `model` a stage, an adapter
-            folder, or base.
-        client: further settings of `Client`: key_env, timeout, retries.
-        endpoint: further settings of `Endpoint`: max_tokens, logprobs, again,
-            concurrency, extra.
-        flip: how often an annotator errs.
-        seed: of the annotators.
-    """
-
-    template: str = 'generic'
-    rating: questions.Template = questions.SCORE
-    answers: pathlib.Path | None = None
-    file: str = ''
-    url: str = ''
-    model: str = ''
-    client: Mapping[str, Any] = dataclasses.field(default_factory=dict)
-    endpoint: Mapping[str, Any] = dataclasses.field(default_factory=dict)
-    flip: float = 0.25
-    seed: int = 0
 
 
 def open_judge(
@@ -107,49 +75,9 @@ def open_reward(run: Run, stage: str) -> Judge:
     return reward
 
 
-def try_rewards(config: Any, dataset: Dataset) -> dict[str, list[float]]:
-    """The rewards of two rows by each reward that is known before training: functions
-    and `gold`. So a function that fails is found before hours of work.
-
-    Returns:
-        Two rewards for each stage that has such a reward.
-
-    Raises:
-        UserError: a function fails, or the dataset has no exact reward.
-    """
-    rewards = {}
-    for name in config.stages:
-        reward = config[name].get('reward', '')
-        if reward == 'gold':
-            rewards[name] = each(exact(dataset))(*_two_rows(dataset)).tolist()
-        elif functions.named(reward):
-            rewards[name] = functions.load(reward)(*_two_rows(dataset)).tolist()
-    return rewards
-
-
-def of_config(stage: Any, answers: pathlib.Path | None = None) -> Settings:
-    """The settings in the section `judge` of a stage, where it has one."""
-    section = stage.get('judge', {})
-    return Settings(
-        answers=answers,
-        url=section.get('url', ''),
-        model=section.get('model', ''),
-        client={'key_env': section.get('key_env', '')},
-    )
-
-
 def scoring(name: str, reward: Any, **more: Any) -> Judge:
     """The judge that has a reward, and prefers the response with the higher one."""
     return Judge(name, preference(reward), reward, **more)
-
-
-def _two_rows(dataset):
-    """Two prompts of the dataset, with two of its responses where it has some."""
-    pairs = dataset.comparisons['train'][:2]
-    prompts = [*dataset.prompts['train'][:2], *(pair.prompt for pair in pairs)]
-    responses = [row.response for row in dataset.demonstrations['train'][:2]]
-    responses += [text for pair in pairs for text in pair.completions]
-    return [*prompts, 'Hello.', 'Hello?'][:2], [*responses, 'Yes.', 'No.'][:2]
 
 
 def _gold(run, settings):

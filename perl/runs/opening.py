@@ -15,7 +15,7 @@ from perl.data import tokenizers
 from perl.data.records import Dataset
 from perl.models import store
 from perl.models.architecture import parameters
-from perl.runs import judging, needs, saved_config
+from perl.runs import needs, saved_config, trial
 from perl.runs.run import Run
 from perl.system.errors import UserError
 
@@ -32,7 +32,7 @@ def begin_run(config: ConfigDict, workdir: pathlib.Path) -> Run:
     if not saved_config.begun(config, workdir):
         shutil.rmtree(workdir / 'tokenizer', ignore_errors=True)
     run = open_run(config, workdir)
-    judging.try_rewards(config, run.dataset)
+    trial.try_rewards(config, run.dataset)
     saved_config.write(config, workdir)
     return run
 

@@ -45,21 +45,15 @@ def load_panel(run: Run, name: str) -> Panel:
     places = (
         card['of'] if in_run else [folder.parent / x / 'adapter' for x in card['of']]
     )
-    loaded = panel.build(
-        members(run, places),
-        card['combine'],
-        card['deviations'],
-        gate,
-        card['shift'],
-        card['scale'],
-    )
-    if gate:
-        count, width = len(card['of']), run.arch.width
-        if _shapes(gate) != _shapes(fresh(run.arch, card['combine'], count)):
-            raise UserError(
-                f'{name}: the gate in {folder} is not one of {count} members of width '
-                f'{width}; train or copy it again'
-            )
+    numbers = card['shift'], card['scale']
+    models = members(run, places)
+    loaded = panel.build(models, card['combine'], card['deviations'], gate, *numbers)
+    count = len(card['of'])
+    if gate and _shapes(gate) != _shapes(fresh(run.arch, card['combine'], count)):
+        raise UserError(
+            f'{name}: the gate in {folder} is not one of {count} members of width '
+            f'{run.arch.width}; train or copy it again'
+        )
     return loaded
 
 
@@ -179,9 +173,8 @@ def _read(folder, name):
             raise ValueError(f'no {min(missing)}')
         gate = arrays.load(folder / GATE) if card['combine'] in GATED else None
     except FileNotFoundError as error:
-        raise UserError(
-            f'{name}: {error.filename} is not there; copy it again'
-        ) from None
+        lost = error.filename
+        raise UserError(f'{name}: {lost} is not there; copy it again') from None
     except OSError as error:
         raise UserError(
             f'{name}: {error.filename or folder} cannot be read: {error.strerror}; '

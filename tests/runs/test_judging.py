@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 import runs
 
-from perl import data, evaluate, judges
+from perl import evaluate, judges
 from perl.evaluation import best_of_n
 from perl.runs import opening
-from perl.runs.judging import NAMES, Settings, open_judge, open_reward, try_rewards
+from perl.runs.judging import NAMES, Settings, open_judge, open_reward
 from perl.system.errors import UserError
 
 FUNCTION = 'def brief(prompts, responses):\n    return [-len(x) for x in responses]\n'
@@ -171,21 +171,6 @@ def test_a_reward_without_a_verdict_is_left_out_of_a_mean(run, tmp_path, monkeyp
     figures, _ = compare(run, sft, sft, judge, 'test')
     assert figures['reward_before'] == figures['reward_after'] == 3.0
     assert figures['judge'] == 'gold'
-
-
-def policy(**changes):
-    return runs.config('', **{f'policy.{k}': x for k, x in changes.items()})
-
-
-def test_two_rows_are_tried_before_training(brief):
-    dataset = data.load(**runs.DATA)
-    [two] = try_rewards(policy(reward=brief), dataset).values()
-    assert len(two) == 2 and all(x < 0 for x in two)
-    [two] = try_rewards(policy(reward='gold'), dataset).values()
-    assert all(np.isfinite(two))
-    assert try_rewards(policy(), dataset) == {}
-    with pytest.raises(UserError, match='has no exact reward'):
-        try_rewards(policy(reward='gold'), dataclasses.replace(dataset, gold=None))
 
 
 def test_the_reward_of_a_stage_must_score(run, monkeypatch):
