@@ -71,7 +71,7 @@ def _calibration(figures):
         with_interval(before, 'ece'),
         ', '.join(number(x, 2) for x in chance),
         *(number(before.get(x), 2) for x in ('largest_gap', 'brier', 'log_loss')),
-        number(figures['temperature'], 2),
+        number(figures['temperature']),
         with_interval(after, 'ece'),
         number(after.get('log_loss'), 2),
         _confidence_in_ties(figures.get('ties')),
