@@ -31,8 +31,8 @@ from perl.evaluation.figures import harmless
 from perl.evaluation.figures.against_baselines import sentence
 from perl.judges import Judge
 from perl.judges.language.questions import HARMLESS
-from perl.report import evaluated
-from perl.report.trajectories import ways
+from perl.report import evaluation_report
+from perl.report.trajectories import trajectories
 from perl.runs import reward_models, saved_config
 from perl.runs.judging import (
     LANGUAGE,
@@ -43,7 +43,7 @@ from perl.runs.judging import (
 )
 from perl.runs.opening import open_finished
 from perl.runs.run import Run
-from perl.system import cli, jsonl, lock
+from perl.system import cli, environment, jsonl, lock
 from perl.system.errors import UserError
 
 
@@ -148,7 +148,7 @@ def main(argv: Sequence[str]) -> None:
     policy = values.policy or _last_policy(run)
     if not values.policy:
         _say_which(run)
-    output = run.workdir / f'{evaluated.folder_of(values.split)}.json'
+    output = run.workdir / f'{evaluation_report.folder_of(values.split)}.json'
     with jax.set_mesh(run.mesh), lock.exclusive_file(output):
         found = evaluate(
             run,
@@ -162,7 +162,11 @@ def main(argv: Sequence[str]) -> None:
             raise UserError(
                 f'--workdir: {first} has no finished reward or policy stage'
             )
-        apart = {'split': values.split, 'frontier': ways([first, *others])}
+        apart = {
+            'split': values.split,
+            'computed': environment.describe(),
+            'frontier': trajectories([first, *others]),
+        }
         if values.best_of:
             apart['best_of_n'] = best_of_n.best_of_n(
                 run,
@@ -173,7 +177,7 @@ def main(argv: Sequence[str]) -> None:
             )
         jsonl.save(output, found | apart)
         print(table(found))
-        print(evaluated.write(run.workdir, found | apart))
+        print(evaluation_report.write(run.workdir, found | apart))
 
 
 def _say_which(run):

@@ -51,10 +51,10 @@ class Result:
         stages = [name for name in self.figures if (self.workdir / name).is_dir()]
         return {name: read(self.workdir / name) for name in stages}
 
-    def plot(self) -> list[pathlib.Path]:
-        """Draws the report's plots anew and returns their paths."""
+    def plot(self) -> report.Pictures:
+        """Draws the report's pictures anew; a notebook shows what this returns."""
         report.write(self.workdir)
-        return sorted((self.workdir / 'plots').glob('*.png'))
+        return report.pictures(self.workdir)
 
 
 def run(

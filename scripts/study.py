@@ -21,7 +21,7 @@ import numpy as np
 
 from perl import train
 from perl.evaluation.figures import frontier, over_optimisation
-from perl.report import canvas
+from perl.report import style
 from perl.system import metrics
 from perl.system.errors import UserError
 from perl.system.interrupt import Stopped
@@ -147,31 +147,32 @@ def policies(made: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return [row for row in made if row['gold_after']]
 
 
+@style.styled
 def plot(made: list[dict[str, Any]], folders: list[pathlib.Path]) -> Any:
     """Gold reward of policies at the end; gold and proxy on the way, against √KL."""
     judged = policies(made)
-    figure, (ends, *sides) = canvas.panels(3, 3, height=4.6)
+    figure, (ends, *sides) = style.panels(3, 3, height=4.6)
     places = range(len(judged))
     for place, row in zip(places, judged, strict=True):
         gold = row['gold_after']
-        ends.scatter(gold, [place] * len(gold), s=14, color=canvas.BLUE)
+        ends.scatter(gold, [place] * len(gold), s=14, color=style.BLUE)
         ends.scatter(
-            statistics.fmean(gold), place, marker='|', s=140, color=canvas.ORANGE
+            statistics.fmean(gold), place, marker='|', s=140, color=style.ORANGE
         )
-    ends.axvline(statistics.fmean(judged[0]['gold_before']), color=canvas.GREY, ls='--')
+    ends.axvline(statistics.fmean(judged[0]['gold_before']), color=style.GREY, ls='--')
     ends.set_yticks(places, [row['stage'].removeprefix('policy_') for row in judged])
     ends.invert_yaxis()
-    canvas.label(ends, 'gold at the end; SFT dashed', 'gold reward', '')
+    style.label(ends, 'gold at the end; SFT dashed', 'gold reward', '')
     found = {row['stage']: ways(folders, row['stage']) for row in judged}
     found = {stage: way for stage, way in found.items() if 'kl' in way}
-    colours = itertools.cycle([*canvas.COLOURS, 'black', 'brown', 'olive'])
+    colours = itertools.cycle([*style.COLOURS, 'black', 'brown', 'olive'])
     for colour, (stage, way) in zip(colours, found.items(), strict=False):
         at = np.sqrt(np.maximum(way['kl'].mean(0), 0))
         said = stage.removeprefix('policy_')
         for axes, name in zip(sides, ('gold', 'reward'), strict=True):
             axes.plot(at, way[name].mean(0), color=colour, label=said, lw=1.4)
     for axes, title in zip(sides, ('gold', 'proxy'), strict=True):
-        canvas.label(axes, f'{title} while training', '√KL', f'{title} reward')
+        style.label(axes, f'{title} while training', '√KL', f'{title} reward')
     sides[1].legend(fontsize=6.5, frameon=False)
     return figure
 

@@ -22,8 +22,8 @@ from tqdm import tqdm
 
 from perl import data, train
 from perl.evaluation.figures import baselines
-from perl.report import canvas
-from perl.report.tables import Table
+from perl.report import style
+from perl.report.markdown import Table
 from perl.system import metrics
 from perl.system.errors import UserError
 from perl.system.interrupt import Stopped
@@ -127,20 +127,21 @@ def markdown(lines: list[dict[str, Any]], simple: dict[str, dict]) -> str:
     return Table('', HEADER, [list(map(str, row)) for row in rows]).markdown()
 
 
+@style.styled
 def plot(
     lines: list[dict[str, Any]], simple: dict[str, dict], file: pathlib.Path
 ) -> None:
     """AUC by tuning with the deviation over seeds; baselines as lines."""
-    figure, panels = canvas.panels(len(simple), len(simple), height=3.8)
+    figure, panels = style.panels(len(simple), len(simple), height=3.8)
     for axes, (dataset, figures) in zip(panels, simple.items(), strict=True):
         found = [x for x in lines if x['dataset'] == dataset]
         x, y, spread = ([x[k] for x in found] for k in ('tuning', 'auc', 'auc_std'))
-        axes.errorbar(x, y, spread, fmt='o', color=canvas.BLUE, capsize=4)
-        colours = (canvas.GREY, canvas.GREEN, canvas.ORANGE)
+        axes.errorbar(x, y, spread, fmt='o', color=style.BLUE, capsize=4)
+        colours = (style.GREY, style.GREEN, style.ORANGE)
         for (name, row), colour in zip(figures.items(), colours, strict=True):
             label = name.replace('_', ' ')
             axes.axhline(row['auc'], color=colour, ls='--', lw=1, label=label)
-        canvas.label(axes, dataset, 'tuning of the reward model', 'AUC, test split')
+        style.label(axes, dataset, 'tuning of the reward model', 'AUC, test split')
         axes.legend(frameon=False, loc='center right', bbox_to_anchor=(1, 0.25))
     figure.savefig(file, dpi=120)
 

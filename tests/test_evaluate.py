@@ -62,12 +62,14 @@ def test_what_a_sceptic_asks(finished, tmp_path):
     against = found['policy against sft']
     assert against['length_control']['win_rate'] == against['win_rate']
     assert set(against['lengths']) == {'before', 'after'}
-    ways = found['frontier']['ways']
-    assert [way['label'] for way in ways] == ['a/policy', 'b/policy']
-    assert len(ways[0]['points']) == STEPS and found['frontier']['gold']
+    assert found['split'] == 'test' and found['computed']['cores'] > 0
+    policies = found['frontier']['policies']
+    assert [policy['label'] for policy in policies] == ['a/policy', 'b/policy']
+    assert len(policies[0]['points']) == STEPS and found['frontier']['gold']
     assert found['best_of_n']['sizes'] == [1, 2, 4]
     made = workdir / 'evaluation'
     text = (made / 'evaluation.md').read_text()
+    assert text.startswith('# Evaluation of small on the test split\n')
     plots = {file.name for file in made.glob('*.png')}
     assert {'reliability.png', 'buckets.png', 'frontier.png', 'best_of_n.png'} <= plots
     assert all(f']({name})' in text for name in plots)

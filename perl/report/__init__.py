@@ -1,5 +1,6 @@
-"""The report of a run: Markdown, plots and tables, from its files alone."""
+"""The report of a run: Markdown, pictures and tables, from its files alone."""
 
-from perl.report.report import write
+from perl.report.pictures import Picture, Pictures
+from perl.report.report import pictures, write
 
-__all__ = ['write']
+__all__ = ['Picture', 'Pictures', 'pictures', 'write']

@@ -3,41 +3,33 @@
 from typing import Any
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from perl.evaluation.figures.over_optimisation import NEAREST, Fit
-from perl.report import canvas
-from perl.report.canvas import (
-    BLUE,
-    COLOURS,
-    GREEN,
-    GREY,
-    ORANGE,
-)
-from perl.report.recorded import is_number
+from perl.report import style
+from perl.report.style import BLUE, COLOURS, GREEN, GREY, ORANGE
 from perl.report.trajectories import REWARDS
+from perl.report.values import is_number
 
 
+@style.styled
 def frontier(found: dict[str, Any]) -> Figure | None:
-    """Every policy's way in the plane of KL and reward, and the frontier of all."""
+    """Every policy in the plane of KL and reward, and the frontier of all.
+
+    Args:
+        found: see `trajectories.trajectories`.
+    """
     names = [name for name in REWARDS if found.get(name)]
     if not names:
         return None
-    figure, panels = canvas.panels(len(names), len(names), height=4.4)
+    figure, panels = style.panels(len(names), len(names), height=4.4)
     for axes, name in zip(panels, names, strict=True):
-        for turn, way in enumerate(found['ways']):
-            colour = COLOURS[turn % len(COLOURS)]
-            points = [row for row in way['points'] if is_number(row.get(name))]
-            x, y = ([row[key] for row in points] for key in ('kl', name))
-            axes.plot(x, y, color=colour, lw=1, alpha=0.35)
-            axes.plot(x, y, 'o', color=colour, ms=4, label=way['label'])
-            held = way['held_out']
-            if is_number(held.get(name)) and is_number(held.get('kl')):
-                axes.plot(held['kl'], held[name], '*', color=colour, ms=14, mec='white')
-        best = found[name]
+        for turn, policy in enumerate(found['policies']):
+            _trajectory(axes, policy, name, COLOURS[turn % len(COLOURS)])
         axes.step(
-            [row['kl'] for row in best],
-            [row[name] for row in best],
+            [row['kl'] for row in found[name]],
+            [row[name] for row in found[name]],
             where='post',
             color='#33373D',
             lw=1.2,
@@ -45,12 +37,25 @@ def frontier(found: dict[str, Any]) -> Figure | None:
             label='frontier',
         )
         title = f'{REWARDS[name]} against KL'
-        canvas.label(axes, title, 'KL to the reference, nats a response', REWARDS[name])
+        style.label(axes, title, 'KL to the reference, nats a response', REWARDS[name])
         _root_scale(axes)
-    panels[0].plot([], [], '*', color=GREY, ms=12, mec='white', label='held out, after')
-    entries = panels[0].get_legend_handles_labels()
-    figure.legend(*entries, loc='outside lower center', ncols=4, frameon=False)
+    if any(policy['held_out'] for policy in found['policies']):
+        star = {'color': GREY, 'ms': 12, 'mec': 'white'}
+        panels[0].plot([], [], '*', **star, label='held out, after')
+    style.legend_below(figure)
     return figure
+
+
+def _trajectory(axes: Axes, policy: dict[str, Any], name: str, colour: str) -> None:
+    """One policy: a point for each few iterations, a star for the finished policy."""
+    points = [row for row in policy['points'] if is_number(row.get(name))]
+    x, y = ([row[key] for row in points] for key in ('kl', name))
+    axes.plot(x, y, color=colour, lw=1, alpha=0.35)
+    label = style.short(policy['label'])
+    axes.plot(x, y, 'o', color=colour, ms=4, label=label)
+    held = policy['held_out']
+    if is_number(held.get(name)) and is_number(held.get('kl')):
+        axes.plot(held['kl'], held[name], '*', color=colour, ms=14, mec='white')
 
 
 def _root_scale(axes):
@@ -64,6 +69,7 @@ def _root_scale(axes):
     axes.set_xlim(0, end)
 
 
+@style.styled
 def optimisation(curves: dict[str, dict[str, Any]], title: str) -> Figure | None:
     """Gains over the start against the square root of KL, with the fitted curves.
 
@@ -74,31 +80,41 @@ def optimisation(curves: dict[str, dict[str, Any]], title: str) -> Figure | None
     curves = {name: curves[name] for name in REWARDS if name in curves}
     if not curves:
         return None
-    figure, panels = canvas.panels(len(curves), len(curves), height=3.8)
+    figure, panels = style.panels(len(curves), len(curves), height=4.8)
     for axes, (name, curve) in zip(panels, curves.items(), strict=True):
-        kl, gain = np.maximum(curve['kl'], 0), np.array(curve['gain'])
-        colour = GREEN if name == 'gold' else BLUE
-        near = (kl < NEAREST) & (curve['fit']['form'] == 'rl')
-        d = np.sqrt(kl)
-        axes.plot(d[~near], gain[~near], 'o', color=colour, ms=5, label='measured')
-        if near.any():
-            left = f'left out, KL below {NEAREST:g}'
-            axes.plot(d[near], gain[near], 'o', color=colour, ms=5, mfc='w', label=left)
+        _measured(axes, curve, GREEN if name == 'gold' else BLUE)
         if is_number(curve['fit']['alpha']):
-            _fit(axes, curve['fit'], d.max())
-        said = f'{REWARDS[name]}, gain over the start'
-        canvas.label(axes, f'{title}: {REWARDS[name]}', 'd = √KL', said)
-        axes.legend(frameon=False, loc='best', fontsize=9)
+            _fit(axes, curve['fit'])
+        axes.axhline(0, color=GREY, lw=1)
+        about = f'{style.short(title)}: {REWARDS[name]}'
+        style.label(axes, about, 'd = √KL', 'gain over the start')
+        axes.set_xlim(left=0)
+        axes.legend(loc='upper center', bbox_to_anchor=(0.5, -0.16), ncols=2)
     return figure
 
 
-def _fit(axes, fitted, farthest):
-    bon = fitted['form'] == 'best_of_n'
-    form = 'd (α − β d)' if bon else 'd (α − β log d)'
-    said = f'{form}\nα = {fitted["alpha"]:.3g}, β = {fitted["beta"]:.3g}'
-    curve = Fit(fitted['form'], fitted['alpha'], fitted['beta'])
-    d = np.linspace(0, 1.05 * farthest, 200)
-    axes.plot(d, curve(d), color=ORANGE, lw=1.5, label=said)
-    if is_number(fitted['peak']) and fitted['peak'] <= farthest:
-        peak = f'peak at d = {fitted["peak"]:.2f}'
-        axes.axvline(fitted['peak'], color=GREY, lw=1, ls='--', label=peak)
+def _measured(axes, curve, colour):
+    """The measured points, and which of them is the highest."""
+    kl, gain = np.maximum(curve['kl'], 0), np.array(curve['gain'])
+    near = (kl < NEAREST) & (curve['fit']['form'] == 'rl')
+    d = np.sqrt(kl)
+    axes.plot(d[~near], gain[~near], 'o', color=colour, ms=5, label='measured')
+    if near.any():
+        left = f'left out, KL < {NEAREST:g}'
+        axes.plot(d[near], gain[near], 'o', color=colour, ms=5, mfc='w', label=left)
+    top = int(np.argmax(gain))
+    ring = {'ms': 12, 'mfc': 'none', 'mec': '#33373D', 'ls': ''}
+    label = f'highest, d = {d[top]:.2f}'
+    axes.plot(d[top], gain[top], 'o', **ring, label=label)
+
+
+def _fit(axes, fit):
+    """The fitted curve; where it has a peak among the points, that too."""
+    form = 'd (α − β d)' if fit['form'] == 'best_of_n' else 'd (α − β log d)'
+    label = f'{form}\nα = {fit["alpha"]:.2g}, β = {fit["beta"]:.2g}'
+    curve = Fit(fit['form'], fit['alpha'], fit['beta'])
+    d = np.linspace(0, 1.05 * fit['farthest'], 200)
+    axes.plot(d, curve(d), color=ORANGE, lw=1.5, label=label)
+    if is_number(fit['peak']) and fit['peak'] <= fit['farthest']:
+        peak = f'peak of the curve, d = {fit["peak"]:.2f}'
+        axes.axvline(fit['peak'], color=GREY, lw=1, ls='--', label=peak)

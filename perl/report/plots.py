@@ -1,182 +1,124 @@
-"""Plots of a report. Each function returns a figure, or None where data are missing."""
+"""Plots of a run as a whole. Each function returns a figure, or None without data."""
 
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from perl.report import canvas
-from perl.report.canvas import (
-    BLUE,
-    GREEN,
-    GREY,
-    ORANGE,
-    PURPLE,
-)
-from perl.report.recorded import (
-    Recorded,
-    interval,
-    is_number,
-    phases,
-    series,
-)
-from perl.report.wording import duration
+from perl.report import style
+from perl.report.curves import POLICY
+from perl.report.formatting import decimals, duration, rounded
+from perl.report.run_folder import RunFolder, phases
+from perl.report.style import BLUE, GREEN, GREY, ORANGE, PURPLE
+from perl.report.values import is_number
 
-_SUPERVISED = {
-    'loss': ('loss', 'nats'),
-    'accuracy': ('accuracy', 'share in the right order'),
-    'auc': ('AUC', 'area under the curve'),
+PHASES = {
+    'training': BLUE,
+    'rollout': GREEN,
+    'score': PURPLE,
+    'update': ORANGE,
+    'evaluation': '#E69F00',
 }
-_POLICY = {
-    'reward': ('reward', 'model reward', BLUE),
-    'gold': ('true reward', 'true reward', GREEN),
-    'kl': ('KL to the reference', 'nats a response', ORANGE),
-    'entropy': ('entropy', 'nats a token', PURPLE),
-    'response_length': ('response length', 'tokens', BLUE),
-    'no_eos': ('responses without an end', 'share', GREY),
-}
+BINS = 24
 
 
-def supervised(recorded: Recorded, stage: str) -> Figure | None:
-    """Loss and held-out figures along the steps."""
-    rows = recorded.metrics.get(stage, [])
-    found = {
-        name: (series(rows, name), series(rows, f'val_{name}')) for name in _SUPERVISED
+@style.styled
+def reward_kl(run: RunFolder, stage: str) -> Figure | None:
+    """A policy in the plane of KL and reward, one point an iteration."""
+    rows = [row for row in run.metrics.get(stage, []) if is_number(row.get('kl'))]
+    rows = [row for row in rows if is_number(row.get('step'))]
+    points = {
+        name: [row for row in rows if is_number(row.get(name))]
+        for name in ('reward', 'gold')
     }
-    found = {k: both for k, both in found.items() if both[0][0] or both[1][0]}
-    if not found:
+    points = {name: rows for name, rows in points.items() if rows}
+    if not points:
         return None
-    figure, panels = canvas.panels(len(found), len(found))
-    for axes, (name, (train, held)) in zip(panels, found.items(), strict=True):
-        title, unit = _SUPERVISED[name]
-        if train[0]:
-            canvas.line(axes, *train, BLUE, 'training')
-        if held[0]:
-            axes.plot(*held, color=ORANGE, marker='o', ms=4, label='held out')
-        canvas.label(axes, f'{stage}: {title}', 'step', unit)
-        if held[0]:
-            axes.legend(frameon=False)
-    return figure
-
-
-def policy(recorded: Recorded, stage: str) -> Figure | None:
-    """Reward, KL, entropy and length along the iterations."""
-    rows = recorded.metrics.get(stage, [])
-    found = {name: series(rows, name) for name in _POLICY}
-    found = {name: both for name, both in found.items() if both[0]}
-    if not found:
-        return None
-    columns = 1 if len(found) == 1 else 2 if len(found) in (2, 4) else 3
-    figure, panels = canvas.panels(len(found), columns)
-    for axes, (name, both) in zip(panels, found.items(), strict=False):
-        title, unit, colour = _POLICY[name]
-        canvas.line(axes, *both, colour, title)
-        canvas.label(axes, title, 'iteration', unit)
-    return figure
-
-
-def reward_kl(recorded: Recorded, stage: str) -> Figure | None:
-    """The way of a policy in the plane of KL and reward, one point an iteration."""
-    rows = recorded.metrics.get(stage, [])
-    names = [name for name in ('reward', 'gold') if series(rows, name, 'kl')[0]]
-    if not names:
-        return None
-    figure, panels = canvas.panels(len(names), len(names), height=3.8)
-    for axes, name in zip(panels, names, strict=True):
-        kept = [row for row in rows if is_number(row.get('kl'))]
-        kept = [row for row in kept if is_number(row.get(name))]
-        x, y, steps = ([row[k] for row in kept] for k in ('kl', name, 'step'))
+    figures = run.results.get(stage, {})
+    figure, panels = style.panels(len(points), len(points), height=4.0)
+    for axes, (name, rows) in zip(panels, points.items(), strict=True):
+        x, y = ([row[key] for row in rows] for key in ('kl', name))
         axes.plot(x, y, color='#D5D8DC', lw=1, zorder=1)
-        dots = axes.scatter(x, y, c=steps, cmap='viridis', s=24, zorder=2)
-        title = _POLICY[name][0]
-        canvas.label(
+        done = [row['step'] - 1 for row in rows]
+        dots = axes.scatter(x, y, c=done, cmap='viridis', s=24, zorder=2)
+        _held_out(axes, figures, name)
+        title = POLICY[name].title
+        style.label(
             axes, f'{title} against KL', 'KL to the reference, nats a response', title
         )
         axes.xaxis.set_major_locator(MaxNLocator(6))
-    figure.colorbar(dots, ax=panels, label='iteration', pad=0.01)
+    figure.colorbar(dots, ax=panels, label='iterations done', pad=0.01)
+    style.legend_below(figure)
     return figure
 
 
-def histograms(recorded: Recorded, stage: str) -> Figure | None:
+def _held_out(axes, figures, name):
+    """The finished policy, and what it started from, on held-out prompts."""
+    star = {'ms': 15, 'mec': 'black', 'zorder': 3, 'ls': ''}
+    before, after = (figures.get(f'{name}_{when}') for when in ('before', 'after'))
+    if is_number(before):
+        axes.plot(0, before, marker='*', mfc='white', **star, label='held out, before')
+    if is_number(after) and is_number(figures.get('kl')):
+        place = figures['kl'], after
+        axes.plot(*place, marker='*', mfc=ORANGE, **star, label='held out, after')
+
+
+@style.styled
+def histograms(run: RunFolder, stage: str) -> Figure | None:
     """Rewards of held-out responses, before and after."""
-    rows = recorded.samples.get(stage, [])
-    found = {}
+    rows = run.samples.get(stage, [])
+    sides = {}
     for name in ('reward', 'gold'):
         before, after = (
             [row[key] for row in rows if is_number(row.get(key))]
             for key in (f'{name}_reference', name)
         )
         if before or after:
-            found[name] = before, after
-    if not found:
+            sides[name] = {'before': before, 'after': after}
+    if not sides:
         return None
-    figure, panels = canvas.panels(len(found), len(found))
-    for axes, (name, sides) in zip(panels, found.items(), strict=True):
-        edges = np.histogram_bin_edges(np.concatenate(sides), 24)
-        for values, colour, said in zip(
-            sides, (GREY, BLUE), ('before', 'after'), strict=True
-        ):
-            if values:
-                mean = f'{said}, mean {np.mean(values):.3g}'
-                axes.hist(values, edges, color=colour, alpha=0.55, label=mean)
-                axes.axvline(np.mean(values), 0, 0.83, color=colour, lw=2, ls='--')
-        canvas.label(
-            axes, f'{stage}: {_POLICY[name][0]}', _POLICY[name][1], 'responses'
-        )
-        axes.set_ylim(top=1.2 * axes.get_ylim()[1])  # room for the legend
-        axes.legend(frameon=False, ncols=2, loc='upper right')
+    figure, panels = style.panels(len(sides), len(sides), height=3.4)
+    for axes, (name, values) in zip(panels, sides.items(), strict=True):
+        edges = np.histogram_bin_edges(np.concatenate(list(values.values())), BINS)
+        _histogram(axes, values, edges)
+        metric = POLICY[name]
+        style.label(axes, f'{stage}: {metric.title}', metric.unit, 'responses')
     return figure
 
 
-def accuracies(recorded: Recorded) -> Figure | None:
-    """Held-out accuracy of every reward model with its interval."""
-    stages = [
-        stage
-        for stage in recorded.stages('reward')
-        if is_number(recorded.results.get(stage, {}).get('accuracy'))
-    ]
-    if len(stages) < 2:
-        return None
-    figure, (axes,) = canvas.panels(1, 1, height=1.1 + 0.5 * len(stages))
-    for at, stage in enumerate(stages):
-        figures = recorded.results[stage]
-        value, around = figures['accuracy'], interval(figures, 'accuracy')
-        colour = ORANGE if str(figures.get('tuning', '')).startswith('full') else BLUE
-        if around:
-            axes.plot(around, [at, at], color=colour, lw=3, alpha=0.5)
-        axes.plot([value], [at], 'o', color=colour, ms=8)
-        shift = {'xytext': (0, 8), 'textcoords': 'offset points', 'ha': 'center'}
-        axes.annotate(f'{100 * value:.1f} %', (value, at), color=colour, **shift)
-    labels = [f'{s} ({recorded.results[s].get("tuning", "?")})' for s in stages]
-    axes.set_yticks(range(len(stages)), labels)
-    axes.set_ylim(len(stages) - 0.4, -0.7)
-    axes.grid(axis='y', visible=False)
-    canvas.label(axes, 'reward models', 'held-out accuracy, with its 95 % interval', '')
-    axes.xaxis.set_major_formatter(lambda x, _: f'{100 * x:.0f} %')
-    return figure
+def _histogram(axes, sides, edges):
+    for (when, values), colour in zip(sides.items(), (GREY, BLUE), strict=True):
+        if not values:
+            continue
+        mean, error = np.mean(values), np.std(values) / len(values) ** 0.5
+        places = decimals((mean - 1.96 * error, mean + 1.96 * error))
+        name = f'{when}, mean {rounded(float(mean), places)}'
+        axes.hist(values, edges, color=colour, alpha=0.55, label=name)
+        axes.axvline(mean, 0, 0.78, color=colour, lw=2, ls='--')
+    axes.set_ylim(top=axes.get_ylim()[1] / 0.78)  # room for the legend
+    axes.legend(loc='upper left', borderaxespad=0.2)
 
 
-def time(recorded: Recorded) -> Figure | None:
+@style.styled
+def time(run: RunFolder) -> Figure | None:
     """Seconds of every stage, by phase."""
-    spent = {stage: phases(recorded, stage) for stage in recorded.stages()}
+    spent = {stage: phases(run, stage) for stage in run.stages()}
     spent = {stage: parts for stage, parts in spent.items() if parts}
     if not spent:
         return None
-    order = ['training', 'rollout', 'score', 'update', 'evaluation']
-    names = sorted({name for parts in spent.values() for name in parts} - {*order})
-    names = [n for n in order if any(n in parts for parts in spent.values())] + names
-    colours = dict(zip(order, (BLUE, GREEN, PURPLE, ORANGE, '#E69F00'), strict=True))
-    figure, (axes,) = canvas.panels(1, 1, height=1.4 + 0.42 * len(spent))
+    others = sorted({name for parts in spent.values() for name in parts} - {*PHASES})
+    names = [name for name in PHASES if any(name in x for x in spent.values())]
+    figure, (axes,) = style.panels(1, 1, height=1.6 + 0.42 * len(spent))
     left = np.zeros(len(spent))
-    for name in names:
+    for name in [*names, *others]:
         width = np.array([parts.get(name, 0.0) for parts in spent.values()])
-        colour = colours.get(name, GREY)
+        colour = PHASES.get(name, GREY)
         axes.barh(list(spent), width, left=left, color=colour, label=name, height=0.62)
         left += width
-    for at, total in enumerate(left):
-        axes.annotate(f' {duration(total)}', (total, at), va='center')
+    for place, total in enumerate(left):
+        axes.annotate(f' {duration(total)}', (total, place), va='center')
     axes.invert_yaxis()
     axes.margins(x=0.12)
     axes.grid(axis='y', visible=False)
-    axes.legend(frameon=False, loc='center left', bbox_to_anchor=(1, 0.5))
-    canvas.label(axes, 'time by phase', 'seconds', '')
+    style.legend_below(figure, columns=6)
+    style.label(axes, 'time by phase', 'seconds', '')
     return figure

@@ -1,142 +1,148 @@
 """The report of a run: `report.md`, `plots/*.png`, `tables/*.csv`, from files alone."""
 
+import functools
 import os
 import pathlib
-from collections.abc import Callable
+from typing import Any
 
-import matplotlib
-from matplotlib.figure import Figure
-
-from perl.report import plots, tables
-from perl.report.canvas import STYLE
-from perl.report.recorded import Recorded, read
-from perl.report.tables import Table
+from perl.report import accuracies, curves, plots, tables
+from perl.report.csv_text import to_csv
+from perl.report.markdown import inert
+from perl.report.pictures import Paint, Painter, Pictures, no_pictures, pictures_in
+from perl.report.run_folder import RunFolder, read
+from perl.report.style import Plot
 from perl.system import atomic
+from perl.system.environment import SITTINGS
 from perl.system.metrics import RESULTS
 
+PLOTS, TABLES = 'plots', 'tables'
 SAMPLES = 8  # rows of the table of samples
+BESIDE = 'Reward models beside their baselines'
 
 
 def write(workdir: str | os.PathLike) -> pathlib.Path:
     """Writes the report of a run, finished or not, and returns its path.
 
-    Whatever the run has not made yet is left out.
+    Figures are written first and pictures last, so that a picture that cannot be drawn
+    costs no figure. What the run has not made yet is left out.
+
+    Raises:
+        OSError: something could not be written.
     """
     workdir = pathlib.Path(workdir)
-    recorded = read(workdir)
-    draw = _Drawn(workdir)
-    parts = [
-        f'# {recorded.name}\n',
-        _setting(recorded),
-        *_notes(recorded),
-        *_headline(recorded),
-        draw('Accuracy of the reward models', 'accuracies', plots.accuracies(recorded)),
-        *_stages(recorded, draw),
-        draw('Time', 'time', plots.time(recorded)),
-        *_samples(recorded),
-        _files(recorded),
-    ]
-    _write_csv(recorded, workdir / 'tables')
-    file = workdir / 'report.md'
-    atomic.write_text(file, '\n'.join(filter(None, parts)))
+    run, file = read(workdir), workdir / 'report.md'
+    _write_csv(run, workdir / TABLES)
+    atomic.write_text(file, _page(run, no_pictures))
+    atomic.write_text(file, _page(run, Painter(workdir / PLOTS, f'{PLOTS}/')))
     return file
 
 
-class _Drawn:
-    """Saves plots and says how the report shows them."""
-
-    def __init__(self, workdir: pathlib.Path):
-        self._folder = workdir / 'plots'
-
-    def __call__(self, title: str, name: str, figure: Figure | None) -> str:
-        if figure is None:
-            return ''
-        self._folder.mkdir(parents=True, exist_ok=True)
-        file = self._folder / f'{name}.png'
-        with atomic.replacing(file) as new, matplotlib.rc_context(STYLE):
-            figure.savefig(new)
-        return f'### {title}\n\n![{title}](plots/{name}.png)\n'
+def pictures(workdir: str | os.PathLike) -> Pictures:
+    """The pictures of a run's report, as they are now."""
+    return pictures_in(pathlib.Path(workdir) / PLOTS)
 
 
-def _setting(recorded: Recorded) -> str:
-    model = recorded.config.get('model') or {}
-    data = recorded.config.get('data') or {}
-    said = {
+def _page(run: RunFolder, paint: Paint) -> str:
+    parts = [
+        f'# {inert(run.name)}\n',
+        _setting(run),
+        *(f'> Left out, could not be read: {inert(note)}\n' for note in run.notes),
+        *_figures(run),
+        *_shown(paint, BESIDE, 'accuracies', accuracies.accuracies, run),
+        *_curves(run, paint),
+        *_shown(paint, 'Time', 'time', plots.time, run),
+        *_samples(run),
+        *_sittings(run),
+        _files(run),
+    ]
+    return '\n'.join(filter(None, parts))
+
+
+def _shown(
+    paint: Paint, title: str, name: str, plot: Plot, *args: Any
+) -> tuple[str, ...]:
+    """A picture under a heading; nothing where data are missing."""
+    text = paint(title, name, functools.partial(plot, *args))
+    return (f'### {inert(title)}\n', text) if text else ()
+
+
+def _setting(run: RunFolder) -> str:
+    model, data = run.section('model'), run.section('data')
+    settings = {
         'data': data.get('name'),
         'base': model.get('path') or model.get('name'),
-        'seed': recorded.config.get('seed'),
-        'stages': ', '.join(recorded.stages()),
+        'seed': run.config.get('seed'),
+        'stages': ', '.join(run.stages()),
     }
-    lines = [f'- {name}: {x}' for name, x in said.items() if x not in (None, '')]
+    lines = [f'- {k}: {inert(x)}' for k, x in settings.items() if x not in (None, '')]
     return '\n'.join(lines) + '\n' if lines else ''
 
 
-def _notes(recorded: Recorded) -> list[str]:
-    return [f'> Left out, could not be read: {note}\n' for note in recorded.notes]
-
-
-def _headline(recorded: Recorded) -> list[str]:
-    makers: list[Callable[[Recorded], Table]] = [
-        tables.reward,
-        tables.policy,
-        tables.language,
+def _figures(run: RunFolder) -> list[str]:
+    shown = [*tables.reward_models(run), tables.policies(run), tables.language(run)]
+    return [
+        f'## {table.title}\n\n{table.across().markdown()}'
+        for table in shown
+        if table.rows
     ]
-    made = [table for table in (make(recorded) for make in makers) if table.rows]
-    return [f'## {table.title}\n\n{table.across().markdown()}' for table in made]
 
 
-def _stages(recorded: Recorded, draw: _Drawn) -> list[str]:
-    parts = ['## Learning curves\n'] if recorded.metrics else []
-    for stage in recorded.stages():
-        if recorded.kind(stage) != 'policy':
-            figure = plots.supervised(recorded, stage)
-            parts.append(draw(stage, f'{stage}_curves', figure))
-            continue
-        parts += [
-            draw(stage, f'{stage}_curves', plots.policy(recorded, stage)),
-            draw(
-                f'{stage}: reward against KL',
-                f'{stage}_reward_kl',
-                plots.reward_kl(recorded, stage),
-            ),
-            draw(
-                f'{stage}: rewards before and after',
-                f'{stage}_rewards',
-                plots.histograms(recorded, stage),
-            ),
-        ]
+def _curves(run: RunFolder, paint: Paint) -> list[str]:
+    parts = ['## Learning curves\n'] if run.metrics else []
+    for stage in run.stages():
+        of_a_policy = (
+            (f'{stage}: reward against KL', 'reward_kl', plots.reward_kl),
+            (f'{stage}: rewards before and after', 'rewards', plots.histograms),
+        )
+        plot = curves.policy if run.kind(stage) == 'policy' else curves.supervised
+        parts += _shown(paint, stage, f'{stage}_curves', plot, run, stage)
+        for title, name, plot in of_a_policy:
+            if run.kind(stage) in ('policy', 'dpo'):
+                parts += _shown(paint, title, f'{stage}_{name}', plot, run, stage)
     return parts
 
 
-def _samples(recorded: Recorded) -> list[str]:
+def _samples(run: RunFolder) -> list[str]:
     parts = []
-    for stage, rows in recorded.samples.items():
+    for stage, rows in run.samples.items():
         table = tables.samples(rows, SAMPLES)
         parts.append(
-            f'## Samples of {stage}\n\n{len(table.rows)} of {len(rows)} prompts, '
-            'evenly spaced from the largest loss to the largest gain of the policy '
-            f'over its reference.\n\n{table.markdown()}'
+            f'## Samples of {inert(stage)}\n\n{len(table.rows)} of {len(rows)} '
+            'prompts, evenly spaced from the largest loss to the largest gain of the '
+            f'policy over its reference.\n\n{table.markdown()}'
         )
     return parts
 
 
-def _files(recorded: Recorded) -> str:
-    found = [f'`{RESULTS}`'] if recorded.results else []
-    found += [f'`{stage}/metrics.jsonl`' for stage in recorded.metrics]
-    found += [f'`{stage}/samples.jsonl`' for stage in recorded.samples]
-    return f'Drawn from {", ".join(found)}.\n' if found else ''
+def _sittings(run: RunFolder) -> list[str]:
+    if not run.sittings:
+        return []
+    table = tables.sittings(run.sittings)
+    few = f'The last {len(table.rows)} of {len(run.sittings)} processes that trained.\n'
+    every = 'One line for each process that trained a stage.\n'
+    note = every if len(table.rows) == len(run.sittings) else few
+    return [f'## {table.title}\n', note, table.markdown()]
 
 
-def _write_csv(recorded: Recorded, folder: pathlib.Path) -> None:
-    made = {
+def _files(run: RunFolder) -> str:
+    files = [f'`{RESULTS}`'] if run.results else []
+    files += [f'`{SITTINGS}`'] if run.sittings else []
+    files += [f'{inert(stage)}/metrics.jsonl' for stage in run.metrics]
+    files += [f'{inert(stage)}/samples.jsonl' for stage in run.samples]
+    return f'Drawn from {", ".join(files)}.\n' if files else ''
+
+
+def _write_csv(run: RunFolder, folder: pathlib.Path) -> None:
+    rows_by_name = {
         'results': [
             {'stage': stage} | tables.flat(figures)
-            for stage, figures in recorded.results.items()
+            for stage, figures in run.results.items()
         ],
-        **{f'{stage}_metrics': rows for stage, rows in recorded.metrics.items()},
-        **{f'{stage}_samples': rows for stage, rows in recorded.samples.items()},
+        'sittings': run.sittings,
+        **{f'{stage}_metrics': rows for stage, rows in run.metrics.items()},
+        **{f'{stage}_samples': rows for stage, rows in run.samples.items()},
     }
-    for name, rows in made.items():
+    for name, rows in rows_by_name.items():
         if rows:
             folder.mkdir(parents=True, exist_ok=True)
-            atomic.write_text(folder / f'{name}.csv', tables.to_csv(rows))
+            atomic.write_text(folder / f'{name}.csv', to_csv(rows))

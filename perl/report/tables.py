@@ -1,113 +1,195 @@
-"""Tables of a report: figures as people write them, Markdown, and CSV."""
+"""Tables of the report of a run."""
 
-import csv
-import dataclasses
-import io
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from perl.report.recorded import Recorded, interval, is_number, seconds
-from perl.report.wording import (
+from perl.report import reward_figures
+from perl.report.formatting import (
     amount,
+    change,
     count,
     duration,
     number,
-    text,
+    percent,
+    with_interval,
 )
+from perl.report.judge import win_rate
+from perl.report.markdown import Table, cell, inert
+from perl.report.run_folder import RunFolder, seconds
+from perl.report.values import interval, is_number
+
+SITTINGS = 10  # processes that are listed, the latest ones
+WIDTH = 320  # characters of a sample that are shown
+_STEP_MEMORY = 'memory of one step, as it was compiled'
+_STAGE_MEMORY = 'largest memory in use during the stage'
+_RUN_MEMORY = 'largest memory in use since the process began'
 
 
-@dataclasses.dataclass(frozen=True)
-class Table:
-    """A titled table of strings.
-
-    Attributes:
-        title: in the report.
-        header: of each column, with units.
-        rows: `[rows][columns]`; '' where a figure is missing.
-    """
-
-    title: str
-    header: Sequence[str]
-    rows: Sequence[Sequence[str]]
-
-    def markdown(self) -> str:
-        """As a Markdown table, without the columns that are empty."""
-        full = [i for i in range(len(self.header)) if any(row[i] for row in self.rows)]
-        lines = [[self.header[i] for i in full], [':--'] * len(full)]
-        lines += [[row[i] or '–' for i in full] for row in self.rows]
-        return '\n'.join(f'| {" | ".join(line)} |' for line in lines) + '\n'
-
-    def across(self) -> 'Table':
-        """Rows as columns: a few long rows side by side."""
-        names, *rows = zip(self.header, *self.rows, strict=True)
-        return Table(self.title, names, [row for row in rows if any(row[1:])])
+def reward_models(run: RunFolder) -> list[Table]:
+    """Held-out figures of the reward models, side by side: of those on comparisons one
+    table, of those on ratings another."""
+    models = {stage: run.results.get(stage, {}) for stage in run.stages('reward')}
+    groups = reward_figures.by_kind(models)
+    return [_reward_models(run, kind, group) for kind, group in groups.items()]
 
 
-def reward(recorded: Recorded) -> Table:
-    """Held-out figures of each reward model, side by side."""
-    header = (
+def _reward_models(run, kind, models):
+    names = {name for figures in models.values() for name in simple_models(figures)}
+    header = [
         'stage',
         'tuning',
+        'held-out examples (test split)',
+        'independent groups (prompts, dialogs)',
+        'labelled ties, left out',
         'accuracy [95 %]',
         'balanced accuracy [95 %]',
         'AUC [95 %]',
-        'held-out examples',
-        *_COST,
-    )
+        *(f'baseline: {name}' for name in sorted(names)),
+        'best baseline',
+        'difference to it [95 %]',
+        *_cost_header(run),
+    ]
     rows = []
-    for stage in recorded.stages('reward'):
-        figures = recorded.results.get(stage, {})
-        row = [stage, str(figures.get('tuning', ''))]
-        row += [percent(figures, name) for name in ('accuracy', 'balanced_accuracy')]
-        row += [with_interval(figures, 'auc'), count(figures.get('n'))]
-        rows.append(row + _cost(recorded, stage))
-    return Table('Reward models', header, rows)
+    for stage, figures in models.items():
+        simple = simple_models(figures)
+        rows.append(
+            [
+                inert(stage),
+                inert(figures.get('tuning', '')),
+                *(count(figures.get(x)) for x in ('n', 'clusters', 'labelled_ties')),
+                *(percent(figures, x) for x in ('accuracy', 'balanced_accuracy')),
+                with_interval(figures, 'auc'),
+                *(simple.get(name, '') for name in sorted(names)),
+                *best_baseline(figures.get('best_baseline')),
+                *_cost(run, stage),
+            ]
+        )
+    return Table(f'Reward models on {reward_figures.KINDS[kind]}', header, rows)
 
 
-def policy(recorded: Recorded) -> Table:
-    """What reinforcement learning did to each policy, on held-out prompts."""
+def simple_models(figures: Mapping[str, Any]) -> dict[str, str]:
+    """What each baseline of a reward model reaches, by its name and rule."""
+    rows = dict(reward_figures.baselines(figures))
+    chance = reward_figures.chance(figures)
+    if chance and chance[1] not in rows:
+        rows = {chance[1]: {'accuracy': chance[0], 'n': figures.get('n')}, **rows}
+    texts = {}
+    for name, row in rows.items():
+        rule = f' ({row["rule"]})' if row.get('rule') else ''
+        area = with_interval(row, 'auc')
+        area = f', AUC {area}' if area else ''
+        texts[inert(name.replace('_', ' ') + rule)] = percent(row, 'accuracy') + area
+    return texts
+
+
+def best_baseline(best: Mapping[str, Any] | None) -> tuple[str, str]:
+    """Its name, and how far the model is above it, with a verdict."""
+    if not (isinstance(best, dict) and is_number(best.get('difference'))):
+        return '', ''
+    limits = interval(best, 'difference')
+    verdict = ''
+    if limits:
+        verdict = 'not clearly better'
+        verdict = 'better' if limits[0] > 0 else 'worse' if limits[1] < 0 else verdict
+    shares = best.get('figure') == 'accuracy'
+    lead = (percent if shares else with_interval)(best, 'difference')
+    lead = f'AUC {lead}' if best.get('figure') == 'auc' else lead
+    name = inert(str(best.get('name', '')).replace('_', ' '))
+    return name, ', '.join(filter(None, (lead, verdict)))
+
+
+def policies(run: RunFolder) -> Table:
+    """What learning did to each policy, on held-out prompts."""
     header = (
         'stage',
         'tuning',
+        'held-out prompts (test split)',
         'true reward before → after [95 %]',
         'reward before → after [95 %]',
         'KL to the reference, nats',
-        'win rate [95 %]',
+        'win rate [95 %] and who judged',
         'won / tied / lost',
         'tokens a response before → after',
-        *_COST,
+        'responses without an end, cut at the limit',
+        *_cost_header(run),
     )
-    rows = []
-    for stage in recorded.stages('policy', 'dpo'):
-        figures = recorded.results.get(stage, {})
-        games = [count(figures.get(name)) for name in ('wins', 'ties', 'losses')]
-        how = [figures.get('algorithm'), figures.get('tuning')]
-        row = [stage, ', '.join(str(x) for x in how if x)]
-        row += [_moved(figures, 'gold'), _moved(figures, 'reward')]
-        row += [number(figures.get('kl')), percent(figures, 'win_rate')]
-        row += [' / '.join(games) if all(games) else '']
-        lengths = ('response_length_before', 'response_length')
-        row += [' → '.join(filter(None, (number(figures.get(x)) for x in lengths)))]
-        rows.append(row + _cost(recorded, stage))
+    rows = [_policy(run, stage) for stage in run.stages('policy', 'dpo')]
     return Table('Policies', header, rows)
 
 
-def language(recorded: Recorded) -> Table:
+def _policy(run, stage):
+    figures = run.results.get(stage, {})
+    games = [count(figures.get(name)) for name in ('wins', 'ties', 'losses')]
+    how = [figures.get('algorithm'), figures.get('tuning')]
+    lengths = (figures.get(f'response_length{x}') for x in ('_before', ''))
+    return [
+        inert(stage),
+        inert(', '.join(str(x) for x in how if x)),
+        count(figures.get('prompts')),
+        *(_moved(figures, name) for name in ('gold', 'reward')),
+        number(figures.get('kl'), 2),
+        win_rate(figures, run.trained_by(stage)),
+        ' / '.join(games) if all(games) else '',
+        ' → '.join(filter(None, (number(x, 2) for x in lengths))),
+        percent(figures, 'no_eos'),
+        *_cost(run, stage),
+    ]
+
+
+def language(run: RunFolder) -> Table:
     """Loss and perplexity of pre-training and SFT."""
-    header = ('stage', 'tuning', 'held-out loss, nats a token', 'perplexity', *_COST)
+    header = (
+        'stage',
+        'tuning',
+        'held-out loss (validation split), nats a token',
+        'perplexity',
+        *_cost_header(run),
+    )
     rows = []
-    for stage in recorded.stages('pretrain', 'sft'):
-        figures = recorded.results.get(stage, {})
-        losses = [figures.get(name) for name in ('val_loss', 'loss')]
-        loss = next(filter(is_number, losses), None)
-        row = [stage, str(figures.get('tuning', '')), number(loss)]
+    for stage in run.stages('pretrain', 'sft'):
+        figures = run.results.get(stage, {})
+        held = [row.get('val_loss') for row in run.metrics.get(stage, [])]
+        held = [figures.get('val_loss'), figures.get('loss'), *reversed(held)]
+        loss = next(filter(is_number, held), None)
+        row = [inert(stage), inert(figures.get('tuning', '')), number(loss)]
         row += [number(math.exp(min(loss, 50.0))) if loss is not None else '']
-        rows.append(row + _cost(recorded, stage))
+        rows.append(row + _cost(run, stage))
     return Table('Language modelling', header, rows)
 
 
-def samples(rows: Sequence[dict[str, Any]], shown: int, width: int = 320) -> Table:
+def sittings(rows: Sequence[Mapping[str, Any]]) -> Table:
+    """Where, when and by which program a run was computed, a row for each process."""
+    header = (
+        'date',
+        'command',
+        'version',
+        'commit',
+        'host',
+        'cores',
+        'device',
+        'python, jax',
+    )
+    table = []
+    for row in rows[-SITTINGS:]:
+        commit, devices = str(row.get('commit') or ''), row.get('devices')
+        changed = ', with changes' if commit.endswith('+') else ''
+        device = [count(devices) if devices != 1 else '', str(row.get('device') or '')]
+        texts = (
+            row.get('date'),
+            row.get('command'),
+            row.get('perl'),
+            commit.rstrip('+') + changed,
+            row.get('host'),
+            count(row.get('cores')),
+            ' '.join(filter(None, device)),
+            ', '.join(str(row[x]) for x in ('python', 'jax') if row.get(x)),
+        )
+        table.append([cell(text, WIDTH) for text in texts])
+    return Table('Where it was computed', header, table)
+
+
+def samples(rows: Sequence[dict[str, Any]], shown: int) -> Table:
     """Responses before and after, from the largest loss to the largest gain."""
     rows = sorted(rows, key=_gain)
     if len(rows) > shown:
@@ -115,22 +197,12 @@ def samples(rows: Sequence[dict[str, Any]], shown: int, width: int = 320) -> Tab
     header = ('prompt', 'before', 'after', 'true reward', 'reward')
     table = [
         [
-            *(text(row.get(x), width) for x in ('prompt', 'reference', 'response')),
+            *(cell(row.get(x), WIDTH) for x in ('prompt', 'reference', 'response')),
             *(_pair(row, name) for name in ('gold', 'reward')),
         ]
         for row in rows
     ]
     return Table('Samples', header, table)
-
-
-def to_csv(rows: Sequence[dict[str, Any]]) -> str:
-    """Rows as CSV, one column for every key of any of them."""
-    out = io.StringIO()
-    names = list(dict.fromkeys(name for row in rows for name in row))
-    writer = csv.DictWriter(out, names, lineterminator='\n')
-    writer.writeheader()
-    writer.writerows(rows)
-    return out.getvalue()
 
 
 def flat(value: Any, name: str = '') -> dict[str, Any]:
@@ -142,54 +214,31 @@ def flat(value: Any, name: str = '') -> dict[str, Any]:
     return {name: value}
 
 
-def percent(figures: dict[str, Any], name: str) -> str:
-    """A share and its interval, where it has one, in percent."""
-    if not is_number(figures.get(name)):
-        return ''
-    around = interval(figures, name)
-    low_high = f' [{100 * around[0]:.1f}, {100 * around[1]:.1f}]' if around else ''
-    return f'{100 * figures[name]:.1f} %{low_high}'
+def _cost_header(run):
+    """A run without sittings is of a version that measured memory differently."""
+    memory = _STAGE_MEMORY if run.sittings else _RUN_MEMORY
+    return 'trainable parameters', 'trainable share', _STEP_MEMORY, memory, 'time'
 
 
-def with_interval(figures: dict[str, Any], name: str) -> str:
-    """A figure and its interval, where it has one."""
-    around = interval(figures, name)
-    low_high = f' [{around[0]:.3f}, {around[1]:.3f}]' if around else ''
-    return f'{figures[name]:.3f}{low_high}' if is_number(figures.get(name)) else ''
-
-
-_COST = (
-    'trainable parameters',
-    'trainable share',
-    'memory of a step',
-    'memory of the process, peak',
-    'time',
-)
-
-
-def _cost(recorded, stage):
-    figures = recorded.results.get(stage, {})
+def _cost(run, stage):
+    figures = run.results.get(stage, {})
     share = figures.get('trainable_share')
     return [
         count(figures.get('trainable')),
         f'{100 * share:.3g} %' if is_number(share) else '',
         *(amount(figures.get(name)) for name in ('step_bytes', 'peak_bytes')),
-        duration(seconds(recorded, stage)),
+        duration(seconds(run, stage)),
     ]
 
 
 def _moved(figures, name):
     before, after = (figures.get(f'{name}_{when}') for when in ('before', 'after'))
-    if not (is_number(before) or is_number(after)):
-        return ''
-    around = interval(figures, name)
-    low_high = f' [{number(around[0])}, {number(around[1])}]' if around else ''
-    return f'{number(before) or "?"} → {number(after) or "?"}{low_high}'
+    return change(before, after, interval(figures, name))
 
 
 def _pair(row, name):
-    before, after = number(row.get(f'{name}_reference')), number(row.get(name))
-    return ' → '.join(filter(None, (before, after)))
+    pair = row.get(f'{name}_reference'), row.get(name)
+    return ' → '.join(filter(None, (number(x, 2) for x in pair)))
 
 
 def _gain(row):

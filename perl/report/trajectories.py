@@ -8,39 +8,51 @@ from typing import Any
 import numpy as np
 
 from perl.evaluation.figures import frontier, over_optimisation
-from perl.report import recorded
-from perl.report.recorded import is_number
+from perl.report import run_folder
+from perl.report.values import is_number, series
 
 REWARDS = {'gold': 'true reward', 'reward': 'model reward'}
 
 
-def ways(workdirs: Sequence[str | os.PathLike]) -> dict[str, Any]:
-    """The way of every policy of some runs, and the frontier of them all.
+def trajectories(workdirs: Sequence[str | os.PathLike]) -> dict[str, Any]:
+    """The trajectory of every policy of some runs, and the frontier of them all.
 
     Args:
-        workdirs: of runs, finished or not; only their files are read.
+        workdirs: of runs, finished or not; only their files are read. A folder that is
+            given twice is read once.
 
     Returns:
-        ways: of each policy stage its label, points (`frontier.path`), held_out (kl,
-        reward and gold of the finished stage) and curves: by `reward` and `gold` kl and
-        gain of each iteration, and the fit of the RL form. And by `reward` and `gold`
-        the points of all that no other beats. Empty without a policy.
+        policies: of each policy stage its label, points (`frontier.path`), held_out
+        (kl, reward and gold of the finished stage) and curves: by `reward` and `gold`
+        kl and gain of each iteration, and the fit of the RL form. And by `reward` and
+        `gold` the points of all that no other beats. Empty without a policy.
     """
-    folders = [pathlib.Path(workdir) for workdir in workdirs]
-    found = []
-    for folder in folders:
-        read = recorded.read(folder)
-        for stage in read.stages('policy'):
-            if read.metrics.get(stage):
-                several = f'{folder.absolute().name}/' if len(folders) > 1 else ''
-                found.append({'label': f'{several}{stage}', **_way(read, stage)})
-    points = [{'label': way['label'], **x} for way in found for x in way['points']]
+    folders = dict.fromkeys(pathlib.Path(workdir).resolve() for workdir in workdirs)
+    names = _names(list(folders))
+    policies = []
+    for folder, name in zip(folders, names, strict=True):
+        run = run_folder.read(folder)
+        for stage in run.stages('policy'):
+            if run.metrics.get(stage):
+                policies.append({'label': f'{name}{stage}', **_policy(run, stage)})
+    points = [{'label': x['label'], **row} for x in policies for row in x['points']]
     best = {name: frontier.frontier(points, name) for name in REWARDS}
-    return {'ways': found, **best} if found else {}
+    return {'policies': policies, **best} if policies else {}
 
 
-def _way(read, stage):
-    rows, figures = read.metrics[stage], read.results.get(stage, {})
+def _names(folders: list[pathlib.Path]) -> list[str]:
+    """What tells folders apart: nothing of one alone, else the fewest last parts."""
+    if len(folders) < 2:
+        return [''] * len(folders)
+    for count in range(1, max(len(folder.parts) for folder in folders) + 1):
+        names = ['/'.join(folder.parts[-count:]) for folder in folders]
+        if len(set(names)) == len(folders):
+            break
+    return [f'{name}/' for name in names]
+
+
+def _policy(run, stage):
+    rows, figures = run.metrics[stage], run.results.get(stage, {})
     held = {name: figures.get(f'{name}_after') for name in REWARDS}
     held['kl'] = figures.get('kl')
     curves = {name: _curve(rows, name) for name in REWARDS}
@@ -52,7 +64,7 @@ def _way(read, stage):
 
 
 def _curve(rows, name):
-    kl, values = recorded.series(rows, name, 'kl')
+    kl, values = series(rows, name, 'kl')
     if not kl:
         return None
     fit = over_optimisation.fit_metrics('rl', kl, values)

@@ -287,14 +287,16 @@ def test_the_evaluation_knows_them_all(made, run, figures):
 
 
 def test_the_report_shows_them(made):
-    from perl.report import recorded, tables
+    from perl.report import run_folder, tables
 
-    table = tables.reward(recorded.read(made))
+    folder = run_folder.read(made)
+    (table,) = tables.reward_models(folder)
     shown = {row[0]: row for row in table.rows}
     assert {'warm', 'by_mean', 'by_gate', 'probe'} <= shown.keys()
-    assert 'by_gate' in tables.reward(recorded.read(made)).markdown()
+    assert 'by_gate' in table.markdown()
     assert shown['by_min'][1] == 'min of reward_a, reward_b, warm'
-    assert 'warp' in tables.policy(recorded.read(made)).markdown()
+    policies = tables.policies(folder).markdown()
+    assert 'warp' in policies and folder.trained_by('warp') == 'reward'
 
 
 def test_what_is_checked_before(tmp_path):

@@ -1,5 +1,3 @@
-import csv
-
 import matplotlib.image
 import numpy as np
 import pytest
@@ -15,11 +13,13 @@ from perl.evaluation.figures import (
 )
 from perl.report import (
     diagrams,
-    evaluated,
+    evaluation_report,
+    evaluation_tables,
+    formatting,
     frontiers,
     trajectories,
-    verdicts,
 )
+from perl.report.csv_text import from_csv
 from perl.system import metrics
 
 RNG = np.random.default_rng(0)
@@ -73,7 +73,7 @@ def best_of_n():
 
 @pytest.fixture(scope='module')
 def found(tmp_path_factory):
-    folder = tmp_path_factory.mktemp('ways') / 'long/run'
+    folder = tmp_path_factory.mktemp('runs') / 'long/run'
     out = metrics.Metrics(folder / 'policy')
     for step in range(40):
         d = step / 10
@@ -83,8 +83,10 @@ def found(tmp_path_factory):
         'reward': reward_model(1),
         'reward_full': reward_model(3),
         'policy against sft': policy(),
-        'frontier': trajectories.ways([folder, folder]),
+        'frontier': trajectories.trajectories([folder]),
         'best_of_n': best_of_n(),
+        'split': 'val',
+        'computed': {'host': 'box', 'cores': 2, 'commit': 'abc'},
     }
 
 
@@ -94,7 +96,7 @@ def made(found, tmp_path_factory):
     old = workdir / 'evaluation' / 'old.png'
     old.parent.mkdir()
     old.touch()
-    file = evaluated.write(workdir, found)
+    file = evaluation_report.write(workdir, found)
     assert file == workdir / 'evaluation' / 'evaluation.md'
     assert not old.exists(), 'plots of another evaluation are gone'
     return file.parent
@@ -116,24 +118,24 @@ def test_reward_models_stand_side_by_side(made, found):
 def test_what_is_said_of_a_policy(made, found):
     text, figures = (made / 'evaluation.md').read_text(), found['policy against sft']
     (shown,) = row_of(text, 'length-controlled win rate [95 %]')
-    want = 100 * figures['length_control']['length_controlled_win_rate']
-    assert float(shown.split(' %')[0]) == pytest.approx(want, abs=0.05)
+    controlled = figures['length_control']
+    assert shown == formatting.percent(controlled, 'length_controlled_win_rate')
     assert row_of(text, 'words before → after') == ['10 → 12']
     assert row_of(text, 'harmless before → after [95 %]') == [
-        '50.0 % [40.0, 60.0] → 75.0 % [40.0, 60.0]'
+        '50 % [40, 60] → 75 % [40, 60]'
     ]
-    overlap = '0.250 / 0.125 / 0.200, n=3'
+    overlap = '0.25 / 0.12 / 0.2, n=3'
     shown = row_of(text, 'ROUGE-1 / -2 / -L before → after')
     assert shown == [f'{overlap} → {overlap}']
 
 
 def test_a_peak_is_told_where_it_was_reached(made, found):
     text = (made / 'evaluation.md').read_text()
-    names = [way['label'] for way in found['frontier']['ways']]
+    names = [policy['label'] for policy in found['frontier']['policies']]
     peak = np.exp(2 * (0.5 / 0.4 - 1))
     shown = row_of(text, f'{names[0]}: true reward')[4]
-    assert float(shown.split()[0]) == pytest.approx(peak, rel=0.01)
-    assert row_of(text, f'{names[0]}: model reward')[4] == 'not reached'
+    assert shown.split()[0] == formatting.number(peak, 2)
+    assert row_of(text, f'{names[0]}: model reward')[4] == 'the curve never falls'
 
 
 def test_every_plot_is_shown_and_readable(made):
@@ -143,8 +145,8 @@ def test_every_plot_is_shown_and_readable(made):
         'best_of_n',
         'buckets',
         'frontier',
+        'policy_optimisation',
         'reliability',
-        'run_policy_optimisation',
     ]
     for file in files:
         assert f']({file.name})' in text
@@ -154,8 +156,7 @@ def test_every_plot_is_shown_and_readable(made):
 
 def test_tables_hold_the_figures(made, found):
     def read(name):
-        with (made / f'{name}.csv').open() as file:
-            return list(csv.DictReader(file))
+        return from_csv((made / f'{name}.csv').read_bytes().decode())
 
     curve = found['reward']['calibration']['before']['curve']
     rows = [row for row in read('reliability') if row['stage'] == 'reward']
@@ -173,7 +174,7 @@ def test_tables_hold_the_figures(made, found):
 
 
 def test_what_is_missing_is_left_out(tmp_path):
-    file = evaluated.write(tmp_path, {'policy': {'kl': 1.0}, 'frontier': {}})
+    file = evaluation_report.write(tmp_path, {'policy': {'kl': 1.0}, 'frontier': {}})
     assert file.read_text().count('##') == 0
     assert list(file.parent.iterdir()) == [file]
     assert diagrams.reliability({}) is None and diagrams.buckets({}) is None
@@ -183,15 +184,50 @@ def test_what_is_missing_is_left_out(tmp_path):
 def test_a_win_rate_whose_lengths_are_not_known():
     figures = policy()
     del figures['length_control']
-    table = verdicts.policies({'a': figures})
-    said = dict(zip(table.header, table.rows[0], strict=True))
-    assert said['win rate [95 %]'] and not said['length-controlled win rate [95 %]']
+    table = evaluation_tables.policies({'a': figures}, {})
+    shown = dict(zip(table.header, table.rows[0], strict=True))
+    assert shown['win rate [95 %] and who judged']
+    assert not shown['length-controlled win rate [95 %]']
 
 
 def test_a_curve_through_too_few_points(tmp_path):
     out = metrics.Metrics(tmp_path / 'policy')
     out.write(1, {'kl': 0.0, 'reward': 1.0})
-    text = evaluated.write(
-        tmp_path, {'frontier': trajectories.ways([tmp_path])}
+    text = evaluation_report.write(
+        tmp_path, {'frontier': trajectories.trajectories([tmp_path])}
     ).read_text()
     assert 'frontier.png' in text and 'd (α' not in text
+
+
+def test_the_page_says_of_which_split_and_where(made):
+    text = (made / 'evaluation.md').read_text()
+    assert text.splitlines()[0].endswith(' on the val split')
+    assert row_of(text, 'host') == ['box'] and row_of(text, 'commit') == ['abc']
+
+
+def test_a_picture_that_fails_costs_no_figure(found, tmp_path, monkeypatch, capsys):
+    file = tmp_path / 'evaluation' / 'evaluation.md'
+
+    def fail(models):
+        assert '| accuracy' in file.read_text()
+        assert (file.parent / 'buckets.csv').is_file()
+        raise ValueError('odd')
+
+    monkeypatch.setattr(diagrams, 'buckets', fail)
+    text = evaluation_report.write(tmp_path, found).read_text()
+    line = 'buckets.png could not be drawn: ValueError: odd'
+    assert f'\n> {line}\n' in text and capsys.readouterr().err == f'{line}\n'
+    assert '(reliability.png)' in text and '(best_of_n.png)' in text
+
+
+def test_the_highest_measured_gain_stands_beside_a_peak_that_lies_beyond():
+    """The points fall although the fitted curve does not."""
+    fit = {'form': 'best_of_n', 'points': 3, 'alpha': 1.0, 'beta': 0.1, 'peak': 5.0}
+    fit |= {'peak_kl': 25.0, 'highest': 2.5, 'r2': 0.9, 'farthest': 2.0}
+    fit['ci95'] = {'alpha': [0.9, 1.1], 'beta': [0.05, 0.15], 'peak': [4, None]}
+    curve = {'kl': [0.0, 1.0, 4.0], 'gain': [0.0, 1.2, 0.9], 'fit': fit}
+    table = evaluation_tables.fits({'a': curve})
+    shown = dict(zip(table.header, table.rows[0], strict=True))
+    peak = shown['peak of the fitted curve at KL, nats [95 %]']
+    assert peak == 'beyond the largest KL measured'
+    assert shown['highest gain measured, and its KL'] == '1.2 at 1'

@@ -1,12 +1,16 @@
 """The look of a report's plots: colours, panels, lines, labels."""
 
-from collections.abc import Sequence
+import functools
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
+
+from perl.report.markdown import printable
 
 # Okabe and Ito's colours, which the colour-blind can tell apart
 BLUE, ORANGE, GREEN, PURPLE, GREY = (
@@ -28,33 +32,49 @@ STYLE = {
     'figure.dpi': 100,
     'font.size': 10,
     'grid.color': '#E6E8EB',
+    'legend.frameon': False,
+    'legend.fontsize': 9,
     'lines.linewidth': 1.8,
+    'text.parse_math': False,  # the name of a group may have dollar signs
     'xtick.color': '#5F6570',
     'ytick.color': '#5F6570',
 }
 WIDTH = 9.0  # inches; 900 pixels
+NAME = 28  # characters of a name that came with the data
+
+Plot = Callable[..., Figure | None]
+
+
+def styled(plot: Plot) -> Plot:
+    """A function that makes a figure, in the style of the report."""
+
+    @functools.wraps(plot)
+    def within(*args: Any, **options: Any) -> Figure | None:
+        with matplotlib.rc_context(STYLE):
+            return plot(*args, **options)
+
+    return within
 
 
 def panels(count: int, columns: int, height: float = 0) -> tuple[Figure, list[Axes]]:
     """A figure of the report's width with some panels; the height is in inches."""
     lines = -(-count // columns)
-    with matplotlib.rc_context(STYLE):
-        figure = Figure(figsize=(WIDTH, height or 0.4 + 2.7 * lines))
-        axes = figure.subplots(lines, columns, squeeze=False).ravel().tolist()
+    figure = Figure(figsize=(WIDTH, height or 0.4 + 2.7 * lines))
+    axes = figure.subplots(lines, columns, squeeze=False).ravel().tolist()
     for empty in axes[count:]:
         empty.set_visible(False)
     return figure, axes[:count]
 
 
 def line(
-    axes: Axes, x: Sequence[float], y: Sequence[float], colour: str, said: str
+    axes: Axes, x: Sequence[float], y: Sequence[float], colour: str, label: str
 ) -> None:
     """A metric as it is, pale, under its running mean, where it is long enough."""
     if len(y) < 20:
-        axes.plot(x, y, color=colour, label=said, marker='o', ms=3)
+        axes.plot(x, y, color=colour, label=label, marker='o', ms=3)
         return
     axes.plot(x, y, color=colour, alpha=0.25, lw=1)
-    axes.plot(x, smooth(y), color=colour, label=said)
+    axes.plot(x, smooth(y), color=colour, label=label)
 
 
 def smooth(values: Sequence[float]) -> np.ndarray:
@@ -65,9 +85,41 @@ def smooth(values: Sequence[float]) -> np.ndarray:
     return (total[high] - total[low]) / (high - low)
 
 
+REFERENCE = {
+    'color': GREY,
+    'lw': 1.2,
+    'ls': '--',
+    'zorder': 1,
+}  # a line to compare with
+
+
 def label(axes: Axes, title: str, x: str, y: str) -> None:
     """Title and axes with their units; steps are whole numbers."""
     axes.set_title(title, loc='left', fontsize=11, fontweight='bold')
     axes.set(xlabel=x, ylabel=y)
-    if x in ('step', 'iteration'):
+    if x.startswith(('step', 'iteration')):
         axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
+        axes.set_xlim(left=0)
+
+
+def legend_below(figure: Figure, columns: int = 4) -> None:
+    """One legend for all panels, beneath them, where it covers nothing."""
+    entries = {}
+    for axes in figure.axes:
+        for handle, name in zip(*axes.get_legend_handles_labels(), strict=True):
+            entries.setdefault(name, handle)
+    if entries:
+        handles, names = entries.values(), entries.keys()
+        figure.legend(handles, names, loc='outside lower center', ncols=columns)
+
+
+def as_percent(axis: Any) -> None:
+    """Shares of an axis as percentages."""
+    axis.set_major_locator(MaxNLocator(6, steps=[1, 2, 5, 10]))
+    axis.set_major_formatter(lambda x, _: f'{100 * x:.0f} %')
+
+
+def short(name: Any) -> str:
+    """A name that came with the data, in one line of `NAME` characters."""
+    text = printable(str(name))
+    return text if len(text) <= NAME else text[: NAME - 1] + '…'

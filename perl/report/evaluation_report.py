@@ -1,0 +1,151 @@
+"""The evaluation of a run for people: `evaluation.md`, plots and tables."""
+
+import functools
+import os
+import pathlib
+from collections.abc import Mapping
+from typing import Any
+
+from perl.evaluation.figures import frontier
+from perl.report import diagrams, evaluation_tables, frontiers, run_folder
+from perl.report.csv_text import to_csv
+from perl.report.evaluation_rows import comparisons, reward_models, rows_by_table
+from perl.report.markdown import inert
+from perl.report.pictures import Paint, Painter, no_pictures
+from perl.report.run_folder import RunFolder
+from perl.report.tables import sittings
+from perl.report.trajectories import REWARDS
+from perl.system import atomic, jsonl
+
+
+def folder_of(split: str) -> str:
+    """The name of what an evaluation leaves, so that those of two splits do not replace
+    each other: `evaluation` of test, `evaluation_val` of val."""
+    return 'evaluation' if split == 'test' else f'evaluation_{split}'
+
+
+def write(workdir: str | os.PathLike, found: Mapping[str, Any]) -> pathlib.Path:
+    """Writes the folder of an evaluation anew; returns the path of `evaluation.md`.
+
+    Figures are written first and pictures last, so that a picture that cannot be drawn
+    costs no figure.
+
+    Args:
+        workdir: of the run.
+        found: the content of `evaluation.json`: figures by stage and comparison, and
+            `split`, `computed` (`environment.describe`), `frontier` and `best_of_n`,
+            where they are there.
+
+    Raises:
+        OSError: something could not be written.
+    """
+    workdir, found = pathlib.Path(workdir), jsonl.plain(found)
+    folder = workdir / folder_of(found.get('split', 'test'))
+    run = run_folder.read(workdir)
+    folder.mkdir(parents=True, exist_ok=True)
+    for old in (*folder.glob('*.png'), *folder.glob('*.csv')):
+        old.unlink()
+    for name, rows in rows_by_table(found).items():
+        if rows:
+            atomic.write_text(folder / f'{name}.csv', to_csv(rows))
+    file = folder / 'evaluation.md'
+    atomic.write_text(file, _page(run, found, no_pictures))
+    atomic.write_text(file, _page(run, found, Painter(folder)))
+    return file
+
+
+def _page(run: RunFolder, found: dict[str, Any], paint: Paint) -> str:
+    split = found.get('split')
+    on = f' on the {inert(split)} split' if split else ''
+    parts = [
+        f'# Evaluation of {inert(run.name)}{on}\n',
+        *_reward_models(reward_models(found), paint),
+        *_policies(comparisons(found)),
+        *_frontier(found.get('frontier') or {}, paint),
+        *_best_of_n(found.get('best_of_n') or {}, paint),
+        *_computed(found.get('computed')),
+    ]
+    return '\n'.join(filter(None, parts))
+
+
+def _reward_models(models: dict[str, Any], paint: Paint) -> list[str]:
+    if not models:
+        return []
+    tables = evaluation_tables.reward_models(models)
+    reliability = functools.partial(diagrams.reliability, models)
+    buckets = functools.partial(diagrams.buckets, models)
+    return [
+        *(f'## {table.title}\n\n{table.across().markdown()}' for table in tables),
+        'An expected calibration error (ECE) below the quantile that a calibrated '
+        'model has by chance is no sign of miscalibration. A temperature above 1 means '
+        'that the model was too sure. It changes no order, so the accuracy stays.\n',
+        paint('Calibration', 'reliability', reliability),
+        'Lines are 95 % intervals. A hollow point stands for fewer than '
+        f'{diagrams.FEW} examples. The pale bars show how many fall into each bin '
+        'after the temperature.\n',
+        '### Where they are right\n',
+        paint('Accuracy by bucket', 'buckets', buckets),
+    ]
+
+
+def _policies(found: dict[str, Any]) -> list[str]:
+    if not found:
+        return []
+    return [
+        '## Policies\n',
+        evaluation_tables.policies(found).across().markdown(),
+        'A win counts only if the judge prefers the response in both orders. All other '
+        'cases are ties, half a win. The length-controlled rate is what a logistic '
+        'regression expects of responses of equal length. It is missing where one side '
+        'is always the longer one.\n',
+    ]
+
+
+def _frontier(found: dict[str, Any], paint: Paint) -> list[str]:
+    if not found:
+        return []
+    curves = {
+        f'{policy["label"]}: {REWARDS[name]}': curve
+        for policy in found['policies']
+        for name, curve in policy['curves'].items()
+    }
+    fits = evaluation_tables.fits(curves)
+    return [
+        '## Reward against KL\n',
+        f'A point is the mean of neighbouring iterations, at most {frontier.POINTS} a '
+        'policy. A star is the finished policy on held-out prompts. Rewards of '
+        'different reward models do not compare.\n',
+        paint('Frontier', 'frontier', functools.partial(frontiers.frontier, found)),
+        '### Over-optimisation\n' if fits.rows else '',
+        *(_over_optimisation(policy, paint) for policy in found['policies']),
+        fits.markdown() if fits.rows else '',
+    ]
+
+
+def _over_optimisation(policy: dict[str, Any], paint: Paint) -> str:
+    label, curves = policy['label'], policy['curves']
+    draw = functools.partial(frontiers.optimisation, curves, label)
+    return paint(f'Over-optimisation of {label}', f'{label}_optimisation', draw)
+
+
+def _best_of_n(found: dict[str, Any], paint: Paint) -> list[str]:
+    if not found:
+        return []
+    curves = found['curves']
+    fits = evaluation_tables.fits({REWARDS[name]: curves[name] for name in curves})
+    draw = functools.partial(frontiers.optimisation, curves, 'best of n')
+    return [
+        '## Best of n\n',
+        f'Of {found["samples"]} samples for each of {found["prompts"]} prompts the '
+        'reward model chooses the best of n. Gains are means over all such choices.\n',
+        paint('Best of n', 'best_of_n', draw),
+        fits.markdown() if fits.rows else '',
+    ]
+
+
+def _computed(row: dict[str, Any] | None) -> list[str]:
+    """Where and when this evaluation was made."""
+    if not row:
+        return []
+    table = sittings([row])
+    return [f'## {table.title}\n', table.across().markdown()]

@@ -1,0 +1,52 @@
+"""Who judged a win rate, in words."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from perl.report.formatting import percent
+from perl.report.markdown import inert
+
+# names of judges in `perl.runs.judging`
+_NAMES = {
+    'gold': 'the exact reward (gold)',
+    'endpoint': 'a language model',
+    'model': 'a language model of this run',
+    'annotators': 'simulated annotators',
+    'recorded': 'recorded answers',
+}
+
+
+def judged_by(figures: Mapping[str, Any], trained_by: str = '') -> tuple[str, bool]:
+    """Who judged a comparison, in words, and whether these words are a warning.
+
+    A policy that learned from a reward model may have learned to please it, so a win
+    rate by that model says little.
+
+    Args:
+        figures: of the comparison, see `compare.compare`.
+        trained_by: the name of the reward that trained the policy. It is needed only
+            for figures of an older version, which do not say whether it judged.
+    """
+    judge = figures.get('judge')
+    if not judge:
+        return 'judge not recorded', False
+    trained = figures.get('judge_trained_the_policy')
+    if 'judge_trained_the_policy' not in figures and judge == 'reward' and trained_by:
+        judge, trained = trained_by, True  # the older word for any reward model
+    model = figures.get('judge_model')
+    if trained and judge == 'gold':
+        return f'judged by {_NAMES[judge]}, which also trained it', False
+    if trained:
+        return f'judged by the reward model that trained it ({model or judge})', True
+    if judge in _NAMES:
+        return f'judged by {_NAMES[judge]}' + (f' ({model})' if model else ''), False
+    kind = 'function' if ':' in str(judge) else 'reward model'
+    return f'judged by the {kind} {judge}', False
+
+
+def win_rate(figures: Mapping[str, Any], trained_by: str = '') -> str:
+    """A win rate and who judged it, in one line of Markdown; '' without a win rate."""
+    rate = percent(figures, 'win_rate')
+    words, is_warning = judged_by(figures, trained_by)
+    words = f'**{inert(words)}**' if is_warning else inert(words)
+    return f'{rate}, {words}' if rate else ''

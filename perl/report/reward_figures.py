@@ -1,0 +1,77 @@
+"""What the figures of reward models are compared with: kind, chance and baselines.
+
+Accuracies on comparisons and on ratings are different things: chance is 1/2 on
+comparisons, and on ratings whatever share the more frequent label has. A report shows
+the two apart.
+"""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from perl.report.values import is_number
+
+KINDS = {
+    'pairwise': 'comparisons (pairwise)',
+    'pointwise': 'ratings (pointwise)',
+    '': 'held-out data',  # of an old run, whose kind is not known
+}
+Figures = Mapping[str, Any]
+
+
+def kind(figures: Figures) -> str:
+    """'pairwise', 'pointwise', or '' where the figures of a reward model do not say."""
+    if figures.get('reward_kind') in KINDS:
+        return figures['reward_kind']
+    if 'positives' in figures:
+        return 'pointwise'
+    pairs = figures.get('calibration', figures).get('pairs')
+    if pairs is None:
+        return ''
+    return 'pairwise' if pairs else 'pointwise'
+
+
+def by_kind(models: Mapping[str, Figures]) -> dict[str, dict[str, Figures]]:
+    """Reward models by kind, in the order of `KINDS`, without a kind that none has."""
+    kinds = {name: kind(figures) for name, figures in models.items()}
+    groups = {
+        wanted: {name: models[name] for name in models if kinds[name] == wanted}
+        for wanted in KINDS
+    }
+    return {wanted: group for wanted, group in groups.items() if group}
+
+
+def chance(figures: Figures, figure: str = 'accuracy') -> tuple[float, str] | None:
+    """What a model that has learned nothing reaches, and how it is called.
+
+    Args:
+        figures: of a reward model.
+        figure: 'accuracy', 'balanced_accuracy' or 'auc'.
+    """
+    if figure != 'accuracy' or kind(figures) == 'pairwise':
+        return 0.5, 'chance'
+    majority = baselines(figures).get('majority', {}).get('accuracy')
+    if not is_number(majority) and is_number(figures.get('positives')):
+        share = figures['positives'] / figures['n'] if figures.get('n') else 0.5
+        majority = max(share, 1 - share)
+    return (majority, 'majority') if is_number(majority) else None
+
+
+def baselines(figures: Figures) -> dict[str, Figures]:
+    """The figures of each baseline, by its name."""
+    measured = figures.get('baselines')
+    if not isinstance(measured, dict):
+        return {}
+    return {name: x for name, x in measured.items() if isinstance(x, dict)}
+
+
+def shared_baselines(models: Iterable[Figures]) -> dict[str, Figures]:
+    """Every baseline of some models, those that differ only once each.
+
+    Models that were measured on the same data have the same baselines.
+    """
+    shared: dict[str, Figures] = {}
+    for figures in models:
+        for name, row in baselines(figures).items():
+            if row not in shared.values():
+                shared[name if name not in shared else f'{name} (other data)'] = row
+    return shared
