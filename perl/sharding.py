@@ -124,7 +124,8 @@ def shard_batch(batch: Any, mesh: Mesh) -> Any:
 
 
 def constrain(x: jax.Array, *axes: str | None) -> jax.Array:
-    """Pins an activation inside a jitted step; does nothing without a mesh."""
+    """Pins an activation of any shape inside a jitted step, by the logical name of each
+    axis; does nothing without a mesh."""
     mesh = jax.sharding.get_abstract_mesh()
     if mesh.empty or mesh.size == 1:
         return x

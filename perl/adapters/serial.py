@@ -14,7 +14,8 @@ from perl.weights import flatten, unflatten
 def take_apart(
     delta: Any,
 ) -> tuple[dict[str, jax.Array], dict[str, dict[str, float]]]:
-    """The arrays of a delta by path, and the plain values of its adapters by path.
+    """The arrays of a delta by path, of whatever shapes, and the plain values of its
+    adapters by path.
 
     The arrays of an adapter at `path` are named `path/field`; its plain values are
     those of its other fields, such as the scale and the dropout of LoRA.
@@ -39,7 +40,8 @@ def put_together(
     values: Mapping[str, Mapping[str, float]],
     tuning: Tuning,
 ) -> Any:
-    """The inverse of `take_apart`, with the kind of adapter that the tuning trains.
+    """The inverse of `take_apart`, with the kind of adapter that the tuning trains;
+    shapes are kept.
 
     Raises:
         KeyError, TypeError: arrays and values do not belong together.

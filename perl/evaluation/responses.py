@@ -28,7 +28,7 @@ def respond(
 
     Args:
         run: with tokenizer, architecture and mesh.
-        params: bound or plain parameters.
+        params: bound or plain parameters, of the shapes of the architecture.
         prompts: a long one loses its beginning.
         sampling: how tokens are chosen.
         key: a random key, consumed.

@@ -188,7 +188,7 @@ def parameters(arch: Architecture) -> dict[str, Any]:
 
 
 def init(key: jax.Array, arch: Architecture, dtype: str = 'float32') -> dict[str, Any]:
-    """Random parameters; the key is consumed."""
+    """Random parameters of the declared shapes; the key is consumed."""
     leaves, structure = jax.tree.flatten(parameters(arch), is_leaf=is_leaf)
     keys = jax.random.split(key, len(leaves))
     return structure.unflatten(

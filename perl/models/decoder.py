@@ -206,7 +206,7 @@ class Mlp(nn.Module):
 
 
 def rms_norm(x: jax.Array, weight: jax.Array, eps: float) -> jax.Array:
-    """RMSNorm (arXiv 1910.07467) over the last axis, computed in float32."""
+    """RMSNorm (arXiv 1910.07467) of `x [..., D]` by `weight [D]`, in float32."""
     y = x.astype(jnp.float32)
     y = y * jax.lax.rsqrt(jnp.mean(y * y, axis=-1, keepdims=True) + eps)
     return (y * weight.astype(jnp.float32)).astype(x.dtype)

@@ -21,7 +21,8 @@ def head_leaves(width: int) -> dict[str, Leaf]:
 
 
 def init_head(key: jax.Array, width: int) -> dict[str, jax.Array]:
-    """A fresh float32 head, `N(0, 1 / (D + 1))` (Stiennon 2020); consumes the key."""
+    """A fresh float32 head, `kernel [D]` of `N(0, 1 / (D + 1))` (Stiennon 2020) and a
+    scalar `bias`; consumes the key."""
     std = (width + 1) ** -0.5
     return {
         'kernel': std * jax.random.normal(key, (width,), jnp.float32),

@@ -37,7 +37,8 @@ def scores(
     response: int,
     temperature: float,
 ) -> tuple[jax.Array, jax.Array]:
-    """Log-probs of the responses, and the entropy of each token's distribution."""
+    """Log-probs `[B, R]` of the responses, and the entropy `[B, R]` of the distribution
+    that each token comes from."""
     states = _states(arch, params, tokens, lengths, response)
     targets = tokens[:, -response:]
     return likelihood.token_scores(arch, params, states, targets, temperature)

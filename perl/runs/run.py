@@ -107,7 +107,7 @@ class Run:
         return 2 * self.multiple
 
     def key(self, stage: str) -> jax.Array:
-        """The random key of a stage: a function of the seed and the stage's name."""
+        """The random key (a scalar) of a stage: a function of seed and stage name."""
         key = jax.random.key(self.config.seed)
         for letter in stage.encode():
             key = jax.random.fold_in(key, letter)

@@ -82,7 +82,7 @@ def loss(
     beta: float,
     smoothing: float,
 ) -> tuple[jax.Array, tuple[jax.Array, dict]]:
-    """DPO over all pairs of each comparison; a comparison counts one.
+    """DPO over all pairs of each comparison, rows `[B, K, T]`; a comparison counts one.
 
     Args:
         trainable, frozen, batch, arch, beta: as in `margins`.

@@ -40,7 +40,7 @@ def loss(
 ) -> tuple[jax.Array, tuple[jax.Array, dict]]:
     """The members' loss on the rewards that the gate mixes, and what keeps it from
     neglecting a member: `balance * -log prod_i q_i`, with `q_i` member i's mean share
-    in the batch (or in a part of it, where the batch is taken in parts).
+    in the batch `[B, K, T]` (or in a part of it, where the batch is taken in parts).
 
     Args:
         gate: what is trained.

@@ -25,7 +25,7 @@ from perl.training.plan import Plan
 def loss(
     trainable: Any, base: Any, batch: Any, key: jax.Array, *, arch: Architecture
 ) -> tuple[jax.Array, tuple[jax.Array, dict]]:
-    """Negative log-likelihood of the completions, summed over tokens."""
+    """Negative log-likelihood of completions in rows `[B, T]`, summed over tokens."""
     params = tree.bind(base, trainable, key=key)
     log_probs, mask = likelihood.next_token_log_probs(arch, params, batch)
     return -masked_sum(log_probs, mask), (jnp.sum(mask), {})

@@ -41,7 +41,7 @@ def bradley_terry(
     arch: Architecture,
     **options: Any,
 ) -> tuple[jax.Array, tuple[jax.Array, dict]]:
-    """The loss of a reward model on comparisons; options as of `ranked`."""
+    """The loss of a reward model on comparisons `[B, K, T]`; options of `ranked`."""
     rewards = score(arch, tree.bind(base, trainable, key=key), batch)
     return ranked(rewards, batch, **options)
 
@@ -79,7 +79,7 @@ def ranked(
 def pointwise(
     trainable: Any, base: Any, batch: Any, key: jax.Array, *, arch: Architecture
 ) -> tuple[jax.Array, tuple[jax.Array, dict]]:
-    """The loss of a reward model on ratings."""
+    """The loss of a reward model on ratings, rows `[B, 1, T]`."""
     return rated(score(arch, tree.bind(base, trainable, key=key), batch), batch)
 
 

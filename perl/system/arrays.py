@@ -14,7 +14,7 @@ from perl.system import atomic, disk
 
 
 def save(file: pathlib.Path, arrays: Mapping[str, jax.Array | np.ndarray]) -> None:
-    """Puts arrays of any memory order in the place of a file.
+    """Puts arrays of any shape and memory order in the place of a file.
 
     Raises:
         OSError: with the name of the file, which is as it was.
@@ -29,7 +29,7 @@ def save(file: pathlib.Path, arrays: Mapping[str, jax.Array | np.ndarray]) -> No
 
 
 def load(file: pathlib.Path, sha256: str | None = None) -> dict[str, jax.Array]:
-    """The arrays of a file.
+    """The arrays of a file, with the shapes that were saved.
 
     Args:
         file: that `save` wrote, or any other of safetensors.
@@ -57,7 +57,7 @@ def load(file: pathlib.Path, sha256: str | None = None) -> dict[str, jax.Array]:
 
 
 def check_finite(arrays: Mapping[str, jax.Array]) -> None:
-    """Raises a `ValueError` for the first array with what is not a finite number."""
+    """Raises a `ValueError` for the first array, of any shape, that is not finite."""
     for name, x in arrays.items():
         bad = int(jnp.sum(~jnp.isfinite(x)))
         if bad:

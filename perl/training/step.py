@@ -87,7 +87,7 @@ def step(
 
 
 def values(metrics: dict[str, Average]) -> dict[str, jax.Array]:
-    """The values of a step's metrics."""
+    """The values of a step's metrics, scalars."""
     return {name: average.value for name, average in metrics.items()}
 
 

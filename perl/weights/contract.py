@@ -33,7 +33,8 @@ class Bound(abc.ABC):
 
     @abc.abstractmethod
     def contract(self, eqn: str, x: jax.Array, dtype: Any) -> jax.Array:
-        """`einsum(eqn, x, weight)` in `dtype`; `eqn` has no spaces."""
+        """`einsum(eqn, x, weight)` in `dtype`, of the shape that `eqn` says; it has no
+        spaces."""
 
     @abc.abstractmethod
     def rows(self, ids: jax.Array) -> jax.Array:
@@ -41,7 +42,8 @@ class Bound(abc.ABC):
 
     @abc.abstractmethod
     def dense(self) -> jax.Array:
-        """The weight as one array, in the dtype of its base: for merging only."""
+        """The weight as one array `[*inputs, *outputs]`, in the dtype of its base: for
+        merging only."""
 
 
 class Adapter(abc.ABC):
@@ -93,7 +95,7 @@ def einsum(eqn: str, x: jax.Array, w: Weight, dtype: Any = None) -> jax.Array:
 
     Args:
         eqn: two operands, explicit output; the first label of `x` is the batch.
-        x: activations.
+        x: activations, of the shape that `eqn` says, `[B, T, ...]`.
         w: the weight; its leading axes are the inputs, as the model declares them.
         dtype: of the result; that of `x` by default.
     """
@@ -109,12 +111,14 @@ def take(w: Weight, ids: jax.Array) -> jax.Array:
 
 
 def dense(w: Weight) -> jax.Array:
-    """The weight as one array: for merging only, never in a training step."""
+    """The weight as one array `[*inputs, *outputs]`: for merging only, never in a
+    training step."""
     return w.dense() if isinstance(w, Bound) else w
 
 
 def on_base(function: Callable[[jax.Array], jax.Array], w: Weight) -> Weight:
-    """The weight with `function` applied to the frozen array below all adapters."""
+    """The weight with `function` applied to the frozen array below all adapters, of
+    whatever shape."""
     if isinstance(w, Bound):
         return dataclasses.replace(w, base=on_base(function, w.base))
     return function(w)

@@ -42,7 +42,7 @@ class Lora(Adapter):
     def bind(
         self, base: Weight, ids: jax.Array | None = None, key: jax.Array | None = None
     ) -> 'Adapted':
-        """The kernel with these factors beside it."""
+        """The kernel `[*inputs, *outputs]` with these factors beside it."""
         return Adapted(base, self, ids, key)
 
     def with_dropout(self, rate: float) -> 'Lora':
@@ -61,7 +61,7 @@ class Lora(Adapter):
         return cls(jnp.stack(a, axis), jnp.stack(b, axis), 1.0)
 
     def delta(self) -> jax.Array:
-        """The correction of one layer as one array, `scale * A B`: for merging only."""
+        """The correction `scale * A B` of one layer, `[*inputs, *outputs]`."""
         change = jnp.tensordot(self.a, self.b, axes=1, precision='highest')
         return change * self.scale
 
@@ -88,11 +88,11 @@ class Adapted(Bound):
     key: jax.Array | None = None
 
     def contract(self, eqn: str, x: jax.Array, dtype: Any) -> jax.Array:
-        """`x W + s (x A) B`."""
+        """`x W + s (x A) B`, of the shape that `eqn` says."""
         return einsum(eqn, x, self.base, dtype) + self._low_rank(eqn, x, dtype)
 
     def rows(self, ids: jax.Array) -> jax.Array:
-        """Rows of `W` plus rows of `s A B`.
+        """Rows `[..., D]` of `W` plus rows of `s A B`.
 
         Dropout does not apply to a lookup, as in PEFT: the input is a token id, which
         has no components to drop.
@@ -106,7 +106,7 @@ class Adapted(Bound):
         return rows + (self.lora.scale * delta).astype(rows.dtype)
 
     def dense(self) -> jax.Array:
-        """`W + s A B`, added in float32."""
+        """`W + s A B`, `[*inputs, *outputs]`, added in float32."""
         base = dense(self.base)
         return (base.astype(jnp.float32) + self.lora.delta()).astype(base.dtype)
 

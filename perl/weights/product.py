@@ -15,7 +15,7 @@ def product(eqn: str, x: jax.Array, w: jax.Array, dtype: Any) -> jax.Array:
 
     Args:
         eqn: two operands, explicit output, no spaces.
-        x: activations; the labels that `w` shares are the last ones.
+        x: activations `[B, ..., *inputs]`; the labels shared with `w` are the last.
         w: an array whose shared labels are all first or all last.
         dtype: of the result, in which the products are summed.
     """

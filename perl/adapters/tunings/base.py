@@ -42,7 +42,7 @@ class Tuning(abc.ABC):
 
     @abc.abstractmethod
     def init(self, key: jax.Array, base: Any, leaves: Any) -> Any:
-        """A fresh delta, float32, that changes nothing yet.
+        """A fresh delta, float32, with the shapes of `declare`, that changes nothing.
 
         Args:
             key: a random key, consumed.

@@ -62,7 +62,7 @@ class LoraTuning(Tuning):
 
     def init(self, key: jax.Array, base: Any, leaves: Any) -> Any:
         """Factors whose product is zero: `A` uniform with variance `1 / (3 inputs)`,
-        `B` zero, as in PEFT."""
+        `B` zero, as in PEFT; `a [*inputs, R]` and `b [R, *outputs]` of each kernel."""
         del base
         flat = {}
         for i, (path, (leaf, rank)) in enumerate(sorted(self.chosen(leaves).items())):

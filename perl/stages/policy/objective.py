@@ -101,7 +101,8 @@ def loss(
 ) -> tuple[jax.Array, tuple[jax.Array, dict]]:
     """Policy loss and, as the objective asks, those of value, KL, entropy and text.
 
-    Each is summed over tokens with the same weights, so that one division averages.
+    Each is `[B, R]`, summed over tokens with the same weights, so that one division
+    averages.
     REINFORCE with a value baseline: RLAIF, arXiv 2309.00267, A.3.
 
     Args:
