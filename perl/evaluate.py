@@ -27,9 +27,8 @@ from absl import flags
 from perl.config import lineage
 from perl.evaluation import best_of_n, examine, reward_scores
 from perl.evaluation.compare import compare
-from perl.evaluation.figures import harmless
 from perl.evaluation.figures.against_baselines import sentence
-from perl.judges import Judge
+from perl.judges import Judge, Reward
 from perl.judges.language.questions import HARMLESS
 from perl.report import evaluation_report
 from perl.report.trajectories import trajectories
@@ -53,7 +52,7 @@ def evaluate(
     policy: str = '',
     against: str = 'sft',
     judge: Judge | str = '',
-    rater: harmless.Rater | None = None,
+    rater: Reward | None = None,
 ) -> dict[str, Any]:
     """Figures of every finished reward stage, and of a policy against another.
 
@@ -65,7 +64,7 @@ def evaluate(
         judge: decides who wins, opened or by name; '' is the exact reward, if there is
             one, else the reward that the policy was trained on. A judge made of reward
             models also gives the rewards that are reported.
-        rater: who says which responses are harmless.
+        rater: the probability that a response is harmless.
     """
     found = {}
     for name in reward_models.finished(run, 'reward'):
@@ -205,7 +204,7 @@ def _rater(run, values):
             f'--harmless asks the judge: give --judge={" or ".join(LANGUAGE)}'
         )
     settings = dataclasses.replace(_settings(run, values), rating=HARMLESS)
-    return harmless.from_chances(open_judge(values.judge, run, settings).reward)
+    return open_judge(values.judge, run, settings).reward
 
 
 def _settings(run, values):

@@ -19,13 +19,14 @@ from perl.evaluation.figures import (
 from perl.evaluation.figures import clusters as cluster
 from perl.evaluation.figures.clusters import of_prompts
 from perl.evaluation.figures.pairs import Pairs
-from perl.evaluation.reward_scores import Judge
+from perl.evaluation.reward_scores import RewardModel
+from perl.judges import Reward, each
 from perl.runs.run import Run
 
 LEVELS = 6  # groups of a quantity; with more values it is cut into so many
 
 
-def reward_model(run: Run, stage: str, role: Judge, split: str) -> dict[str, Any]:
+def reward_model(run: Run, stage: str, role: RewardModel, split: str) -> dict[str, Any]:
     """Calibration of a reward model, with a temperature fitted on validation, and
     accuracy by group and by margin.
 
@@ -123,7 +124,7 @@ def policy(
     run: Run,
     rows: list[dict[str, Any]],
     split: str,
-    rater: harmless.Rater | None = None,
+    rater: Reward | None = None,
 ) -> dict[str, Any]:
     """What the responses of `compare` say beyond who won.
 
@@ -131,8 +132,8 @@ def policy(
         run: with its dataset.
         rows: of `compare`.
         split: of the demonstrations to compare with.
-        rater: who says what is harmless; by default the dataset's exact aspect, where
-            it has one.
+        rater: the probability that a response is harmless; by default the exact aspect
+            of the dataset, where it has one.
 
     Returns:
         length_control (by characters), and by `before` and `after`: lengths, rouge
@@ -175,7 +176,7 @@ def _against_demonstrations(run, prompts, clusters, split):
 
 def _exact(run):
     aspect = run.dataset.harmless
-    return aspect and harmless.from_aspect(aspect)
+    return aspect and each(aspect)
 
 
 def _harmless(rater, prompts, clusters):

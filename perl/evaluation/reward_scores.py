@@ -1,7 +1,7 @@
 """What reward models give to held-out data, and how well that agrees with the labels.
 
-A judge is a role or a panel of several. Averages and ensembles read the data and the
-loss of the stages that they are made of (`lineage.origin`).
+A reward model is a role, or a panel of several. Averages and ensembles read the data
+and the loss of the stages that they are made of (`lineage.origin`).
 """
 
 import functools
@@ -25,7 +25,7 @@ from perl.models.architecture import Architecture
 from perl.runs.roles import Role
 from perl.runs.run import Run
 
-Judge = Role | Panel
+RewardModel = Role | Panel
 
 # the figure of the validation split that chooses a role, by loss
 BEST = {'bradley_terry': 'val_accuracy', 'pointwise': 'val_auc'}
@@ -43,29 +43,31 @@ def rows(batch: Any) -> Any:
     return {name: batch[name].reshape(-1, batch[name].shape[-1]) for name in names}
 
 
-def normalisation(run: Run, stage: str, judge: Judge) -> tuple[float, float]:
+def normalisation(run: Run, stage: str, model: RewardModel) -> tuple[float, float]:
     """What to take off a reward, and then to divide it by.
 
     So the responses of the validation split have rewards of variance 1 and average 0;
     or its demonstrations do that, as Stiennon 2020 (arXiv 2009.01325) has it.
     """
     config = run.config[lineage.origin(run.config, stage)]
-    held = scores(run, stage, judge, records(run, stage, 'val'))
+    held = scores(run, stage, model, records(run, stage, 'val'))
     shift = np.nanmean(held)
     if config.centre == 'demonstrations':
         shown = run.encoded(run.dataset.demonstrations['val'])
-        shift = scores(run, stage, judge, shown).mean()
+        shift = scores(run, stage, model, shown).mean()
     return float(shift), float(np.nanstd(held)) or 1.0
 
 
-def held_out(run: Run, stage: str, judge: Judge, data: Examples) -> dict[str, float]:
+def held_out(
+    run: Run, stage: str, model: RewardModel, data: Examples
+) -> dict[str, float]:
     """The one figure of the validation split that is shown during training.
 
     Of comparisons the accuracy on those that are not labelled as ties, of ratings the
     AUC. Nothing where there are no such comparisons, or ratings of one class alone.
     """
     config = run.config[lineage.origin(run.config, stage)]
-    found = scores(run, stage, judge, data)
+    found = scores(run, stage, model, data)
     if config.loss == 'pointwise':
         figure = accuracy.auc(found[:, 0], data.labels)
     else:
@@ -76,7 +78,7 @@ def held_out(run: Run, stage: str, judge: Judge, data: Examples) -> dict[str, fl
 
 
 def evaluate(
-    run: Run, stage: str, judge: Judge, split: str, baselines: bool = True
+    run: Run, stage: str, model: RewardModel, split: str, baselines: bool = True
 ) -> dict[str, Any]:
     """Figures of a trained reward model on a split.
 
@@ -87,7 +89,7 @@ def evaluate(
     Args:
         run: what all stages share.
         stage: of the reward model.
-        judge: the reward model.
+        model: the reward model.
         split: of the data.
         baselines: whether the baselines are measured beside it.
 
@@ -99,13 +101,13 @@ def evaluate(
     config = run.config[lineage.origin(run.config, stage)]
     data, read = records(run, stage, split), raw_records(run, stage)
     measured = data.select(read[split])
-    found, at = scores(run, stage, judge, data), clusters.of_records(measured)
+    found, at = scores(run, stage, model, data), clusters.of_records(measured)
     if config.loss == 'pointwise':
         val, threshold = records(run, stage, 'val'), 0.0
         if len(val):
-            logits = scores(run, stage, judge, val)[:, 0]
+            logits = scores(run, stage, model, val)[:, 0]
             threshold = accuracy.best_threshold(logits, val.labels)
-        if isinstance(judge, Panel):
+        if isinstance(model, Panel):
             found, threshold = found - threshold, 0.0
         figures = {'reward_kind': 'pointwise'}
         figures |= accuracy.rating_metrics(found[:, 0], data.labels, threshold, at)
@@ -147,7 +149,7 @@ def collate(
 
 
 def scores(
-    run: Run, stage: str, judge: Judge, data: Examples, size: int = 0
+    run: Run, stage: str, model: RewardModel, data: Examples, size: int = 0
 ) -> np.ndarray:
     """Rewards float32 `[n, K]` of all examples: raw ones of a role, those of a panel.
 
@@ -156,7 +158,7 @@ def scores(
     """
     config = run.config[lineage.origin(run.config, stage)]
     size = size or config.batch_size
-    parts = judge if isinstance(judge, Panel) else (judge.base, judge.delta)
+    parts = model if isinstance(model, Panel) else (model.base, model.delta)
     # sorted by completions and length, so that a batch pads little
     counts = data.completion_counts
     by_length = np.lexsort((data.lengths, counts))

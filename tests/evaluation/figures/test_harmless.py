@@ -26,14 +26,10 @@ def test_prompts_of_one_dialog_are_one_observation():
     assert found['harmless_rate_ci95'] == list(wilson(0.5, 1))
 
 
-def test_an_exact_aspect():
-    rater = harmless.from_aspect(lambda prompt, response: float(prompt != response))
-    np.testing.assert_array_equal(rater(['a', 'b'], ['a', 'a']), [0, 1])
-
-
 def test_chances_become_verdicts():
-    rater = harmless.from_chances(lambda *_: [0.51, 0.5, np.nan, 0.2])
-    np.testing.assert_array_equal(rater('pppp', 'abcd'), [1, 0.5, 0.5, 0])
+    rate = harmless.harmless_rate(lambda *_: [0.51, 0.5, np.nan, 0.2], 'pppp', 'abcd')
+    assert (rate['harmful'], rate['unclear']) == (1, 2)
+    assert rate['harmless_rate'] == 0.5
 
 
 @pytest.mark.parametrize(
@@ -41,7 +37,7 @@ def test_chances_become_verdicts():
     [
         ([1.0], ['p', 'q'], '2 prompts with 1 responses'),
         ([], [], '0 prompts'),
-        ([0.3], ['p'], '1, 0.5 or 0'),
+        ([1.3], ['p'], r'outside \[0, 1\]'),
         ([[1.0]], ['p'], r'shape \(1, 1\)'),
     ],
 )
