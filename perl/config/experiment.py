@@ -68,7 +68,8 @@ def tuning_config(name: str = 'lora', rank: int = 8, **changes: Any) -> ConfigDi
                 rank
             ),  # the product of the factors is scaled by alpha / rank
             'rank_stabilised': False,  # scales by alpha / sqrt(rank) instead (rsLoRA)
-            'dropout': 0.0,  # rate on the input of an adapter while training
+            # rate on the input of an adapter while training; 0 in policy and dpo stages
+            'dropout': 0.0,
             # which kernels get adapters: regular expressions of paths, the first that
             # matches counts; `pattern:rank` gives another rank, and rank 0 none
             'targets': ATTENTION,

@@ -27,6 +27,12 @@ def check_start(name: str, stage: ConfigDict) -> None:
     one_of(f'{name}.start', stage.start, 'base', 'sft')
 
 
+def check_dpo(name: str, stage: ConfigDict) -> None:
+    """Direct preference optimisation."""
+    check_start(name, stage)
+    _check_no_dropout(name, stage, 'the loss at the reference would not be ln 2')
+
+
 def check_reward(name: str, stage: ConfigDict) -> None:
     """A reward model."""
     _check_steps(name, stage, stage.batch_size)
@@ -65,6 +71,9 @@ def check_policy(name: str, stage: ConfigDict) -> None:
     one_of(f'{name}.value_start', stage.value_start, 'sft', 'reward', 'base')
     _check_algorithm(name, stage)
     _check_controller(name, stage)
+    _check_no_dropout(
+        name, stage, 'the ratio would not be 1 before the first update, nor the KL 0'
+    )
 
 
 def _check_algorithm(name, stage):
@@ -105,6 +114,15 @@ def _check_controller(name, stage):
             f'{name}.kl_horizon: {stage.kl_horizon} episodes are so few that one batch '
             f'of {stage.batch_size} could turn the coefficient negative; set it far '
             'above that'
+        )
+
+
+def _check_no_dropout(name, stage, why):
+    rate = tuning(stage.tuning).dropout
+    if rate:
+        raise UserError(
+            f'{name}.tuning.dropout: {rate} must be 0, because with dropout {why}; '
+            'stages before it may have dropout'
         )
 
 

@@ -108,7 +108,7 @@ KINDS: dict[str, Kind] = {
     ),
     'dpo': Kind(
         section=lambda: dpo_config(1.0),
-        check=fields.check_start,
+        check=fields.check_dpo,
         makes='policy',
         reads=_reads('comparisons', 'train', 'val'),
     ),

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import jax
 
 from perl import sharding
+from perl.config import ranges
 from perl.data import batching
 from perl.data.batching import slices
 from perl.data.records import Comparison
@@ -46,6 +47,7 @@ def sample_pairs(
     Raises:
         UserError: the file has pairs that were sampled in another way.
     """
+    ranges.within('seed', seed, ranges.SEED)
     size = run.config.evaluation.batch_size
     settings = {
         'policy': identity(role),

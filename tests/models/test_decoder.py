@@ -1,5 +1,6 @@
 """The decoder against numpy by hand in float64, and the laws it must keep."""
 
+import dataclasses
 import functools
 
 import chex
@@ -11,7 +12,9 @@ import tiny
 
 from perl import weights
 from perl.adapters import tree
-from perl.models import decoder
+from perl.losses import kl, language
+from perl.models import decoder, heads
+from perl.system.errors import UserError
 
 TOKENS, POSITIONS = tiny.rows((3, 9))
 SEGMENTS = np.array(
@@ -232,3 +235,59 @@ def test_a_missing_parameter_is_named():
     del params['layers']['attention']['k']
     with pytest.raises(KeyError, match='attention/k'):
         logits(tiny.ARCH, params, TOKENS, POSITIONS, SEGMENTS)
+
+
+@pytest.mark.parametrize('tied', [False, True])
+def test_rows_without_a_piece_have_no_chance(tied):
+    """In no softmax, entropy or divergence; all gradients are numbers."""
+    arch = tiny.arch(tied=tied, pieces=28)
+    params, whole = tiny.weights(arch), tiny.arch(tied=tied)
+    got = logits(arch, params, TOKENS % 28, POSITIONS, None)
+    every = logits(whole, params, TOKENS % 28, POSITIONS, None)
+    np.testing.assert_array_equal(got[..., :28], every[..., :28])
+    assert np.isneginf(got[..., 28:]).all()
+    assert arch.padding == 4 and whole.padding == tiny.arch(pieces=32).padding == 0
+
+    def numbers(params):
+        x = logits(arch, params, TOKENS % 28, POSITIONS, None)
+        scores = language.log_probs(x, TOKENS % 28, 0.7)
+        return jnp.sum(scores + language.entropy(x, 0.7) + kl.full(x, 0.5 * x, 0.7))
+
+    cut = every[..., :28]
+    want = language.log_probs(cut, TOKENS % 28, 0.7) + language.entropy(cut, 0.7)
+    want = jnp.sum(want + kl.full(cut, 0.5 * cut, 0.7))
+    total, grads = jax.value_and_grad(numbers)(params)
+    np.testing.assert_allclose(total, want, rtol=1e-5)
+    assert all(np.isfinite(x).all() for x in jax.tree.leaves(grads))
+    table = grads['embed'] if tied else grads['unembed'].T
+    assert not table[28:].any() and table[:28].any()
+
+
+@pytest.mark.parametrize('pieces', [-1, 33])
+def test_pieces_are_at_most_the_rows(pieces):
+    with pytest.raises(UserError, match=r'model\.pieces'):
+        tiny.arch(pieces=pieces)
+
+
+def dots(arch, params):
+    """The precision of every product of a forward and backward pass."""
+
+    def loss(params):
+        states = decoder.hidden(arch, params, TOKENS, POSITIONS)
+        head = heads.scalar({'head': tiny.head()}, states)
+        return jnp.sum(decoder.unembed(arch, params, states)) + jnp.sum(head)
+
+    text = str(jax.make_jaxpr(jax.grad(loss))(params))
+    return text.count('dot_general'), text.count('Precision.HIGHEST')
+
+
+@pytest.mark.parametrize('scan', [False, True])
+@pytest.mark.parametrize('remat', [False, True])
+def test_every_product_has_the_precision_of_the_architecture(scan, remat):
+    arch = tiny.arch(scan=scan, remat=remat)
+    params = tree.bind(tiny.weights(arch), tiny.adapter(arch))
+    products, highest = dots(arch, params)
+    assert products > 20 and highest == 2 * products  # one of each operand
+    fewer = dots(dataclasses.replace(arch, precision='default'), params)
+    assert fewer[0] == products and fewer[1] < 8  # those of the head
+    assert jax.config.jax_default_matmul_precision is None
