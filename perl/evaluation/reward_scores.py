@@ -5,6 +5,7 @@ loss of the stages that they are made of (`lineage.origin`).
 """
 
 import functools
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -26,6 +27,8 @@ from perl.runs.roles import Role
 from perl.runs.run import Run
 
 Judge = Role | Panel
+# (rewards [B, K], batch) -> sum of the losses, (how many, further sums)
+OnRewards = Callable[[Any, Any], tuple[jax.Array, tuple[jax.Array, dict]]]
 
 # the figure of the validation split that chooses a role, by loss
 BEST = {'bradley_terry': 'val_accuracy', 'pointwise': 'val_auc'}
@@ -58,21 +61,46 @@ def normalisation(run: Run, stage: str, judge: Judge) -> tuple[float, float]:
     return float(shift), float(np.nanstd(held)) or 1.0
 
 
-def held_out(run: Run, stage: str, judge: Judge, data: Examples) -> dict[str, float]:
-    """The one figure of the validation split that is shown during training.
+def held_out(
+    run: Run, stage: str, judge: Judge, data: Examples, loss: OnRewards
+) -> dict[str, float]:
+    """The figures of the validation split that are shown during training.
 
-    Of comparisons the accuracy on those that are not labelled as ties, of ratings the
-    AUC. Nothing where there are no such comparisons, or ratings of one class alone.
+    Args:
+        run: what all stages share.
+        stage: of the reward model.
+        judge: the reward model.
+        data: n examples.
+        loss: of the training, on their rewards.
+
+    Returns:
+        val_loss, and of comparisons val_accuracy on those that are not labelled as
+        ties, of ratings val_auc. Without the latter two where there are no such
+        comparisons, or ratings of one class alone.
     """
     config = run.config[lineage.origin(run.config, stage)]
     found = scores(run, stage, judge, data)
+    figures = {'val_loss': _mean_loss(found, data, loss)}
     if config.loss == 'pointwise':
         figure = accuracy.auc(found[:, 0], data.labels)
     else:
         compared = pairs.of_scores(by_record(found, data), data.preferences)
         right = compared.right()[~compared.tied]
         figure = right.mean() if len(right) else np.nan
-    return {BEST[config.loss]: float(figure)} if np.isfinite(figure) else {}
+    if np.isfinite(figure):
+        figures[BEST[config.loss]] = float(figure)
+    return figures
+
+
+def _mean_loss(found, data, loss):
+    """The training loss of rewards `[n, K]`, a mean over the n examples."""
+    columns = {name: getattr(data, name) for name in batching.COLUMNS}
+    batch = {name: x for name, x in columns.items() if x is not None}
+    present = np.isfinite(found)
+    if not present.all():
+        batch['present'] = present
+    total, (count, _) = loss(np.nan_to_num(found), batch)
+    return float(total / count)
 
 
 def evaluate(
