@@ -153,7 +153,7 @@ def dpo(run: Run, stage: str) -> dict[str, Any]:
             part = sharding.shard_batch(part, run.mesh)
             ahead, _ = measure(role.delta, frozen, part)
             shares = share_right(as_labelled(ahead, _sure(part)))
-            missed = losses.dpo(ahead, _sure(part), config.label_smoothing)
+            missed = preference.dpo(ahead, _sure(part), config.label_smoothing)
             for means, x in ((right, shares), (lost, missed)):
                 means.append(np.asarray(pair_mean(x, part.get('present')))[:new])
         figures = {'val_loss': float(np.concatenate(lost).mean())}

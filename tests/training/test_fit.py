@@ -66,7 +66,7 @@ def test_the_line_of_step_1_has_the_figures_before_it(tmp_path):
 
 
 def test_a_start_that_is_not_finite_is_not_called_a_learning_rate(tmp_path):
-    with pytest.raises(UserError, match='start_val_loss .* before the first update'):
+    with pytest.raises(UserError, match=r'start_val_loss .* before the first update'):
         run(
             tmp_path / 'sft',
             [{'loss': 1.0}],
