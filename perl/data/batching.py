@@ -34,7 +34,8 @@ from perl.system.errors import UserError
 Batch = dict[str, np.ndarray]
 LAYOUTS = ('apart', 'shared')
 # the arrays of a batch that have a row for each example, whatever the layout
-PER_EXAMPLE = ('labels', 'margins', 'preferences', 'present')
+COLUMNS = ('labels', 'margins', 'preferences')  # of `Examples`, float32 [n]
+PER_EXAMPLE = (*COLUMNS, 'present')
 
 __all__ = ['Batch', 'bucket', 'collate', 'left', 'order', 'pack', 'shapes']
 
@@ -103,7 +104,7 @@ def collate(
             for prompt, completions in chosen
         ]
     batch = _fill(rows, examples.pad, multiple)
-    for name in ('labels', 'margins', 'preferences'):
+    for name in COLUMNS:
         values = getattr(examples, name)
         if values is not None:
             batch[name] = values[np.asarray(indices)]

@@ -5,6 +5,7 @@ and the loss of the stages that they are made of (`lineage.origin`).
 """
 
 import functools
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -26,6 +27,9 @@ from perl.runs.roles import Role
 from perl.runs.run import Run
 
 RewardModel = Role | Panel
+
+# (rewards [B, K], batch) -> sum of the losses, (how many, further sums)
+OnRewards = Callable[[Any, Any], tuple[jax.Array, tuple[jax.Array, dict]]]
 
 # the figure of the validation split that chooses a role, by loss
 BEST = {'bradley_terry': 'val_accuracy', 'pointwise': 'val_auc'}
@@ -59,22 +63,45 @@ def normalisation(run: Run, stage: str, model: RewardModel) -> tuple[float, floa
 
 
 def held_out(
-    run: Run, stage: str, model: RewardModel, data: Examples
+    run: Run, stage: str, model: RewardModel, data: Examples, loss: OnRewards
 ) -> dict[str, float]:
-    """The one figure of the validation split that is shown during training.
+    """The figures of the validation split that are shown during training.
 
-    Of comparisons the accuracy on those that are not labelled as ties, of ratings the
-    AUC. Nothing where there are no such comparisons, or ratings of one class alone.
+    Args:
+        run: what all stages share.
+        stage: of the reward model.
+        model: the reward model.
+        data: n examples.
+        loss: of the training, on their rewards.
+
+    Returns:
+        val_loss, and of comparisons val_accuracy on those that are not labelled as
+        ties, of ratings val_auc. Without the latter two where there are no such
+        comparisons, or ratings of one class alone.
     """
     config = run.config[lineage.origin(run.config, stage)]
     found = scores(run, stage, model, data)
+    figures = {'val_loss': _mean_loss(found, data, loss)}
     if config.loss == 'pointwise':
         figure = accuracy.auc(found[:, 0], data.labels)
     else:
         compared = pairs.of_scores(by_record(found, data), data.preferences)
         right = compared.right()[~compared.tied]
         figure = right.mean() if len(right) else np.nan
-    return {BEST[config.loss]: float(figure)} if np.isfinite(figure) else {}
+    if np.isfinite(figure):
+        figures[BEST[config.loss]] = float(figure)
+    return figures
+
+
+def _mean_loss(found, data, loss):
+    """The training loss of rewards `[n, K]`, a mean over the n examples."""
+    columns = {name: getattr(data, name) for name in batching.COLUMNS}
+    batch = {name: x for name, x in columns.items() if x is not None}
+    present = np.isfinite(found)
+    if not present.all():
+        batch['present'] = present
+    total, (count, _) = loss(np.nan_to_num(found), batch)
+    return float(total / count)
 
 
 def evaluate(

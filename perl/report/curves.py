@@ -63,8 +63,9 @@ def supervised(run: RunFolder, stage: str) -> Figure | None:
         if _has(rows, name):
             style.line(axes, *_before_updates(rows, name), BLUE, 'training')
         if _has(rows, f'val_{name}'):
-            held = series(rows, f'val_{name}')
-            axes.plot(*held, color=ORANGE, marker='o', ms=4, label='held out')
+            axes.plot(
+                *_held_out(rows, name), color=ORANGE, marker='o', ms=4, label='held out'
+            )
         chance = _chance(run, stage, name)
         if chance is not None:
             axes.axhline(chance, label='chance', **style.REFERENCE)
@@ -109,6 +110,13 @@ def _has(rows, name):
 def _before_updates(rows, name):
     steps, values = series(rows, name)
     return [step - 1 for step in steps], values
+
+
+def _held_out(rows, name):
+    """Steps done and values, from before the first step, if it was measured then."""
+    start = series(rows[:1], f'start_val_{name}')[1]
+    steps, values = series(rows, f'val_{name}')
+    return [0] * len(start) + steps, start + values
 
 
 def _ends(figures: dict[str, Any], name: str, last: Any) -> list[tuple[float, float]]:

@@ -147,17 +147,20 @@ def dpo(run: Run, stage: str) -> dict[str, Any]:
         return _collate(data['train'], rows, run.multiple)
 
     def validate(role):
-        right, n = [], len(data['val'])
+        right, lost, n = [], [], len(data['val'])
         for rows, new in slices(n, config.batch_size):
             part = _collate(data['val'], rows, run.multiple)
             part = sharding.shard_batch(part, run.mesh)
             ahead, _ = measure(role.delta, frozen, part)
             shares = share_right(as_labelled(ahead, _sure(part)))
-            right.append(np.asarray(pair_mean(shares, part.get('present')))[:new])
+            missed = preference.dpo(ahead, _sure(part), config.label_smoothing)
+            for means, x in ((right, shares), (lost, missed)):
+                means.append(np.asarray(pair_mean(x, part.get('present')))[:new])
+        figures = {'val_loss': float(np.concatenate(lost).mean())}
         decided = data['val'].preferences != 0.5
-        if not decided.any():  # nothing but labelled ties
-            return {}
-        return {'val_accuracy': float(np.concatenate(right)[decided].mean())}
+        if decided.any():  # not labelled ties alone
+            figures['val_accuracy'] = float(np.concatenate(right)[decided].mean())
+        return figures
 
     def sample(role, step):
         samples.write(run, stage, role, run.dataset.prompts['val'], step)

@@ -109,9 +109,11 @@ def train_gate(run: Run, stage: str, joined: list[Role]) -> tuple[Any, dict[str,
         rows = order(len(shapes), config.batch_size, run.config.seed, at, shapes)
         return reward_scores.collate(trained, data['train'], rows, run.multiple)
 
+    learned = reward.on_rewards(trained)
+
     def validate(role):
         gated = dataclasses.replace(frozen, gate=role.delta)
-        return reward_scores.held_out(run, stage, gated, data['val'])
+        return reward_scores.held_out(run, stage, gated, data['val'], learned)
 
     best = reward_scores.BEST[trained.loss]
     role, figures = train(

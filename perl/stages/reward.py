@@ -13,6 +13,7 @@ from perl.adapters import tree
 from perl.data import SPLITS, batching, order
 from perl.evaluation.reward_scores import (
     BEST,
+    OnRewards,
     collate,
     evaluate,
     held_out,
@@ -96,6 +97,11 @@ LOSSES = {'bradley_terry': bradley_terry, 'pointwise': pointwise}
 ON_REWARDS = {'bradley_terry': ranked, 'pointwise': rated}
 
 
+def on_rewards(config: Any) -> OnRewards:
+    """The loss of a reward stage on rewards that are known."""
+    return functools.partial(ON_REWARDS[config.loss], **options(config))
+
+
 def options(config: Any) -> dict[str, Any]:
     """What the config of a reward stage says of its loss."""
     if config.loss == 'pointwise':
@@ -138,7 +144,7 @@ def reward(run: Run, stage: str) -> dict[str, Any]:
         return collate(config, data['train'], rows, run.multiple)
 
     def validate(role):
-        return held_out(run, stage, role, data['val'])
+        return held_out(run, stage, role, data['val'], on_rewards(config))
 
     best = BEST[config.loss]
     role, figures = train(

@@ -126,6 +126,7 @@ def train(
         inputs=inputs(run, stage),
         begin=run.record_sitting,
         evaluate=evaluate,
+        evaluate_start=lambda state: validate(now(state)),
         eval_every=config.eval_every,
         program=update,
         memory=chosen.memory,
@@ -135,11 +136,11 @@ def train(
     )
     role = chosen.choose(now(state))
     figures = account(run, stage, [role], took)
-    last = metrics.read(run.workdir / stage)[-1]
-    if 'val_loss' in last:
-        figures['val_loss'] = last['val_loss']
     if 'best_step' in chosen.memory:
         figures['best_step'] = chosen.memory['best_step']
+    row = metrics.read(run.workdir / stage)[figures.get('best_step', config.steps) - 1]
+    if 'val_loss' in row:
+        figures['val_loss'] = row['val_loss']
     return role, figures
 
 

@@ -17,6 +17,8 @@ from perl.system.metrics import METRICS, Metrics
 from perl.system.progress import Progress
 from perl.training.compiled import Compiled
 
+START = 'start_'  # begins the names of what was measured before the first step
+
 
 def fit(
     folder: pathlib.Path,
@@ -29,6 +31,7 @@ def fit(
     inputs: Mapping[str, Any] | None = None,
     begin: Callable[[], None] | None = None,
     evaluate: Callable[[Any, int], dict[str, float]] | None = None,
+    evaluate_start: Callable[[Any], dict[str, float]] | None = None,
     eval_every: int = 0,
     program: Compiled | None = None,
     memory: dict[str, Any] | None = None,
@@ -49,6 +52,8 @@ def fit(
         inputs: what the state is computed from, see `perl.checkpoint.Checkpoints`.
         begin: called before the first step of this sitting, when nothing was refused.
         evaluate: figures of a state after a step, joined to that step's metrics.
+        evaluate_start: figures of the state before the first step; they join the line
+            of step 1, as `start_...`.
         eval_every: steps between evaluations; 0 evaluates after the last.
         program: the compiled update; its peak memory is reported.
         memory: a dict that is saved with the state and put back on a resume.
@@ -92,9 +97,11 @@ def fit(
 
     with Progress(steps, start, folder.name, shown) as progress:
         for step in range(start, steps):
+            # before the update, which takes the arrays of the state
+            row = _start_figures(evaluate_start, state) if step == 0 else {}
             clock = time.monotonic()
-            state, row = update(state, step)
-            row = _figures(row, clock)
+            state, learned = update(state, step)
+            row |= _figures(learned, clock)
             done = step + 1
             last = done == steps
             if evaluate and (last or (eval_every and done % eval_every == 0)):
@@ -132,6 +139,12 @@ def _check_fresh(metrics, first, folder):
         )
 
 
+def _start_figures(evaluate_start, state):
+    """The figures of the state before the first step, under names of their own."""
+    figures = evaluate_start(state) if evaluate_start else {}
+    return {f'{START}{name}': float(x) for name, x in figures.items()}
+
+
 def _figures(row, began):
     """The metrics of an update as floats, when its arrays are there."""
     row = {name: float(x) for name, x in jax.device_get(row).items()}
@@ -145,7 +158,8 @@ def _check_finite(row, step, folder, before_update):
     if not bad:
         return
     where = f'{folder.name}: {", ".join(bad)} is not finite at step {step}'
-    if step == 1 and set(bad) & set(before_update):
+    first = {*before_update, *(name for name in row if name.startswith(START))}
+    if step == 1 and set(bad) & first:
         raise UserError(
             f'{where}, before the first update: a weight that the stage starts from is '
             'NaN or infinite, or too large for model.dtype; look at the base and at '

@@ -32,6 +32,12 @@ def test_training_figures_are_of_the_model_before_the_update():
     assert loss.get_ylim()[0] == 0 and loss.get_xlim()[0] == 0
 
 
+def test_a_held_out_curve_begins_before_the_first_step():
+    rows = [ROWS[0] | {'start_val_accuracy': 0.5}, *ROWS[1:]]
+    _, accuracy = curves.supervised(folder('reward', rows), 'a').axes
+    assert lines(accuracy)['held out'] == ([0, 1, 2, 3, 4], [0.5] + [0.8] * 4)
+
+
 @pytest.mark.parametrize(
     ('kind', 'section', 'results', 'chance'),
     [

@@ -85,7 +85,7 @@ def found(tmp_path_factory):
         'policy against sft': policy(),
         'frontier': trajectories.trajectories([folder]),
         'best_of_n': best_of_n(),
-        'split': 'val',
+        'split': 'test',
         'computed': {'host': 'box', 'cores': 2, 'commit': 'abc'},
     }
 
@@ -184,7 +184,7 @@ def test_what_is_missing_is_left_out(tmp_path):
 def test_a_win_rate_whose_lengths_are_not_known():
     figures = policy()
     del figures['length_control']
-    table = evaluation_tables.policies({'a': figures}, {})
+    table = evaluation_tables.policies({'a': figures})
     shown = dict(zip(table.header, table.rows[0], strict=True))
     assert shown['win rate [95 %] and who judged']
     assert not shown['length-controlled win rate [95 %]']
@@ -201,8 +201,13 @@ def test_a_curve_through_too_few_points(tmp_path):
 
 def test_the_page_says_of_which_split_and_where(made):
     text = (made / 'evaluation.md').read_text()
-    assert text.splitlines()[0].endswith(' on the val split')
+    assert text.splitlines()[0].endswith(' on the test split')
     assert row_of(text, 'host') == ['box'] and row_of(text, 'commit') == ['abc']
+
+
+def test_evaluations_of_two_splits_stand_beside_each_other(tmp_path):
+    files = [evaluation_report.write(tmp_path, {'split': x}) for x in ('test', 'val')]
+    assert [file.parent.name for file in files] == ['evaluation', 'evaluation_val']
 
 
 def test_a_picture_that_fails_costs_no_figure(found, tmp_path, monkeypatch, capsys):

@@ -52,6 +52,28 @@ def test_evaluations_join_the_line_of_their_step(tmp_path):
     assert found == [None, 2, None, 4, 5]
 
 
+def test_the_line_of_step_1_has_the_figures_before_it(tmp_path):
+    def evaluate_start(state):
+        return {'val_loss': jnp.sum(state)}
+
+    rows = [{'loss': 1.0}] * 3
+    run(tmp_path / 'sft', rows, evaluate_start=evaluate_start, save_every=2)
+    found = [row.get('start_val_loss') for row in metrics.read(tmp_path / 'sft')]
+    assert found == [0, None, None]
+    run(tmp_path / 'sft', [*rows, *rows], evaluate_start=evaluate_start)
+    found = [row.get('start_val_loss') for row in metrics.read(tmp_path / 'sft')]
+    assert found == [0] + [None] * 5, 'not again in a later sitting'
+
+
+def test_a_start_that_is_not_finite_is_not_called_a_learning_rate(tmp_path):
+    with pytest.raises(UserError, match=r'start_val_loss .* before the first update'):
+        run(
+            tmp_path / 'sft',
+            [{'loss': 1.0}],
+            evaluate_start=lambda _: {'val_loss': NAN},
+        )
+
+
 @pytest.mark.parametrize(
     ('rows', 'says'),
     [
