@@ -1,6 +1,7 @@
 """The README's own config, and what its paths name."""
 
 import functools
+import importlib
 import json
 import os
 import re
@@ -54,3 +55,27 @@ def test_every_file_that_the_readme_names_is_there():
     assert len(linked) > 10 and len(named) > 5
     for path in linked + named:
         assert (ROOT / path).exists(), path
+
+
+def resolved(name):
+    """The object of a dotted name below `perl`."""
+    parts = name.split('.')
+    for cut in range(len(parts), 0, -1):
+        try:
+            found = importlib.import_module('.'.join(['perl', *parts[:cut]]))
+        except ModuleNotFoundError:
+            continue
+        for attribute in parts[cut:]:
+            found = getattr(found, attribute)
+        return found
+    raise AttributeError(name)
+
+
+def test_every_function_on_the_walks_of_the_design_is_there():
+    text = (ROOT / 'docs' / 'design.md').read_text()
+    walks = text[text.index('## The walk of a pref') : text.index('## Choices worth')]
+    names = re.findall(r'`((?:[a-z]\w+\.)+\w+)`', walks)
+    assert len(names) > 25
+    for name in names:
+        if not name.endswith(('.json', '.jsonl', '.py')):
+            assert resolved(name.removeprefix('perl.')) is not None
