@@ -38,7 +38,7 @@ def folder(tmp_path, monkeypatch):
     (tmp_path / 'train').mkdir()
     for place, name in enumerate(('train/1', 'train/2', 'val', 'test')):
         made = [
-            {'prompt': f'p{place} {i}', 'response': 'r' * (i + 1), 'score': i % 2,
+            {'prompt': f'p{place} {i}', 'response': f'r{place} {i}', 'score': i % 2,
              'dialog': 100 * place + i} for i in range(10)
         ]  # fmt: skip
         parquet.write_table(
