@@ -15,6 +15,7 @@ CORE = [
     'numpy>=1.26',
     'optax>=0.2.6',
     'orbax-checkpoint>=0.11.20',
+    'pyarrow>=17',
     'safetensors>=0.5,<0.9',
     'scipy>=1.13',
     'sentencepiece>=0.2',

@@ -62,4 +62,4 @@ def test_the_check_counts_them(padded, tmp_path):
         tmp_path / 'run', stages, '--config.tokenizer.kind=file', *flags, '--check'
     )
     assert ended.code == 0, ended
-    assert f'{PADDING} rows of the embedding are padding' in ended.out
+    assert f'{PADDING} rows are padding' in ended.out
