@@ -29,7 +29,7 @@ def files(tmp_path_factory):
     """Flags of the small experiment on own files, each of another kind."""
     folder = runs.write_tables(tmp_path_factory.mktemp('data'))
     rows = {
-        kind: [json.loads(line) for line in (folder / f'{kind}.jsonl').open()]
+        kind: list(map(json.loads, (folder / f'{kind}.jsonl').read_text().splitlines()))
         for kind in ('text', 'demonstrations', 'comparisons', 'ratings', 'prompts')
     }
     table = pyarrow.Table.from_pylist(rows['text'])
