@@ -27,6 +27,8 @@ def validate(config: ConfigDict) -> None:
             raise UserError(f'config: it has no {name}; start from experiment()')
     stages = configs.known_stages(config)
     _check_sections(config, stages)
+    if not config.name:
+        raise UserError('name: it is empty; the run folder is named after it')
     if not config.stages:
         raise UserError('stages: none is named, so there is nothing to do')
     for name in config.stages:
@@ -34,6 +36,8 @@ def validate(config: ConfigDict) -> None:
             raise UserError(
                 f'stages: {name!r} is no stage of this config{meant(name, stages)}'
             )
+        if list(config.stages).count(name) > 1:
+            raise UserError(f'stages: {name} is named twice; a stage runs once')
     ranges.check(config)
     for name in config.stages:
         KINDS[config[name].kind].check(name, config[name])

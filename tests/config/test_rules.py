@@ -57,6 +57,8 @@ def assign(path, value):
         ),
         ('sft.optimizer', ConfigDict(), r'sft\.optimizer\.b1 is missing'),
         ('stages', 5, r'stages: 5 \(int\) is not a list'),
+        ('name', '', r'name: it is empty'),
+        ('stages', ('pretrain', 'sft', 'sft'), r'stages: sft is named twice'),
         ('stages', (5,), r'stages\[0\]: 5 \(int\) is not text'),
         ('stages', 'sft', r"stages: 'sft' \(str\) is not a list"),
         ('sft.tuning.targets', 'q', r"sft\.tuning\.targets: 'q' \(str\) is not a list"),
