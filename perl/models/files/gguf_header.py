@@ -17,7 +17,7 @@ from perl.models.files.tensor_files import damaged
 from perl.system.errors import UserError
 
 MAGIC = b'GGUF'
-_SCALARS = 'B b H h I i f ? _ _ Q q d'.split()  # struct's letters by type
+_SCALARS = 'BbHhIif?__Qqd'  # struct's letters by type; _ is a text and an array
 _STRING, _ARRAY = 8, 9
 _DEEP = 4  # arrays of arrays; no writer makes more
 _INSTALL = "GGUF files need the package gguf; install it with pip install 'perl[gguf]'"

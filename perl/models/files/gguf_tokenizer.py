@@ -1,40 +1,27 @@
 """The tokenizer in the metadata of a GGUF file, as the files of Hugging Face."""
 
-import dataclasses
 import json
 import pathlib
-import re
 from typing import Any
 
 import tokenizers
-from tokenizers import decoders, models, normalizers, pre_tokenizers, processors
+from tokenizers import decoders, models, normalizers, processors
 
 from perl.models.files.gguf_header import Header
 from perl.models.files.gguf_splits import Split, split_named
+from perl.models.files.gguf_vocabulary import (
+    BYTE,
+    CONTROL,
+    UNKNOWN,
+    USER_DEFINED,
+    Vocabulary,
+    merges_of,
+    pair_of,
+    read_vocabulary,
+)
 from perl.system.errors import UserError
 
-# ggml's kinds of tokens
-NORMAL, UNKNOWN, CONTROL, USER_DEFINED, UNUSED, BYTE = range(1, 7)
-_PADDING = re.compile(r'\[PAD\d+\]')  # rows of the embedding without a token
-_ROLES = {'bos': 'bos', 'eos': 'eos', 'unk': 'unknown', 'pad': 'padding'}
 _SPACE = '▁'
-
-
-@dataclasses.dataclass(frozen=True)
-class Vocabulary:
-    """Tokens by id, without the padding at the end, and what is said of each.
-
-    Attributes:
-        tokens: the texts, as the file spells them.
-        kinds: ggml's kind of each.
-        scores: of SentencePiece; empty where there are none.
-        special: tokens by role: bos, eos, unk, pad, where the file names them.
-    """
-
-    tokens: list[str]
-    kinds: list[int]
-    scores: list[float]
-    special: dict[str, str]
 
 
 def tokenizer_files(file: pathlib.Path, header: Header) -> dict[str, bytes]:
@@ -44,7 +31,7 @@ def tokenizer_files(file: pathlib.Path, header: Header) -> dict[str, bytes]:
         UserError: the file has no tokenizer, or one of a kind that is not known.
     """
     said = _said(header)
-    vocabulary = _vocabulary(file, said)
+    vocabulary = read_vocabulary(file, said)
     model = said.get('model')
     if model == 'gpt2':
         made, split = _byte_level(file, said, vocabulary)
@@ -92,52 +79,13 @@ def _said(header: Header) -> dict[str, Any]:
     }
 
 
-def _vocabulary(file, said):
-    tokens = said.get('tokens')
-    if not tokens or not all(isinstance(x, str) for x in tokens):
-        raise UserError(
-            f'model.path: {file} has no tokenizer; set tokenizer.path to the '
-            'tokenizer.json of the model'
-        )
-    kinds = said.get('token_type') or [NORMAL] * len(tokens)
-    scores = said.get('scores') or []
-    if len(kinds) != len(tokens) or len(scores) not in (0, len(tokens)):
-        raise UserError(
-            f'model.path: {file} has {len(tokens)} tokens, {len(kinds)} kinds and '
-            f'{len(scores)} scores of them; copy or convert it again'
-        )
-    special = {}
-    for role, name in _ROLES.items():
-        number = said.get(f'{name}_token_id')
-        if number is None:
-            continue
-        if not 0 <= number < len(tokens):
-            raise UserError(
-                f'model.path: {file}: its {name}_token_id {number} is not one of its '
-                f'{len(tokens)} tokens; convert it again'
-            )
-        special[role] = tokens[number]
-    size = len(tokens)
-    while kinds[size - 1] == UNUSED and _PADDING.fullmatch(tokens[size - 1]):
-        size -= 1
-    return Vocabulary(tokens[:size], kinds[:size], scores[:size], special)
-
-
-def _ids(vocabulary: Vocabulary) -> dict[str, int]:
-    """Ids by token; the first where two tokens have one text."""
-    ids: dict[str, int] = {}
-    for number, token in enumerate(vocabulary.tokens):
-        ids.setdefault(token, number)
-    return ids
-
-
 def _byte_level(
     file: pathlib.Path, said: dict[str, Any], vocabulary: Vocabulary
 ) -> tuple[tokenizers.Tokenizer, Split]:
     """Byte-pair merges of bytes that are written as letters (GPT-2)."""
     split = split_named(said.get('pre', 'default'), str(file))
-    ids = _ids(vocabulary)
-    merges = [_pair(file, merge, ids) for merge in said.get('merges', ())]
+    ids = vocabulary.ids()
+    merges = [pair_of(file, merge, ids) for merge in said.get('merges', ())]
     made = tokenizers.Tokenizer(
         models.BPE(ids, merges, ignore_merges=split.whole_words)
     )
@@ -146,18 +94,6 @@ def _byte_level(
     made.pre_tokenizer = split.steps
     made.decoder = decoders.ByteLevel()
     return made, split
-
-
-def _pair(file, merge, ids):
-    """The two parts of a merge, which a space separates; a part may begin with one."""
-    at = merge.find(' ', 1)
-    pair = merge[:at], merge[at + 1 :]
-    if at < 0 or any(x not in ids for x in (*pair, ''.join(pair))):
-        raise UserError(
-            f'model.path: {file}: its merge {merge!r:.40} is not of two of its tokens; '
-            'convert it again'
-        )
-    return pair
 
 
 def _sentence_piece(
@@ -173,14 +109,14 @@ def _sentence_piece(
             f'model.path: the tokenizer of {file} normalises texts, which is not '
             'supported; set tokenizer.path to the tokenizer.json of the model'
         )
-    ids = _ids(vocabulary)
+    ids = vocabulary.ids()
     if 'merges' in said:
-        merges = [_pair(file, merge, ids) for merge in said['merges']]
+        merges = [pair_of(file, merge, ids) for merge in said['merges']]
     elif by_place or not vocabulary.scores:
-        merges = _merges(vocabulary, ids, [-x for x in range(len(vocabulary.tokens))])
+        merges = merges_of(vocabulary, ids, [-x for x in range(len(vocabulary.tokens))])
     else:
-        merges = _merges(vocabulary, ids, vocabulary.scores)
-    unknown = [t for t, k in zip(vocabulary.tokens, vocabulary.kinds) if k == UNKNOWN]  # noqa: B905
+        merges = merges_of(vocabulary, ids, vocabulary.scores)
+    unknown = vocabulary.of(UNKNOWN)
     made = tokenizers.Tokenizer(
         models.BPE(
             ids,
@@ -200,37 +136,12 @@ def _sentence_piece(
     return made
 
 
-def _merges(vocabulary, ids, scores):
-    """All pairs of pieces that make a piece, the best piece first."""
-    able = {
-        token
-        for token, kind in zip(vocabulary.tokens, vocabulary.kinds, strict=True)
-        if kind == NORMAL
-    }
-    found = []
-    for token in able:
-        score = scores[ids[token]]
-        for at in range(1, len(token)):
-            pair = token[:at], token[at:]
-            if pair[0] in able and pair[1] in able:
-                found.append((-score, ids[pair[0]], ids[pair[1]], pair))
-    return [pair for *_, pair in sorted(found)]
-
-
 def _add(made: tokenizers.Tokenizer, vocabulary: Vocabulary) -> None:
     """Tokens that stay whole: control tokens, and those that somebody has defined."""
-    special = [
-        token
-        for token, kind in zip(vocabulary.tokens, vocabulary.kinds, strict=True)
-        if kind in (CONTROL, UNKNOWN)
-    ]
+    special = vocabulary.of(CONTROL, UNKNOWN)
     special += [x for x in vocabulary.special.values() if x not in special]
     made.add_special_tokens(_added(special, True))
-    defined = [
-        token
-        for token, kind in zip(vocabulary.tokens, vocabulary.kinds, strict=True)
-        if kind == USER_DEFINED and token not in special
-    ]
+    defined = [x for x in vocabulary.of(USER_DEFINED) if x not in special]
     made.add_tokens(_added(defined, False))
 
 

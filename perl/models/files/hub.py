@@ -1,6 +1,5 @@
 """Models of the Hugging Face hub, fetched only where an address says `hub:`."""
 
-import os
 import pathlib
 import re
 
@@ -36,7 +35,6 @@ def fetch(address: str) -> pathlib.Path:
             'hub:org/name or hub:org/name@revision'
         )
     name, revision = parts.groups()
-    os.environ.setdefault('HF_HUB_DISABLE_TELEMETRY', '1')
     import huggingface_hub  # slow, and only this needs it
 
     try:
