@@ -86,7 +86,8 @@ def unembed(arch: Architecture, params: Any, states: jax.Array) -> jax.Array:
         logits = einsum('btd,dv->btv', states, params['unembed'], jnp.float32)
     if not arch.padding:
         return logits
-    return jnp.where(jnp.arange(arch.vocabulary) < arch.pieces, logits, -jnp.inf)
+    pieces = jnp.arange(arch.vocabulary)[None, None] < arch.pieces
+    return jnp.where(pieces, logits, -jnp.inf)
 
 
 def unrolled(arch: Architecture, params: Any) -> Any:
@@ -209,7 +210,8 @@ def rms_norm(x: jax.Array, weight: jax.Array, eps: float) -> jax.Array:
     """RMSNorm (arXiv 1910.07467) of `x [..., D]` by `weight [D]`, in float32."""
     y = x.astype(jnp.float32)
     y = y * jax.lax.rsqrt(jnp.mean(y * y, axis=-1, keepdims=True) + eps)
-    return (y * weight.astype(jnp.float32)).astype(x.dtype)
+    weight = jnp.expand_dims(weight.astype(jnp.float32), range(x.ndim - 1))
+    return (y * weight).astype(x.dtype)
 
 
 def rotations(arch: Architecture, positions: jax.Array) -> tuple[jax.Array, jax.Array]:
@@ -220,7 +222,9 @@ def rotations(arch: Architecture, positions: jax.Array) -> tuple[jax.Array, jax.
     """
     axis = _turned(arch)
     half = jnp.arange(0, arch.head_width, 2, dtype=jnp.float32) / arch.head_width
-    angles = positions[..., None, None].astype(jnp.float32) * arch.rope_theta**-half
+    frequencies = jnp.float32(arch.rope_theta) ** -half  # [N/2]
+    angles = positions[..., None].astype(jnp.float32) * frequencies[None, None]
+    angles = angles[:, :, None]  # for every head
     cos, sin = jnp.cos(angles), jnp.sin(angles)
     return jnp.stack([cos, cos], axis), jnp.stack([-sin, sin], axis)
 

@@ -44,7 +44,7 @@ def sample(
     )
     cache = _room(kv, R, stacked=arch.scan)
     first = decoder.unembed(arch, params, states)[:, 0]
-    slots = jnp.arange(P + R)
+    slots = jnp.arange(P + R)[None]
     start = P - lengths[:, None]
 
     def pick(logits, t):
@@ -101,7 +101,7 @@ def left_padded(
         Positions, 0 in the padding, and segments, -1 in the padding:
         `[B, prompt + response]` int32 each.
     """
-    slots = jnp.arange(prompt + response)
+    slots = jnp.arange(prompt + response)[None]
     start = prompt - lengths[:, None]
     return jnp.maximum(slots - start, 0), jnp.where(slots >= start, 0, -1)
 
