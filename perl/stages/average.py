@@ -12,12 +12,12 @@ import jax
 
 from perl.adapters import averaging
 from perl.config import kinds, lineage
-from perl.evaluation.compare import compare
 from perl.runs.judging import open_reward
 from perl.runs.roles import Role
 from perl.runs.run import Run
+from perl.stages.compared import compared
 from perl.stages.reward import finish
-from perl.system import memory, metrics
+from perl.system import memory
 from perl.system.errors import UserError
 
 
@@ -75,13 +75,7 @@ def averaged_role(run: Run, stage: str) -> Role:
 def _compared(run, stage, role):
     trained = run.config[lineage.origin(run.config, stage)]
     reference, reward = run.source(trained.start), open_reward(run, stage)
-    judged, rows = compare(
-        run,
-        role,
-        reference,
-        reward,
-        'test',
-        trained_by=lineage.trained_by(run.config, stage),
-    )
-    metrics.append_samples(run.workdir / stage, rows)
-    return {'algorithm': 'average', **judged}
+    return {
+        'algorithm': 'average',
+        **compared(run, stage, role, reference, reward),
+    }
