@@ -17,9 +17,7 @@ FILES = sorted((ROOT / 'perl').rglob('*.py'))
 MODULES = [file for file in FILES if file.parent != ROOT / 'perl' or file.stem in ROOMS]
 LONGEST_FUNCTION = 60
 # functions that are longer, with their lengths: they may shrink
-LONG_FUNCTIONS = {
-    'data/examples.py:encode': 64,
-}
+LONG_FUNCTIONS: dict[str, int] = {}
 # files of more than 200 lines, with their lengths: they may shrink
 LONG_FILES = {
     'adapters/averaging.py': 243,
