@@ -20,14 +20,13 @@ LONGEST_FUNCTION = 60
 LONG_FUNCTIONS: dict[str, int] = {}
 # files of more than 200 lines, with their lengths: they may shrink
 LONG_FILES = {
-    'adapters/averaging.py': 243,
     'checkpoint/checkpoints.py': 239,
     'data/batching.py': 235,
     'evaluate.py': 247,
     'evaluation/figures/accuracy.py': 204,
     'evaluation/reward_scores.py': 217,
     'report/tables.py': 249,
-    'runs/run.py': 243,
+    'runs/run.py': 234,
     'system/metrics.py': 222,
 }
 # tests of several files, or of what is outside of perl/
