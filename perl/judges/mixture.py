@@ -14,7 +14,8 @@ from perl.adapters import tree
 from perl.adapters.tree import LAYERS
 from perl.models import attention, decoder
 from perl.models.architecture import Architecture, with_precision
-from perl.models.decoder import Block
+from perl.models.block import Block, rms_norm
+from perl.models.rotary import rotations
 
 GATED = ('gate', 'mole')  # one gate for whole networks; a gate in every block
 
@@ -77,7 +78,7 @@ def mixed(
     Returns:
         States `[N, E, D]`, and the shares `[L, M, N, T]`.
     """
-    rope = decoder.rotations(arch, positions)
+    rope = rotations(arch, positions)
 
     def step(x, layer):
         base, deltas, gate = layer
@@ -96,5 +97,5 @@ def mixed(
     step = jax.checkpoint(step) if arch.remat else step
     x = decoder.embed(arch, base['embed'], tokens)
     x, weights = jax.lax.scan(step, x, (base[LAYERS], stacked[LAYERS], gate))
-    states = decoder.rms_norm(x, base['norm'], arch.norm_eps)
+    states = rms_norm(x, base['norm'], arch.norm_eps)
     return attention.at(states, output_slots), weights

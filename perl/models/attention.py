@@ -123,9 +123,10 @@ def _blocks(tokens: int) -> list[tuple[int, int]]:
 def _allowed(t, s, segments, window):
     """Which keys in slots `s [S]` the queries in slots `t [B or 1, T]` see, as
     `[B or 1, T, S]`; `segments` are theirs, `[B, T]` and `[B, S]`, or None."""
-    allowed = s <= t[..., None]
+    distance = t[..., None] - s[None, None]
+    allowed = distance >= 0
     if window is not None:
-        allowed &= t[..., None] - s < window
+        allowed &= distance < window
     if segments is None:
         return allowed
     own, seen = segments[0][..., None], segments[1][:, None]

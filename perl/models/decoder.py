@@ -12,6 +12,8 @@ import jax.numpy as jnp
 
 from perl.models import attention
 from perl.models.architecture import Architecture, with_precision
+from perl.models.block import Block, rms_norm, weight
+from perl.models.rotary import rotations
 from perl.sharding import constrain
 from perl.weights import Weight, einsum, on_base, take
 
@@ -60,6 +62,8 @@ def forward(
     row written at `slot`; `segments [B, S]` then tells which slots are seen (>= 0).
     Layers come stacked where the architecture scans, else as a list.
     """
+    if not arch.scan:
+        params = _by_layer(params)
     return Decoder(arch).apply(
         {'params': params}, tokens, positions, segments, cache, slot, output_slots
     )
@@ -86,7 +90,8 @@ def unembed(arch: Architecture, params: Any, states: jax.Array) -> jax.Array:
         logits = einsum('btd,dv->btv', states, params['unembed'], jnp.float32)
     if not arch.padding:
         return logits
-    return jnp.where(jnp.arange(arch.vocabulary) < arch.pieces, logits, -jnp.inf)
+    pieces = jnp.arange(arch.vocabulary)[None, None] < arch.pieces
+    return jnp.where(pieces, logits, -jnp.inf)
 
 
 def unrolled(arch: Architecture, params: Any) -> Any:
@@ -103,7 +108,8 @@ class Decoder(nn.Module):
     """Embedding, blocks, final norm.
 
     Of the last block only the slots that are read are computed, beside all keys and
-    values, unless the layers are scanned: those are alike, and what is read is cut out.
+    values. Where layers are scanned, every layer runs the same program: all slots are
+    computed, and those that are read are sliced out at the end.
     """
 
     arch: Architecture
@@ -111,158 +117,58 @@ class Decoder(nn.Module):
     @nn.compact
     def __call__(self, tokens, positions, segments, cache, slot, output_slots):
         arch = self.arch
-        x = embed(arch, _weight(self, 'embed'), tokens)
+        x = embed(arch, weight(self, 'embed'), tokens)
         rope = rotations(arch, positions)
-        block = nn.remat(Block, prevent_cse=not arch.scan) if arch.remat else Block
-        if arch.scan:
-            layers = nn.scan(
-                block,
-                variable_axes={'params': 0},
-                split_rngs={'params': False},
-                in_axes=(nn.broadcast, nn.broadcast, nn.broadcast, 0),
-                length=arch.layers,
-            )(arch, name='layers')
-            index = None if cache is None else jnp.arange(arch.layers)
-            (x, cache), kv = layers((x, cache), rope, segments, slot, index)
-            x = x if output_slots is None else attention.at(x, output_slots)
-        else:
-            layers, kv = _layers(_weight(self, 'layers')), []
-            for i, own in enumerate(layers):
-                wanted = output_slots if i == len(layers) - 1 else None
-                carry = x, cache and cache[i]
-                (x, seen), made = block(arch, parent=None).apply(
-                    {'params': own}, carry, rope, segments, slot, None, wanted
-                )
-                kv.append(made if cache is None else seen)
-        if arch.scan and cache is not None:
-            kv = cache
-        return rms_norm(x, _weight(self, 'norm'), arch.norm_eps), kv
+        run = self._scanned if arch.scan else self._unrolled
+        x, kv = run(x, cache, rope, segments, slot, output_slots)
+        return rms_norm(x, weight(self, 'norm'), arch.norm_eps), kv
 
-
-class Block(nn.Module):
-    """Attention and MLP, each on the normed residual stream.
-
-    The carry is `(x, cache)`; without a cache the block's keys and values come out.
-    """
-
-    arch: Architecture
-
-    @nn.compact
-    def __call__(self, carry, rope, segments, slot, layer, output_slots=None):
-        x, cache = carry
-        attend = Attention(self.arch, name='attention')
-        y, cache, kv = attend(x, cache, rope, segments, slot, layer, output_slots)
-        x = y + (x if output_slots is None else attention.at(x, output_slots))
-        x = x + Mlp(self.arch, name='mlp')(x)
-        return (constrain(x, 'batch', None, None), cache), kv
-
-
-class Attention(nn.Module):
-    """Grouped-query attention, to the row itself or to a cache."""
-
-    arch: Architecture
-
-    @nn.compact
-    def __call__(self, x, cache, rope, segments, slot, layer, output_slots):
+    def _block(self):
         arch = self.arch
-        x = rms_norm(x, _weight(self, 'norm'), arch.norm_eps)
-        query_inputs, query_rope = x, rope
-        if output_slots is not None:
-            query_inputs, query_rope = attention.at((x, rope), output_slots)
-        q = self._project('btd,dhn->bthn', query_inputs, 'q')
-        k = self._project('btd,dkn->btkn', x, 'k')
-        v = self._project('btd,dkn->btkn', x, 'v')
-        q, k = rotate(arch, q, query_rope), rotate(arch, k, rope)
-        kv = k.swapaxes(1, 2), v.swapaxes(1, 2)
-        if cache is None:
-            out = attention.causal(q, k, v, segments, output_slots)
-        else:
-            cache = tuple(
-                _write(c, new, slot, layer) for c, new in zip(cache, kv, strict=True)
-            )
-            own = cache if layer is None else [c[layer] for c in cache]
-            out, kv = attention.cached(q, *own, segments >= 0), None
-        return einsum('bthn,hnd->btd', out, _weight(self, 'o')), cache, kv
+        return nn.remat(Block, prevent_cse=not arch.scan) if arch.remat else Block
 
-    def _project(self, eqn, x, name):
-        """Queries, keys or values `[B, T, heads, N]`, with their bias if any."""
-        y = einsum(eqn, x, _weight(self, name))
-        if not self.arch.qkv_bias:
-            return y
-        return y + _weight(self, f'{name}_bias').astype(y.dtype)
+    def _scanned(self, x, cache, rope, segments, slot, output_slots):
+        """One program for all layers, whose weights and cache are stacked."""
+        layers = nn.scan(
+            self._block(),
+            variable_axes={'params': 0},
+            split_rngs={'params': False},
+            in_axes=(nn.broadcast, nn.broadcast, nn.broadcast, 0),
+            length=self.arch.layers,
+        )(self.arch, name='layers')
+        index = None if cache is None else jnp.arange(self.arch.layers)
+        (x, written), kv = layers((x, cache), rope, segments, slot, index)
+        x = x if output_slots is None else attention.at(x, output_slots)
+        return x, kv if cache is None else written
 
-
-class Mlp(nn.Module):
-    """SwiGLU (arXiv 2002.05202)."""
-
-    arch: Architecture
-
-    @nn.compact
-    def __call__(self, x):
-        x = rms_norm(x, _weight(self, 'norm'), self.arch.norm_eps)
-        gate = einsum('btd,df->btf', x, _weight(self, 'gate'))
-        up = einsum('btd,df->btf', x, _weight(self, 'up'))
-        return einsum('btf,fd->btd', nn.silu(gate) * up, _weight(self, 'down'))
+    def _unrolled(self, x, cache, rope, segments, slot, output_slots):
+        """A program of its own for each layer; weights and caches are lists."""
+        kv, last = [], self.arch.layers - 1
+        for i in range(self.arch.layers):
+            layer = self._block()(self.arch, name=_layer(i))
+            carry, slots = (x, cache and cache[i]), output_slots if i == last else None
+            (x, written), new = layer(carry, rope, segments, slot, None, slots)
+            kv.append(new if cache is None else written)
+        return x, kv
 
 
-def rms_norm(x: jax.Array, weight: jax.Array, eps: float) -> jax.Array:
-    """RMSNorm (arXiv 1910.07467) of `x [..., D]` by `weight [D]`, in float32."""
-    y = x.astype(jnp.float32)
-    y = y * jax.lax.rsqrt(jnp.mean(y * y, axis=-1, keepdims=True) + eps)
-    return (y * weight.astype(jnp.float32)).astype(x.dtype)
-
-
-def rotations(arch: Architecture, positions: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """Cosines and signed sines, float32, of rotary positions `[B, T]`.
-
-    They broadcast against `[B, T, H, 2, N/2]`, or `[B, T, H, N/2, 2]` for pairs: the
-    axis of two holds the components that turn together.
-    """
-    axis = _turned(arch)
-    half = jnp.arange(0, arch.head_width, 2, dtype=jnp.float32) / arch.head_width
-    angles = positions[..., None, None].astype(jnp.float32) * arch.rope_theta**-half
-    cos, sin = jnp.cos(angles), jnp.sin(angles)
-    return jnp.stack([cos, cos], axis), jnp.stack([-sin, sin], axis)
-
-
-def rotate(arch: Architecture, x: jax.Array, rope) -> jax.Array:
-    """Rotary position embedding (arXiv 2104.09864) of `x [B, T, H, N]`.
-
-    Written with a flip of two components rather than by cutting and joining them: one
-    pass over `x` on CPU, forward and backward.
-    """
-    cos, sin = rope
-    shape = (2, -1) if arch.rope_layout == 'halves' else (-1, 2)
-    parts = x.reshape(*x.shape[:-1], *shape)
-    turned = parts * cos + jnp.flip(parts, _turned(arch)) * sin
-    return turned.astype(x.dtype).reshape(x.shape)
-
-
-def _turned(arch):
-    return -2 if arch.rope_layout == 'halves' else -1
-
-
-def _write(cache, new, slot, layer):
-    """The cache, of one layer or stacked, with new keys or values in their slot: in
-    place, since a loop carries it."""
-    if layer is None:
-        return jax.lax.dynamic_update_slice_in_dim(cache, new, slot, axis=2)
-    at = (layer, 0, 0, slot, 0)
-    return jax.lax.dynamic_update_slice(cache, new[None], at)
+def _by_layer(params):
+    """Parameters as the unrolled decoder reads them: each layer by a name of its own.
+    The gradients of stacked layers are joined in one pass."""
+    params = dict(params)
+    layers = _layers(params.pop('layers'))
+    return params | {_layer(i): weights for i, weights in enumerate(layers)}
 
 
 def _layers(layers):
-    """The stacked layers apart; their gradients are joined in one pass."""
+    """The stacked layers apart, as a list."""
     if isinstance(layers, list):
         return layers
-    cut, structure = jax.tree.flatten(layers)
-    cut = zip(*map(jnp.unstack, cut), strict=True)
-    return [structure.unflatten(own) for own in cut]
+    leaves, structure = jax.tree.flatten(layers)
+    by_layer = zip(*map(jnp.unstack, leaves), strict=True)
+    return [structure.unflatten(weights) for weights in by_layer]
 
 
-def _weight(module: nn.Module, name: str):
-    """The leaf of that name, of whatever kind; never creates one."""
-    if not module.has_variable('params', name):
-        path = '/'.join((*module.path, name))
-        raise KeyError(f'the parameter tree has no {path}')
-    return module.get_variable('params', name)
+def _layer(number):
+    """The name of a layer of the unrolled decoder."""
+    return f'layers_{number}'

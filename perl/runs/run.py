@@ -65,11 +65,6 @@ class Run:
         """The declared parameters of the decoder."""
         return architecture.parameters(self.arch)
 
-    @property
-    def leaves_abstract(self) -> Any:
-        """The same as shapes and dtypes."""
-        return abstract(self.leaves)
-
     def tuning(self, stage: str) -> Tuning:
         """How a stage tunes."""
         return configs.tuning(self.config[stage].tuning)
@@ -226,10 +221,6 @@ class Run:
             self.leaves,
             stage,
         )
-
-    def replicate(self, tree: Any) -> Any:
-        """Scalars and such on every device of the mesh."""
-        return jax.device_put(tree, sharding.replicated(self.mesh))
 
 
 def _no(stage, wanted, why):

@@ -13,6 +13,8 @@ from perl.adapters import tree
 from perl.adapters.tunings import Full, LoraTuning
 from perl.judges import mixture, panel
 from perl.models import decoder, heads
+from perl.models.block import Block, rms_norm
+from perl.models.rotary import rotations
 from perl.runs.roles import Role
 from perl.system.errors import UserError
 
@@ -47,7 +49,7 @@ score = jax.jit(panel.rewards, static_argnums=0)
 def by_hand(members, gate):
     """Final states and shares, with merged weights, block by block."""
     arch = tiny.arch(scan=False)
-    turn = decoder.rotations(arch, BATCH['positions'])
+    turn = rotations(arch, BATCH['positions'])
     whole = [
         tree.merge(BASE, {'layers': role.delta['layers']})['layers'] for role in members
     ]
@@ -56,7 +58,7 @@ def by_hand(members, gate):
         added = []
         for layers in whole:
             own = jax.tree.map(lambda w, at=depth: w[at], layers)
-            block = decoder.Block(arch, parent=None)
+            block = Block(arch, parent=None)
             (out, _), _ = block.apply(
                 {'params': own}, (x, None), turn, BATCH['segments'], None, None
             )
@@ -67,7 +69,7 @@ def by_hand(members, gate):
         g = np.exp(logits) / np.exp(logits).sum(-1, keepdims=True)
         given.append(g)
         x = x + sum(g[..., [i]] * y for i, y in enumerate(added)).astype(np.float32)
-    return decoder.rms_norm(x, BASE['norm'], arch.norm_eps), np.array(given)
+    return rms_norm(x, BASE['norm'], arch.norm_eps), np.array(given)
 
 
 @pytest.mark.parametrize('scan, remat', [(False, False), (True, False), (True, True)])
