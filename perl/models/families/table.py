@@ -60,6 +60,8 @@ def from_foreign(
         fields = family.read(asked)
         asked.check_used(family.ignored)
         arch = family.architecture(**fields)
+    except UserError:
+        raise
     except (TypeError, ValueError, ArithmeticError) as error:
         raise UserError(
             f'model.path: {where} is damaged ({error}); copy it again'
