@@ -55,13 +55,13 @@ def causal(
     blocks = []
     for start, stop in _blocks(tokens):
         oldest = 0 if window is None else max(0, start - window + 1)
-        queries_at, seen = slice(start, stop), slice(oldest, stop)
+        queries_at, keys_at = slice(start, stop), slice(oldest, stop)
         both = (
             segments
             if segments is None
-            else (segments[:, queries_at], segments[:, seen])
+            else (segments[:, queries_at], segments[:, keys_at])
         )
-        allowed = _allowed(slots[None, queries_at], slots[seen], both, window)
+        allowed = _allowed(slots[None, queries_at], slots[keys_at], both, window)
         queries = q[:, :, start * groups : stop * groups]
         keys, values = k[:, :, oldest:stop], v[:, :, oldest:stop]
         blocks.append(_attend(queries, keys, values, allowed, soft_cap))
@@ -129,8 +129,8 @@ def _allowed(t, s, segments, window):
         allowed &= distance < window
     if segments is None:
         return allowed
-    own, seen = segments[0][..., None], segments[1][:, None]
-    return allowed & (seen >= 0) & ((own == seen) | (seen == 0))
+    queries, keys = segments[0][..., None], segments[1][:, None]
+    return allowed & (keys >= 0) & ((queries == keys) | (keys == 0))
 
 
 def _group(q: jax.Array, kv_heads: int, scale: float | None) -> jax.Array:

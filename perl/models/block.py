@@ -56,8 +56,8 @@ class Attention(nn.Module):
             cache = tuple(
                 _write(c, new, slot, layer) for c, new in zip(cache, kv, strict=True)
             )
-            own = cache if layer is None else [c[layer] for c in cache]
-            out, kv = attention.cached(q, *own, segments >= 0), None
+            slots = cache if layer is None else [c[layer] for c in cache]
+            out, kv = attention.cached(q, *slots, segments >= 0), None
         return einsum('bthn,hnd->btd', out, weight(self, 'o')), cache, kv
 
     def _project(self, eqn, x, name):
