@@ -38,7 +38,7 @@ def refused(workdir, *args, arg='', before=None):
         (['--config.stags=x'], ["--config.stags is unknown; did you mean 'stages'?"]),
         (['--noconfig.tensorbord'], ['tensorbord is unknown', "'tensorboard'"]),
         (['--config.sft.steps.x=1'], ['sft.steps.x is unknown', 'below a value']),
-        (['--check', 'steps=3'], ["'steps=3' is no flag; write --name=value"]),
+        (['--check', 'steps=3'], ["'steps=3' is not a flag; write --name=value"]),
         (['--config.sft.steps=many'], ['sft.steps', 'many']),
         (['--config.sft.steps=0'], ['sft.steps: 0 must be greater than 0']),
         (['--config.policy.algorithm=pppo'], ['policy.algorithm', "'ppo'"]),

@@ -364,7 +364,7 @@ def test_other_inputs_are_named(tmp_path):
         ({'more': 1}, 'more: was None, is 1'),
     ):
         again = Checkpoints(folder, inputs={**INPUTS, **changes})
-        said = rf'{folder / "1"} was made from other inputs \({said}\); put the old '
+        said = rf'{folder / "1"} was made from other inputs \({said}\); restore the '
         # also where the state has another structure
         for example in (state(), {'w': jnp.zeros(3)}):
             with pytest.raises(UserError, match=said):
