@@ -51,7 +51,7 @@ def refused(workdir, *args, arg='', before=None):
         (['--config.policy.minibatches=3'], ['3 does not divide batch_size 8']),
         (['--config.policy.micro_batches=3'], ['policy.micro_batches', '4 rows']),
         (['--config.data.name=reservation'], ['reservation', "'reservations'"]),
-        (['--config.data.text=-1'], ['no size can be negative']),
+        (['--config.data.text=-1'], ['reservations: a size is negative']),
         (['--config.policy.reward=nowhere'], ['nowhere', 'neither an earlier stage']),
         (['--config.model.path=nowhere'], ['model.path']),
         (

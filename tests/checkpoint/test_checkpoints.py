@@ -343,7 +343,7 @@ def test_what_cannot_be_read_is_neither_damaged_nor_removed(copy, monkeypatch, n
         with monkeypatch.context() as patch:
             patch.setattr(pathlib.Path, 'open', refuse)
             checkpoints = Checkpoints(copy)
-            said = f'{broken} cannot be read: {os.strerror(number)}; .* nothing was re'
+            said = f'{broken} cannot be read: {os.strerror(number)}; .* no file was re'
             with pytest.raises(UserError, match=said):
                 checkpoints.restore(state())
     assert {path: path.read_bytes() for path in files(copy)} == kept
