@@ -321,7 +321,7 @@ ENDPOINT = ('--labeller=endpoint', '--url=http://127.0.0.1:9/v1', '--model=m')
     [
         (ENDPOINT, 'give --comparisons, --config, or --workdir'),
         ((*ENDPOINT, '--sample'), 'give --comparisons, --config, or --workdir'),
-        ((*ENDPOINT, '--comparisons=PAIRS'), 'nobody answers there'),
+        ((*ENDPOINT, '--comparisons=PAIRS'), 'no server answers there'),
         ((*ENDPOINT, '--comparisons=PAIRS', '--sample'), 'give one of'),
         ((*ENDPOINT, '--comparisons=nowhere.jsonl'), 'no file nowhere.jsonl'),
         ((*ENDPOINT, '--comparisons=PAIRS', '--columns=prompt'), 'write field=column'),
