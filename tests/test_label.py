@@ -366,7 +366,7 @@ def test_what_is_read_is_not_written_over(pairs, args):
     before = pairs.read_bytes()
     args = [arg.replace('PAIRS', str(pairs)) for arg in args]
     output = pairs.parent / '..' / pairs.parent.name / pairs.name
-    assert 'is read from here; name another file' in label(output, *args).error
+    assert 'is an input file; name another file' in label(output, *args).error
     assert pairs.read_bytes() == before
 
 
