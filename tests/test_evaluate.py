@@ -238,7 +238,7 @@ def test_other_split(opened):
         (['--judge=model', '--judge_template=no'], "'no' is neither a file"),
         (['--split=train_'], 'split'),
         (['--workdir=nowhere'], 'nowhere/config.json is not there'),
-        (['--best_of=3'], '3 samples make no curve'),
+        (['--best_of=3'], '3 samples are too few'),
     ],
 )
 def test_errors(finished, flags, words):

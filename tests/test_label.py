@@ -295,7 +295,8 @@ def test_samples_of_a_policy(workdir, tmp_path):
     assert kept.read_bytes() == (tmp_path / 'a.pairs.jsonl').read_bytes()
     more = sampling(workdir, '--seed=1')
     assert (
-        'was sampled in another way (seed: was 0, is 1)' in label(broken, *more).error
+        'was sampled with other settings (seed: was 0, is 1)'
+        in label(broken, *more).error
     )
 
 
