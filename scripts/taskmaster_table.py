@@ -187,6 +187,6 @@ if __name__ == '__main__':
     try:
         main()
     except Stopped as stop:
-        sys.exit(f'{stop}; the same command goes on from there')
+        sys.exit(f'{stop}; the same command continues from there')
     except UserError as error:
         sys.exit(f'error: {error}')

@@ -38,7 +38,7 @@ def refused(workdir, *args, arg='', before=None):
         (['--config.stags=x'], ["--config.stags is unknown; did you mean 'stages'?"]),
         (['--noconfig.tensorbord'], ['tensorbord is unknown', "'tensorboard'"]),
         (['--config.sft.steps.x=1'], ['sft.steps.x is unknown', 'below a value']),
-        (['--check', 'steps=3'], ["'steps=3' is no flag; write --name=value"]),
+        (['--check', 'steps=3'], ["'steps=3' is not a flag; write --name=value"]),
         (['--config.sft.steps=many'], ['sft.steps', 'many']),
         (['--config.sft.steps=0'], ['sft.steps: 0 must be greater than 0']),
         (['--config.policy.algorithm=pppo'], ['policy.algorithm', "'ppo'"]),
@@ -51,7 +51,7 @@ def refused(workdir, *args, arg='', before=None):
         (['--config.policy.minibatches=3'], ['3 does not divide batch_size 8']),
         (['--config.policy.micro_batches=3'], ['policy.micro_batches', '4 rows']),
         (['--config.data.name=reservation'], ['reservation', "'reservations'"]),
-        (['--config.data.text=-1'], ['no size can be negative']),
+        (['--config.data.text=-1'], ['reservations: a size is negative']),
         (['--config.policy.reward=nowhere'], ['nowhere', 'neither an earlier stage']),
         (['--config.model.path=nowhere'], ['model.path']),
         (

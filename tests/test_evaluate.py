@@ -207,7 +207,7 @@ def test_which_of_several_policies(finished, tmp_path):
     ended = command('perl.evaluate', f'--workdir={workdir}')
     assert ended.code == 0, ended
     assert ended.err == (
-        'policy: again, the last of policy, again; --policy names another\n'
+        'policy: again, the last of policy, again; choose another with --policy\n'
     )
     assert 'again against sft: ' in ended.out
     named = command('perl.evaluate', f'--workdir={workdir}', '--policy=policy')
@@ -232,13 +232,13 @@ def test_other_split(opened):
         (['--policy=tokenizer'], 'tokenizer'),
         (['--judge=endpoint'], 'needs its address and the name of a model'),
         (['--judge=recorded'], 'need the file'),
-        (['--harmless'], '--harmless asks the judge: give --judge=endpoint or model'),
+        (['--harmless'], '--harmless needs a language model; give --judge=endpoint'),
         (['--judge=recorded', '--judge_file=no.jsonl'], 'no file no.jsonl'),
         (['--judge=model', '--judge_model=sfft'], 'sfft'),
         (['--judge=model', '--judge_template=no'], "'no' is neither a file"),
         (['--split=train_'], 'split'),
         (['--workdir=nowhere'], 'nowhere/config.json is not there'),
-        (['--best_of=3'], '3 samples make no curve'),
+        (['--best_of=3'], '3 samples are too few'),
     ],
 )
 def test_errors(finished, flags, words):

@@ -1,8 +1,8 @@
-"""The one error that is meant for a person to read."""
+"""The error class for mistakes of the user."""
 
 
 class UserError(ValueError):
-    """A mistake in what the user gave: says what, where and how to mend it in one line.
+    """A mistake in the user's input; one line says what, where and how to fix it.
 
-    Entry points print the message without a traceback and exit with status 1.
+    Commands print the message without a traceback and exit with status 1.
     """

@@ -1,7 +1,7 @@
-"""Compares a tree of settings with the tree of its defaults: names and types.
+"""Compares the names and types of a tree of settings with those of its defaults.
 
-A setting must have the type of its default. A whole number may stand for a number, a
-path for text, and a list for a tuple, since JSON has no tuples.
+A setting must have the type of its default. But a whole number is accepted as a number,
+a path as text, and a list as a tuple, since JSON has no tuples.
 """
 
 import os
@@ -24,8 +24,8 @@ def check_names(settings: Any, defaults: Any, where: str = '') -> None:
     """Raises a `UserError` for the first name that the defaults do not have.
 
     Args:
-        settings: a mapping or a `ConfigDict`, maybe with sections in it.
-        defaults: the same with every name that is known.
+        settings: a mapping or a `ConfigDict`; it may contain sections.
+        defaults: the same with all known names.
         where: the path of the settings, for the error.
     """
     for name, value in settings.items():
@@ -38,8 +38,8 @@ def check_names(settings: Any, defaults: Any, where: str = '') -> None:
 
 
 def check_types(settings: Any, defaults: Any, where: str = '') -> None:
-    """Raises a `UserError` for the first setting of another type than its default, or
-    that is missing; arguments as of `check_names`."""
+    """Raises a `UserError` for the first setting that is missing or does not have the
+    type of its default; arguments as in `check_names`."""
     for name, default in defaults.items():
         path = join(where, name)
         if name not in settings:
@@ -56,11 +56,11 @@ def check_types(settings: Any, defaults: Any, where: str = '') -> None:
 def check_type(where: str, value: Any, default: Any) -> None:
     """Raises a `UserError` unless a value has the type of its default.
 
-    The elements of a list must be text where those of the default are, or where it has
-    none.
+    The elements of a list must be text if those of the default are text, or if the
+    default is empty.
     """
     kind = next((kind for kind in _TYPES if isinstance(default, kind)), None)
-    if kind is None:  # the default says nothing of the type
+    if kind is None:  # the default does not fix the type
         return
     if kind is tuple and isinstance(value, tuple | list):
         if all(isinstance(element, str) for element in default):

@@ -157,8 +157,11 @@ def test_equal_completions_of_a_ranking_are_left_out():
 @pytest.mark.parametrize(
     ('completions', 'message'),
     [
-        (('aaaax', 'aaaay'), '40 of 40 .* 40 of them only once cut.*lengths.response'),
-        (('same', 'same'), '40 of 40 .* 0 of them only once cut.*that differ'),
+        (
+            ('aaaax', 'aaaay'),
+            '40 of 40 .* 40 of them only after cutting.*lengths.response',
+        ),
+        (('same', 'same'), '40 of 40 .* 0 of them only after cutting.*that differ'),
     ],
 )
 def test_a_split_of_equal_completions_is_an_error(completions, message):

@@ -1,4 +1,4 @@
-"""Runs a coroutine beside the main thread, so that Ctrl-C is always heard."""
+"""Runs a coroutine in another thread, so that the main thread handles Ctrl-C."""
 
 import asyncio
 import concurrent.futures
@@ -10,15 +10,15 @@ from perl.system import interrupt
 
 
 def run(work: Callable[[asyncio.Event], Coroutine[Any, Any, Any]]) -> Any:
-    """The value of a coroutine, which runs in an event loop on a thread of its own.
+    """Runs a coroutine in an event loop in a new thread, and returns its result.
 
-    It works in a notebook too, where the main thread has an event loop already. The
-    first Ctrl-C sets the event and waits for the coroutine to end, the second leaves at
-    once. Inside an `Interrupt`, KeyboardInterrupt comes with the second Ctrl-C only, so
-    there it leaves at once.
+    This also works in a notebook, where the main thread already has an event loop. The
+    first Ctrl-C sets the event and waits for the coroutine to end; the second does not
+    wait. Inside an `Interrupt`, only the second Ctrl-C raises KeyboardInterrupt, so
+    there it does not wait.
 
     Args:
-        work: makes the coroutine; its event is set when it should end soon.
+        work: makes the coroutine; the event is set when it should end soon.
     """
     stop = asyncio.Event()
     started: concurrent.futures.Future = concurrent.futures.Future()
@@ -34,7 +34,7 @@ def run(work: Callable[[asyncio.Event], Coroutine[Any, Any, Any]]) -> Any:
         except BaseException as error:
             ended.set_exception(error)
 
-    # a daemon, since the process must not wait for it when it leaves
+    # a daemon thread, so that the process does not wait for it at exit
     threading.Thread(target=thread, daemon=True).start()
     try:
         return ended.result()

@@ -1,8 +1,8 @@
 """Taskmaster Coffee (TM-4-2024) and Ticketing (TM-3-2020), the data of the paper.
 
-https://github.com/google-research-datasets/Taskmaster, CC BY 4.0. Everything of a
-dialog is in the split of its first user turn, reward rows and demonstrations alike; a
-random split of the rows would leak, because rows are turns of the same dialogs.
+https://github.com/google-research-datasets/Taskmaster, CC BY 4.0. A dialog's first user
+turn determines the split of all its reward rows and demonstrations. A random split of
+the rows would leak, because rows are turns of the same dialogs.
 """
 
 import collections
@@ -23,17 +23,17 @@ from perl.data.sets.taskmaster import turns as turn_text
 
 
 def load_coffee(root: str, api_chars: int = 400) -> Dataset:
-    """Coffee: ratings, pairs and prompts from the reward rows; dialogs to imitate.
+    """Coffee: ratings, pairs and prompts from reward rows; dialogs as demonstrations.
 
     Text to pretrain on is the dialogs and the longest contexts of the reward rows
     (those that no other context continues).
 
     Args:
-        root: the folder that holds TM-4-2024.
-        api_chars: longest api response that is kept whole, in characters.
+        root: the folder that contains TM-4-2024.
+        api_chars: an API response is cut to this many characters.
 
     Raises:
-        UserError: a file is missing or damaged, or a row is not of this form.
+        UserError: a file is missing or damaged, or a row has another form.
     """
     data = Dataset('taskmaster_coffee', counts=collections.Counter())
     _add_rewards(data, root, 'TM-4-2024', api_chars)
@@ -46,7 +46,7 @@ def load_ticketing(root: str, api_chars: int = 400) -> Dataset:
     """Ticketing: reward rows as for Coffee; demonstrations from train-bc.tsv.
 
     Text to pretrain on is the demonstrations and the longest contexts. Arguments and
-    errors as `load_coffee`; `root` holds TM-3-2020.
+    errors are as in `load_coffee`; `root` contains TM-3-2020.
     """
     data = Dataset('taskmaster_ticketing', counts=collections.Counter())
     _add_rewards(data, root, 'TM-3-2020', api_chars)
@@ -75,30 +75,30 @@ def _add_rewards(data: Dataset, root: str, folder: str, api_chars: int) -> None:
             continue
         data.ratings[split].append(Rating(prompt, response, label, group=dialog))
         data.prompt_groups[prompt] = dialog
-        _, seen = contexts[split].setdefault(row.text('context'), (prompt, {}))
-        seen.setdefault(row.text('generation'), (response, set()))[1].add(label)
-    for split, found in contexts.items():
-        data.prompts[split].extend(dict.fromkeys(text for text, _ in found.values()))
+        _, rated = contexts[split].setdefault(row.text('context'), (prompt, {}))
+        rated.setdefault(row.text('generation'), (response, set()))[1].add(label)
+    for split, rows in contexts.items():
+        data.prompts[split].extend(dict.fromkeys(text for text, _ in rows.values()))
         data.text[split].extend(_longest(data.prompts[split]))
-        for prompt, seen in found.values():
+        for prompt, rated in rows.values():
             dialog = data.prompt_groups[prompt]
-            pairs = _pairs(prompt, dialog, seen.values(), data.counts)
+            pairs = _pairs(prompt, dialog, rated.values(), data.counts)
             data.comparisons[split].extend(pairs)
 
 
 def _pairs(
     prompt: str,
     dialog: str,
-    seen: Iterable[tuple[str, set[float]]],
+    rated: Iterable[tuple[str, set[float]]],
     counts: collections.Counter,
 ) -> Iterator[Comparison]:
-    """Every liked response before every disliked one of the same context.
+    """Pairs of every good with every bad response to the same context.
 
-    Left out and counted are responses with both labels and pairs of one wording.
+    Responses with both labels and pairs of equal texts are left out and counted.
     """
-    ups = [text for text, labels in seen if labels == {1.0}]
-    downs = [text for text, labels in seen if labels == {0.0}]
-    counts['conflicting_labels'] += sum(len(labels) == 2 for _, labels in seen)
+    ups = [text for text, labels in rated if labels == {1.0}]
+    downs = [text for text, labels in rated if labels == {0.0}]
+    counts['conflicting_labels'] += sum(len(labels) == 2 for _, labels in rated)
     for up, down in itertools.product(ups, downs):
         if up == down:
             counts['identical_pairs_dropped'] += 1
@@ -108,12 +108,12 @@ def _pairs(
 
 def _add_dialog(data: Dataset, dialog: list[dict], api_chars: int) -> None:
     split = split_of(turn_text.first_user(dialog))
-    said = [turn_text.line(turn, data.counts, api_chars) for turn in dialog]
-    data.text[split].append('\n'.join(said))
+    rows = [turn_text.line(turn, data.counts, api_chars) for turn in dialog]
+    data.text[split].append('\n'.join(rows))
     for place, turn in enumerate(dialog):
         if turn['role'] == 'agent':
-            prompt = '\n'.join([*said[:place], turn_text.CUE])
-            response = said[place].removeprefix(turn_text.CUE)
+            prompt = '\n'.join([*rows[:place], turn_text.CUE])
+            response = rows[place].removeprefix(turn_text.CUE)
             if response.strip():
                 data.demonstrations[split].append(Demonstration(prompt, response))
             else:
@@ -121,7 +121,7 @@ def _add_dialog(data: Dataset, dialog: list[dict], api_chars: int) -> None:
 
 
 def _longest(texts: list[str]) -> list[str]:
-    """The contexts that no other continues, without the cue at their end."""
+    """The contexts that no other context continues, without the final cue."""
     ordered = sorted(text.removesuffix(turn_text.CUE).rstrip() for text in texts)
     return [
         text

@@ -97,10 +97,19 @@ GOOD = {
         ({'context': []}, r"'context' is \[\], not text"),
         ({'context': '['}, r"'context' is not JSON \(Expecting value"),
         ({'context': '{}'}, "'context' is {}, not a list of turns"),
-        ({'context': '["a"]'}, "'context' has 'a', no turn of user, agent, api"),
-        ({'context': '[{"text": "a"}]'}, "'context' has {.*}, no turn of user"),
+        (
+            {'context': '["a"]'},
+            "'context' has 'a', which is not a turn",
+        ),
+        (
+            {'context': '[{"text": "a"}]'},
+            "'context' has {.*}, which is not a turn of user",
+        ),
         ({'context': '[{"role": "user"}]'}, "'context' has a turn of user without"),
-        ({'generation': '[]'}, r"'generation' has \[\], no turn of user, agent, api"),
+        (
+            {'generation': '[]'},
+            r"'generation' has \[\], which is not a turn of user, agent, api",
+        ),
         ({'generation': '{"role": "agent"}'}, "'generation' has a turn of agent with"),
         (
             {'generation': '{"role": "agent", "text": null}'},
@@ -108,7 +117,7 @@ GOOD = {
         ),
         (
             {'generation': '{"role": "user", "text": "a"}'},
-            "'generation' is no turn of the agent",
+            "'generation' is not a turn of the agent",
         ),
         ({'reward': None}, "'reward' is None, not one of 0, 1"),
         ({'reward': 7}, "'reward' is 7, not one of 0, 1"),
@@ -120,7 +129,7 @@ def test_bad_reward_rows(tmp_path, change, said):
     fake_coffee(tmp_path)
     file = tmp_path / 'TM-4-2024/reward/reward_01.json'
     file.write_text(json.dumps([GOOD, {**GOOD, **change}]))
-    with pytest.raises(UserError, match=f'reward_01.json, row 2: {said}.*; mend or'):
+    with pytest.raises(UserError, match=f'reward_01.json, row 2: {said}.*; fix or'):
         data.load('taskmaster_coffee', root=tmp_path)
 
 
@@ -149,7 +158,7 @@ def test_bad_dialogs(tmp_path, dialog, said):
     fake_coffee(tmp_path)
     file = tmp_path / 'TM-4-2024/data/data_01.json'
     file.write_text(json.dumps([{'utterances': []}, dialog]))
-    with pytest.raises(UserError, match=f'data_01.json, row 2{said}.*; mend or'):
+    with pytest.raises(UserError, match=f'data_01.json, row 2{said}.*; fix or'):
         data.load('taskmaster_coffee', root=tmp_path)
 
 
