@@ -82,7 +82,7 @@ def _sample(arch, sampling):
         sampled = sampler.sample(arch, params, prompts, lengths, key, sampling)
         R = sampling.max_tokens
         tokens = jax.numpy.concatenate([prompts, sampled.tokens], axis=1)
-        mask = jax.numpy.arange(R) < sampled.lengths[:, None]
+        mask = jax.numpy.arange(R)[None] < sampled.lengths[:, None]
         log_p, log_q = (
             scoring.log_probs(arch, p, tokens, lengths, R, temperature)
             for p in (params, tree.bind(*other))
