@@ -31,6 +31,8 @@ from perl.evaluation.figures.against_baselines import sentence
 from perl.judges import Judge, Reward
 from perl.judges.language.questions import HARMLESS
 from perl.report import evaluation_report
+from perl.report.judge import judged_by
+from perl.report.markdown import printable
 from perl.report.trajectories import trajectories
 from perl.runs import reward_models, saved_config
 from perl.runs.judging import (
@@ -42,6 +44,7 @@ from perl.runs.judging import (
 )
 from perl.runs.opening import open_finished
 from perl.runs.run import Run
+from perl.runs.teachers import trained_by
 from perl.system import cli, environment, jsonl, lock
 from perl.system.errors import UserError
 
@@ -83,7 +86,7 @@ def evaluate(
             judge if rewards else _reward_of(run, policy),
             split,
             judge,
-            _trained_by(run, policy),
+            trained_by(run, policy),
         )
         figures |= examine.policy(run, rows, split, rater)
         evaluation[f'{policy} against {against}'] = figures
@@ -102,13 +105,6 @@ def _reward_of(run, policy):
     return open_judge(first, run)
 
 
-def _trained_by(run, policy):
-    """The reward that trained a policy; None for a policy that is not a stage."""
-    if policy in run.config.stages:
-        return lineage.trained_by(run.config, policy)
-    return None
-
-
 def table(evaluation: dict[str, Any]) -> str:
     """The main figures as text."""
     lines = []
@@ -119,6 +115,8 @@ def table(evaluation: dict[str, Any]) -> str:
             if key in figures:
                 low, high = interval.get(key) or figures[f'{key}_ci95']
                 shown.append(f'{key} {figures[key]:.3f} [{low:.3f}, {high:.3f}]')
+        if 'win_rate' in figures:
+            shown[-1] += f' ({printable(judged_by(figures)[0])})'
         for key in ('reward_before', 'reward_after', 'gold_before', 'gold_after', 'kl'):
             if key in figures:
                 shown.append(f'{key} {figures[key]:.3f}')

@@ -76,7 +76,7 @@ def test_what_a_sceptic_asks(finished, tmp_path):
     assert not (other / 'evaluation').exists()
 
 
-def test_judged_by_a_reward_model(opened):
+def test_judged_by_a_reward_model(opened, tmp_path):
     found = evaluate.evaluate(opened, judge='reward_full')
     figures = found['policy against sft']
     assert figures['judge'] == 'reward_full' and 0 <= figures['win_rate'] <= 1
@@ -86,6 +86,12 @@ def test_judged_by_a_reward_model(opened):
     assert figures['judge_trained_the_policy'] is False
     found = evaluate.evaluate(opened, judge='reward')
     assert found['policy against sft']['judge_trained_the_policy'] is True
+    # by another name, and of a policy by another name, too
+    copied = tmp_path / 'copied'
+    shutil.copytree(opened.workdir / 'reward' / 'adapter', copied)
+    folder = str(opened.workdir / 'policy' / 'adapter')
+    found = evaluate.evaluate(opened, policy=folder, judge=str(copied))
+    assert found[f'{folder} against sft']['judge_trained_the_policy'] is True
     by_gold = evaluate.evaluate(opened)['policy against sft']
     assert (by_gold['judge'], by_gold['judge_trained_the_policy']) == ('gold', False)
 
@@ -143,7 +149,9 @@ def test_a_judge_without_verdicts_is_told(opened):
         found = evaluate.evaluate(opened, judge=mute)
     figures = found['policy against sft']
     assert figures['ties'] == 8 and figures['unanswered'] == 16
-    assert '16 questions without a verdict' in evaluate.table(found)
+    said = evaluate.table(found)
+    assert '16 questions without a verdict' in said
+    assert '(judged by a language model (m))' in said
 
 
 def test_judged_by_a_model_of_the_run(opened, tmp_path):

@@ -3,6 +3,9 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
+import numpy as np
+
+from perl.data.records import Rating, Record
 from perl.data.tokenizers.vocabularies import Tokenizer
 
 # Rows are the records passed to `encode`; examples are the rows that it keeps. The
@@ -22,7 +25,8 @@ COUNTS = {
     'running text, where one token reaches over the end of the prompt',
     'equal_completions': 'comparisons with two completions of the same text',
     'equal_after_cut': 'comparisons with two completions of different text, but of the '
-    'same tokens after cutting',
+    'same tokens after cutting; and ratings of the tokens of an earlier one after '
+    'cutting, with another text and another label',
     'dropped': 'comparisons that are not kept, since all their completions are equal',
 }
 
@@ -78,6 +82,30 @@ def of_equality(completions: Sequence[Part], different: int) -> dict[str, int]:
         'equal_after_cut': int(different < texts),
         'dropped': int(different < 2),
     }
+
+
+def contradictions(
+    records: Sequence[Record | str],
+    prompts: Sequence[np.ndarray],
+    completions: Sequence[tuple[np.ndarray, ...]],
+) -> int:
+    """How many ratings contradict an earlier one once cut: other text and other label,
+    but the same tokens.
+
+    Args:
+        records: n, of any kind.
+        prompts: their tokens after cutting, n arrays `[P_i]`.
+        completions: the same, K_i arrays each.
+    """
+    first: dict[tuple[bytes, ...], Rating] = {}
+    count = 0
+    for record, *parts in zip(records, prompts, completions, strict=True):
+        if isinstance(record, Rating):
+            key = parts[0].tobytes(), parts[1][0].tobytes()
+            other = first.setdefault(key, record)
+            texts = {(x.prompt, x.response) for x in (record, other)}
+            count += len(texts) == 2 and record.label != other.label
+    return count
 
 
 def _merges(prompt: str, response: str, tokenizer: Tokenizer) -> bool:

@@ -8,7 +8,7 @@ import numpy as np
 
 from perl.data import counts as counting
 from perl.data.counts import Part
-from perl.data.records import Comparison, Rating, Record, check_record, responses
+from perl.data.records import Comparison, Record, check_record, responses
 from perl.data.tokenizers.vocabularies import Tokenizer
 from perl.system.errors import UserError
 
@@ -114,11 +114,11 @@ def encode(
             f'training or evaluation; {cure}'
         )
     chosen = [records[row] for row in rows]
-    labels = [x.label if isinstance(x, Rating) else 1 for x in chosen]
+    counts['equal_after_cut'] += counting.contradictions(chosen, prompts, completions)
     return Examples(
         prompts,
         completions,
-        np.array(labels, np.float32),
+        np.array([getattr(x, 'label', 1) for x in chosen], np.float32),
         tokenizer.pad,
         *_strengths(chosen),
         np.array(rows, np.int64),

@@ -25,7 +25,7 @@ class Groups:
 
     A record leaks if a more held-out split (test before val before train) has a record
     of the same group (a post, a dialog, a screen) or with the same prompt (for a
-    document: the same text). Texts are compared without white space.
+    document: the same text). Groups and texts are compared without white space.
 
     Args:
         official: whether the splits are those for which a paper reports figures. Then
@@ -91,6 +91,7 @@ class Groups:
             groups, texts = set(), set()
             for place in places[split]:
                 _, _, group, record = self._rows[place]
+                group = _digest(group)
                 keys = {_digest(x) for x in self._texts[place] or _texts(record)}
                 keys.discard(b'')
                 text_leak = not held_texts.isdisjoint(keys)
@@ -101,7 +102,7 @@ class Groups:
                     self.counts['leaks_kept'] += 1
                 groups.add(group)
                 texts.update(keys)
-            held_groups |= groups - {''}
+            held_groups |= groups - {b''}
             held_texts |= texts
         if leaks:
             self.counts['leaks_dropped'] += len(leaks)

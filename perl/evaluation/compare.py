@@ -11,6 +11,7 @@ from perl.judges import Judge, both_orders, each, preference
 from perl.runs.judging import open_judge
 from perl.runs.roles import Role
 from perl.runs.run import Run
+from perl.runs.teachers import taught
 from perl.system.errors import UserError
 
 
@@ -39,7 +40,8 @@ def compare(
         Figures with stable keys, and one row of texts and scores per prompt. `judge` is
         the judge's name, judge_model the name of its language model if it is one.
         judge_trained_the_policy tells whether the policy was trained on this judge's
-        rewards, which makes its verdicts less informative; None if unknown.
+        rewards (see `teachers.taught`), which makes its verdicts less informative; None
+        if unknown.
     """
     prompts = run.dataset.prompts[split][: run.config.evaluation.prompts]
     if not prompts:
@@ -54,7 +56,7 @@ def compare(
     labels = both_orders(decide, prompts, new.texts, old.texts)
     for row, verdict in zip(rows, labels.won, strict=True):
         row['won'] = float(verdict)
-    is_trainer = trained_by and trained_by == (judge.name, judge.model)
+    is_trainer = None if trained_by is None else taught(run, trained_by, judge)
     return {
         'prompts': len(prompts),
         **_before_and_after('reward', rows, clusters),

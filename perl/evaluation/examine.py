@@ -47,15 +47,17 @@ def reward_model(run: Run, stage: str, role: RewardModel, split: str) -> dict[st
     decided = ~tested.tied if pairwise else np.ones(tested.n, bool)
     rows = np.flatnonzero(decided)
     pairs_decided = decided[tested.rows]
-    signs = np.sign(tested.margins) * np.sign(2 * tested.outcomes - 1)
+    right, pairs_right = tested.right(), tested.pairs_right()
+    if not pairwise:  # a label of 1/2 is a good one there, and not a tie
+        right = pairs_right = (tested.margins > 0) == (tested.outcomes >= 0.5)
     figures = {
         'by_margin': buckets.by_margin(
-            (1 + signs[pairs_decided]) / 2,
+            pairs_right[pairs_decided],
             np.abs(tested.margins[pairs_decided]),
             clusters=clusters[tested.rows[pairs_decided]],
         ),
         'by_group': {
-            name: buckets.by_group(tested.right()[rows], members, clusters[rows])
+            name: buckets.by_group(right[rows], members, clusters[rows])
             for name, members in groups([records[split][i] for i in rows]).items()
         },
     }

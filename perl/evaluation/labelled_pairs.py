@@ -54,7 +54,8 @@ def label_pairs(
 
     Returns:
         A row {prompt, chosen, rejected, preference} for each pair with a verdict (a tie
-        keeps the order of the source), and the figures of `summary`.
+        keeps the order of the source), with its group if it has one, and the figures of
+        `summary`.
     """
     prompts = [pair.prompt for pair in pairs]
     firsts, seconds = ([pair.completions[i] for pair in pairs] for i in (0, 1))
@@ -63,6 +64,7 @@ def label_pairs(
     for pair, p, known in zip(pairs, labels.preferences, labels.known, strict=True):
         chosen, rejected = pair.completions[:: 1 if p >= 0.5 else -1]
         row = {'prompt': pair.prompt, 'chosen': chosen, 'rejected': rejected}
+        row |= {'group': pair.group} if pair.group else {}
         if known:
             rows.append({**row, 'preference': float(max(p, 1 - p))})
     return rows, summary(pairs, labels, gold)

@@ -65,8 +65,13 @@ def sample_pairs(
             pairs = [dict(zip(_FIELDS, row, strict=True)) for row in texts][:new]
             jsonl.append(file, pairs)
             rows += pairs
+    groups = run.dataset.prompt_groups
     return [
-        Comparison(row['prompt'], (row['first'], row['second']))
+        Comparison(
+            prompt := row['prompt'],
+            (row['first'], row['second']),
+            group=groups.get(prompt, ''),
+        )
         for row in rows[: len(prompts)]
     ]
 

@@ -20,6 +20,8 @@ PANELS = (
     ('', 'accuracy', 'accuracy'),
 )
 
+RIGHT = 0.8  # of an axis that ends at 1: what is further right is labelled on its left
+
 
 @style.styled
 def accuracies(run: RunFolder) -> Figure | None:
@@ -80,7 +82,9 @@ def _panel(axes: Axes, name: str, points: list[tuple[str, dict, bool]]) -> None:
         ends.append(value)
         axes.axvline(value, **style.REFERENCE)
         text = f'{100 * value:.0f} %' if name == 'accuracy' else f'{value:g}'
-        axes.annotate(f' {title}, {text}', (value, bottom), fontsize=9, va='bottom')
+        side = 'right' if value > RIGHT else 'left'
+        place = {'fontsize': 9, 'va': 'bottom', 'ha': side}
+        axes.annotate(f' {title}, {text} ', (value, bottom), **place)
     names = [style.short(label) for label, *_ in points]
     axes.set_yticks(range(len(points)), names)
     axes.set_ylim(bottom, -0.75)

@@ -47,6 +47,7 @@ ENDS = {
     'response_length': ('response_length_before', 'response_length'),
     'no_eos': ('', 'no_eos'),
 }
+ROOM = 1.05  # the upper end of an axis, as a multiple of the largest value
 LEAST = 0.1  # the smallest upper end of an axis of shares
 
 
@@ -71,7 +72,7 @@ def supervised(run: RunFolder, stage: str) -> Figure | None:
             axes.axhline(chance, label='chance', **style.REFERENCE)
         style.label(axes, f'{stage}: {metric.title}', 'steps done', metric.unit)
         if metric.axis == 'amount':
-            axes.set_ylim(bottom=0)
+            _limit(axes, metric.axis)
         else:
             low, _ = axes.get_ylim()
             axes.set_ylim(min(low, 0.48), 1.02)
@@ -143,11 +144,13 @@ def _chance(run: RunFolder, stage: str, name: str) -> float | None:
 
 
 def _limit(axes: Axes, axis: str) -> None:
-    """Starts axes of amounts and shares at 0, or below if estimates are negative."""
+    """Starts axes of amounts and shares at 0, or below if estimates are negative, and
+    ends them above the largest value, so that no point lies on the edge."""
     if not axis:
         return
     low, high = axes.get_ylim()
     values = np.concatenate([line.get_ydata() for line in axes.get_lines()])
+    high = max(high, ROOM * values.max())
     axes.set_ylim(min(0, low) if values.min() < 0 else 0, high)
     if axis == 'share':
         axes.set_ylim(top=max(LEAST, high))

@@ -89,6 +89,7 @@ def policies(found: Mapping[str, Figures]) -> Table:
     header = (
         'comparison',
         'prompts',
+        'independent groups (prompts, dialogs)',
         'win rate [95 %] and who judged',
         'won / tied / lost',
         'sign test, p',
@@ -147,7 +148,7 @@ def _policy(figures):
     strata = {row['length']: row for row in controlled.get('strata', ())}
     games = [count(figures.get(name)) for name in ('wins', 'ties', 'losses')]
     return [
-        count(figures.get('n')),
+        *(count(figures.get(name)) for name in ('n', 'clusters')),
         win_rate(figures),
         ' / '.join(games) if all(games) else '',
         number(figures.get('sign_test'), 2),

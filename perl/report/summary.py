@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from typing import Any
 
-from perl.evaluation.figures.against_baselines import sentence
 from perl.report.formatting import (
     amount,
     change,
@@ -35,7 +34,6 @@ def one_line(figures: Mapping[str, Any]) -> str:
             parts.append(f'{name.replace("_", " ")} {percent(figures, name)}')
     if is_number(figures.get('auc')):
         parts.append(f'AUC {with_interval(figures, "auc")}')
-    parts += filter(None, [sentence(figures)])
     for name, title in _NAMES.items():
         ends = (figures.get(f'{name}_{when}') for when in ('before', 'after'))
         text = change(*ends, interval(figures, name))

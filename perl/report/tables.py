@@ -30,8 +30,7 @@ def reward_models(run: RunFolder) -> list[Table]:
     """Held-out figures of the reward models, side by side: one table for comparisons,
     and one for ratings."""
     models = {stage: run.results.get(stage, {}) for stage in run.stages('reward')}
-    groups = reward_figures.by_kind(models)
-    return [_reward_models(run, kind, group) for kind, group in groups.items()]
+    return [_reward_models(run, *x) for x in reward_figures.by_kind(models).items()]
 
 
 def _reward_models(run, kind, models):
@@ -105,6 +104,7 @@ def policies(run: RunFolder) -> Table:
         'stage',
         'tuning',
         'held-out prompts (test split)',
+        'independent groups (prompts, dialogs)',
         'true reward before → after [95 %]',
         'reward before → after [95 %]',
         'KL to the reference, nats',
@@ -121,12 +121,12 @@ def policies(run: RunFolder) -> Table:
 def _policy(run, stage):
     figures = run.results.get(stage, {})
     games = [count(figures.get(name)) for name in ('wins', 'ties', 'losses')]
-    how = [figures.get('algorithm'), figures.get('tuning')]
+    how = figures.get('algorithm'), figures.get('tuning')
     lengths = (figures.get(f'response_length{x}') for x in ('_before', ''))
     return [
         inert(stage),
         inert(', '.join(str(x) for x in how if x)),
-        count(figures.get('prompts')),
+        *(count(figures.get(name)) for name in ('prompts', 'clusters')),
         *(_moved(figures, name) for name in ('gold', 'reward')),
         number(figures.get('kl'), 2),
         win_rate(figures, run.trained_by(stage)),

@@ -22,7 +22,7 @@ from perl.models.architecture import Architecture
 from perl.runs import roles
 from perl.runs.roles import Role
 from perl.system import environment
-from perl.system.errors import UserError
+from perl.system.errors import UserError, within
 from perl.system.interrupt import Interrupt
 from perl.weights import abstract
 
@@ -72,8 +72,9 @@ class Run:
     def encoded(self, records: Sequence[Record | str], name: str = '') -> Examples:
         """Records or bare prompts in token ids, cut to the config's lengths; with a
         name, such as `sft/train`, what is cut is printed in one line."""
-        limits = self.config.lengths
-        data, counts = encode(records, self.tokenizer, limits.prompt, limits.response)
+        limits = self.config.lengths.prompt, self.config.lengths.response
+        with within(name):
+            data, counts = encode(records, self.tokenizer, *limits)
         if name and survey.words(counts):
             print(f'{name}: {survey.words(counts)}', flush=True)
         return data
@@ -97,8 +98,7 @@ class Run:
 
     @property
     def prompt_multiple(self) -> int:
-        """The same of prompts to sample from: coarser, since each of their shapes
-        compiles a sampler, a scorer and an update."""
+        """The same of prompts to sample from, of whose shapes each costs programs."""
         return 2 * self.multiple
 
     def key(self, stage: str) -> jax.Array:

@@ -85,7 +85,7 @@ def _parse(argv, required):
         # absl puts a prefix before an error of the config
         cause = error.__context__ if isinstance(error.__context__, UserError) else error
         _fail(cause)
-    except (KeyError, AttributeError) as error:
+    except (KeyError, AttributeError, TypeError, IndexError) as error:
         line = '\n'.join(argv)
         file = ''.join(re.findall(r'^--?config[=\n](.*)', line, re.MULTILINE)[-1:])
         _refuse_unknown(file, re.findall(_CHANGE, line, re.MULTILINE))

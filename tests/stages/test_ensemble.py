@@ -16,7 +16,8 @@ from perl.adapters import averaging, bundle, tree
 from perl.evaluation import reward_scores
 from perl.judges import panel
 from perl.models import heads
-from perl.runs import opening, reward_models
+from perl.runs import opening, reward_models, teachers
+from perl.runs.judging import open_judge
 from perl.system import jsonl
 from perl.system.errors import UserError
 from perl.system.metrics import read
@@ -284,6 +285,33 @@ def test_the_evaluation_knows_them_all(made, run, figures):
     for name in names:
         assert found[name]['accuracy'] == figures[name]['accuracy']
     assert found['warp against sft']['win_rate'] == figures['warp']['win_rate']
+
+
+@pytest.mark.parametrize(
+    ('judge', 'trained'),
+    [
+        ('by_mole', True),  # the ensemble that trained it
+        ('reward_b', True),  # a member of it
+        ('by_min', True),  # another ensemble of its members
+        ('warm', True),  # an average that is a member
+        ('reward', False),
+        ('probe', False),
+    ],
+)
+def test_a_judge_that_trained_the_policy_is_known(run, judge, trained):
+    teacher = teachers.trained_by(run, 'policy_b')
+    assert teacher == ('by_mole', '')
+    assert teachers.taught(run, teacher, open_judge(judge, run)) is trained
+    elsewhere = run.workdir / judge
+    folder = elsewhere if (elsewhere / 'ensemble.json').is_file() else None
+    by_folder = open_judge(str(folder or elsewhere / 'adapter'), run)
+    assert teachers.taught(run, teacher, by_folder) is trained
+
+
+def test_a_policy_from_elsewhere_has_no_known_teacher(run, tmp_path):
+    assert teachers.trained_by(run, str(tmp_path)) is None
+    assert teachers.trained_by(run, str(run.workdir / 'policy_b' / 'adapter'))
+    assert not teachers.taught(run, ('', ''), open_judge('reward', run))
 
 
 def test_the_report_shows_them(made):

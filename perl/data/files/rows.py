@@ -1,6 +1,7 @@
 """The rows of a local table; errors name the file, row and column."""
 
 import dataclasses
+import decimal
 import itertools
 import math
 import pathlib
@@ -52,15 +53,18 @@ class Row:
         return self.values.get(column) not in (None, '')
 
     def key(self, column: str) -> str:
-        """The value that related rows share: text, or a number or date as text."""
+        """The value that related rows share: text, or a number or date as text.
+
+        Rows are related whatever the white space, and however a file writes a whole
+        number (1, 1.0 or a decimal 1.00).
+        """
         value = self.values[column]
         if value is None or isinstance(value, str):
-            return self.filled(column)
-        if isinstance(value, float) and value.is_integer():
-            value = int(
-                value
-            )  # tables with missing values store whole numbers as float
-        if isinstance(value, list | dict) or value != value:
+            return ' '.join(self.filled(column).split())
+        whole = isinstance(value, float | decimal.Decimal) and math.isfinite(value)
+        if whole and value == int(value):
+            value = int(value)
+        if isinstance(value, list | dict | bytes) or value != value:
             raise self._error(column, f'is {shown(value)}, not text or a number')
         return str(value)
 
@@ -153,5 +157,5 @@ def _check_columns(
             reason = f'; {why[column]}' if column in why else ''
             raise UserError(
                 f'{file} has no column {column!r}{meant(column, names)} (there is '
-                f'{", ".join(listed)}){reason}'
+                f'{", ".join(listed) or "none"}){reason}'
             )

@@ -22,8 +22,8 @@ _SPACES = (' ', '▁')
 class Json(LeadingSpace):
     """A `tokenizer.json` with named special tokens.
 
-    It is exact except for the changes of its normalizer (such as lower case or NFKC),
-    with which its vocabulary was trained.
+    It is exact except for the changes of its normalizer (such as lower case or NFKC)
+    and for white space that its pre-tokenizer drops; its vocabulary was trained so.
 
     Args:
         content: the text of the file.

@@ -40,10 +40,13 @@ class Pairs:
     def right(self) -> np.ndarray:
         """The share of each comparison's pairs in the labelled order, `[n]`; pairs with
         equal scores or with a tie as label are half right."""
-        signs = np.sign(self.margins) * np.sign(2 * self.outcomes - 1)
-        return np.bincount(self.rows, (1 + signs) / 2, self.n) / np.bincount(
+        return np.bincount(self.rows, self.pairs_right(), self.n) / np.bincount(
             self.rows, minlength=self.n
         )
+
+    def pairs_right(self) -> np.ndarray:
+        """Which pairs are in the order of the label: `[m]`, 1, 1/2 or 0."""
+        return (1 + np.sign(self.margins) * np.sign(2 * self.outcomes - 1)) / 2
 
 
 def of_scores(

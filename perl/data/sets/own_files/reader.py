@@ -44,17 +44,19 @@ class Entry:
 
     @property
     def texts(self) -> Sequence[str]:
-        """The texts that no other split may contain: its document or prompt, before and
-        after the template; for an empty prompt, its responses."""
+        """The texts that no other split may contain: its document; its prompt, before
+        and after the template, and with a response; for an empty prompt, responses."""
         if not self.text.strip():
             return responses(self.record) or (self.record,)
         if isinstance(self.record, str):
             return self.text, self.record
-        return self.text, self.record.prompt
+        whole = (self.record.prompt + text for text in responses(self.record))
+        return self.text, self.record.prompt, *whole
 
     def place(self, shares: tuple[int, int, int]) -> str:
-        """Its split: that of its file, or that of its group or first text."""
-        key = self.group or next(iter(self.texts), '')
+        """Its split: that of its file, or that of its group or first text, whatever the
+        white space."""
+        key = self.group or ' '.join(next(iter(self.texts), '').split())
         return self.split or split_of(key, shares)
 
 
