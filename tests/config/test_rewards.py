@@ -45,7 +45,7 @@ def test_what_may_reward(changes, monkeypatch):
         ({**ENDPOINT, 'policy.judge.key_env': 'NOT_SET'},
          r'policy\.judge\.key_env: the environment variable NOT_SET .* is not set'),
         ({**ENDPOINT, 'policy.judge.key_env': 'sk-s3cret'},
-         r'policy\.judge\.key_env: this is not the name of an environment variable'),
+         r'policy\.judge\.key_env: give the name of an environment variable'),
         ({**ENDPOINT, 'policy.judge.url': 'http://joe:s3cret@a/v1'},
          r"policy\.judge\.url: 'http://a/v1' was given with a name or password"),
         ({**ENDPOINT, 'policy.judge.url': 'http://a/v1?api_key=s3cret'},

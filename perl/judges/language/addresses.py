@@ -69,8 +69,8 @@ def secret(key_env: str) -> str:
         return ''
     if not _VARIABLE.fullmatch(key_env):
         raise UserError(
-            'key_env: this is not the name of an environment variable; put the key '
-            'into a variable and give the name of the variable'
+            'key_env: give the name of an environment variable, not the key itself; '
+            'put it into a variable and name that variable'
         )
     key = os.environ.get(key_env, '').strip()
     # if it has small letters, it may be the key, given by mistake: do not print it
