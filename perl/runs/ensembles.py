@@ -47,7 +47,7 @@ def save(run: Run, stage: str, ensemble: Panel) -> None:
 def read(
     folder: pathlib.Path, name: str
 ) -> tuple[dict[str, Any], dict[str, jax.Array] | None]:
-    """The card of an ensemble, and its gate (see `mixture.fresh`) or None.
+    """The card of an ensemble, and its gate (shapes: see `mixture.fresh`) or None.
 
     Args:
         folder: that `save` wrote.
