@@ -32,7 +32,7 @@ from perl.judges import Judge, Reward
 from perl.judges.language.questions import HARMLESS
 from perl.report import evaluation_report
 from perl.report.trajectories import trajectories
-from perl.runs import reward_models, saved_config
+from perl.runs import reward_models, saved_config, trainers
 from perl.runs.judging import (
     LANGUAGE,
     NAMES,
@@ -71,7 +71,7 @@ def evaluate(
         role = reward_models.load(run, name)
         evaluation[name] = reward_scores.evaluate(run, name, role, split)
         evaluation[name] |= examine.reward_model(run, name, role, split)
-    policy = policy or _last_policy(run)
+    policy = trainers.stage_of(run, policy) or _last_policy(run)
     if policy:
         if isinstance(judge, str):
             judge = open_judge(judge, run) if judge else None
@@ -83,7 +83,7 @@ def evaluate(
             judge if rewards else _reward_of(run, policy),
             split,
             judge,
-            _trained_by(run, policy),
+            trainers.trained_by(run, policy),
         )
         figures |= examine.policy(run, rows, split, rater)
         evaluation[f'{policy} against {against}'] = figures
@@ -100,13 +100,6 @@ def _reward_of(run, policy):
         return open_reward(run, policy)
     first = (reward_models.finished(run, 'reward') or ['reward'])[0]
     return open_judge(first, run)
-
-
-def _trained_by(run, policy):
-    """The reward that trained a policy; None for a policy that is not a stage."""
-    if policy in run.config.stages:
-        return lineage.trained_by(run.config, policy)
-    return None
 
 
 def table(evaluation: dict[str, Any]) -> str:
@@ -144,7 +137,7 @@ def main(argv: Sequence[str]) -> None:
     run = open_finished(first)
     if values.best_of:
         best_of_n.check(run, values.split, values.best_of)
-    policy = values.policy or _last_policy(run)
+    policy = trainers.stage_of(run, values.policy) or _last_policy(run)
     if not values.policy:
         _print_policy(run)
     output = run.workdir / f'{evaluation_report.folder_of(values.split)}.json'

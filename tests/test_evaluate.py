@@ -76,7 +76,7 @@ def test_what_a_sceptic_asks(finished, tmp_path):
     assert not (other / 'evaluation').exists()
 
 
-def test_judged_by_a_reward_model(opened):
+def test_judged_by_a_reward_model(opened, tmp_path):
     found = evaluate.evaluate(opened, judge='reward_full')
     figures = found['policy against sft']
     assert figures['judge'] == 'reward_full' and 0 <= figures['win_rate'] <= 1
@@ -85,6 +85,14 @@ def test_judged_by_a_reward_model(opened):
     # the verdict of the reward model that the policy was trained on is marked as such
     assert figures['judge_trained_the_policy'] is False
     found = evaluate.evaluate(opened, judge='reward')
+    assert found['policy against sft']['judge_trained_the_policy'] is True
+    # by whatever name: its folder, or that of a copy
+    copied = shutil.copytree(opened.workdir / 'reward' / 'adapter', tmp_path / 'copy')
+    for folder in (opened.workdir / 'reward' / 'adapter', copied):
+        found = evaluate.evaluate(opened, judge=str(folder))
+        assert found['policy against sft']['judge_trained_the_policy'] is True
+    adapters = (str(opened.workdir / x / 'adapter') for x in ('policy', 'reward'))
+    found = evaluate.evaluate(opened, policy=next(adapters), judge=next(adapters))
     assert found['policy against sft']['judge_trained_the_policy'] is True
     by_gold = evaluate.evaluate(opened)['policy against sft']
     assert (by_gold['judge'], by_gold['judge_trained_the_policy']) == ('gold', False)

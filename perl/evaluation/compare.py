@@ -11,6 +11,7 @@ from perl.judges import Judge, both_orders, each, preference
 from perl.runs.judging import open_judge
 from perl.runs.roles import Role
 from perl.runs.run import Run
+from perl.runs.trainers import has_trained
 from perl.system.errors import UserError
 
 
@@ -54,7 +55,6 @@ def compare(
     labels = both_orders(decide, prompts, new.texts, old.texts)
     for row, verdict in zip(rows, labels.won, strict=True):
         row['won'] = float(verdict)
-    is_trainer = trained_by and trained_by == (judge.name, judge.model)
     return {
         'prompts': len(prompts),
         **_before_and_after('reward', rows, clusters),
@@ -65,7 +65,7 @@ def compare(
         **(_before_and_after('gold', rows, clusters) if gold else {}),
         'judge': judge.name,
         **({'judge_model': judge.model} if judge.model else {}),
-        'judge_trained_the_policy': is_trainer,
+        'judge_trained_the_policy': has_trained(run, judge, trained_by),
         'unanswered': labels.unanswered,
         **judge.report(),
         **winrate.win_metrics(labels.won, labels.biased, clusters),
