@@ -27,6 +27,8 @@ def check(run: Run, split: str, samples: int) -> None:
         raise UserError(f'{run.dataset.name} has no prompts in its {split} split')
     if samples < 4:
         raise UserError(f'--best_of: {samples} samples are too few; give 4 or more')
+    if samples > MOST:
+        raise UserError(f'--best_of: {samples} samples are more than {MOST}')
 
 
 def best_of_n(
