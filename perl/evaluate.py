@@ -34,7 +34,7 @@ from perl.report import evaluation_report
 from perl.report.judge import judged_by
 from perl.report.markdown import printable
 from perl.report.trajectories import trajectories
-from perl.runs import reward_models, saved_config
+from perl.runs import reward_models, saved_config, teachers
 from perl.runs.judging import (
     LANGUAGE,
     NAMES,
@@ -44,7 +44,6 @@ from perl.runs.judging import (
 )
 from perl.runs.opening import open_finished
 from perl.runs.run import Run
-from perl.runs.teachers import trained_by
 from perl.system import cli, environment, jsonl, lock
 from perl.system.errors import UserError
 
@@ -74,7 +73,7 @@ def evaluate(
         role = reward_models.load(run, name)
         evaluation[name] = reward_scores.evaluate(run, name, role, split)
         evaluation[name] |= examine.reward_model(run, name, role, split)
-    policy = policy or _last_policy(run)
+    policy = teachers.stage_of(run, policy) or _last_policy(run)
     if policy:
         if isinstance(judge, str):
             judge = open_judge(judge, run) if judge else None
@@ -86,7 +85,7 @@ def evaluate(
             judge if rewards else _reward_of(run, policy),
             split,
             judge,
-            trained_by(run, policy),
+            teachers.trained_by(run, policy),
         )
         figures |= examine.policy(run, rows, split, rater)
         evaluation[f'{policy} against {against}'] = figures
@@ -142,7 +141,7 @@ def main(argv: Sequence[str]) -> None:
     run = open_finished(first)
     if values.best_of:
         best_of_n.check(run, values.split, values.best_of)
-    policy = values.policy or _last_policy(run)
+    policy = teachers.stage_of(run, values.policy) or _last_policy(run)
     if not values.policy:
         _print_policy(run)
     output = run.workdir / f'{evaluation_report.folder_of(values.split)}.json'

@@ -15,7 +15,6 @@ it stopped. The output is comparisons that the data set `files` reads.
 
 import contextlib
 import math
-import pathlib
 from collections.abc import Sequence
 
 import jax
@@ -37,7 +36,7 @@ def main(argv: Sequence[str]) -> None:
     del argv
     values = flags.FLAGS
     _check_numbers(values)
-    output = _apart(pathlib.Path(values.output), values.comparisons, values.file)
+    output = cli.output(values.output, values.comparisons, values.file)
     with lock.exclusive_file(output):
         figures = _label(values, output)
     print(table(figures))
@@ -71,17 +70,12 @@ def _check_numbers(values):
             raise UserError(f'--{name}: {values[name].value} must be a finite number')
 
 
-def _apart(output, *inputs):
-    """The output, which must not be an input file."""
-    if output.resolve() in [pathlib.Path(file).resolve() for file in inputs if file]:
-        raise UserError(f'--output: {output} is an input file; name another file')
-    return output
-
-
 def _pairs(values, config, run, output):
     """The pairs that the flags name, and the exact reward if there is one."""
     if bool(values.comparisons) + bool(config) + values.sample > 1:
         raise UserError('give one of --comparisons, --config and --sample')
+    if values.columns and not values.comparisons:
+        raise UserError('--columns: they are those of --comparisons; give that too')
     if values.comparisons:
         return pair_sources.of_file(values.comparisons, _columns(values.columns)), None
     if run is None and (values.sample or not config):

@@ -67,6 +67,7 @@ def main(argv: Sequence[str]) -> None:
     """Entry point."""
     del argv
     values = flags.FLAGS
+    output = cli.output(values.output, values.input) if values.output else None
     run = open_finished(values.workdir)
     judge = open_judge(values.reward or last_reward(run), run)
     rows = [*(read_rows(values.input, FIELDS) if values.input else _from_stdin())]
@@ -79,8 +80,9 @@ def main(argv: Sequence[str]) -> None:
         {'prompt': prompt, 'response': response, 'reward': float(x)}
         for prompt, response, x in zip(*texts, rewards, strict=True)
     ]
-    if values.output:
-        jsonl.save_rows(pathlib.Path(values.output), scored)
+    if output:
+        output.parent.mkdir(parents=True, exist_ok=True)
+        jsonl.save_rows(output, scored)
     else:
         print(''.join(map(jsonl.line, scored)), end='')
 

@@ -86,12 +86,14 @@ def test_judged_by_a_reward_model(opened, tmp_path):
     assert figures['judge_trained_the_policy'] is False
     found = evaluate.evaluate(opened, judge='reward')
     assert found['policy against sft']['judge_trained_the_policy'] is True
-    # by another name, and of a policy by another name, too
-    copied = tmp_path / 'copied'
-    shutil.copytree(opened.workdir / 'reward' / 'adapter', copied)
-    folder = str(opened.workdir / 'policy' / 'adapter')
-    found = evaluate.evaluate(opened, policy=folder, judge=str(copied))
-    assert found[f'{folder} against sft']['judge_trained_the_policy'] is True
+    # by whatever name: its folder, or that of a copy
+    copied = shutil.copytree(opened.workdir / 'reward' / 'adapter', tmp_path / 'copy')
+    for folder in (opened.workdir / 'reward' / 'adapter', copied):
+        found = evaluate.evaluate(opened, judge=str(folder))
+        assert found['policy against sft']['judge_trained_the_policy'] is True
+    adapters = (str(opened.workdir / x / 'adapter') for x in ('policy', 'reward'))
+    found = evaluate.evaluate(opened, policy=next(adapters), judge=next(adapters))
+    assert found['policy against sft']['judge_trained_the_policy'] is True
     by_gold = evaluate.evaluate(opened)['policy against sft']
     assert (by_gold['judge'], by_gold['judge_trained_the_policy']) == ('gold', False)
 

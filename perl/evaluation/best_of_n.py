@@ -12,9 +12,12 @@ from perl.runs.roles import Role
 from perl.runs.run import Run
 from perl.system.errors import UserError
 
+MOST = 2**16  # samples of a prompt
+
 
 def check(run: Run, split: str, samples: int) -> None:
-    """Raises a `UserError` if there is no gold reward, no prompt, or `samples` < 4."""
+    """Raises a `UserError` if there is no gold reward, no prompt, or if `samples` is
+    less than 4 or more than `MOST`."""
     if run.dataset.gold is None:
         raise UserError(
             f'--best_of: {run.dataset.name} has no gold reward to compare the reward '
@@ -24,6 +27,8 @@ def check(run: Run, split: str, samples: int) -> None:
         raise UserError(f'{run.dataset.name} has no prompts in its {split} split')
     if samples < 4:
         raise UserError(f'--best_of: {samples} samples are too few; give 4 or more')
+    if samples > MOST:
+        raise UserError(f'--best_of: {samples} samples are more than {MOST}')
 
 
 def best_of_n(

@@ -16,6 +16,12 @@ from perl.runs.run import Run
 from perl.system import arrays, jsonl
 
 
+def stage_of(run: Run, policy: str) -> str:
+    """The stage whose adapter folder a policy names; every other name as it is."""
+    stages = {(run.workdir / x / 'adapter').resolve(): x for x in run.config.stages}
+    return stages.get(pathlib.Path(policy).resolve(), policy) if policy else ''
+
+
 def trained_by(run: Run, policy: str) -> tuple[str, str] | None:
     """Whose rewards trained a policy, as `lineage.trained_by`; None where nobody knows.
 
@@ -43,10 +49,20 @@ def taught(run: Run, teacher: tuple[str, str], judge: Judge) -> bool:
     """
     if teacher == (judge.name, judge.model):
         return True
-    name, _ = teacher
-    if judge.panel is None or not name or not rewards.by_models(name):
-        return False
-    return not _adapters(run, name).isdisjoint(_adapters(run, judge.name))
+    theirs, ours = (
+        _adapters_of(run, *teacher),
+        _adapters_of(run, judge.name, judge.model),
+    )
+    return theirs[0] == ours[0] and not theirs[1].isdisjoint(ours[1])
+
+
+def _adapters_of(run, name, model):
+    """Whether a language model is asked for its opinion, and the adapters of a judge:
+    none of a judge that has no adapters."""
+    if name == 'model':
+        return True, _adapters(run, model) if model else set()
+    models = bool(name) and rewards.by_models(name)
+    return False, _adapters(run, name) if models else set()
 
 
 def _adapters(run: Run, name: str) -> set[str]:

@@ -3,6 +3,7 @@
 import asyncio.log
 import contextlib
 import os
+import pathlib
 import re
 import signal
 import sys
@@ -57,6 +58,24 @@ def read_lines() -> list[str]:
                 'convert the text to UTF-8'
             ) from None
     return lines
+
+
+def output(path: str, *inputs: str) -> pathlib.Path:
+    """The file that a flag `--output` names.
+
+    Args:
+        path: of the flag.
+        *inputs: the files that the command reads; '' stands for none.
+
+    Raises:
+        UserError: it is one of those, or a folder.
+    """
+    file = pathlib.Path(path)
+    if file.resolve() in [pathlib.Path(x).resolve() for x in inputs if x]:
+        raise UserError(f'--output: {file} is an input file; name another file')
+    if file.is_dir():
+        raise UserError(f'--output: {file} is a folder; name a file')
+    return file
 
 
 class _ConfigParser(flags.ArgumentParser):

@@ -9,6 +9,7 @@ from perl.system.errors import UserError
 _MENDS = {
     **dict.fromkeys((errno.ENOSPC, errno.EDQUOT, errno.EFBIG), 'free some space'),
     **dict.fromkeys((errno.EACCES, errno.EPERM), 'let this user read and write there'),
+    errno.EISDIR: 'give a file, not a folder',
     errno.EROFS: 'choose a place that can be written',
     errno.EIO: 'the disk failed, so make a copy of its files and check its health',
     errno.ESTALE: 'the network disk was lost, so mount it again',

@@ -4,12 +4,15 @@ A setting must have the type of its default. But a whole number is accepted as a
 a path as text, and a list as a tuple, since JSON has no tuples.
 """
 
+import math
 import os
 from collections.abc import Mapping
 from typing import Any
 
 from perl.system.errors import UserError
 from perl.system.suggest import meant
+
+LARGEST = 10**15  # of a whole number in a file that this package writes
 
 _TYPES = {
     bool: 'True or False',
@@ -74,6 +77,38 @@ def check_type(where: str, value: Any, default: Any) -> None:
         if is_section(value):
             shown = 'a section of settings'
         raise UserError(f'{where}: {shown} is not {_TYPES[kind]}, such as {default!r}')
+
+
+def check_fields(values: Any, defaults: Mapping[str, Any], where: str = '') -> None:
+    """Raises a `UserError` unless a JSON object from a file has just these fields, of
+    these types, and no number in it is infinite or beyond all use.
+
+    Args:
+        values: of the file, whatever it is.
+        defaults: every field with a value of its type.
+        where: the file, for the error.
+    """
+    if not is_section(values):
+        raise UserError(f'{where or "it"}: {values!r:.60} is not a section of fields')
+    check_names(dict.fromkeys(values), defaults, where)  # not those of its sections
+    check_types(values, defaults, where)
+    check_numbers(values, where)
+
+
+def check_numbers(value: Any, where: str = '') -> None:
+    """Raises a `UserError` for the first number in a JSON value that is not finite, or
+    larger than any that this package writes."""
+    if is_section(value):
+        for name, x in value.items():
+            check_numbers(x, join(where, name))
+    elif isinstance(value, list | tuple):
+        for place, x in enumerate(value):
+            check_numbers(x, f'{where}[{place}]')
+    # a whole number of many digits is no float, so it is compared first
+    elif isinstance(value, int) and abs(value) > LARGEST:
+        raise UserError(f'{where}: the number is larger than {LARGEST:g}')
+    elif isinstance(value, float) and not math.isfinite(value):
+        raise UserError(f'{where}: {value} must be finite')
 
 
 def is_section(value: Any) -> bool:

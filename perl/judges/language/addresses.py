@@ -26,6 +26,10 @@ def chat(url: str) -> str:
             f'url: {shown(url)!r} is not an HTTP address; give one like '
             'http://localhost:8000/v1'
         )
+    if parsed.port is not None and not 0 < parsed.port < 2**16:
+        raise UserError(
+            f'url: {shown(url)!r} has the port {parsed.port}, not one of 1 to 65535'
+        )
     path = parsed.path.rstrip('/').removesuffix('/chat/completions')
     return str(parsed.copy_with(path=f'{path}/chat/completions', fragment=None))
 

@@ -9,6 +9,30 @@ from typing import Any
 from perl.system import interrupt
 
 
+class _Daemons(concurrent.futures.ThreadPoolExecutor):
+    """Runs each call in a thread of its own that nobody waits for at the end.
+
+    asyncio looks up the addresses of servers in threads. A look-up cannot be stopped,
+    and can hang for minutes where the network is broken.
+    """
+
+    def submit(
+        self, function: Callable[..., Any], /, *args: Any, **options: Any
+    ) -> concurrent.futures.Future:
+        """Begins a call."""
+        future: concurrent.futures.Future = concurrent.futures.Future()
+        future.set_running_or_notify_cancel()
+
+        def call():
+            try:
+                future.set_result(function(*args, **options))
+            except BaseException as error:
+                future.set_exception(error)
+
+        threading.Thread(target=call, daemon=True).start()
+        return future
+
+
 def run(work: Callable[[asyncio.Event], Coroutine[Any, Any, Any]]) -> Any:
     """Runs a coroutine in an event loop in a new thread, and returns its result.
 
@@ -25,7 +49,9 @@ def run(work: Callable[[asyncio.Event], Coroutine[Any, Any, Any]]) -> Any:
     ended: concurrent.futures.Future = concurrent.futures.Future()
 
     async def main():
-        started.set_result(asyncio.get_running_loop())
+        loop = asyncio.get_running_loop()
+        loop.set_default_executor(_Daemons())
+        started.set_result(loop)
         return await work(stop)
 
     def thread():
