@@ -377,7 +377,7 @@ def test_what_is_read_is_not_written_over(pairs, args):
         (('--adapter=sfft', '--sample'), 'sfft'),
         (('--adapter=reward', '--sample'), 'reward: it makes a reward model'),
         (('--model=sfft', '--labeller=model'), 'sfft'),
-        (('--labeller=model', '--limit=2'), 'too long take a shorter --template'),
+        (('--labeller=model', '--limit=2'), 'too long, use a shorter --template'),
     ],
 )
 def test_errors_on_a_run(workdir, tmp_path, args, words):
