@@ -11,7 +11,7 @@ from perl import config as configs
 from perl.adapters import bundle
 from perl.config import lineage, rewards
 from perl.judges import Judge
-from perl.runs import reward_models
+from perl.runs import ensembles, reward_models
 from perl.runs.run import Run
 from perl.system import arrays, jsonl
 
@@ -71,7 +71,7 @@ def _adapters(run: Run, name: str) -> set[str]:
         folder, parts = run.workdir / name, run.config[name].get('of', ())
     else:
         folder = pathlib.Path(name)
-        card = folder / reward_models.CARD
+        card = folder / ensembles.CARD
         of = jsonl.load(card)['of'] if card.is_file() else ()
         parts = [str(folder.parent / part / 'adapter') for part in of]
     files = (folder / 'adapter' / bundle.ARRAYS, folder / bundle.ARRAYS)
