@@ -82,14 +82,11 @@ def read(
         tokens: `[B, T]` int32.
         positions: `[B, T]` int32, looked up where they are learned.
     """
-    # rows are looked up whole: cut as it is stored, the width of the table would
-    # compete with the batch for the same devices
-    table = on_base(lambda w: constrain(w, 'vocab', None), find(params, 'embed'))
-    x = take(table, tokens).astype(arch.dtype)
+    x = _rows(arch, find(params, 'embed'), tokens, 'vocab')
     if arch.embed_scale != 1:
         x = x * jnp.asarray(arch.embed_scale, x.dtype)
     if arch.positions == 'learned':
-        x = x + take(find(params, 'positions'), positions).astype(x.dtype)
+        x = x + _rows(arch, find(params, 'positions'), positions, None)
     return constrain(x, 'batch', None, None)
 
 
@@ -119,6 +116,13 @@ def unrolled(arch: Architecture, params: Any) -> Any:
     if arch.scan:
         return params
     return {**params, 'layers': _layers(params['layers'])}
+
+
+def _rows(arch, table, ids, axis):
+    """Rows `[B, T, D]` of a table, looked up whole: cut as it is stored, its width would
+    compete with the batch for the same devices."""
+    table = on_base(lambda w: constrain(w, axis, None), table)
+    return take(table, ids).astype(arch.dtype)
 
 
 def _scanned(arch, layers, x, rows, cache, output_slots):

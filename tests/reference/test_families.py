@@ -12,7 +12,7 @@ import pytest
 import torch
 import transformers
 
-from perl.models import decoder
+from perl.models import decoder, heads
 from perl.models.families import from_foreign, load, to_foreign
 from perl.rollout import sampler
 
@@ -123,3 +123,41 @@ def test_a_round_trip_is_bit_equal(case):
         twin.load_state_dict(state, strict=True)
         want = foreign_models.logits(model, TOKENS)
         np.testing.assert_allclose(foreign_models.logits(twin, TOKENS), want, atol=1e-5)
+
+
+@pytest.mark.parametrize('case', ['llama', 'qwen2', 'gemma3_text', 'gpt_neox', 'gpt2'])
+def test_a_classifier_with_one_label_is_a_reward_model_both_ways(case):
+    """Its scores at the last token, and the model that is written again."""
+    config = foreign_models.model_of(case).config.to_dict()
+    config |= {'num_labels': 1, 'pad_token_id': 0}
+    config = transformers.AutoConfig.for_model(**config)
+    make = transformers.AutoModelForSequenceClassification
+    torch.manual_seed(1)
+    model = make.from_config(config, attn_implementation='eager').eval()
+    foreign_models.randomise(model)
+    said = {**json.loads(config.to_json_string(use_diff=False))}
+    said['architectures'] = [type(model).__name__]
+    source = foreign_models.checkpoint(model, said)
+    arch = from_foreign(said)[1]
+    params = load(source, arch)
+    tokens = np.maximum(TOKENS, 1)
+    with torch.no_grad():
+        want = model(torch.tensor(tokens, dtype=torch.int64)).logits.numpy()
+    batch = {'tokens': tokens, 'ends': np.full((3, 1), 19)}
+    batch['positions'] = np.broadcast_to(np.arange(20), (3, 20))
+    batch['segments'] = np.zeros((3, 20), np.int32)
+    got = heads.rewards(arch, params, jax.tree.map(jnp.asarray, batch))
+    close(got, want)
+    written = to_foreign(arch, params)
+    assert written.config['architectures'] == said['architectures']
+    assert written.tensors.keys() == source.tensors.keys()
+    again = transformers.AutoConfig.for_model(**written.config)
+    assert again.num_labels == 1
+    twin = make.from_config(again, attn_implementation='eager').eval()
+    state = {k: torch.tensor(x.read()) for k, x in written.tensors.items()}
+    twin.load_state_dict(state, strict=True)
+    with torch.no_grad():  # its pad id is not known, so one row at a time
+        rows = [twin(torch.tensor(row[None], dtype=torch.int64)) for row in tokens]
+    np.testing.assert_allclose(
+        np.concatenate([row.logits for row in rows]), want, atol=1e-4
+    )
