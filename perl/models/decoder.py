@@ -119,8 +119,8 @@ def unrolled(arch: Architecture, params: Any) -> Any:
 
 
 def _rows(arch, table, ids, axis):
-    """Rows `[B, T, D]` of a table, looked up whole: cut as it is stored, its width would
-    compete with the batch for the same devices."""
+    """Rows `[B, T, D]` of a table, which are looked up whole: cut as it is stored, its
+    width would compete with the batch for the same devices."""
     table = on_base(lambda w: constrain(w, axis, None), table)
     return take(table, ids).astype(arch.dtype)
 
