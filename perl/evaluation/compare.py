@@ -19,7 +19,7 @@ def compare(
     run: Run,
     policy: Role,
     against: Role,
-    reward: Judge,
+    reward: Judge | None,
     split: str,
     judge: Judge | None = None,
     trained_by: tuple[str, str] | None = None,
@@ -29,10 +29,11 @@ def compare(
     Args:
         run: the run.
         policy, against: the two policies.
-        reward: scores both, usually the reward that the policy was trained on.
+        reward: scores both, usually the reward that the policy was trained on; None for
+            no scores.
         split: the split of the prompts; the first `evaluation.prompts` are used.
         judge: decides which policy wins; by default the exact reward of the data set,
-            or `reward` if there is none.
+            or `reward` if there is none. Without any of them no policy wins.
         trained_by: the reward that trained the policy, see `lineage.trained_by`; None
             if unknown.
 
@@ -52,19 +53,24 @@ def compare(
     new = answer(run, prompts, policy, against, reward, seed=1)
     old = answer(run, prompts, against, policy, reward, seed=2)
     rows = _rows(prompts, old, new, gold)
+    figures = {
+        'prompts': len(prompts),
+        **(_before_and_after('reward', rows, clusters) if reward else {}),
+        'kl': float(new.kl.mean()),
+        'response_length': float(new.lengths.mean()),
+        'response_length_before': float(old.lengths.mean()),
+        'no_eos': float(1 - new.finished.mean()),
+        **(_before_and_after('gold', rows, clusters) if gold else {}),
+    }
+    if judge is None:
+        return figures, rows
     decide = preference(_scored(rows)) if judge is reward else judge.preference
     labels = both_orders(decide, prompts, new.texts, old.texts)
     for row, verdict in zip(rows, labels.won, strict=True):
         row['won'] = float(verdict)
     is_trainer = None if trained_by is None else taught(run, trained_by, judge)
     return {
-        'prompts': len(prompts),
-        **_before_and_after('reward', rows, clusters),
-        'kl': float(new.kl.mean()),
-        'response_length': float(new.lengths.mean()),
-        'response_length_before': float(old.lengths.mean()),
-        'no_eos': float(1 - new.finished.mean()),
-        **(_before_and_after('gold', rows, clusters) if gold else {}),
+        **figures,
         'judge': judge.name,
         **({'judge_model': judge.model} if judge.model else {}),
         'judge_trained_the_policy': is_trainer,
@@ -77,17 +83,12 @@ def compare(
 def _rows(prompts, old, new, gold):
     """One row of texts and scores per prompt."""
     rows = [
-        {
-            'prompt': prompt,
-            'reference': a,
-            'response': b,
-            'reward_reference': float(x),
-            'reward': float(y),
-        }
-        for prompt, a, b, x, y in zip(
-            prompts, old.texts, new.texts, old.rewards, new.rewards, strict=True
-        )
+        {'prompt': prompt, 'reference': a, 'response': b}
+        for prompt, a, b in zip(prompts, old.texts, new.texts, strict=True)
     ]
+    if new.rewards is not None:
+        for row, a, b in zip(rows, old.rewards, new.rewards, strict=True):
+            row |= {'reward_reference': float(a), 'reward': float(b)}
     for row in rows if gold else ():
         row['gold_reference'] = gold(row['prompt'], row['reference'])
         row['gold'] = gold(row['prompt'], row['response'])

@@ -127,11 +127,6 @@ class Run:
             return Role(self.base, self.base_id, {}, None)
         if start != 'sft':
             return self.reward_role(start)
-        if start == 'sft' and 'sft' not in self.config.stages:
-            raise UserError(
-                'start: sft was asked for, but this run has no sft stage; '
-                'set start to base'
-            )
         return self._sft
 
     @functools.cached_property
@@ -170,8 +165,8 @@ class Run:
                 raise _no(stage, wanted, f'makes a {product}')
             if not bundle.exists(folder):
                 raise UserError(
-                    f'{stage}: {folder} has no adapter yet; run the stage {stage} '
-                    f'first (--stages={stage})'
+                    f'{stage}: {folder} has no adapter yet; '
+                    f'{lineage.how_to_run(self.config, stage)}'
                 )
         delta, card = bundle.load(folder, tokenizer=self.tokenizer.fingerprint)
         base = {}
@@ -189,7 +184,9 @@ class Run:
     def _base_of(self, card: bundle.Card, folder: pathlib.Path) -> Any:
         if card.base == self.base_id:
             return self.base
-        if 'sft' in self.config.stages and card.role != 'sft':
+        trained = 'sft' in configs.known_stages(self.config)
+        trained &= bundle.exists(self.workdir / 'sft' / 'adapter')
+        if trained and card.role != 'sft':
             sft = self.source('sft')
             if card.base == sft.base_id:
                 return sft.base

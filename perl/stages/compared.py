@@ -12,7 +12,7 @@ from perl.system import metrics
 
 
 def compared(
-    run: Run, stage: str, policy: Role, reference: Role, reward: Judge
+    run: Run, stage: str, policy: Role, reference: Role, reward: Judge | None
 ) -> dict[str, Any]:
     """Compares a policy with its reference on the prompts of the test split, and adds
     the responses to the samples of its stage.
@@ -21,7 +21,7 @@ def compared(
         run: what all stages share.
         stage: that made the policy.
         policy, reference: the two.
-        reward: scores both.
+        reward: scores both; None for no scores.
 
     Returns:
         evaluation_seconds, and the figures of `evaluation.compare.compare`.

@@ -17,15 +17,24 @@ from safetensors import SafetensorError
 from perl.system import disk
 from perl.system.errors import UserError
 from perl.system.interrupt import Stopped
-from perl.system.suggest import near_miss
+from perl.system.suggest import listed, meant, meant_setting
 
 STOPPED = 130  # as a shell reports a program that Ctrl-C ended
 _CHANGE = r'^--?(?:no)?config\.([^=\n]+)'
+# settings that are lists of stages, given as names with commas between them
+_STAGES = re.compile(r'(--?config\.(?:stages|\w+\.of)=)(\w+(?:,\w+)*)')
+
+_NUMBERS = {
+    'invalid literal for int': 'a whole number',
+    'could not convert string to float': 'a number',
+}
+_NOT_A_NUMBER = re.compile(rf'flag (--\S+?)=(.*?): ({"|".join(_NUMBERS)}).*', re.DOTALL)
 
 
 def run(main: Callable[[Sequence[str]], None], required: Sequence[str] = ()) -> None:
     """Parses flags and calls `main`; prints a user's error as one line."""
     _quiet_libraries()
+    _list_flags()
     with _one_line_errors():
         signal.signal(signal.SIGINT, signal.default_int_handler)  # see perl.__init__
         app.run(main, flags_parser=lambda argv: _parse(argv, required))
@@ -37,7 +46,11 @@ def define_config(load: Callable[[str], ConfigDict]) -> None:
     Args:
         load: loads the config from `file.py[:arguments]` or `config.json`.
     """
-    config_flags.DEFINE_config_file('config', help_string='a config, or config.json')
+    config_flags.DEFINE_config_file(
+        'config',
+        help_string='FILE.py, FILE.py:argument=value or the config.json of a run; '
+        '--config.NAME=VALUE changes a setting, such as --config.sft.steps=10',
+    )
     flags.FLAGS['config'].parser = _ConfigParser(load)
 
 
@@ -99,11 +112,11 @@ def _parse(argv, required):
         if _undecodable(argument):
             _fail(f'{argument.partition("=")[0]}: the argument is not valid UTF-8')
     try:
-        rest = values(argv)
+        rest = values([_as_tuple(argument) for argument in argv])
     except (flags.Error, UserError) as error:
         # absl puts a prefix before an error of the config
         cause = error.__context__ if isinstance(error.__context__, UserError) else error
-        _fail(cause)
+        _fail(_plain(cause))
     except (KeyError, AttributeError, TypeError, IndexError) as error:
         line = '\n'.join(argv)
         file = ''.join(re.findall(r'^--?config[=\n](.*)', line, re.MULTILINE)[-1:])
@@ -120,6 +133,23 @@ def _parse(argv, required):
     return rest
 
 
+def _plain(error):
+    """What absl says of a flag, in the words of this package."""
+    if isinstance(error, flags.UnrecognizedFlagError):
+        near = meant(f'--{error.flagname}', [f'--{name}' for name in flags.FLAGS])
+        return f'--{error.flagname} is not a flag{near or "; --help lists all flags"}'
+    if found := _NOT_A_NUMBER.fullmatch(str(error)):
+        name, value, kind = found.groups()
+        return f'{name}: {value!r} is not {_NUMBERS[kind]}'
+    return error
+
+
+def _as_tuple(argument):
+    """`--config.stages=sft,reward` as the tuple that ml_collections parses."""
+    found = _STAGES.fullmatch(argument)
+    return found[1] + repr(tuple(found[2].split(','))) if found else argument
+
+
 def _undecodable(text):
     """Whether the text had bytes that are not UTF-8 on the command line."""
     return any('\ud800' <= letter <= '\udfff' for letter in text)
@@ -134,8 +164,19 @@ def _refuse_unknown(file, changes):
             if not isinstance(section, ConfigDict):
                 _fail(f'--config.{path} is unknown: a value has no settings below it')
             if name not in section:
-                _fail(f'--config.{path} is unknown{near_miss(name, section)}')
+                where = path.split('.')[: path.split('.').index(name)]
+                near = meant_setting(name, section, '.'.join(where))
+                names = '' if near else f' (there is {listed(section)})'
+                _fail(f'--config.{path} is unknown{near}{names}')
             section = section[name]
+
+
+def _list_flags():
+    """Lets `--help` list every flag of this package, whichever module defines it."""
+    for module, defined in flags.FLAGS.flags_by_module_dict().items():
+        if module.startswith('perl.'):
+            for flag in defined:
+                flags.FLAGS.register_key_flag_for_module(sys.argv[0], flag)
 
 
 def _quiet_libraries():

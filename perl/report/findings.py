@@ -1,0 +1,54 @@
+"""What `perl.check` found, in lines for a person."""
+
+from typing import Any
+
+from perl.data import survey
+
+
+def lines(findings: dict[str, Any]) -> list[str]:
+    """The findings of `check` for a person."""
+    text = []
+    mesh, vocabulary = findings['mesh'], findings['vocabulary']
+    if mesh['wanted'] > mesh['devices']:
+        text.append(
+            f'mesh: of {mesh["wanted"]} devices; this machine has {mesh["devices"]}'
+        )
+    if findings['not_run']:
+        text.append(f'not run: {", ".join(findings["not_run"])}')
+    text += [f'data: {reason}: {n}' for reason, n in findings['dropped'].items()]
+    if vocabulary['padding']:
+        text.append(
+            f'vocabulary: the base has {vocabulary["rows"]} rows, the tokenizer '
+            f'{vocabulary["pieces"]} pieces: {vocabulary["padding"]} rows are padding'
+        )
+    for name, splits in findings['data'].items():
+        for split, row in splits.items():
+            text += [f'{name}/{split}: {line}' for line in _split_lines(row)]
+    for name, row in findings['rewards'].items():
+        values = ' and '.join(f'{x:.4g}' for x in row['values'])
+        text.append(f'{name}: {row["reward"]} rewards the first two rows with {values}')
+    for name, row in findings['stages'].items():
+        sizes = ', '.join(f'{k} {_mib(v)}' for k, v in row['bytes_a_device'].items())
+        text.append(f'{name}: {row["coverage"]}; a device holds {sizes}')
+    return text
+
+
+def _split_lines(row):
+    """What is there, and in a second line what is cut or odd."""
+    if 'documents' in row:
+        first = survey.many(row['documents'], 'document')
+        first += f' of {row["tokens"]:,} tokens in {survey.many(row["rows"], "row")}'
+    else:
+        first = survey.many(row['examples'], 'example')
+    for name in ('document', 'prompt', 'response'):
+        if f'{name}_max' in row:
+            spread = (f'{x} {row[f"{name}_{x}"]}' for x in ('p50', 'p95', 'max'))
+            first += f', {name} tokens {" ".join(spread)}'
+    if 'epochs' in row:
+        first += f', {row["epochs"]:.3g} epochs'
+    odd = '' if 'documents' in row else survey.words(row)
+    return [first, odd] if odd else [first]
+
+
+def _mib(size: int) -> str:
+    return f'{size / 2**20:.1f} MiB'
