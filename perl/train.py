@@ -20,7 +20,6 @@ from ml_collections import ConfigDict
 from perl import check, report
 from perl import config as configs
 from perl.config import kinds, rules
-from perl.evaluation.figures.against_baselines import sentence
 from perl.report import drawn_from, summary
 from perl.runs import inputs, prerequisites, reward_models
 from perl.runs.opening import begin_run, open_base
@@ -128,8 +127,6 @@ def _run_stage(opened: Run, name: str, held: lock.Held) -> None:
     inputs.record(opened, name)
     results(opened.workdir, name, figures, opened.config.stages)
     print(f'{name}: finished: {summary.one_line(figures)}', flush=True)
-    if comparison := sentence(figures):
-        print(f'{name}: {comparison}', flush=True)
     _report(opened.workdir)
 
 

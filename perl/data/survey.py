@@ -86,6 +86,13 @@ def words(counts: Mapping[str, int]) -> str:
         if isinstance(count, int) and count and name not in _PLAIN
         if not name.endswith(('_p50', '_p95', '_max'))
     ]
+    merges, responses = counts.get('boundary_merges', 0), counts.get('responses', 0)
+    if merges and merges > responses / 2:
+        parts.append(
+            f'{merges:,} of {many(responses, "response")} join the end of their prompt '
+            'in one token, since no space is between: begin the response with one, as '
+            "the template ' {response}' does"
+        )
     if counts.get('good_ratings') in (0, counts.get('examples')):
         parts.append('all labels are on one side')
     return ', '.join(parts)

@@ -56,10 +56,7 @@ def compare(
     figures = {
         'prompts': len(prompts),
         **(_before_and_after('reward', rows, clusters) if reward else {}),
-        'kl': float(new.kl.mean()),
-        'response_length': float(new.lengths.mean()),
-        'response_length_before': float(old.lengths.mean()),
-        'no_eos': float(1 - new.finished.mean()),
+        **_sampled(new, old),
         **(_before_and_after('gold', rows, clusters) if gold else {}),
     }
     if judge is None:
@@ -78,6 +75,16 @@ def compare(
         **judge.report(),
         **winrate.win_metrics(labels.won, labels.biased, clusters),
     }, rows
+
+
+def _sampled(new, old):
+    """Figures of the responses that no judge is needed for."""
+    return {
+        'kl': float(new.kl.mean()),
+        'response_length': float(new.lengths.mean()),
+        'response_length_before': float(old.lengths.mean()),
+        'no_eos': float(1 - new.finished.mean()),
+    }
 
 
 def _rows(prompts, old, new, gold):

@@ -1,8 +1,12 @@
 """What `perl.check` found, in lines for a person."""
 
+import math
 from typing import Any
 
 from perl.data import survey
+
+FEW = 30  # held-out examples below which an interval is too wide to be of use
+MANY = 50  # epochs above which a model mostly repeats its examples
 
 
 def lines(findings: dict[str, Any]) -> list[str]:
@@ -24,13 +28,35 @@ def lines(findings: dict[str, Any]) -> list[str]:
     for name, splits in findings['data'].items():
         for split, row in splits.items():
             text += [f'{name}/{split}: {line}' for line in _split_lines(row)]
+            text += [f'{name}/{split}: {line}' for line in _warnings(name, split, row)]
     for name, row in findings['rewards'].items():
-        values = ' and '.join(f'{x:.4g}' for x in row['values'])
-        text.append(f'{name}: {row["reward"]} rewards the first two rows with {values}')
+        text.append(f'{name}: {row["reward"]} {_tried(row["values"])}')
     for name, row in findings['stages'].items():
         sizes = ', '.join(f'{k} {_mib(v)}' for k, v in row['bytes_a_device'].items())
         text.append(f'{name}: {row["coverage"]}; a device holds {sizes}')
     return text
+
+
+def _tried(rewards):
+    """What a reward says to the first two rows."""
+    if all(math.isnan(x) for x in rewards):
+        return (
+            'has no verdict on the first two rows; training stops where half of a '
+            'batch or more has none'
+        )
+    return (
+        f'rewards the first two rows with {" and ".join(f"{x:.4g}" for x in rewards)}'
+    )
+
+
+def _warnings(name, split, row):
+    """What will make figures say little, or a model learn its examples by heart."""
+    if split != 'train' and row.get('examples', FEW) < FEW:
+        yield f'so few examples say little: give {FEW} or more'
+    is_read = 'documents' in row or 'response_max' in row  # prompts are answered anew
+    if is_read and row.get('epochs', 0) > MANY:
+        noun = 'document' if 'documents' in row else 'example'
+        yield f'each {noun} is seen {row["epochs"]:.0f} times; lower {name}.steps'
 
 
 def _split_lines(row):

@@ -202,6 +202,12 @@ def test_tokens_that_reach_over_the_end_of_a_prompt_are_counted():
     ]
     _, counts = encode(rows, tokenizer, 512, 64)
     assert counts['boundary_merges'] == 2
+    assert survey.words(counts).endswith('boundary merges 2')
+    _, counts = encode(rows[:1], tokenizer, 512, 64)
+    assert (
+        '1 of 1 response join the end of their prompt in one token, since no space is '
+        "between: begin the response with one, as the template ' {response}' does"
+    ) in survey.words(counts)
     _, counts = encode(rows, BYTES, 512, 64)
     assert counts['boundary_merges'] == 0
 
