@@ -55,7 +55,7 @@ def one_line(figures: Mapping[str, Any]) -> str:
 
 
 def _rate(figures, name):
-    """A rate in the digits that its interval, or else the number of records, justifies."""
+    """A rate in the digits that its interval or the number of records justifies."""
     return (with_interval if name == 'auc' else percent)(figures, name)
 
 

@@ -34,9 +34,9 @@ def check(config: ConfigDict, dataset: Dataset) -> None:
 def _where(dataset: Dataset, kind: str) -> str:
     """In which splits the records of a kind are, and why some are missing."""
     sizes = {split: len(rows) for split, rows in getattr(dataset, kind).items()}
-    where = (
-        [', '.join(f'{x} {n}' for x, n in sizes.items())] if any(sizes.values()) else []
-    )
+    where = []
+    if any(sizes.values()):
+        where.append(', '.join(f'{split} {n}' for split, n in sizes.items()))
     if dropped := dataset.counts.get('leaks_dropped', 0):
         where.append(f'{dropped} leaks between splits were dropped')
     return f' ({"; ".join(where)})' if where else ''
