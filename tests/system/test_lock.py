@@ -70,9 +70,14 @@ def test_a_disk_without_locks_is_no_obstacle(tmp_path, monkeypatch):
         pass
 
 
-def test_a_file_in_its_place_is_no_obstacle(tmp_path):
+@pytest.mark.parametrize(
+    ('name', 'why'), [('run', 'File exists'), ('run/below', 'Not a directory')]
+)
+def test_a_file_in_its_place_is_named(tmp_path, name, why):
+    """Nothing was there, so nobody is told that it was removed."""
     (tmp_path / 'run').touch()
-    with exclusive(tmp_path / 'run'):
+    says = f'^--workdir: the folder .*/{name} cannot be made: {why}; name another$'
+    with pytest.raises(UserError, match=says), exclusive(tmp_path / name):
         pass
 
 

@@ -114,7 +114,7 @@ def load(
 
 
 def read_comparisons(file: Path, columns: Mapping[str, str]) -> list[Comparison]:
-    """All comparisons of a file, in its order.
+    """All comparisons of a file that a command names, in its order.
 
     Args:
         file: a table.
@@ -123,12 +123,22 @@ def read_comparisons(file: Path, columns: Mapping[str, str]) -> list[Comparison]
     Raises:
         UserError: as `load` does.
     """
-    return [entry.record for entry in read(Source('comparisons', file, columns))]
+    source = Source('comparisons', file, columns)
+    mends = {
+        column: f'name the column of {field} as --columns={field}=COLUMN'
+        for field, column in source.fields.items()
+    }
+    return [entry.record for entry in read(source, mends)]
 
 
-def read(source: Source) -> Iterator[Entry]:
-    """The entries of every row of a source; raises as `load` does."""
-    needed = source.needed
+def read(source: Source, mends: Mapping[str, str] | None = None) -> Iterator[Entry]:
+    """The entries of every row of a source; raises as `load` does.
+
+    Args:
+        source: the settings of the files.
+        mends: {column: advice for the error if it is missing}; by default by settings.
+    """
+    needed = source.needed | (mends or {})
     optional = list(source.optional.values())
     for split, where in (source.splits or {'': source.path}).items():
         setting = f'{source.kind}.path.{split}' if split else f'{source.kind}.path'

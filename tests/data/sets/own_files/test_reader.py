@@ -262,7 +262,7 @@ def test_bad_files(tmp_path, name, content, message):
         ({'pth': 'x'}, "no setting 'pth'; did you mean 'path'"),
         ({'columns': {}}, 'path is missing'),
         ({'path': 'x', 'columns': {'pront': 'p'}}, "did you mean 'prompt'"),
-        ({'path': 'x', 'prompt': 'Q:'}, 'prompt template lacks {prompt}'),
+        ({'path': 'x', 'prompt': 'Q:'}, 'prompts.prompt: the template lacks {prompt}'),
         ({'path': {'trian': 'x'}}, "did you mean 'train'"),
         (3, 'prompts: 3 is neither a path nor settings'),
         ({'path': 3}, 'prompts.path: 3 is not a path, a list of paths, or'),
@@ -514,3 +514,12 @@ def test_the_comparisons_of_one_file_in_its_order(tmp_path):
     rows = [{**PAIR, 'prompt': f'p{i % 2}'} for i in range(4)]
     found = reader.read_comparisons(write(tmp_path / 'a.jsonl', rows), {})
     assert found == [Comparison(f'p{i % 2}', ('a', 'b')) for i in range(4)]
+
+
+def test_the_column_of_a_file_of_a_command_is_named_by_its_flag(tmp_path):
+    file = write(
+        tmp_path / 'a.jsonl', [{'question': 'p', 'chosen': 'a', 'rejected': 'b'}]
+    )
+    says = "no column 'prompt'.*; name the column of prompt as --columns=prompt=COLUMN$"
+    with pytest.raises(UserError, match=says):
+        reader.read_comparisons(file, {})
