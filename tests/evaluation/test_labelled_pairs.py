@@ -1,10 +1,13 @@
 """Figures of labels: how often a judge agrees, and how sure that is."""
 
 import numpy as np
+import pytest
 
 from perl.data.records import Comparison
 from perl.evaluation import labelled_pairs
 from perl.evaluation.figures.intervals import wilson
+from perl.judges import Judge
+from perl.system.errors import UserError
 
 
 def longer(prompts, firsts, seconds):
@@ -50,9 +53,7 @@ def test_labels_of_another_judge_stay(tmp_path):
     figures = labelled_pairs.save(output, [pair], one)
     assert figures['labeller'] == 'one'
     labelled_pairs.check_output(output, one)
-    with pytest.raises(
-        UserError, match=r'labels\.jsonl has the labels of one; name an'
-    ):
+    with pytest.raises(UserError, match=r'labels\.jsonl has the labels of one; name'):
         labelled_pairs.check_output(output, other)
     with pytest.raises(UserError, match=r'labels\.json does not end in \.jsonl'):
         labelled_pairs.check_output(tmp_path / 'labels.json', one)
