@@ -91,8 +91,8 @@ def words(counts: Mapping[str, int]) -> str:
     if merged:
         parts.append(
             f'{counts["boundary_merges"]:,} of {counts["responses"]:,} responses join '
-            'the end of their prompt in one token, since no space is between: begin '
-            "the response with one, as the template ' {response}' does"
+            'the end of their prompt in one token: begin the response with the space '
+            "that is between them, as the template ' {response}' does"
         )
     if counts.get('good_ratings') in (0, counts.get('examples')):
         parts.append('all labels are on one side')

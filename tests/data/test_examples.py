@@ -205,8 +205,8 @@ def test_tokens_that_reach_over_the_end_of_a_prompt_are_counted():
     assert survey.words(counts).endswith('boundary merges 2')
     _, counts = encode(rows[:1], tokenizer, 512, 64)
     assert (
-        '1 of 1 responses join the end of their prompt in one token, since no space is '
-        "between: begin the response with one, as the template ' {response}' does"
+        '1 of 1 responses join the end of their prompt in one token: begin the '
+        "response with the space that is between them, as the template ' {response}'"
     ) in survey.words(counts)
     _, counts = encode(rows, BYTES, 512, 64)
     assert counts['boundary_merges'] == 0
