@@ -26,7 +26,7 @@ LONG_FILES = {
     'evaluation/figures/accuracy.py': 204,
     'evaluation/reward_scores.py': 217,
     'report/tables.py': 249,
-    'runs/run.py': 231,
+    'runs/run.py': 234,
     'system/metrics.py': 222,
 }
 # tests of several files, or of what is outside of perl/

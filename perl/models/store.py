@@ -10,7 +10,7 @@ import jax
 import numpy as np
 
 from perl.models.architecture import DTYPES, Architecture, parameters
-from perl.system import arrays, disk, sealed
+from perl.system import arrays, disk, jsonl, sealed
 from perl.system.errors import UserError
 from perl.weights import abstract, flatten, unflatten
 

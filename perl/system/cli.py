@@ -14,21 +14,13 @@ from absl import app, flags, logging
 from ml_collections import ConfigDict, config_flags
 from safetensors import SafetensorError
 
-from perl.system import disk
+from perl.system import disk, flag_words
 from perl.system.errors import UserError
 from perl.system.interrupt import Stopped
-from perl.system.suggest import listed, meant, meant_setting
+from perl.system.suggest import listed, meant_setting
 
 STOPPED = 130  # as a shell reports a program that Ctrl-C ended
 _CHANGE = r'^--?(?:no)?config\.([^=\n]+)'
-# settings that are lists of stages, given as names with commas between them
-_STAGES = re.compile(r'(--?config\.(?:stages|\w+\.of)=)(\w+(?:,\w+)*)')
-
-_NUMBERS = {
-    'invalid literal for int': 'a whole number',
-    'could not convert string to float': 'a number',
-}
-_NOT_A_NUMBER = re.compile(rf'flag (--\S+?)=(.*?): ({"|".join(_NUMBERS)}).*', re.DOTALL)
 
 
 def run(main: Callable[[Sequence[str]], None], required: Sequence[str] = ()) -> None:
@@ -112,11 +104,11 @@ def _parse(argv, required):
         if _undecodable(argument):
             _fail(f'{argument.partition("=")[0]}: the argument is not valid UTF-8')
     try:
-        rest = values([_as_tuple(argument) for argument in argv])
+        rest = values([flag_words.as_tuple(argument) for argument in argv])
     except (flags.Error, UserError) as error:
         # absl puts a prefix before an error of the config
         cause = error.__context__ if isinstance(error.__context__, UserError) else error
-        _fail(_plain(cause))
+        _fail(flag_words.plain(cause))
     except (KeyError, AttributeError, TypeError, IndexError) as error:
         line = '\n'.join(argv)
         file = ''.join(re.findall(r'^--?config[=\n](.*)', line, re.MULTILINE)[-1:])
@@ -131,23 +123,6 @@ def _parse(argv, required):
         # absl's default is INFO, at which libraries log much
         values.verbosity = logging.WARNING
     return rest
-
-
-def _plain(error):
-    """What absl says of a flag, in the words of this package."""
-    if isinstance(error, flags.UnrecognizedFlagError):
-        near = meant(f'--{error.flagname}', [f'--{name}' for name in flags.FLAGS])
-        return f'--{error.flagname} is not a flag{near or "; --help lists all flags"}'
-    if found := _NOT_A_NUMBER.fullmatch(str(error)):
-        name, value, kind = found.groups()
-        return f'{name}: {value!r} is not {_NUMBERS[kind]}'
-    return error
-
-
-def _as_tuple(argument):
-    """`--config.stages=sft,reward` as the tuple that ml_collections parses."""
-    found = _STAGES.fullmatch(argument)
-    return found[1] + repr(tuple(found[2].split(','))) if found else argument
 
 
 def _undecodable(text):
