@@ -9,7 +9,7 @@ import runs
 from ml_collections import ConfigDict
 
 from perl import config as configs
-from perl import evaluate, train
+from perl import data, evaluate, train
 from perl.evaluation import examine
 from perl.runs import opening
 from perl.system.metrics import read_samples
@@ -67,7 +67,8 @@ def test_dpo_that_nobody_scores(tmp_path, rankings):
     config = runs.config(f'files={rankings}').unlock()
     columns = {'completions': 'ranked'}
     source = {'path': config.data.comparisons, 'columns': columns}
-    config.data = ConfigDict({**config.data, 'comparisons': source})
+    own = {name: config.data[name] for name in ('name', 'shares', 'text')}
+    config.data = ConfigDict({**own, 'comparisons': source})
     config.dpo = configs.dpo_config(
         1e-2, tuning=config.sft.tuning, start='base', steps=2, batch_size=8
     )
@@ -79,6 +80,8 @@ def test_dpo_that_nobody_scores(tmp_path, rankings):
     assert not scored & figures.keys()
     rows = [row for row in read_samples(workdir / 'dpo') if 'step' not in row]
     assert [*rows[0]] == ['prompt', 'reference', 'response']
+    asked = {row.prompt for row in data.load(**config.data).comparisons['test']}
+    assert {row['prompt'] for row in rows} <= asked, 'there are no other prompts'
     text = (workdir / 'report.md').read_text()
     assert 'judge not recorded' not in text and 'nan' not in text
     run = opening.open_finished(workdir)

@@ -44,7 +44,7 @@ def compare(
         rewards (see `teachers.taught`), which makes its verdicts less informative; None
         if unknown.
     """
-    prompts = run.dataset.prompts[split][: run.config.evaluation.prompts]
+    prompts = held_out_prompts(run, split)
     if not prompts:
         raise UserError(f'{run.dataset.name} has no prompts in its {split} split')
     clusters = of_prompts(prompts, run.dataset.prompt_groups)
@@ -75,6 +75,16 @@ def compare(
         **judge.report(),
         **winrate.win_metrics(labels.won, labels.biased, clusters),
     }, rows
+
+
+def held_out_prompts(run: Run, split: str) -> list[str]:
+    """The prompts of a split that policies are compared on; where the data set has none,
+    those of its comparisons."""
+    prompts = run.dataset.prompts[split]
+    if not prompts:
+        compared = run.dataset.comparisons[split]
+        prompts = list(dict.fromkeys(comparison.prompt for comparison in compared))
+    return prompts[: run.config.evaluation.prompts]
 
 
 def _sampled(new, old):

@@ -4,7 +4,7 @@ import time
 from typing import Any
 
 from perl.config import lineage
-from perl.evaluation.compare import compare
+from perl.evaluation.compare import compare, held_out_prompts
 from perl.judges import Judge
 from perl.runs.roles import Role
 from perl.runs.run import Run
@@ -24,8 +24,11 @@ def compared(
         reward: scores both; None for no scores.
 
     Returns:
-        evaluation_seconds, and the figures of `evaluation.compare.compare`.
+        evaluation_seconds, and the figures of `evaluation.compare.compare`. Nothing
+        where the data set has no prompts to ask in its test split.
     """
+    if not held_out_prompts(run, 'test'):  # DPO needs neither prompts nor a test split
+        return {}
     began = time.monotonic()
     trained_by = lineage.trained_by(run.config, stage)
     figures, rows = compare(
