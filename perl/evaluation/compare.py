@@ -78,7 +78,7 @@ def compare(
 
 
 def held_out_prompts(run: Run, split: str) -> list[str]:
-    """The prompts of a split that policies are compared on; where the data set has none,
+    """The prompts of a split that policies are compared on; without prompts there,
     those of its comparisons."""
     prompts = run.dataset.prompts[split]
     if not prompts:
