@@ -33,7 +33,9 @@ def lines(findings: dict[str, Any]) -> list[str]:
         text.append(f'{name}: {row["reward"]} {_tried(row["values"])}')
     for name, row in findings['stages'].items():
         sizes = ', '.join(f'{k} {_mib(v)}' for k, v in row['bytes_a_device'].items())
-        text.append(f'{name}: {row["coverage"]}; a device holds {sizes}')
+        count = row['trainable']
+        all_of_it = f'; {count:,} trained in all, heads included' if count else ''
+        text.append(f'{name}: {row["coverage"]}{all_of_it}; a device holds {sizes}')
     return text
 
 

@@ -51,6 +51,21 @@ def test_what_a_person_should_change(stage, split, row, says):
     assert first.startswith(f'{stage}/{split}: ') and others == says
 
 
+def test_a_head_is_counted():
+    """As `results.json` and the report count it; what trains nothing has no count."""
+    row = {
+        'coverage': '4 of 9',
+        'trainable': 16513,
+        'bytes_a_device': {'frozen': 2**20},
+    }
+    still = {**row, 'coverage': 'mean of a, b', 'trainable': 0}
+    assert lines(found(stages={'reward': row, 'both': still})) == [
+        'reward: 4 of 9; 16,513 trained in all, heads included; a device holds frozen '
+        '1.0 MiB',
+        'both: mean of a, b; a device holds frozen 1.0 MiB',
+    ]
+
+
 def test_rewards_of_the_first_rows():
     nan, row = float('nan'), {'reward': 'mine:f'}
     assert lines(found(rewards={'policy': {**row, 'values': [0.5, nan]}})) == [
