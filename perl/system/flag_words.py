@@ -7,7 +7,7 @@ from absl import flags
 from perl.system.suggest import meant
 
 # settings that are lists of stages, given as names with commas between them
-_STAGES = re.compile(r'(--?config\.(?:stages|\w+\.of)=)(\w+(?:,\w+)*)')
+_STAGES = re.compile(r'(--?config\.(?:stages|\w+\.of)=)(\w+(?:,\w+)+)')
 
 _NUMBERS = {
     'invalid literal for int': 'a whole number',

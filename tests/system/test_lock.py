@@ -11,7 +11,7 @@ import runs
 
 from perl import check
 from perl.system.errors import UserError
-from perl.system.lock import exclusive, exclusive_file
+from perl.system.lock import LOCK, exclusive, exclusive_file
 
 
 def hold(workdir, held):
@@ -95,7 +95,7 @@ def test_a_folder_that_is_removed_is_noticed(tmp_path):
 
 
 def test_a_folder_that_cannot_be_locked_is_not_called_removed(tmp_path):
-    (tmp_path / 'run').touch()
+    (tmp_path / 'run' / LOCK).mkdir(parents=True)
     with exclusive(tmp_path / 'run') as held:
         held.check()
 

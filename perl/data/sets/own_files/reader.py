@@ -21,7 +21,7 @@ from perl.data.records import (
     split_of,
 )
 from perl.data.sets.own_files import templates
-from perl.data.sets.own_files.source import Path, Paths, Source, from_settings
+from perl.data.sets.own_files.source import Paths, Source, from_settings
 from perl.data.splits import Groups
 from perl.system.errors import UserError
 
@@ -111,24 +111,6 @@ def load(
     data = groups.dataset('files')
     data.counts.update(_oddities(data))
     return data
-
-
-def read_comparisons(file: Path, columns: Mapping[str, str]) -> list[Comparison]:
-    """All comparisons of a file that a command names, in its order.
-
-    Args:
-        file: a table.
-        columns: {field: column}, as in a `Source`.
-
-    Raises:
-        UserError: as `load` does.
-    """
-    source = Source('comparisons', file, columns)
-    mends = {
-        column: f'name the column of {field} as --columns={field}=COLUMN'
-        for field, column in source.fields.items()
-    }
-    return [entry.record for entry in read(source, mends)]
 
 
 def read(source: Source, mends: Mapping[str, str] | None = None) -> Iterator[Entry]:

@@ -12,7 +12,6 @@ from pyarrow import parquet
 
 from perl import data
 from perl.data import Comparison, Demonstration, Rating, split_of
-from perl.data.sets.own_files import reader
 from perl.system.errors import UserError
 
 ROWS = [
@@ -508,18 +507,3 @@ def test_files_of_one_kind(tmp_path):
         made = data.load('files', comparisons=source).comparisons['test']
         assert [len(row.completions) for row in made] == [2, 3, 4]
         assert [row.prompt for row in made] == ['p0', 'p1', 'p2']
-
-
-def test_the_comparisons_of_one_file_in_its_order(tmp_path):
-    rows = [{**PAIR, 'prompt': f'p{i % 2}'} for i in range(4)]
-    found = reader.read_comparisons(write(tmp_path / 'a.jsonl', rows), {})
-    assert found == [Comparison(f'p{i % 2}', ('a', 'b')) for i in range(4)]
-
-
-def test_the_column_of_a_file_of_a_command_is_named_by_its_flag(tmp_path):
-    file = write(
-        tmp_path / 'a.jsonl', [{'question': 'p', 'chosen': 'a', 'rejected': 'b'}]
-    )
-    says = "no column 'prompt'.*; name the column of prompt as --columns=prompt=COLUMN$"
-    with pytest.raises(UserError, match=says):
-        reader.read_comparisons(file, {})
