@@ -50,7 +50,8 @@ def dpo_config(learning_rate: float, **changes: Any) -> ConfigDict:
     config = stage_config('dpo', learning_rate, start='sft')
     config.beta = 0.1  # strength of the KL penalty
     config.label_smoothing = 0.0  # share of the labels that is taken to be wrong
-    # who scores the result: as in a policy stage, but neither endpoint nor model
-    config.reward = 'reward'
+    # who scores the result: '' is nobody; else a stage or folder of reward models,
+    # module:function or gold
+    config.reward = ''
     config.update(changes)
     return config
