@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 
 from perl import config as configs
 from perl import sharding
@@ -24,7 +25,7 @@ from perl.runs.roles import Role
 from perl.system import environment
 from perl.system.errors import UserError
 from perl.system.interrupt import Interrupt
-from perl.weights import abstract
+from perl.weights import Leaf, abstract, is_leaf
 
 
 @dataclasses.dataclass
@@ -64,11 +65,6 @@ class Run:
     def leaves(self) -> Any:
         """The declared parameters of the decoder."""
         return architecture.parameters(self.arch)
-
-    @property
-    def leaves_abstract(self) -> Any:
-        """The same as shapes and dtypes."""
-        return abstract(self.leaves)
 
     def tuning(self, stage: str) -> Tuning:
         """How a stage tunes."""
@@ -120,8 +116,12 @@ class Run:
 
     def place_base(self, params: Any) -> Any:
         """Parameters in the compute dtype on the mesh."""
-        params = jax.tree.map(lambda x: x.astype(self.arch.dtype), params)
-        return jax.device_put(params, sharding.shardings(self.leaves, self.mesh))
+        return jax.tree.map(self.place_leaf, self.leaves, params, is_leaf=is_leaf)
+
+    def place_leaf(self, leaf: Leaf, x: Any) -> jax.Array:
+        """An array of a parameter's shape, likewise."""
+        where = sharding.shardings(leaf, self.mesh)
+        return jax.device_put(jnp.asarray(x, self.arch.dtype), where)
 
     def source(self, start: str) -> Role:
         """The base itself, what SFT made of it, or an earlier reward model.

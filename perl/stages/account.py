@@ -7,6 +7,7 @@ from perl.adapters import tree
 from perl.models import heads
 from perl.runs.roles import Role
 from perl.runs.run import Run
+from perl.weights import abstract
 
 
 def account(
@@ -26,7 +27,7 @@ def account(
     config = run.config[stage]
     trainable = sum(tree.size(role.delta) for role in trained)
     total = sum(
-        tree.size(run.leaves_abstract) + tree.size(role.delta.get(heads.HEAD, {}))
+        tree.size(abstract(run.leaves)) + tree.size(role.delta.get(heads.HEAD, {}))
         for role in trained
     )
     return {
