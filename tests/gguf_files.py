@@ -16,6 +16,7 @@ SIZES = {
     'attention.head_count_kv': 2,
     'attention.layer_norm_rms_epsilon': 1e-5,
     'rope.freq_base': 10000.0,
+    'vocab_size': 96,
 }
 VOCABULARY = 96
 _TYPES = {bool: VALUES.BOOL, int: VALUES.UINT32, float: VALUES.FLOAT32}
