@@ -8,6 +8,7 @@ import math
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
@@ -96,6 +97,11 @@ def shardings(leaves: Any, mesh: Mesh) -> Any:
         leaves,
         is_leaf=lambda x: isinstance(x, Leaf),
     )
+
+
+def place(leaf: Leaf, x: Any, mesh: Mesh, dtype: str) -> jax.Array:
+    """The numbers of a declared parameter, of its shape, in a dtype on a mesh."""
+    return jax.device_put(jnp.asarray(x, dtype), shardings(leaf, mesh))
 
 
 def replicated(mesh: Mesh) -> NamedSharding:

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 
 from perl import config as configs
 from perl import sharding
@@ -120,8 +119,7 @@ class Run:
 
     def place_leaf(self, leaf: Leaf, x: Any) -> jax.Array:
         """An array of a parameter's shape, likewise."""
-        where = sharding.shardings(leaf, self.mesh)
-        return jax.device_put(jnp.asarray(x, self.arch.dtype), where)
+        return sharding.place(leaf, x, self.mesh, self.arch.dtype)
 
     def source(self, start: str) -> Role:
         """The base itself, what SFT made of it, or an earlier reward model.
