@@ -1,5 +1,7 @@
 """Checkpoints beside transformers: what it wrote, we read, and the reverse."""
 
+import json
+
 import gguf
 import gguf_files
 import numpy as np
@@ -244,3 +246,61 @@ def test_what_llama_cpp_writes(tmp_path, arch):
         np.testing.assert_array_equal(states[0][key].numpy(), tensor.numpy())
     with torch.no_grad():
         assert torch.equal(got(TOKENS).logits, want(TOKENS).logits)
+
+
+TEXTS = [
+    'The capital of France is',
+    "  I'LL pay 12345 €,\n\n\tor don't.  ",
+    'Grüße 日本語 🙂 <|im_start|>user\nHi<|im_end|>\n',
+]
+
+
+@pytest.fixture(scope='module')
+def reference(shared):
+    """What transformers gives for five prompts, in float32."""
+    return json.loads((shared / 'models' / 'smollm2_reference.json').read_text())
+
+
+@pytest.fixture(scope='module')
+def real(smollm2, tmp_path_factory):
+    """SmolLM2 read from its GGUF file, and the folder that was written of it."""
+    folder, read = tmp_path_factory.mktemp('smollm2'), files.open_checkpoint(smollm2)
+    files.write_checkpoint(
+        folder,
+        read.config,
+        read.tensors,
+        generation=read.generation,
+        beside=files.beside(smollm2),
+        shard_bytes=10**8,
+    )
+    return smollm2, folder
+
+
+def test_the_tokenizer_of_smollm2(real, reference):
+    """Beside what transformers makes of the same file, and of what we wrote."""
+    file, folder = real
+    theirs = transformers.AutoTokenizer.from_pretrained(
+        file.parent, gguf_file=file.name
+    )
+    written = transformers.AutoTokenizer.from_pretrained(folder)
+    for text in TEXTS:
+        want = theirs(text)['input_ids']
+        assert written(text)['input_ids'] == want
+        assert written.decode(want) == theirs.decode(want)
+    assert written.eos_token == theirs.eos_token == '<|im_end|>'
+    assert written.bos_token_id == 1
+    said = [{'role': 'user', 'content': 'Name three fruits.'}]
+    rendered = written.apply_chat_template(said, add_generation_prompt=True)
+    assert rendered['input_ids'] == reference[2]['prompt_ids']
+
+
+def test_smollm2_as_we_wrote_it(real, reference):
+    """transformers loads the folder, and finds the next tokens of the reference."""
+    _, folder = real
+    found = loaded(folder, dtype=torch.float32)
+    assert found.generation_config.eos_token_id == 2
+    row = reference[0]
+    with torch.no_grad():
+        logits = found(torch.tensor([row['prompt_ids']])).logits[0, -1]
+    got = torch.log_softmax(logits, -1)[row['top3_ids']]
+    np.testing.assert_allclose(got, row['top3_log_probs'], atol=1e-4)
