@@ -47,7 +47,7 @@ def load(path: str | pathlib.Path) -> tuple[Architecture, Any]:
     except FileNotFoundError as error:
         raise UserError(
             f'model.path: {error.filename} is not there; give a folder with {CARD} and '
-            f'{ARRAYS}, or a llama2.c .bin file'
+            f'{ARRAYS} or of Hugging Face, a .gguf file, or a llama2.c .bin file'
         ) from None
     except OSError as error:
         raise UserError(

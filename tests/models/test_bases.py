@@ -104,6 +104,20 @@ def test_each_parameter_is_placed_before_the_next_is_read(tmp_path, monkeypatch)
         assert before <= 2 * own  # a tensor is read through the fingerprint's account
 
 
+def test_a_run_folder_and_a_base_of_ours_have_files_of_the_same_name(tmp_path):
+    store.save(tmp_path, tiny.ARCH, tiny.weights())
+    (tmp_path / 'config.json').write_text('{}')
+    assert bases.describe(tmp_path) == tiny.ARCH
+
+
+@pytest.mark.parametrize('begin', [b'PK\x03\x04', b'\x80\x02}q\x00'])
+def test_a_pickle_with_the_name_of_a_llama2c_file(tmp_path, begin):
+    (tmp_path / 'pytorch_model.bin').write_bytes(begin + bytes(100))
+    for call in (bases.describe, lambda x: bases.load(x, tiny.ARCH, keep)):
+        with pytest.raises(UserError, match=r'model\.bin is a pickle; .*never opened'):
+            call(tmp_path / 'pytorch_model.bin')
+
+
 @pytest.mark.parametrize('name', ['x.pt', 'x.gguf', 'folder'])
 def test_what_is_not_there(tmp_path, name):
     for call in (bases.describe, lambda x: bases.load(x, tiny.ARCH, keep)):
