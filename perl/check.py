@@ -12,17 +12,16 @@ from collections.abc import Sequence
 from typing import Any
 
 from absl import flags
-from jax.sharding import AbstractMesh, AxisType
 from ml_collections import ConfigDict
 
 from perl import config as configs
 from perl import sharding
-from perl.config import kinds, lineage, rules
-from perl.data import SPLITS, survey
+from perl.config import kinds, rules
+from perl.data import survey
 from perl.data.records import Dataset
 from perl.data.tokenizers.vocabularies import Tokenizer
 from perl.models.architecture import parameters
-from perl.runs import opening, saved_config, trial
+from perl.runs import opening, saved_config, stage_surveys, trial
 from perl.stages.table import STAGES
 from perl.system import cli
 
@@ -52,25 +51,16 @@ def check(
     rules.validate(config)
     rules.check_stages(config, stages)
     workdir = pathlib.Path(workdir or pathlib.Path('runs') / config.name)
-    with tempfile.TemporaryDirectory() as scratch:
-        saved_config.check(config, workdir)
-        folder = workdir / 'tokenizer'
-        dataset = opening.open_data(config)
-        if not (folder.is_dir() and saved_config.begun(config, workdir)):
-            folder = pathlib.Path(scratch) / 'tokenizer'
-        tokenizer = opening.open_tokenizer(config, dataset, folder)
+    saved_config.check(config, workdir)
+    dataset = opening.open_data(config)
+    tokenizer = _tokenizer(config, dataset, workdir)
     if 'pretrain' not in config.stages:
         opening.base_path(config, workdir)
     if config.model.path:
         arch = opening.describe_base(config, tokenizer)
     else:
         arch = configs.architecture(config, tokenizer.size)
-    devices = len(sharding.devices())
-    mesh = AbstractMesh(
-        sharding.sizes(**config.mesh, devices=devices),
-        sharding.AXES,
-        axis_types=(AxisType.Auto,) * len(sharding.AXES),
-    )
+    mesh, devices = sharding.abstract_mesh(**config.mesh), len(sharding.devices())
     opening.check_mesh(config, mesh.shape)
     rewards = trial.try_rewards(config, dataset)
     return {
@@ -83,13 +73,26 @@ def check(
             'pieces': tokenizer.size,
             'padding': arch.vocabulary - tokenizer.size,
         },
-        'data': _data(config, dataset, tokenizer),
+        'data': stage_surveys.by_stage(config, dataset, tokenizer),
         'rewards': {
             name: {'reward': config[name].reward, 'values': values}
             for name, values in rewards.items()
         },
         'stages': {name: _stage(config, name, arch, mesh) for name in config.stages},
     }
+
+
+def _tokenizer(
+    config: ConfigDict, dataset: Dataset, workdir: pathlib.Path
+) -> Tokenizer:
+    """That of the run folder, where it has begun; else a new one that is not kept."""
+    folder = workdir / 'tokenizer'
+    if folder.is_dir() and saved_config.begun(config, workdir):
+        return opening.open_tokenizer(config, dataset, folder)
+    with tempfile.TemporaryDirectory() as scratch:
+        return opening.open_tokenizer(
+            config, dataset, pathlib.Path(scratch) / 'tokenizer'
+        )
 
 
 def show(
@@ -148,37 +151,6 @@ def _split_lines(row):
         first += f', {row["epochs"]:.3g} epochs'
     odd = '' if 'documents' in row else survey.words(row)
     return [first, odd] if odd else [first]
-
-
-def _data(config: ConfigDict, dataset: Dataset, tokenizer: Tokenizer) -> dict[str, Any]:
-    """The figures of each stage's records, by split."""
-    limits, surveyed = config.lengths, {}
-
-    def figures(kind, split):
-        rows = getattr(dataset, kind)[split]
-        if kind == 'text':
-            return survey.texts(rows, tokenizer, limits.prompt + limits.response)
-        return survey.records(rows, tokenizer, limits.prompt, limits.response)
-
-    found = {}
-    for name in config.stages:
-        kind, _ = lineage.reads(config, name)
-        found[name] = {}
-        for split in SPLITS:
-            if getattr(dataset, kind)[split]:
-                if (kind, split) not in surveyed:
-                    surveyed[kind, split] = figures(kind, split)
-                found[name][split] = dict(surveyed[kind, split])
-        if kinds.of(config[name]).trains(config[name]):
-            row = found[name]['train']
-            rows = row['rows'] if kind == 'text' else row['examples']
-            row['epochs'] = _examples(config[name]) / rows
-    return found
-
-
-def _examples(stage):
-    """How many examples a stage takes in all its steps."""
-    return stage.steps * stage.batch_size / stage.get('samples', 1)
 
 
 def _stage(config, name, arch, mesh):

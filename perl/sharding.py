@@ -10,7 +10,13 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from jax.sharding import (
+    AbstractMesh,
+    AxisType,
+    Mesh,
+    NamedSharding,
+    PartitionSpec,
+)
 
 from perl.system.errors import UserError
 from perl.weights import Leaf
@@ -58,6 +64,16 @@ def make_mesh(data: int = 1, fsdp: int = 1, tensor: int = 1) -> Mesh:
             f'{len(there)}; choose a smaller mesh'
         )
     return Mesh(np.array(there[:need]).reshape(shape), AXES)
+
+
+def abstract_mesh(data: int = 1, fsdp: int = 1, tensor: int = 1) -> AbstractMesh:
+    """The same mesh on paper, which may be of devices that this machine lacks.
+
+    Raises:
+        UserError: an axis is below 1.
+    """
+    shape = sizes(data, fsdp, tensor, len(devices()))
+    return AbstractMesh(shape, AXES, axis_types=(AxisType.Auto,) * len(AXES))
 
 
 def sizes(data: int, fsdp: int, tensor: int, devices: int) -> tuple[int, int, int]:

@@ -2,7 +2,8 @@
 
     python scripts/settings_page.py
 
-The uses are the comments in perl/config/experiment.py: beside a setting, or above it.
+The uses are the comments in perl/config/experiment.py and perl/config/sections/: beside
+a setting, or above it.
 """
 
 import ast
@@ -17,12 +18,17 @@ from perl import config as configs
 from perl.config import kinds, ranges
 from perl.system import schema
 
-SOURCE = pathlib.Path(configs.__file__).with_name('experiment.py')
+CONFIG = pathlib.Path(configs.__file__).parent
+SECTIONS = ('tuning', 'optimizer', 'stage', 'combined', 'policy')  # as on the page
+SOURCES = [
+    *(CONFIG / 'sections' / f'{name}.py' for name in SECTIONS),
+    CONFIG / 'experiment.py',
+]
 PAGE = pathlib.Path(__file__).parents[1] / 'docs' / 'settings.md'
 HEAD = """# Settings
 
 Every setting of a config with its default, its range and what it is for. This page is
-made from the comments in `perl/config/experiment.py` by
+made from the comments in `perl/config/sections/` and `perl/config/experiment.py` by
 `python scripts/settings_page.py`.
 
 A config file changes settings of `configs.experiment(name)` and may add stages; a
@@ -46,7 +52,7 @@ def uses(source: str) -> Uses:
     """The line and the comment of each setting.
 
     Args:
-        source: of a module whose functions make configs of dict displays, or assign to
+        source: of modules whose functions make configs of dict displays, or assign to
             attributes of `config`.
     """
     comments, alone = _comments(source)
@@ -98,7 +104,7 @@ def _display(display: ast.Dict, where: str) -> Iterator[tuple[str, int, int]]:
 
 def page() -> str:
     """The text of the page."""
-    found = uses(SOURCE.read_text())
+    found = uses('\n'.join(file.read_text() for file in SOURCES))
     whole = configs.experiment('')
     top = {x: whole[x] for x in whole if x not in whole.stages}
     parts = [HEAD, '## The experiment\n', _table(found, ['experiment'], top)]

@@ -10,9 +10,7 @@ checkpoint. `--finished` only makes table.csv, table.md and the plots of what th
 import argparse
 import csv
 import itertools
-import json
 import pathlib
-import shutil
 import statistics
 import sys
 from typing import Any
@@ -22,7 +20,8 @@ import numpy as np
 from perl import train
 from perl.evaluation.figures import frontier, over_optimisation
 from perl.report import style
-from perl.system import metrics
+from perl.runs.copies import copy_parts
+from perl.system import jsonl, metrics
 from perl.system.errors import UserError
 from perl.system.interrupt import Stopped
 
@@ -51,13 +50,10 @@ def run(study: str, seed: int, workdir: pathlib.Path) -> None:
         itertools.takewhile(lambda x: alike(x, common, config), common.stages)
     )
     if not (folder / metrics.RESULTS).is_file():
-        unfinished = folder.with_suffix('.unfinished')
-        shutil.rmtree(unfinished, ignore_errors=True)
-        for part in ('tokenizer', *wanted):
-            shutil.copytree(shared / part, unfinished / part)
-        figures = {name: metrics.read_results(shared)[name] for name in wanted}
-        (unfinished / metrics.RESULTS).write_text(json.dumps(figures, indent=2))
-        unfinished.rename(folder)
+        copy_parts(shared, folder, ('tokenizer', *wanted))
+        results = metrics.read_results(shared)
+        # last, so that with them everything is there
+        jsonl.save(folder / metrics.RESULTS, {name: results[name] for name in wanted})
     train.run(config, folder)
 
 
@@ -108,8 +104,8 @@ def _cell(name, values):
     return f'{mean:.{digits}f} ± {spread:.{digits}f}'
 
 
-def ways(folders: list[pathlib.Path], stage: str) -> dict[str, np.ndarray]:
-    """A policy's ways `[seeds, points]` from its metrics: kl, reward and gold."""
+def trajectories(folders: list[pathlib.Path], stage: str) -> dict[str, np.ndarray]:
+    """A policy's kl, reward and gold while it trained, `[seeds, points]` each."""
     paths = [
         frontier.path(metrics.read(folder / stage))
         for folder in folders
@@ -127,12 +123,12 @@ def fits(made: list[dict[str, Any]], folders: list[pathlib.Path]) -> list[list[s
     """Gao's R_RL of each policy's gold reward, all seeds together: a table."""
     lines = [['policy', 'alpha', 'beta', 'peak at sqrt(KL)', 'largest sqrt(KL)', 'R2']]
     for row in policies(made):
-        way = ways(folders, row['stage'])
-        if 'kl' not in way:
+        path = trajectories(folders, row['stage'])
+        if 'kl' not in path:
             continue
         start = statistics.fmean(row['gold_before'])
         found = over_optimisation.fit_metrics(
-            'rl', way['kl'].ravel(), way['gold'].ravel() - start
+            'rl', path['kl'].ravel(), path['gold'].ravel() - start
         )
         names = ('alpha', 'beta', 'peak', 'farthest', 'r2')
         cells = {name: f'{found[name]:.2f}' for name in names}
@@ -149,7 +145,7 @@ def policies(made: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 @style.styled
 def plot(made: list[dict[str, Any]], folders: list[pathlib.Path]) -> Any:
-    """Gold reward of policies at the end; gold and proxy on the way, against √KL."""
+    """Gold reward of policies at the end; gold and proxy in training, against √KL."""
     judged = policies(made)
     figure, (ends, *sides) = style.panels(3, 3, height=4.6)
     places = range(len(judged))
@@ -163,14 +159,14 @@ def plot(made: list[dict[str, Any]], folders: list[pathlib.Path]) -> Any:
     ends.set_yticks(places, [row['stage'].removeprefix('policy_') for row in judged])
     ends.invert_yaxis()
     style.label(ends, 'gold at the end; SFT dashed', 'gold reward', '')
-    found = {row['stage']: ways(folders, row['stage']) for row in judged}
-    found = {stage: way for stage, way in found.items() if 'kl' in way}
+    paths = {row['stage']: trajectories(folders, row['stage']) for row in judged}
+    paths = {stage: path for stage, path in paths.items() if 'kl' in path}
     colours = itertools.cycle([*style.COLOURS, 'black', 'brown', 'olive'])
-    for colour, (stage, way) in zip(colours, found.items(), strict=False):
-        at = np.sqrt(np.maximum(way['kl'].mean(0), 0))
-        said = stage.removeprefix('policy_')
+    for colour, (stage, path) in zip(colours, paths.items(), strict=False):
+        at = np.sqrt(np.maximum(path['kl'].mean(0), 0))
+        label = stage.removeprefix('policy_')
         for axes, name in zip(sides, ('gold', 'reward'), strict=True):
-            axes.plot(at, way[name].mean(0), color=colour, label=said, lw=1.4)
+            axes.plot(at, path[name].mean(0), color=colour, label=label, lw=1.4)
     for axes, title in zip(sides, ('gold', 'proxy'), strict=True):
         style.label(axes, f'{title} while training', '√KL', f'{title} reward')
     sides[1].legend(fontsize=6.5, frameon=False)

@@ -13,7 +13,6 @@ import csv
 import itertools
 import json
 import pathlib
-import shutil
 import statistics
 import sys
 from typing import Any
@@ -24,6 +23,7 @@ from perl import data, train
 from perl.evaluation.figures import baselines
 from perl.report import style
 from perl.report.markdown import Table
+from perl.runs.copies import copy_parts
 from perl.system import metrics
 from perl.system.errors import UserError
 from perl.system.interrupt import Stopped
@@ -56,7 +56,7 @@ def reward_run(
     """Trains one reward model from the data set's base; returns its row."""
     folder = folder_of(workdir, dataset, tuning, seed)
     if not (folder / metrics.RESULTS).is_file():
-        share(workdir / dataset / 'base', folder)
+        copy_parts(workdir / dataset / 'base', folder, SHARED)
         train.run(config_of(dataset, root, tuning, seed), folder, ['reward'])
     figures = json.loads((folder / metrics.RESULTS).read_text())['reward']
     wanted = ('trainable', *SCORES, 'accuracy', 'step_bytes')
@@ -74,16 +74,6 @@ def folder_of(
 ) -> pathlib.Path:
     """Where a run lives."""
     return workdir / dataset / f'{tuning.replace(" ", "_")}-seed{seed}'
-
-
-def share(base: pathlib.Path, folder: pathlib.Path) -> None:
-    """Copies tokenizer, base and SFT model, each of them whole or not at all."""
-    for part in SHARED:
-        if not (folder / part).is_dir():
-            unfinished = folder / f'{part}.unfinished'
-            shutil.rmtree(unfinished, ignore_errors=True)
-            shutil.copytree(base / part, unfinished)
-            unfinished.rename(folder / part)
 
 
 def step_seconds(rows: list[dict[str, Any]]) -> float:

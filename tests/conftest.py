@@ -11,6 +11,8 @@ import tempfile
 os.environ.setdefault('JAX_PLATFORMS', 'cpu')
 # as `perl.sharding.devices` has it, for tests that make arrays before they make a mesh
 os.environ.setdefault('JAX_CPU_ENABLE_ASYNC_DISPATCH', 'false')
+# a `[S]` never meets a `[B, T]` by accident
+os.environ.setdefault('JAX_NUMPY_RANK_PROMOTION', 'raise')
 flags = os.environ.get('XLA_FLAGS', '')
 if 'xla_force_host_platform_device_count' not in flags:
     os.environ['XLA_FLAGS'] = f'{flags} --xla_force_host_platform_device_count=8'

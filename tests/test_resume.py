@@ -13,6 +13,7 @@ from runs import copy, dying, killed
 from perl.system.errors import UserError
 from perl.system.interrupt import Stopped
 from perl.training.fit import fit
+from perl.training.loop import Loop
 
 STAGES = ('pretrain', 'sft', 'reward', 'policy')
 
@@ -147,7 +148,7 @@ def test_what_is_said_to_be_saved_is(tmp_path):
 
     start, settings = jax.numpy.zeros(2), {'steps': 9, 'save_every': 9}
     with pytest.raises(Stopped, match='saved after step 2'):
-        fit(tmp_path, start, update, interrupt=Late(), **settings)
+        fit(Loop(tmp_path, interrupt=Late(), **settings), start, update)
     assert (tmp_path / 'checkpoints' / '2').is_dir()
 
 

@@ -26,7 +26,7 @@ def test_every_setting_has_a_use(script):
     found = rows(script.page())
     assert len(found) > 100
     for path, _, _, use in found:
-        assert use.strip(), f'{path} needs a comment in {script.SOURCE}'
+        assert use.strip(), f'{path} needs a comment in perl/config'
 
 
 def test_a_range_for_every_number(script):

@@ -19,7 +19,7 @@ from perl.rollout.choosing import Sampling
 from perl.stages import reward
 from perl.stages.frozen import Frozen
 from perl.stages.policy import objective
-from perl.stages.policy.objective import Experience
+from perl.stages.policy.episodes import Experience
 from perl.system.errors import UserError
 from perl.training.step import init, step
 from perl.weights import Leaf

@@ -72,7 +72,7 @@ def test_the_table_has_means_and_deviations(study, folders):
     indirect=['folders'],
 )
 def test_a_known_curve_is_fitted(study, folders, beta, peak):
-    found = study.ways(folders, 'policy_ppo')
+    found = study.trajectories(folders, 'policy_ppo')
     assert found['gold'].shape == (2, 5)
     _, line = study.fits(rows_of(study, folders), folders)
     assert line[0] == 'policy_ppo'

@@ -73,24 +73,6 @@ def test_check_counts_what_the_window_cuts(shared, tmp_path):
     assert not (tmp_path / 'run').exists()
 
 
-def test_a_share_is_whole_or_absent(script, tmp_path):
-    base, folder = tmp_path / 'base', tmp_path / 'run'
-    for part in script.SHARED:
-        (base / part).mkdir(parents=True)
-        (base / part / 'file').write_text(part)
-    half = folder / 'pretrain/base.unfinished'
-    half.mkdir(parents=True)
-    (half / 'old').write_text('left by an interrupt')
-    for _ in range(2):
-        script.share(base, folder)
-    found = {
-        str(file.relative_to(folder)): file.read_text()
-        for file in folder.rglob('*')
-        if file.is_file()
-    }
-    assert found == {f'{part}/file': part for part in script.SHARED}
-
-
 def row(tuning, seed, auc, dataset='coffee'):
     return {
         'dataset': dataset,

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from perl.adapters.averaging import is_lora
+from perl.adapters.factors import is_lora
 from perl.adapters.tunings import LoraTuning
 from perl.models import architecture
 from perl.models.architecture import Architecture

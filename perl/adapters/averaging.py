@@ -18,11 +18,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from perl.adapters import tree
+from perl.adapters.factors import is_lora, lead, matrices, pair
+from perl.adapters.task_vectors import arc
 from perl.adapters.tunings import Full, LoraTuning, Tuning
 from perl.system.errors import UserError
-from perl.weights import Lora, flatten, in_layers, unflatten
-
-_ALIKE = 1e-7  # the sine of an angle below which there is no arc to go along
+from perl.weights import Lora, flatten, unflatten
 
 
 def combine(deltas: Sequence[Any], coefficients: Sequence[float]) -> Any:
@@ -55,13 +55,13 @@ def compress(delta: Any, rank: int) -> Any:
     def smaller(path, leaf):
         if not is_lora(leaf) or leaf.a.shape[-1] <= rank:
             return leaf
-        a, b = _matrices(path, leaf)
+        a, b = matrices(path, leaf)
         (qa, ra), (qb, rb) = np.linalg.qr(a), np.linalg.qr(b.swapaxes(-1, -2))
         u, s, vt = np.linalg.svd(ra @ rb.swapaxes(-1, -2), full_matrices=False)
         root = np.sqrt(s[:, None, :rank])
         new_a = qa @ u[..., :rank] * root
         new_b = (qb @ vt.swapaxes(-1, -2)[..., :rank] * root).swapaxes(-1, -2)
-        return _pair(path, leaf, new_a, new_b)
+        return pair(path, leaf, new_a, new_b)
 
     return _each(smaller, delta)
 
@@ -80,16 +80,16 @@ def slerp(init: Any, a: Any, b: Any, lam: float) -> Any:
         lam: 0 is `a`, 1 is `b`.
     """
     start, one, other = flatten(init), *_aligned([a, b])
-    made = {}
+    averaged = {}
     for path in one:
-        pair, before = (one[path], other[path]), start.get(path)
-        weights = _arc(path, before, *pair, lam)
+        ends, before = (one[path], other[path]), start.get(path)
+        weights = arc(path, before, *ends, lam)
         if before is None or _is_zero(before):
-            made[path] = _weighted(path, pair, weights)
+            averaged[path] = _weighted(path, ends, weights)
         else:
             left = 1 - weights[0] - weights[1]
-            made[path] = _weighted(path, (before, *pair), (left, *weights))
-    return unflatten(made)
+            averaged[path] = _weighted(path, (before, *ends), (left, *weights))
+    return unflatten(averaged)
 
 
 def interpolate_to_start(init: Any, delta: Any, eta: float) -> Any:
@@ -98,14 +98,14 @@ def interpolate_to_start(init: Any, delta: Any, eta: float) -> Any:
     A leaf that `init` lacks is a change of zero.
     """
     start = flatten(init)
-    made = {}
+    averaged = {}
     for path, leaf in flatten(delta).items():
         before = start.get(path)
         if before is None or _is_zero(before):
-            made[path] = _weighted(path, [leaf], [eta])
+            averaged[path] = _weighted(path, [leaf], [eta])
         else:
-            made[path] = _weighted(path, [before, leaf], [1 - eta, eta])
-    return unflatten(made)
+            averaged[path] = _weighted(path, [before, leaf], [1 - eta, eta])
+    return unflatten(averaged)
 
 
 def as_tuning(delta: Any) -> tuple[Any, Tuning]:
@@ -155,89 +155,11 @@ def _each(function: Callable[[str, Any], Any], delta: Any) -> Any:
 def _weighted(path, leaves, coefficients):
     if not is_lora(leaves[0]):
         return sum(c * x for c, x in zip(coefficients, leaves, strict=True))
-    parts = zip(coefficients, leaves, strict=True)
-    b = [c * x.scale * x.b for c, x in parts]
-    rank_axis = _lead(path)
+    b = [c * x.scale * x.b for c, x in zip(coefficients, leaves, strict=True)]
+    rank_axis = lead(path)
     a = jnp.concatenate([x.a for x in leaves], axis=-1)
     return Lora(a, jnp.concatenate(b, axis=rank_axis), 1.0)
 
 
-def _arc(path, before, a, b, lam):
-    """The two coefficients, each to broadcast against `b`, or the array, of a leaf."""
-    inner = _inner(path, before, a, b)
-    norm = np.sqrt(_inner(path, before, a, a) * _inner(path, before, b, b))
-    cosine = np.divide(inner, norm, out=np.ones_like(norm), where=norm > 0)
-    angle = np.arccos(np.clip(cosine, -1, 1))
-    sine = np.sin(angle)
-    arc = sine > _ALIKE
-    weights = [
-        np.where(arc, np.sin(part * angle) / np.where(arc, sine, 1), part)
-        for part in (1 - lam, lam)
-    ]
-    axes = (a.b if is_lora(a) else a).ndim - _lead(path)
-    layers = weights[0].shape[: _lead(path)]
-    return [
-        jnp.asarray(w.reshape((*layers, *[1] * axes)), jnp.float32) for w in weights
-    ]
-
-
-def _inner(path, before, a, b):
-    """`<a - before, b - before>` of each layer, `[L]` (or `[1]`) float64."""
-    one, other = (_task(path, before, x) for x in (a, b))
-    total = 0.0
-    for a1, b1 in one:
-        for a2, b2 in other:
-            if a1 is None:
-                total += np.sum(b1 * b2, axis=(-2, -1))
-            else:
-                grams = a1.swapaxes(-1, -2) @ a2, b1 @ b2.swapaxes(-1, -2)
-                total += np.sum(grams[0] * grams[1], axis=(-2, -1))
-    return np.maximum(total, 0) if a is b else total
-
-
-def _task(path, before, leaf):
-    """A task vector as the pairs of matrices whose products add up to it."""
-    if not is_lora(leaf):
-        change = _host(leaf) - (0 if before is None else _host(before))
-        depth = change.shape[0] if _lead(path) else 1
-        return [(None, change.reshape(depth, 1, -1))]
-    parts = [_matrices(path, leaf)]
-    if before is not None:
-        a, b = _matrices(path, before)
-        parts.append((a, -b))
-    return parts
-
-
-def _matrices(path, lora):
-    """The factors `[L, I, R]` and `[L, R, O]` in float64, the scale in the second."""
-    a, b = _host(lora.a), _host(lora.b) * lora.scale
-    depth, rank = (a.shape[0] if _lead(path) else 1), a.shape[-1]
-    return a.reshape(depth, -1, rank), b.reshape(depth, rank, -1)
-
-
-def _pair(path, like, a, b):
-    """Matrices as the factors of a kernel again."""
-    rank, lead = a.shape[-1], like.a.shape[: _lead(path)]
-    outputs = like.b.shape[_lead(path) + 1 :]
-    return Lora(
-        jnp.asarray(a.reshape(*like.a.shape[:-1], rank), jnp.float32),
-        jnp.asarray(b.reshape(*lead, rank, *outputs), jnp.float32),
-        1.0,
-    )
-
-
-def is_lora(leaf: Any) -> bool:
-    """Whether a leaf is a pair of factors, else an array."""
-    return isinstance(leaf, Lora)
-
-
 def _is_zero(leaf):
     return is_lora(leaf) and not np.any(jax.device_get(leaf.b))
-
-
-def _lead(path):
-    return int(in_layers(path))
-
-
-def _host(x):
-    return np.asarray(jax.device_get(x), np.float64)

@@ -1,22 +1,13 @@
 """Experiments as configs: what a config file builds, and the rules for it."""
 
-from perl.config.experiment import (
-    architecture,
-    average_config,
-    coverage,
-    dpo_config,
-    ensemble_config,
-    experiment,
-    known_stages,
-    optimizer_config,
-    parse_arg,
-    policy_config,
-    stage_config,
-    to_json,
-    tuning,
-    tuning_config,
-)
+from perl.config.arguments import parse_arg
+from perl.config.experiment import architecture, experiment, known_stages, to_json
 from perl.config.loading import from_json, load_config
+from perl.config.sections.combined import average_config, ensemble_config
+from perl.config.sections.optimizer import optimizer_config
+from perl.config.sections.policy import policy_config
+from perl.config.sections.stage import dpo_config, stage_config
+from perl.config.sections.tuning import coverage, tuning, tuning_config
 
 __all__ = [
     'architecture',

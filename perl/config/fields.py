@@ -2,7 +2,7 @@
 
 from ml_collections import ConfigDict
 
-from perl.config.experiment import tuning
+from perl.config.sections.tuning import tuning
 from perl.judges.mixture import GATED
 from perl.losses import kl
 from perl.losses.algorithms import ALGORITHMS

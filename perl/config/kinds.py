@@ -11,14 +11,10 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from perl.config import fields
-from perl.config.experiment import (
-    average_config,
-    dpo_config,
-    ensemble_config,
-    policy_config,
-    stage_config,
-    tuning_config,
-)
+from perl.config.sections.combined import average_config, ensemble_config
+from perl.config.sections.policy import policy_config
+from perl.config.sections.stage import dpo_config, stage_config
+from perl.config.sections.tuning import tuning_config
 from perl.data.records import SPLITS
 from perl.judges.mixture import GATED
 

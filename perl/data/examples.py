@@ -96,16 +96,11 @@ def encode(
     for row, record in enumerate(records):
         check_record(row + 1, record, records[0])
         prompt = _prompt(record, tokenizer, max_prompt)
-        parts = [
-            _response(row + 1, text, prompt, tokenizer, max_response)
-            for text in responses(record)
-        ]
+        parts = _completions(row + 1, record, prompt, tokenizer, max_response)
         if isinstance(record, Comparison):
-            different = _different(parts)
-            counts.update(counting.of_equality(parts, len(different)))
-            if len(different) < 2:
+            parts = _count_equal(parts, counts)
+            if len(parts) < 2:
                 continue
-            parts = different
         counts.update(counting.of_example(prompt, parts, tokenizer))
         prompts.append(np.array(prompt.tokens, np.int32))
         completions.append(tuple(np.array(part.tokens, np.int32) for part in parts))
@@ -146,6 +141,21 @@ def encode_responses(
     ]
     tokens = [np.array(part.tokens, np.int32) for part in parts]
     return Examples(tokens, completions, np.ones(len(parts), np.float32), tokenizer.pad)
+
+
+def _completions(
+    row: int, record: Record | str, prompt: Part, tokenizer: Tokenizer, limit: int
+) -> list[Part]:
+    return [
+        _response(row, text, prompt, tokenizer, limit) for text in responses(record)
+    ]
+
+
+def _count_equal(completions: list[Part], counts: collections.Counter) -> list[Part]:
+    """The different completions of a comparison; those that are equal are counted."""
+    different = _different(completions)
+    counts.update(counting.of_equality(completions, len(different)))
+    return different
 
 
 def _prompt(record: Record | str, tokenizer: Tokenizer, limit: int) -> Part:

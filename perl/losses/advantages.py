@@ -37,7 +37,7 @@ def shaped_rewards(
     chex.assert_equal_shape((kl, mask))
     chex.assert_equal_shape_prefix((scores, kl), 1)
     mask = jnp.asarray(mask, bool)
-    slots = jnp.arange(mask.shape[1])
+    slots = jnp.arange(mask.shape[1])[None]
     last = jnp.max(jnp.where(mask, slots, -1), 1, keepdims=True)  # [B, 1]
     final = jnp.where(slots == last, reward_weight * as_float(scores)[:, None], 0)
     return jnp.where(mask, final - coefficient * as_float(kl), 0)

@@ -1,19 +1,21 @@
-"""The decoder in thin Linen: modules read their weights and call `einsum`.
+"""The decoder: pure functions of its numbers and its parameters.
 
-Parameters are plain trees made by `architecture.init`; a module only reads what it is
-given, so a bound adapter passes through `scan` and `remat` like any array.
+Parameters are plain trees made by `architecture.init`; a function only reads what it is
+given, so a bound adapter passes through `scan` and `checkpoint` like any array.
 """
 
 from typing import Any
 
-import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from perl.models import attention
+from perl.models import attention, norms
 from perl.models.architecture import Architecture, with_precision
+from perl.models.block import block
+from perl.models.layer_kinds import kind_of, kinds
+from perl.models.self_attention import describe
 from perl.sharding import constrain
-from perl.weights import Weight, einsum, on_base, take
+from perl.weights import einsum, find, on_base, take
 
 
 def hidden(
@@ -30,7 +32,7 @@ def hidden(
         arch: the decoder.
         params: its parameters, bound or plain.
         tokens: `[B, T]` int32.
-        positions: `[B, T]` int32, rotary position of each token.
+        positions: `[B, T]` int32, the position of each token.
         segments: `[B, T]` int32, who sees whom: -1 is padding, 0 is seen by every
             later token of the row, k > 0 by later tokens of the same segment. None
             is plain causal attention.
@@ -60,18 +62,34 @@ def forward(
     row written at `slot`; `segments [B, S]` then tells which slots are seen (>= 0).
     Layers come stacked where the architecture scans, else as a list.
     """
-    return Decoder(arch).apply(
-        {'params': params}, tokens, positions, segments, cache, slot, output_slots
-    )
+    x = read(arch, params, tokens, positions)
+    rows = describe(arch, positions, segments, slot)
+    run = _scanned if arch.scan else _unrolled
+    x, kv = run(arch, find(params, 'layers'), x, rows, cache, output_slots)
+    return norms.normed(arch, x, params, 'norm'), kv
 
 
 @with_precision
-def embed(arch: Architecture, table: Weight, tokens: jax.Array) -> jax.Array:
-    """What the first block reads, `[B, T, D]` in the compute dtype."""
+def read(
+    arch: Architecture, params: Any, tokens: jax.Array, positions: jax.Array
+) -> jax.Array:
+    """What the first block reads, `[B, T, D]` in the compute dtype.
+
+    Args:
+        arch: the decoder.
+        params: its parameters, bound or plain.
+        tokens: `[B, T]` int32.
+        positions: `[B, T]` int32, looked up where they are learned.
+    """
     # rows are looked up whole: cut as it is stored, the width of the table would
     # compete with the batch for the same devices
-    table = on_base(lambda w: constrain(w, 'vocab', None), table)
-    return constrain(take(table, tokens).astype(arch.dtype), 'batch', None, None)
+    table = on_base(lambda w: constrain(w, 'vocab', None), find(params, 'embed'))
+    x = take(table, tokens).astype(arch.dtype)
+    if arch.embed_scale != 1:
+        x = x * jnp.asarray(arch.embed_scale, x.dtype)
+    if arch.positions == 'learned':
+        x = x + take(find(params, 'positions'), positions).astype(x.dtype)
+    return constrain(x, 'batch', None, None)
 
 
 @with_precision
@@ -84,9 +102,12 @@ def unembed(arch: Architecture, params: Any, states: jax.Array) -> jax.Array:
         logits = einsum('btd,vd->btv', states, params['embed'], jnp.float32)
     else:
         logits = einsum('btd,dv->btv', states, params['unembed'], jnp.float32)
+    if arch.logit_cap:
+        logits = arch.logit_cap * jnp.tanh(logits / arch.logit_cap)
     if not arch.padding:
         return logits
-    return jnp.where(jnp.arange(arch.vocabulary) < arch.pieces, logits, -jnp.inf)
+    pieces = jnp.arange(arch.vocabulary)[None, None] < arch.pieces
+    return jnp.where(pieces, logits, -jnp.inf)
 
 
 def unrolled(arch: Architecture, params: Any) -> Any:
@@ -99,170 +120,42 @@ def unrolled(arch: Architecture, params: Any) -> Any:
     return {**params, 'layers': _layers(params['layers'])}
 
 
-class Decoder(nn.Module):
-    """Embedding, blocks, final norm.
+def _scanned(arch, layers, x, rows, cache, output_slots):
+    """One program for all layers, whose weights and cache are stacked. Every layer
+    computes all slots, and those that are read are sliced out at the end."""
 
-    Of the last block only the slots that are read are computed, beside all keys and
-    values, unless the layers are scanned: those are alike, and what is read is cut out.
-    """
+    def step(carry, layer):
+        weights, kind, index = layer
+        x, cache, kv = block(arch, weights, carry[0], rows, kind, carry[1], index)
+        return (x, cache), kv
 
-    arch: Architecture
-
-    @nn.compact
-    def __call__(self, tokens, positions, segments, cache, slot, output_slots):
-        arch = self.arch
-        x = embed(arch, _weight(self, 'embed'), tokens)
-        rope = rotations(arch, positions)
-        block = nn.remat(Block, prevent_cse=not arch.scan) if arch.remat else Block
-        if arch.scan:
-            layers = nn.scan(
-                block,
-                variable_axes={'params': 0},
-                split_rngs={'params': False},
-                in_axes=(nn.broadcast, nn.broadcast, nn.broadcast, 0),
-                length=arch.layers,
-            )(arch, name='layers')
-            index = None if cache is None else jnp.arange(arch.layers)
-            (x, cache), kv = layers((x, cache), rope, segments, slot, index)
-            x = x if output_slots is None else attention.at(x, output_slots)
-        else:
-            layers, kv = _layers(_weight(self, 'layers')), []
-            for i, own in enumerate(layers):
-                wanted = output_slots if i == len(layers) - 1 else None
-                carry = x, cache and cache[i]
-                (x, seen), made = block(arch, parent=None).apply(
-                    {'params': own}, carry, rope, segments, slot, None, wanted
-                )
-                kv.append(made if cache is None else seen)
-        if arch.scan and cache is not None:
-            kv = cache
-        return rms_norm(x, _weight(self, 'norm'), arch.norm_eps), kv
+    step = jax.checkpoint(step, prevent_cse=False) if arch.remat else step
+    index = None if cache is None else jnp.arange(arch.layers)
+    (x, written), kv = jax.lax.scan(step, (x, cache), (layers, kinds(arch), index))
+    x = x if output_slots is None else attention.at(x, output_slots)
+    return x, kv if cache is None else written
 
 
-class Block(nn.Module):
-    """Attention and MLP, each on the normed residual stream.
+def _unrolled(arch, layers, x, rows, cache, output_slots):
+    """A program of its own for each layer; weights and caches are lists. Of the last
+    one only the slots that are read are computed, beside all keys and values."""
+    kv, last = [], arch.layers - 1
+    for i, weights in enumerate(_layers(layers)):
 
-    The carry is `(x, cache)`; without a cache the block's keys and values come out.
-    """
+        def run(weights, x, rows, cache, kind=kind_of(arch, i), last=i == last):
+            slots = output_slots if last else None
+            return block(arch, weights, x, rows, kind, cache, None, slots)
 
-    arch: Architecture
-
-    @nn.compact
-    def __call__(self, carry, rope, segments, slot, layer, output_slots=None):
-        x, cache = carry
-        attend = Attention(self.arch, name='attention')
-        y, cache, kv = attend(x, cache, rope, segments, slot, layer, output_slots)
-        x = y + (x if output_slots is None else attention.at(x, output_slots))
-        x = x + Mlp(self.arch, name='mlp')(x)
-        return (constrain(x, 'batch', None, None), cache), kv
-
-
-class Attention(nn.Module):
-    """Grouped-query attention, to the row itself or to a cache."""
-
-    arch: Architecture
-
-    @nn.compact
-    def __call__(self, x, cache, rope, segments, slot, layer, output_slots):
-        arch = self.arch
-        x = rms_norm(x, _weight(self, 'norm'), arch.norm_eps)
-        query_inputs, query_rope = x, rope
-        if output_slots is not None:
-            query_inputs, query_rope = attention.at((x, rope), output_slots)
-        q = self._project('btd,dhn->bthn', query_inputs, 'q')
-        k = self._project('btd,dkn->btkn', x, 'k')
-        v = self._project('btd,dkn->btkn', x, 'v')
-        q, k = rotate(arch, q, query_rope), rotate(arch, k, rope)
-        kv = k.swapaxes(1, 2), v.swapaxes(1, 2)
-        if cache is None:
-            out = attention.causal(q, k, v, segments, output_slots)
-        else:
-            cache = tuple(
-                _write(c, new, slot, layer) for c, new in zip(cache, kv, strict=True)
-            )
-            own = cache if layer is None else [c[layer] for c in cache]
-            out, kv = attention.cached(q, *own, segments >= 0), None
-        return einsum('bthn,hnd->btd', out, _weight(self, 'o')), cache, kv
-
-    def _project(self, eqn, x, name):
-        """Queries, keys or values `[B, T, heads, N]`, with their bias if any."""
-        y = einsum(eqn, x, _weight(self, name))
-        if not self.arch.qkv_bias:
-            return y
-        return y + _weight(self, f'{name}_bias').astype(y.dtype)
-
-
-class Mlp(nn.Module):
-    """SwiGLU (arXiv 2002.05202)."""
-
-    arch: Architecture
-
-    @nn.compact
-    def __call__(self, x):
-        x = rms_norm(x, _weight(self, 'norm'), self.arch.norm_eps)
-        gate = einsum('btd,df->btf', x, _weight(self, 'gate'))
-        up = einsum('btd,df->btf', x, _weight(self, 'up'))
-        return einsum('btf,fd->btd', nn.silu(gate) * up, _weight(self, 'down'))
-
-
-def rms_norm(x: jax.Array, weight: jax.Array, eps: float) -> jax.Array:
-    """RMSNorm (arXiv 1910.07467) of `x [..., D]` by `weight [D]`, in float32."""
-    y = x.astype(jnp.float32)
-    y = y * jax.lax.rsqrt(jnp.mean(y * y, axis=-1, keepdims=True) + eps)
-    return (y * weight.astype(jnp.float32)).astype(x.dtype)
-
-
-def rotations(arch: Architecture, positions: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """Cosines and signed sines, float32, of rotary positions `[B, T]`.
-
-    They broadcast against `[B, T, H, 2, N/2]`, or `[B, T, H, N/2, 2]` for pairs: the
-    axis of two holds the components that turn together.
-    """
-    axis = _turned(arch)
-    half = jnp.arange(0, arch.head_width, 2, dtype=jnp.float32) / arch.head_width
-    angles = positions[..., None, None].astype(jnp.float32) * arch.rope_theta**-half
-    cos, sin = jnp.cos(angles), jnp.sin(angles)
-    return jnp.stack([cos, cos], axis), jnp.stack([-sin, sin], axis)
-
-
-def rotate(arch: Architecture, x: jax.Array, rope) -> jax.Array:
-    """Rotary position embedding (arXiv 2104.09864) of `x [B, T, H, N]`.
-
-    Written with a flip of two components rather than by cutting and joining them: one
-    pass over `x` on CPU, forward and backward.
-    """
-    cos, sin = rope
-    shape = (2, -1) if arch.rope_layout == 'halves' else (-1, 2)
-    parts = x.reshape(*x.shape[:-1], *shape)
-    turned = parts * cos + jnp.flip(parts, _turned(arch)) * sin
-    return turned.astype(x.dtype).reshape(x.shape)
-
-
-def _turned(arch):
-    return -2 if arch.rope_layout == 'halves' else -1
-
-
-def _write(cache, new, slot, layer):
-    """The cache, of one layer or stacked, with new keys or values in their slot: in
-    place, since a loop carries it."""
-    if layer is None:
-        return jax.lax.dynamic_update_slice_in_dim(cache, new, slot, axis=2)
-    at = (layer, 0, 0, slot, 0)
-    return jax.lax.dynamic_update_slice(cache, new[None], at)
+        run = jax.checkpoint(run) if arch.remat else run
+        x, written, new = run(weights, x, rows, cache and cache[i])
+        kv.append(new if cache is None else written)
+    return x, kv
 
 
 def _layers(layers):
-    """The stacked layers apart; their gradients are joined in one pass."""
+    """The stacked layers apart, as a list; their gradients are joined in one pass."""
     if isinstance(layers, list):
         return layers
-    cut, structure = jax.tree.flatten(layers)
-    cut = zip(*map(jnp.unstack, cut), strict=True)
-    return [structure.unflatten(own) for own in cut]
-
-
-def _weight(module: nn.Module, name: str):
-    """The leaf of that name, of whatever kind; never creates one."""
-    if not module.has_variable('params', name):
-        path = '/'.join((*module.path, name))
-        raise KeyError(f'the parameter tree has no {path}')
-    return module.get_variable('params', name)
+    leaves, structure = jax.tree.flatten(layers)
+    by_layer = zip(*map(jnp.unstack, leaves), strict=True)
+    return [structure.unflatten(weights) for weights in by_layer]

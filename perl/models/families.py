@@ -52,14 +52,7 @@ def family_named(name: str) -> Family:
     Raises:
         UserError: there is no such family.
     """
-    if name in FAMILIES:
-        return FAMILIES[name]
-    if ':' not in name:
-        raise UserError(
-            f'model.family: {name!r} is not one of {", ".join(FAMILIES)}'
-            f'{meant(name, FAMILIES)}; write module:name for a family of your own'
-        )
-    row = plugins.find(name, 'model.family')
-    if not isinstance(row, Family):
+    family = plugins.row(name, FAMILIES, 'model.family', 'module:name for a family')
+    if not isinstance(family, Family):
         raise UserError(f'model.family: {name} is not a perl.models.families.Family')
-    return row
+    return family

@@ -35,30 +35,12 @@ def sample(
         sampling: how tokens are chosen (static under jit).
     """
     B, P = prompts.shape
-    R = sampling.max_tokens
-    positions, segments = left_padded(lengths, P)
+    R, eos = sampling.max_tokens, sampling.eos
     params = decoder.unrolled(arch, params)
-    last = jnp.full((B, 1), P - 1)
-    states, kv = decoder.forward(
-        arch, params, prompts, positions, segments, output_slots=last
-    )
-    cache = _room(kv, R, stacked=arch.scan)
-    first = decoder.unembed(arch, params, states)[:, 0]
-    slots = jnp.arange(P + R)
-    start = P - lengths[:, None]
 
-    def pick(logits, t):
-        return choose(logits, jax.random.fold_in(key, t), sampling)
-
-    def record(responses, token, log_prob, t):
-        tokens, log_probs, count, done = responses
-        ended = jnp.zeros_like(done) if sampling.eos is None else token == sampling.eos
-        return Responses(
-            tokens.at[:, t].set(token),
-            log_probs.at[:, t].set(jnp.where(done, 0.0, log_prob)),
-            count + ~done,
-            done | ended,
-        )
+    def extend(responses, logits, t):
+        token, log_prob = choose(logits, jax.random.fold_in(key, t), sampling)
+        return token, _record(responses, token, log_prob, t, eos)
 
     def more(carry):
         t, _, _, responses = carry
@@ -66,25 +48,62 @@ def sample(
 
     def body(carry):
         t, token, cache, responses = carry
-        slot = P + t - 1
-        visible = jnp.where((slots >= start) & (slots <= slot), 0, -1)
-        position = lengths[:, None] + t - 1
-        states, cache = decoder.forward(
-            arch, params, token[:, None], position, visible, cache, slot
-        )
-        token, log_prob = pick(decoder.unembed(arch, params, states)[:, 0], t)
-        return t + 1, token, cache, record(responses, token, log_prob, t)
+        logits, cache = _decode(arch, params, token, cache, lengths, (P, R, t))
+        token, responses = extend(responses, logits, t)
+        return t + 1, token, cache, responses
 
-    empty = Responses(
-        tokens=jnp.zeros((B, R), jnp.int32),
-        log_probs=jnp.zeros((B, R), jnp.float32),
-        lengths=jnp.zeros(B, jnp.int32),
-        finished=jnp.zeros(B, bool),
-    )
-    token, log_prob = pick(first, 0)
-    responses = record(empty, token, log_prob, 0)
+    logits, cache = _prefill(arch, params, prompts, lengths, R)
+    token, responses = extend(_no_tokens(B, R), logits, 0)
     carry = jnp.int32(1), token, cache, responses
     return jax.lax.while_loop(more, body, carry)[-1]
+
+
+def _prefill(arch, params, prompts, lengths, response):
+    """Logits `[B, V]` of the first token, and the cache with room for `response`."""
+    B, P = prompts.shape
+    positions, segments = left_padded(lengths, P)
+    last = jnp.full((B, 1), P - 1)
+    states, kv = decoder.forward(
+        arch, params, prompts, positions, segments, output_slots=last
+    )
+    cache = _room(kv, response, stacked=arch.scan)
+    return decoder.unembed(arch, params, states)[:, 0], cache
+
+
+def _decode(arch, params, token, cache, lengths, place):
+    """Logits `[B, V]` of token t, from the one before it `[B]`, and the cache with
+    that; `place` is (P, R, t)."""
+    prompt, response, t = place
+    slots, start = jnp.arange(prompt + response)[None], prompt - lengths[:, None]
+    slot = prompt + t - 1
+    visible = jnp.where((slots >= start) & (slots <= slot), 0, -1)
+    position = lengths[:, None] + t - 1
+    states, cache = decoder.forward(
+        arch, params, token[:, None], position, visible, cache, slot
+    )
+    return decoder.unembed(arch, params, states)[:, 0], cache
+
+
+def _no_tokens(batch, response):
+    """B responses of R slots before anything is sampled."""
+    return Responses(
+        tokens=jnp.zeros((batch, response), jnp.int32),
+        log_probs=jnp.zeros((batch, response), jnp.float32),
+        lengths=jnp.zeros(batch, jnp.int32),
+        finished=jnp.zeros(batch, bool),
+    )
+
+
+def _record(responses, token, log_prob, t, eos):
+    """The responses with token t `[B]`, where they had not ended before it."""
+    tokens, log_probs, lengths, finished = responses
+    ended = jnp.zeros_like(finished) if eos is None else token == eos
+    return Responses(
+        tokens.at[:, t].set(token),
+        log_probs.at[:, t].set(jnp.where(finished, 0.0, log_prob)),
+        lengths + ~finished,
+        finished | ended,
+    )
 
 
 def left_padded(
@@ -101,7 +120,7 @@ def left_padded(
         Positions, 0 in the padding, and segments, -1 in the padding:
         `[B, prompt + response]` int32 each.
     """
-    slots = jnp.arange(prompt + response)
+    slots = jnp.arange(prompt + response)[None]
     start = prompt - lengths[:, None]
     return jnp.maximum(slots - start, 0), jnp.where(slots >= start, 0, -1)
 

@@ -7,7 +7,7 @@
 | `module:function` | a Python function of a user |
 | `endpoint` | a language model behind an OpenAI-compatible server |
 | `model` | a language model of the run: its base or an adapter |
-| `annotators` | the simulated annotators of the booking desk, which only compare |
+| `annotators` | the simulated annotators of the data set, which only compare |
 | `recorded` | a file of answers |
 """
 
@@ -17,8 +17,7 @@ from typing import Any
 from perl import config as configs
 from perl.config import lineage
 from perl.data.records import Dataset
-from perl.data.sets.desk import annotators as desk
-from perl.data.sets.desk import quality
+from perl.data.sets import table
 from perl.judges import annotators, functions, recorded
 from perl.judges.language import choose, questions
 from perl.judges.language.answers import Answers
@@ -153,8 +152,8 @@ def _language(name, asked, settings):
 
 
 def _annotators(run, settings):
-    weights = tuple(quality.WEIGHTS.values())
-    people = desk.pool(weights, flip=settings.flip, seed=settings.seed)
+    data = run.config.data.name if run else ''
+    people = table.annotators(data, settings.flip, settings.seed)
     return Judge('annotators', annotators.preference(people))
 
 

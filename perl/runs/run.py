@@ -225,10 +225,6 @@ class Run:
             stage,
         )
 
-    def replicate(self, tree: Any) -> Any:
-        """Scalars and such on every device of the mesh."""
-        return jax.device_put(tree, sharding.replicated(self.mesh))
-
 
 def _no(stage, wanted, why):
     return UserError(

@@ -3,15 +3,16 @@
 from collections.abc import Sequence
 from typing import Any
 
+from ml_collections import ConfigDict
+
 from perl.adapters import tree
 from perl.models import heads
 from perl.runs.roles import Role
-from perl.runs.run import Run
 from perl.weights import abstract
 
 
 def account(
-    run: Run, stage: str, trained: Sequence[Role], took: dict[str, float]
+    section: ConfigDict, leaves: Any, trained: Sequence[Role], took: dict[str, float]
 ) -> dict[str, Any]:
     """Figures with stable keys.
 
@@ -19,23 +20,20 @@ def account(
     that two of them share counts twice, for each of them is a model of that size.
 
     Args:
-        run: what all stages share.
-        stage: its name.
+        section: the config of the stage.
+        leaves: the declared parameters of the decoder.
         trained: the roles that the stage trained.
         took: seconds, step_bytes and peak_bytes, from `fit`.
     """
-    config = run.config[stage]
+    base = tree.size(abstract(leaves))
     trainable = sum(tree.size(role.delta) for role in trained)
-    total = sum(
-        tree.size(abstract(run.leaves)) + tree.size(role.delta.get(heads.HEAD, {}))
-        for role in trained
-    )
+    total = sum(base + tree.size(role.delta.get(heads.HEAD, {})) for role in trained)
     return {
-        'kind': config.kind,
+        'kind': section.kind,
         'tuning': trained[0].label,
         'trainable': trainable,
         'total': total,
         'trainable_share': trainable / total,
-        'steps': config.steps,
+        'steps': section.steps,
         **took,
     }

@@ -12,13 +12,19 @@ import jax
 
 from perl.adapters import averaging
 from perl.config import kinds, lineage
-from perl.evaluation.compare import compare
 from perl.runs.judging import open_reward
 from perl.runs.roles import Role
 from perl.runs.run import Run
+from perl.stages.compared import compared
 from perl.stages.reward import finish
-from perl.system import memory, metrics
+from perl.system import memory
 from perl.system.errors import UserError
+
+# (what they were trained from, the deltas, the weight) -> the average
+TOWARDS = {
+    'slerp': averaging.slerp,
+    'interpolate_to_start': averaging.interpolate_to_start,
+}
 
 
 def average(run: Run, stage: str) -> dict[str, Any]:
@@ -48,40 +54,33 @@ def averaged_role(run: Run, stage: str) -> Role:
     """The averaged role, on the mesh.
 
     Raises:
-        UserError: a part is not finished, or they sit on different bases.
+        UserError: a stage is not finished, or they sit on different bases.
     """
     config = run.config[stage]
     rewards = lineage.makes(run.config, stage) == 'reward'
-    parts = [(run.reward_role if rewards else run.role)(name) for name in config.of]
-    bases = {part.base_id for part in parts}
+    trained = [(run.reward_role if rewards else run.role)(name) for name in config.of]
+    bases = {role.base_id for role in trained}
     if len(bases) > 1:
         raise UserError(
             f'{stage}.of: {", ".join(config.of)} sit on different bases '
             f'({", ".join(sorted(bases))}); train them on the same one'
         )
-    deltas = [part.delta for part in parts]
+    deltas = [role.delta for role in trained]
     if config.method == 'mean':
         delta = averaging.combine(deltas, [1 / len(deltas)] * len(deltas))
     else:
         init = run.begin(lineage.origin(run.config, stage)).delta
-        join = getattr(averaging, config.method)
-        delta = join(init, *deltas, config.weight)
+        delta = TOWARDS[config.method](init, *deltas, config.weight)
     if config.rank:
         delta = averaging.compress(delta, config.rank)
     delta, tuning = averaging.as_tuning(jax.device_get(delta))
-    return run.place(Role(parts[0].base, parts[0].base_id, delta, tuning))
+    return run.place(Role(trained[0].base, trained[0].base_id, delta, tuning))
 
 
 def _compared(run, stage, role):
     trained = run.config[lineage.origin(run.config, stage)]
     reference, reward = run.source(trained.start), open_reward(run, stage)
-    judged, rows = compare(
-        run,
-        role,
-        reference,
-        reward,
-        'test',
-        trained_by=lineage.trained_by(run.config, stage),
-    )
-    metrics.append_samples(run.workdir / stage, rows)
-    return {'algorithm': 'average', **judged}
+    return {
+        'algorithm': 'average',
+        **compared(run, stage, role, reference, reward),
+    }

@@ -1,13 +1,14 @@
 """The best role so far by a validation figure, kept on disk."""
 
 import dataclasses
+import pathlib
+from collections.abc import Callable
 from typing import Any
 
 import jax
 
 from perl.adapters import bundle
-from perl.runs.roles import Role, card
-from perl.runs.run import Run
+from perl.runs.roles import Role
 from perl.system.errors import UserError
 
 
@@ -18,21 +19,34 @@ class Best:
         memory: the figure and its step; a checkpoint keeps it.
     """
 
-    def __init__(self, run: Run, stage: str, figure: str | None):
-        """Without a figure nothing is kept, and the last role is the chosen one."""
-        self.run, self.stage, self.figure = run, stage, figure
+    def __init__(
+        self,
+        stage: pathlib.Path,
+        figure: str | None,
+        card: Callable[[Role], bundle.Card],
+        place: Callable[[Role], Role],
+    ):
+        """Keeps nothing yet.
+
+        Args:
+            stage: the folder of the stage.
+            figure: its name. Without one nothing is kept, and the last role is the
+                chosen one.
+            card: what the bundle of a role says of it.
+            place: puts a role that was read on the mesh.
+        """
+        self._stage, self._folder, self._figure = stage, stage / 'best', figure
+        self._card, self._place = card, place
         self.memory: dict[str, Any] = {'best': None}
 
     def offer(self, figures: dict[str, float], step: int, role: Role) -> None:
         """Takes the role after `step` if its figure is the largest yet."""
-        if self.figure not in figures:
+        if self._figure not in figures:
             return
-        figure, best = figures[self.figure], self.memory['best']
+        figure, best = figures[self._figure], self.memory['best']
         if best is None or figure > best:
             self.memory.update(best=figure, best_step=step)
-            kind = self.run.config[self.stage].kind
-            said = card(role, kind, self.run.tokenizer.fingerprint)
-            bundle.save(self._folder, jax.device_get(role.delta), said)
+            bundle.save(self._folder, jax.device_get(role.delta), self._card(role))
 
     def choose(self, last: Role) -> Role:
         """The best role, or the last where nothing was kept.
@@ -43,18 +57,14 @@ class Best:
         if self.memory['best'] is None:
             return last
         try:
-            tokenizer = self.run.tokenizer.fingerprint
+            tokenizer = self._card(last).tokenizer
             delta, _ = bundle.load(self._folder, last.base_id, tokenizer)
         except UserError as error:
-            stage = self.run.workdir / self.stage
+            name = self._stage.name
             raise UserError(
-                f'{self.stage}: the best weights, of step {self.memory["best_step"]}, '
+                f'{name}: the best weights, of step {self.memory["best_step"]}, '
                 f'cannot be read from {self._folder}, and no checkpoint has them: put '
-                f'that folder back, or remove {stage} to train {self.stage} from the '
+                f'that folder back, or remove {self._stage} to train {name} from the '
                 f'beginning ({error})'
             ) from None
-        return self.run.place(dataclasses.replace(last, delta=delta))
-
-    @property
-    def _folder(self):
-        return self.run.workdir / self.stage / 'best'
+        return self._place(dataclasses.replace(last, delta=delta))

@@ -4,7 +4,6 @@ The step is that of every stage; a reward model is asked afterwards, to judge.
 """
 
 import functools
-import time
 from typing import Any
 
 import jax
@@ -15,10 +14,8 @@ from ml_collections import ConfigDict
 from perl import config as configs
 from perl import sharding
 from perl.adapters import tree
-from perl.config import lineage
 from perl.data import batching, order
 from perl.data.batching import slices
-from perl.evaluation.compare import compare
 from perl.losses import preference
 from perl.losses.preference import (
     as_labelled,
@@ -32,9 +29,9 @@ from perl.models.architecture import Architecture, parameters
 from perl.runs.judging import open_reward
 from perl.runs.run import Run
 from perl.stages import paper, samples, supervised
+from perl.stages.compared import compared
 from perl.stages.frozen import Frozen
-from perl.stages.supervised import train
-from perl.system import metrics
+from perl.stages.supervised import Supervision, train
 from perl.training.plan import Plan
 
 
@@ -140,57 +137,56 @@ def dpo(run: Run, stage: str) -> dict[str, Any]:
     shapes = batching.shapes(data['train'], run.multiple)
     policy = run.place(run.begin(stage))
     frozen = Frozen(policy=policy.base, reference=reference.network)
-    measure = jax.jit(functools.partial(margins, arch=run.arch, beta=config.beta))
 
     def batch(at):
         rows = order(len(shapes), config.batch_size, run.config.seed, at, shapes)
         return _collate(data['train'], rows, run.multiple)
-
-    def validate(role):
-        right, lost, n = [], [], len(data['val'])
-        for rows, new in slices(n, config.batch_size):
-            part = _collate(data['val'], rows, run.multiple)
-            part = sharding.shard_batch(part, run.mesh)
-            ahead, _ = measure(role.delta, frozen, part)
-            shares = share_right(as_labelled(ahead, _sure(part)))
-            missed = preference.dpo(ahead, _sure(part), config.label_smoothing)
-            for means, x in ((right, shares), (lost, missed)):
-                means.append(np.asarray(pair_mean(x, part.get('present')))[:new])
-        figures = {'val_loss': float(np.concatenate(lost).mean())}
-        decided = data['val'].preferences != 0.5
-        if decided.any():  # not labelled ties alone
-            figures['val_accuracy'] = float(np.concatenate(right)[decided].mean())
-        return figures
-
-    def sample(role, step):
-        samples.write(run, stage, role, run.dataset.prompts['val'], step)
 
     policy, figures = train(
         run,
         stage,
         policy,
         plan(run.arch, run.config, stage),
-        batch,
-        validate,
-        len(data['train']),
-        shown=('loss', 'accuracy', 'val_accuracy'),
-        best='val_accuracy',
+        Supervision(
+            batch=batch,
+            examples=len(data['train']),
+            validate=_held_out(
+                run.arch, run.mesh, run.multiple, config, frozen, data['val']
+            ),
+            shown=('loss', 'accuracy', 'val_accuracy'),
+            best='val_accuracy',
+            sample=functools.partial(
+                samples.write, run, stage, run.dataset.prompts['val']
+            ),
+        ),
         frozen=frozen,
-        sample=sample,
     )
     run.save_role(stage, policy)
-    began = time.monotonic()
-    judged, rows = compare(
-        run,
-        policy,
-        reference,
-        reward,
-        'test',
-        trained_by=lineage.trained_by(run.config, stage),
-    )
-    metrics.append_samples(run.workdir / stage, rows)
-    taken = {'evaluation_seconds': time.monotonic() - began}
-    return {**figures, 'algorithm': 'dpo', **taken, **judged}
+    judged = compared(run, stage, policy, reference, reward)
+    return {**figures, 'algorithm': 'dpo', **judged}
+
+
+def _held_out(arch, mesh, multiple, section, frozen, data):
+    """`validate` of comparisons: the loss, and the accuracy on those that are not
+    labelled as ties."""
+    measure = jax.jit(functools.partial(margins, arch=arch, beta=section.beta))
+
+    def validate(role):
+        right, lost = [], []
+        for rows, new in slices(len(data), section.batch_size):
+            batch = sharding.shard_batch(_collate(data, rows, multiple), mesh)
+            ahead, _ = measure(role.delta, frozen, batch)
+            shares = share_right(as_labelled(ahead, _sure(batch)))
+            losses = preference.dpo(ahead, _sure(batch), section.label_smoothing)
+            for means, x in ((right, shares), (lost, losses)):
+                means.append(np.asarray(pair_mean(x, batch.get('present')))[:new])
+        figures = {'val_loss': float(np.concatenate(lost).mean())}
+        decided = data.preferences != 0.5
+        if decided.any():
+            figures['val_accuracy'] = float(np.concatenate(right)[decided].mean())
+        return figures
+
+    return validate
 
 
 def _collate(data, rows, multiple):

@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 from ml_collections import ConfigDict
 
+from perl import sharding
 from perl.adapters import tree
 from perl.config import lineage
 from perl.data import batching, order
@@ -22,7 +23,7 @@ from perl.runs.roles import Role
 from perl.runs.run import Run
 from perl.stages import paper, reward
 from perl.stages.reward import ON_REWARDS, options
-from perl.stages.supervised import train
+from perl.stages.supervised import Supervision, train
 from perl.training import optimizer as optimizers
 from perl.training.plan import Plan
 
@@ -101,7 +102,8 @@ def train_gate(run: Run, stage: str, joined: list[Role]) -> tuple[Any, dict[str,
     }
     shapes = batching.shapes(data['train'], run.multiple)
     count = len(config.of)
-    gate = run.replicate(mixture.fresh(run.arch, config.combine, count))
+    gate = mixture.fresh(run.arch, config.combine, count)
+    gate = jax.device_put(gate, sharding.replicated(run.mesh))
     # a copy, since training takes the other apart
     frozen = panel.build(joined, config.combine, gate=jax.tree.map(jnp.copy, gate))
 
@@ -121,10 +123,12 @@ def train_gate(run: Run, stage: str, joined: list[Role]) -> tuple[Any, dict[str,
         stage,
         Role({}, '', gate, None),
         plan(run.arch, run.config, stage),
-        batch,
-        validate,
-        len(data['train']),
-        shown=('loss', 'accuracy', best),
+        Supervision(
+            batch=batch,
+            examples=len(data['train']),
+            validate=validate,
+            shown=('loss', 'accuracy', best),
+        ),
         frozen=frozen,
     )
     total = count * figures['total']

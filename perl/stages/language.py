@@ -18,7 +18,7 @@ from perl.models.architecture import Architecture
 from perl.runs.roles import Role
 from perl.runs.run import Run
 from perl.stages import samples, supervised
-from perl.stages.supervised import train
+from perl.stages.supervised import Supervision, train
 from perl.training.plan import Plan
 
 
@@ -53,9 +53,11 @@ def pretrain(run: Run, stage: str) -> dict[str, Any]:
         stage,
         role,
         plan(run.arch, run.config, stage),
-        lambda at: _rows(rows, config.batch_size, run.config.seed, at),
-        functools.partial(_held_out_loss, run, held_out, config.batch_size),
-        len(rows['tokens']),
+        Supervision(
+            batch=lambda at: _rows(rows, config.batch_size, run.config.seed, at),
+            examples=len(rows['tokens']),
+            validate=_held_out_loss(run.arch, run.mesh, held_out, config.batch_size),
+        ),
     )
     folder = run.workdir / stage / 'base'
     run.tokenizer.save(folder / 'tokenizer')
@@ -80,24 +82,22 @@ def sft(run: Run, stage: str) -> dict[str, Any]:
     held_out = batching.collate(
         data['val'], range(len(data['val'])), multiple=run.multiple
     )
+    prompts = [record.prompt for record in records['val']]
     role, figures = train(
         run,
         stage,
         run.place(run.begin(stage)),
         plan(run.arch, run.config, stage),
-        batch,
-        functools.partial(_held_out_loss, run, held_out, config.batch_size),
-        len(data['train']),
-        shown=('loss', 'val_loss'),
-        sample=functools.partial(_sample, run, stage),
+        Supervision(
+            batch=batch,
+            examples=len(data['train']),
+            validate=_held_out_loss(run.arch, run.mesh, held_out, config.batch_size),
+            shown=('loss', 'val_loss'),
+            sample=functools.partial(samples.write, run, stage, prompts),
+        ),
     )
     run.save_role(stage, role)
     return figures
-
-
-def _sample(run, stage, role, step):
-    prompts = [record.prompt for record in run.dataset.demonstrations['val']]
-    samples.write(run, stage, role, prompts, step)
 
 
 def _rows(batch, size, seed, at):
@@ -105,15 +105,21 @@ def _rows(batch, size, seed, at):
     return {name: x[chosen] for name, x in batch.items()}
 
 
-def _held_out_loss(run, held_out, size, role):
-    total = count = 0.0
-    measure = _measure(run.arch)
-    for rows, new in slices(len(held_out['tokens']), size):
-        part = {name: x[rows] for name, x in held_out.items()}
-        part['completion'] = part['completion'] & (np.arange(size) < new)[:, None]
-        a, b = measure(role.delta, role.base, sharding.shard_batch(part, run.mesh))
-        total, count = total + float(a), count + float(b)
-    return {'val_loss': total / count}
+def _held_out_loss(arch, mesh, held_out, size):
+    """`validate` of rows `[n, T]`, in batches of `size`: the mean over their tokens."""
+    measure = _measure(arch)
+
+    def validate(role):
+        total = count = 0.0
+        for rows, new in slices(len(held_out['tokens']), size):
+            batch = {name: x[rows] for name, x in held_out.items()}
+            batch['completion'] = batch['completion'] & (np.arange(size) < new)[:, None]
+            batch = sharding.shard_batch(batch, mesh)
+            summed, tokens = measure(role.delta, role.base, batch)
+            total, count = total + float(summed), count + float(tokens)
+        return {'val_loss': total / count}
+
+    return validate
 
 
 @functools.cache

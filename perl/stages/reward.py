@@ -28,7 +28,7 @@ from perl.runs import roles
 from perl.runs.roles import Role
 from perl.runs.run import Run
 from perl.stages import supervised
-from perl.stages.supervised import train
+from perl.stages.supervised import Supervision, train
 from perl.training import optimizer as optimizers
 from perl.training.plan import Plan
 
@@ -152,11 +152,13 @@ def reward(run: Run, stage: str) -> dict[str, Any]:
         stage,
         run.place(role),
         plan(run.arch, run.config, stage),
-        batch,
-        validate,
-        len(data['train']),
-        shown=('loss', 'accuracy', best),
-        best=best,
+        Supervision(
+            batch=batch,
+            examples=len(data['train']),
+            validate=validate,
+            shown=('loss', 'accuracy', best),
+            best=best,
+        ),
     )
     if config.head_only:
         trained = tree.size(role.delta[heads.HEAD])

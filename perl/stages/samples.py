@@ -11,7 +11,7 @@ from perl.system import metrics
 PROMPTS = 4
 
 
-def write(run: Run, stage: str, role: Role, prompts: list[str], step: int) -> None:
+def write(run: Run, stage: str, prompts: list[str], role: Role, step: int) -> None:
     """Appends responses to the first `PROMPTS` prompts, with the step they are of.
 
     They are a function of the seed, the stage and the step, so that a run that was
@@ -20,8 +20,8 @@ def write(run: Run, stage: str, role: Role, prompts: list[str], step: int) -> No
     Args:
         run: what all stages share.
         stage: its name.
-        role: the policy after `step`.
         prompts: held-out ones.
+        role: the policy after `step`.
         step: counted from 1.
     """
     prompts = prompts[:PROMPTS]

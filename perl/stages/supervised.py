@@ -1,21 +1,22 @@
 """What every stage that trains on batches of records has in common."""
 
 import dataclasses
+import functools
 from collections.abc import Callable
 from typing import Any
 
-import jax
 import numpy as np
 from ml_collections import ConfigDict
 
 from perl import config as configs
 from perl import sharding
 from perl.models.architecture import Architecture, parameters
-from perl.runs.inputs import inputs
+from perl.runs import roles
 from perl.runs.roles import Role
 from perl.runs.run import Run
 from perl.stages.account import account
 from perl.stages.best import Best
+from perl.stages.sitting import loop_of, place_state
 from perl.system import metrics
 from perl.training import optimizer as optimizers
 from perl.training.fit import fit
@@ -60,92 +61,113 @@ def plan(
     return Plan(loss=loss, batch=batch, **fields)
 
 
+@dataclasses.dataclass(frozen=True)
+class Supervision:
+    """What a role learns from, and what it is measured by while it learns.
+
+    Attributes:
+        batch: host arrays of a step, a pure function of the step.
+        examples: how many there are to train on; steps are counted in epochs too.
+        validate: figures of a role on held-out data, named `val_...`.
+        shown: metrics in the progress bar.
+        best: with `keep_best`, the figure whose largest value chooses the role.
+        sample: shows what the role says after a step, every `eval_every` steps.
+    """
+
+    batch: Callable[[int], Batch]
+    examples: int
+    validate: Callable[[Role], dict[str, float]]
+    shown: tuple[str, ...] = ('loss',)
+    best: str | None = None
+    sample: Callable[[Role, int], None] | None = None
+
+
 def train(
     run: Run,
     stage: str,
     role: Role,
     plan: Plan,
-    batch: Callable[[int], Batch],
-    validate: Callable[[Role], dict[str, float]],
-    examples: int,
-    shown: tuple[str, ...] = ('loss',),
-    best: str | None = None,
+    supervision: Supervision,
     frozen: Any = None,
-    sample: Callable[[Role, int], None] | None = None,
 ) -> tuple[Role, dict[str, Any]]:
     """Trains a role and returns it with the figures that every stage reports.
 
     Args:
-        run: what all stages share.
+        run: what all stages share; what the parts of the training need of it is taken
+            out of it here.
         stage: its name in the config and in the run folder.
         role: before the first step, on the mesh.
         plan: of the step.
-        batch: host arrays of a step, a pure function of the step.
-        validate: figures of a role on held-out data, named `val_...`.
-        examples: how many there are to train on; steps are counted in epochs too.
-        shown: metrics in the progress bar.
-        best: with `keep_best`, the figure whose largest value chooses the role.
+        supervision: what the role learns from.
         frozen: the arrays of the plan's frozen tree; the role's base by default.
-        sample: shows what the role says after a step, every `eval_every` steps.
     """
-    config = run.config[stage]
-    state = place_state(run, plan.init(role.delta))
+    section, folder = run.config[stage], run.workdir / stage
+    state = place_state(plan.init(role.delta), run.mesh)
     update = plan.update(state)
-    frozen = role.base if frozen is None else frozen
-    chosen = Best(run, stage, best if best and config.keep_best else None)
+    best = _best(run, stage, supervision)
+    rate = optimizers.schedule(section.optimizer, section.steps)
 
-    rate = optimizers.schedule(config.optimizer, config.steps)
-
-    def advance(state, at):
-        rows = batch(at)
-        state, figures = update(state, frozen, sharding.shard_batch(rows, run.mesh))
-        return state, {
-            **values(figures),
+    def learn(state, at):
+        rows = supervision.batch(at)
+        arrays = sharding.shard_batch(rows, run.mesh)
+        state, figures = update(state, role.base if frozen is None else frozen, arrays)
+        return state, values(figures) | {
             'learning_rate': rate(at),
-            'epoch': (at + 1) * config.batch_size / examples,
+            'epoch': (at + 1) * section.batch_size / supervision.examples,
             'tokens': np.sum(rows['segments'] >= 0),
         }
 
-    def now(state):
-        return dataclasses.replace(role, delta=state['trainable'])
-
-    def evaluate(state, at):
-        figures = validate(now(state))
-        chosen.offer(figures, at, now(state))
-        if sample and config.eval_every and at % config.eval_every == 0:
-            sample(now(state), at)
-        return figures
-
     state, took = fit(
-        run.workdir / stage,
+        loop_of(
+            run,
+            stage,
+            evaluate=functools.partial(_evaluate, section, supervision, best, role),
+            evaluate_start=lambda state: supervision.validate(_after(role, state)),
+            program=update,
+            memory=best.memory,
+            shown=supervision.shown,
+            before_update=('loss', 'grad_norm'),
+        ),
         state,
-        advance,
-        steps=config.steps,
-        save_every=config.save_every,
-        interrupt=run.interrupt,
-        inputs=inputs(run, stage),
-        begin=run.record_sitting,
-        evaluate=evaluate,
-        evaluate_start=lambda state: validate(now(state)),
-        eval_every=config.eval_every,
-        program=update,
-        memory=chosen.memory,
-        tensorboard=run.config.tensorboard,
-        shown=shown,
-        before_update=('loss', 'grad_norm'),
+        learn,
     )
-    role = chosen.choose(now(state))
-    figures = account(run, stage, [role], took)
-    if 'best_step' in chosen.memory:
-        figures['best_step'] = chosen.memory['best_step']
-    row = metrics.read(run.workdir / stage)[figures.get('best_step', config.steps) - 1]
+    role = best.choose(_after(role, state))
+    figures = account(section, run.leaves, [role], took)
+    return role, figures | _chosen_step(folder, best, section.steps)
+
+
+def _best(run, stage, supervision):
+    """Keeps the best role where the config of the stage asks for it."""
+    section = run.config[stage]
+    wanted = supervision.best and section.keep_best
+    card = functools.partial(
+        roles.card, name=section.kind, tokenizer=run.tokenizer.fingerprint
+    )
+    figure = supervision.best if wanted else None
+    return Best(run.workdir / stage, figure, card, run.place)
+
+
+def _after(role, state):
+    """The role with what the state has learned."""
+    return dataclasses.replace(role, delta=state['trainable'])
+
+
+def _evaluate(section, supervision, best, role, state, at):
+    """Figures on held-out data after a step; offers the role and shows samples."""
+    role = _after(role, state)
+    figures = supervision.validate(role)
+    best.offer(figures, at, role)
+    if supervision.sample and section.eval_every and at % section.eval_every == 0:
+        supervision.sample(role, at)
+    return figures
+
+
+def _chosen_step(folder, best, last):
+    """Which step the role is of, where it is the best one, and its `val_loss`."""
+    figures = {}
+    if 'best_step' in best.memory:
+        figures['best_step'] = best.memory['best_step']
+    row = metrics.read(folder)[figures.get('best_step', last) - 1]
     if 'val_loss' in row:
         figures['val_loss'] = row['val_loss']
-    return role, figures
-
-
-def place_state(run: Run, state: Any) -> Any:
-    """Leaves that are not on the mesh yet (counters) on every device of it."""
-    return jax.tree.map(
-        lambda x: x if len(x.devices()) == run.mesh.size else run.replicate(x), state
-    )
+    return figures

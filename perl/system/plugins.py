@@ -8,6 +8,7 @@ in the working directory.
 import importlib
 import os
 import sys
+from collections.abc import Mapping
 from typing import Any
 
 from perl.system.errors import UserError
@@ -48,3 +49,25 @@ def find(name: str, what: str) -> Any:
             f'{what}: {module_name} has no {attribute}{meant(attribute, public)}'
         )
     return getattr(module, attribute)
+
+
+def row(name: str, table: Mapping[str, Any], what: str, yours: str) -> Any:
+    """The row of a name in a table, or the object that `module:name` names.
+
+    Args:
+        name: of a row, or `module:name`.
+        table: rows by name.
+        what: the setting that the name is of, for errors.
+        yours: how an object of your own is given, such as `module:class for a tuning`.
+
+    Raises:
+        UserError: there is no such row; or as `find`.
+    """
+    if name in table:
+        return table[name]
+    if ':' not in name:
+        raise UserError(
+            f'{what}: {name!r} is not one of {", ".join(table)}{meant(name, table)}; '
+            f'write {yours} of your own'
+        )
+    return find(name, what)

@@ -14,6 +14,7 @@ from perl import weights
 from perl.adapters import tree
 from perl.losses import kl, language
 from perl.models import decoder, heads
+from perl.models.rotary import rotate, rotations
 from perl.system.errors import UserError
 
 TOKENS, POSITIONS = tiny.rows((3, 9))
@@ -221,7 +222,7 @@ def test_rotation_depends_on_distance_alone(layout):
 
     def product(at, to):
         q, k = (
-            decoder.rotate(arch, v, decoder.rotations(arch, jnp.full((1, 1), p)))
+            rotate(arch, v, rotations(arch, jnp.full((1, 1), p)))
             for v, p in zip(x, (at, to), strict=True)
         )
         return float(jnp.vdot(q, k))

@@ -40,3 +40,14 @@ def test_what_is_not_there_is_one_line(module, name, says):
     with pytest.raises(UserError, match=r'^reward: ') as error:
         plugins.find(name, 'reward')
     assert says in str(error.value) and '\n' not in str(error.value)
+
+
+def test_a_row_of_a_table_or_an_object_of_your_own(module):
+    table, yours = {'short': 1, 'long': 2}, 'module:name for a row'
+    assert plugins.row('long', table, 'length', yours) == 2
+    assert plugins.row('mine_for_tests:brevity', table, 'length', yours)() == 7
+    says = (
+        "^length: 'lang' is not one of short, long; did you mean 'long'.*a row of your"
+    )
+    with pytest.raises(UserError, match=says):
+        plugins.row('lang', table, 'length', yours)

@@ -8,6 +8,7 @@ from perl.system.errors import UserError
 from perl.system.interrupt import Interrupt
 from perl.training import fit as fitting
 from perl.training.fit import fit
+from perl.training.loop import Loop
 
 NAN = float('nan')
 
@@ -15,12 +16,8 @@ NAN = float('nan')
 def run(folder, rows, **options):
     """A stage whose steps have these metrics."""
     settings = {'steps': len(rows), 'save_every': 9, 'interrupt': Interrupt()}
-    return fit(
-        folder,
-        jnp.zeros(2),
-        lambda state, step: (state + 1, rows[step]),
-        **settings | options,
-    )
+    loop = Loop(folder, **settings | options)
+    return fit(loop, jnp.zeros(2), lambda state, step: (state + 1, rows[step]))
 
 
 def test_tokens_become_tokens_per_second(tmp_path, monkeypatch):
@@ -37,7 +34,7 @@ def test_tokens_become_tokens_per_second(tmp_path, monkeypatch):
 
     settings = {'steps': 3, 'save_every': 9, 'evaluate': evaluate, 'eval_every': 1}
     folder = tmp_path / 'sft'
-    fit(folder, jnp.zeros(2), update, interrupt=Interrupt(), **settings)
+    fit(Loop(folder, interrupt=Interrupt(), **settings), jnp.zeros(2), update)
     for row in metrics.read(folder):
         assert 'tokens' not in row
         assert row['loss'] == 1 and row['tokens_per_second'] == 100 / 4

@@ -20,14 +20,7 @@ def kind_named(name: str) -> type[Tuning]:
     Raises:
         UserError: there is no such tuning.
     """
-    if name in TUNINGS:
-        return TUNINGS[name]
-    if ':' not in name:
-        raise UserError(
-            f'tuning.name: {name!r} is not one of {", ".join(TUNINGS)}'
-            f'{meant(name, TUNINGS)}; write module:class for a tuning of your own'
-        )
-    kind = plugins.find(name, 'tuning')
+    kind = plugins.row(name, TUNINGS, 'tuning.name', 'module:class for a tuning')
     if not (isinstance(kind, type) and issubclass(kind, Tuning)):
         raise UserError(
             f'tuning.name: {name} is not a subclass of perl.adapters.tunings.Tuning'

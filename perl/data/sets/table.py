@@ -8,7 +8,9 @@ from typing import Any
 
 from perl.data.records import SPLITS, Comparison, Dataset, Demonstration, Rating
 from perl.data.sets import bolt, hh, shp, tldr
+from perl.data.sets.desk import annotators as desk_annotators
 from perl.data.sets.desk import reader as desk
+from perl.data.sets.desk.annotators import Pool
 from perl.data.sets.own_files import reader as own_files
 from perl.data.sets.screens import android_control, refexp
 from perl.data.sets.taskmaster import reader as taskmaster
@@ -28,6 +30,10 @@ READERS: dict[str, Callable[..., Dataset]] = {
     'taskmaster_coffee': taskmaster.load_coffee,
     'taskmaster_ticketing': taskmaster.load_ticketing,
     'files': own_files.load,
+}
+# the simulated annotators of a data set that has some: (flip, seed) -> them
+ANNOTATORS: dict[str, Callable[[float, int], Pool]] = {
+    'reservations': desk_annotators.of_desk,
 }
 _RECORDS = {
     'text': str,
@@ -132,3 +138,15 @@ def _check_records(where: str, rows: dict[str, list], record_type: type) -> None
                 )
     for split in SPLITS:
         rows.setdefault(split, [])
+
+
+def annotators(name: str, flip: float, seed: int) -> Pool:
+    """The simulated annotators of a data set.
+
+    Args:
+        name: of the data set. One that has no annotators gets those of the booking
+            desk, who refuse texts that are not requests to it.
+        flip: how often one of them errs.
+        seed: of their labels.
+    """
+    return ANNOTATORS.get(name, desk_annotators.of_desk)(flip, seed)

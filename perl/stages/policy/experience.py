@@ -4,8 +4,6 @@ Rows are a prompt padded on the left to P slots and R slots of response. What is
 tokens is `[B, R]`, of whole responses `[B]`.
 """
 
-import dataclasses
-import functools
 from typing import Any
 
 import jax
@@ -18,41 +16,8 @@ from perl.models.architecture import Architecture
 from perl.rollout import scoring
 from perl.rollout.responses import Rollout
 from perl.stages.frozen import Frozen
-from perl.stages.policy.objective import Experience, Objective
-
-
-@functools.partial(
-    jax.tree_util.register_dataclass,
-    data_fields=[
-        'log_probs', 'rewards', 'values', 'reference', 'start', 'divergence',
-        'sampler_gap',
-    ],
-    meta_fields=[],
-)  # fmt: skip
-@dataclasses.dataclass(frozen=True)
-class Scores:
-    """What the roles say of a rollout; None for what is not needed.
-
-    Attributes:
-        log_probs: `[B, R]` float32, of the policy: the ratio of the update and the KL
-            are measured from them.
-        rewards: `[B]` float32, of the responses.
-        values: `[B, R]` float32, of the states before the tokens.
-        reference: `[B, R]` float32, log-probs of the reference.
-        start: `[B, R]` float32, log-probs of what the policy began as, where the
-            reference moves.
-        divergence: `[B, R]` float32, KL(policy || reference) of whole distributions.
-        sampler_gap: scalar, the mean distance of the sampler's log-probs from the
-            trainer's, where these differ by more than float32 rounding.
-    """
-
-    log_probs: jax.Array
-    rewards: jax.Array | None = None
-    values: jax.Array | None = None
-    reference: jax.Array | None = None
-    start: jax.Array | None = None
-    divergence: jax.Array | None = None
-    sampler_gap: jax.Array | None = None
+from perl.stages.policy.episodes import Experience, Scores
+from perl.stages.policy.objective import Objective
 
 
 def score(

@@ -1,7 +1,6 @@
 """What a policy optimises: its numbers, and the loss of one minibatch."""
 
 import dataclasses
-import functools
 from dataclasses import fields
 from typing import Any
 
@@ -17,6 +16,7 @@ from perl.models import likelihood
 from perl.models.architecture import Architecture
 from perl.rollout import scoring
 from perl.stages.frozen import Frozen
+from perl.stages.policy.episodes import Experience
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,45 +51,6 @@ class Objective:
         return ALGORITHMS[self.algorithm]
 
 
-@functools.partial(
-    jax.tree_util.register_dataclass,
-    data_fields=[
-        'tokens', 'prompt_lengths', 'mask', 'log_probs', 'advantages', 'returns',
-        'values', 'reference', 'beta', 'text',
-    ],
-    meta_fields=[],
-)  # fmt: skip
-@dataclasses.dataclass(frozen=True)
-class Experience:
-    """What an update learns from: B responses of R slots after prompts of P slots.
-
-    Attributes:
-        tokens: `[B, P + R]` int32, prompts padded on the left, then responses.
-        prompt_lengths: `[B]` int32, real tokens of each prompt.
-        mask: `[B, R]` bool, which slots hold a sampled token.
-        log_probs: `[B, R]` float32, of the policy that sampled; the ratio is to these.
-        advantages: `[B, R]` float32.
-        returns: `[B, R]` float32, what the value learns; None without a critic.
-        values: `[B, R]` float32, the values before the update; None without a critic.
-        reference: `[B, R]` float32, log-probs of the reference, where a KL term is in
-            the loss.
-        beta: `[B]` float32, its coefficient, the same in every row.
-        text: rows of text that join the update (PPO-ptx, arXiv 2203.02155): tokens,
-            positions, segments `[N, T]` int32, completion `[N, T]` bool, weight `[N]`.
-    """
-
-    tokens: jax.Array
-    prompt_lengths: jax.Array
-    mask: jax.Array
-    log_probs: jax.Array
-    advantages: jax.Array
-    returns: jax.Array | None = None
-    values: jax.Array | None = None
-    reference: jax.Array | None = None
-    beta: jax.Array | None = None
-    text: dict[str, jax.Array] | None = None
-
-
 def loss(
     trainable: Any,
     frozen: Frozen,
@@ -117,50 +78,60 @@ def loss(
         The loss, a sum; and what it is to be divided by, and `{name: (sum, count)}`.
     """
     del key
-    rows, mask = (batch.tokens, batch.prompt_lengths), batch.mask
-    R, rules = mask.shape[1], objective.rules
+    rows, R = (batch.tokens, batch.prompt_lengths), batch.mask.shape[1]
     params = tree.bind(frozen.policy, trainable['policy'])
     new, entropy = scoring.scores(arch, params, *rows, R, objective.temperature)
     # past the end of a response a token may be so unlikely that the slope of a KL term
     # overflows
-    new = jnp.where(mask, new, 0)
-    old, gains = batch.log_probs, batch.advantages
-    share, count = jnp.ones(mask.shape), jnp.sum(mask)
-    if rules.by_response:
-        share = share / jnp.maximum(jnp.sum(mask, 1, keepdims=True), 1)
-        count = jnp.float32(mask.shape[0])
+    new = jnp.where(batch.mask, new, 0)
+    share, count = _weights(batch.mask, objective)
 
     def summed(x):
-        return masked_sum(x * share, mask)
+        return masked_sum(x * share, batch.mask), count
 
-    if rules.clipped:
-        pushed = policy.ppo(new, old, gains, objective.clip)
-    else:
-        pushed = policy.reinforce(new, gains)
-    clipped = policy.clip_fraction(new, old, gains, objective.clip)
-    total = summed(pushed)
-    sums = {
-        'policy_loss': (total, count),
-        'clip_fraction': (summed(clipped), count),
-        'update_kl': (summed(kl.k3(old, new)), count),
-        'policy_entropy': (summed(entropy), count),
-    }
+    terms = _policy_terms(new, batch, objective)
+    sums = {name: summed(x) for name, x in terms.items()}
+    sums['policy_entropy'] = summed(entropy)
+    total = sums['policy_loss'][0]
     if objective.entropy_coefficient:
-        total = total - objective.entropy_coefficient * summed(entropy)
-    if not rules.group:
+        total = total - objective.entropy_coefficient * sums['policy_entropy'][0]
+    if not objective.rules.group:
         critic = tree.bind(frozen.value, trainable['value'])
         errors = _value_loss(scoring.values(arch, critic, *rows, R), batch, objective)
-        total = total + objective.value_coefficient * summed(errors)
-        sums['value_loss'] = summed(errors), count
+        sums['value_loss'] = summed(errors)
+        total = total + objective.value_coefficient * sums['value_loss'][0]
     if batch.beta is not None:
         penalty = _penalty(arch, params, frozen, batch, new, objective)
-        total = total + summed(batch.beta[:, None] * penalty)
-        sums[f'loss_{objective.kl_estimator}'] = summed(penalty), count
+        total = total + summed(batch.beta[:, None] * penalty)[0]
+        sums[f'loss_{objective.kl_estimator}'] = summed(penalty)
     if batch.text is not None:
         weighted, bare, words = _text_loss(arch, params, batch.text)
         total = total + weighted
         sums['ptx_loss'] = bare, words
     return total, (count, sums)
+
+
+def _weights(mask, objective):
+    """The weight of each token `[B, R]`, and the scalar that all sums are divided by:
+    tokens count alike, or responses do."""
+    if not objective.rules.by_response:
+        return jnp.ones(mask.shape), jnp.sum(mask)
+    share = jnp.ones(mask.shape) / jnp.maximum(jnp.sum(mask, 1, keepdims=True), 1)
+    return share, jnp.float32(mask.shape[0])
+
+
+def _policy_terms(new, batch, objective):
+    """The policy loss, and what tells how far an update goes, `[B, R]` each."""
+    old, gains, clip = batch.log_probs, batch.advantages, objective.clip
+    if objective.rules.clipped:
+        pushed = policy.ppo(new, old, gains, clip)
+    else:
+        pushed = policy.reinforce(new, gains)
+    return {
+        'policy_loss': pushed,
+        'clip_fraction': policy.clip_fraction(new, old, gains, clip),
+        'update_kl': kl.k3(old, new),
+    }
 
 
 def _value_loss(values, batch, objective):

@@ -18,8 +18,9 @@ from perl.models.architecture import Architecture, parameters
 from perl.stages import paper
 from perl.stages.frozen import Frozen
 from perl.stages.policy import objective
+from perl.stages.policy.episodes import Experience
 from perl.stages.policy.feed import TEXT
-from perl.stages.policy.objective import Experience, Objective
+from perl.stages.policy.objective import Objective
 from perl.training import optimizer as optimizers
 from perl.training.plan import Plan
 

@@ -5,28 +5,25 @@ over base arrays that they share; the sampler reads what the trainer updates.
 """
 
 import dataclasses
-import time
 from typing import Any
 
-from perl.config import lineage
 from perl.data import batching
-from perl.evaluation.compare import compare
 from perl.judges import Judge, each
 from perl.losses.algorithms import ALGORITHMS
 from perl.rollout.choosing import Sampling
 from perl.runs import roles
-from perl.runs.inputs import inputs
 from perl.runs.judging import open_reward
 from perl.runs.roles import Role
 from perl.runs.run import Run
 from perl.stages import samples
 from perl.stages.account import account
+from perl.stages.compared import compared
 from perl.stages.frozen import Frozen
 from perl.stages.policy.feed import Feed
-from perl.stages.policy.iteration import Trainer, start
+from perl.stages.policy.iteration import Trainer
 from perl.stages.policy.plan import plan
-from perl.stages.supervised import place_state
-from perl.system import metrics
+from perl.stages.policy.states import start
+from perl.stages.sitting import loop_of, place_state
 from perl.training.fit import fit
 
 
@@ -41,25 +38,18 @@ def policy(run: Run, stage: str) -> dict[str, Any]:
         if section.eval_every and step % section.eval_every == 0:
             delta = state['trainable']['policy']
             role = dataclasses.replace(by_role['policy'], delta=delta)
-            samples.write(run, stage, role, run.dataset.prompts['test'], step)
+            samples.write(run, stage, run.dataset.prompts['test'], role, step)
         return {}
 
-    state, took = fit(
-        run.workdir / stage,
-        state,
-        trainer.iterate,
-        steps=section.steps,
-        save_every=section.save_every,
-        interrupt=run.interrupt,
-        inputs=inputs(run, stage),
-        begin=run.record_sitting,
+    loop = loop_of(
+        run,
+        stage,
         evaluate=sample,
-        eval_every=section.eval_every,
         program=trainer.update,
-        tensorboard=run.config.tensorboard,
         shown=('reward', 'gold', 'kl', 'no_eos'),
         before_update=('reward', 'entropy', 'kl'),
     )
+    state, took = fit(loop, state, trainer.iterate)
     trained = {
         name: dataclasses.replace(by_role[name], delta=delta)
         for name, delta in state['trainable'].items()
@@ -68,21 +58,10 @@ def policy(run: Run, stage: str) -> dict[str, Any]:
     run.save_role(stage, policy)
     if 'value' in trained:
         run.save_role(stage, trained['value'], 'value')
-    began = time.monotonic()
-    judged, rows = compare(
-        run,
-        policy,
-        by_role['reference'],
-        reward,
-        'test',
-        trained_by=lineage.trained_by(run.config, stage),
-    )
-    metrics.append_samples(run.workdir / stage, rows)
     return {
-        **account(run, stage, list(trained.values()), took),
+        **account(section, run.leaves, list(trained.values()), took),
         'algorithm': section.algorithm,
-        'evaluation_seconds': time.monotonic() - began,
-        **judged,
+        **compared(run, stage, policy, by_role['reference'], reward),
     }
 
 
@@ -112,7 +91,7 @@ def prepare(
     """
     section, update = run.config[stage], plan(run.arch, run.config, stage)
     trainable = {x: by_role[x].delta for x in ('policy', 'value') if x in by_role}
-    state = place_state(run, start(update, section, trainable))
+    state = place_state(start(update, section, trainable), run.mesh)
     bases = {name: by_role[name].base for name in trainable}
     trainer = Trainer(
         run.arch,

@@ -16,7 +16,7 @@ from perl.losses import kl
 from perl.models import decoder
 from perl.rollout.responses import Responses, Rollout
 from perl.stages.policy import experience
-from perl.stages.policy.experience import Scores
+from perl.stages.policy.episodes import Scores
 
 # two responses of three and one tokens; the second was cut before its end
 ROLLOUT = Rollout(

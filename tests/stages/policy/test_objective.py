@@ -15,7 +15,7 @@ from perl.losses import group_advantages, kl
 from perl.models import decoder
 from perl.rollout import scoring
 from perl.stages.policy import objective as objectives
-from perl.stages.policy.objective import Experience
+from perl.stages.policy.episodes import Experience
 
 
 @functools.partial(jax.jit, static_argnums=0)

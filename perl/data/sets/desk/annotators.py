@@ -9,6 +9,7 @@ import dataclasses
 
 import numpy as np
 
+from perl.data.sets.desk import quality
 from perl.system.errors import UserError
 
 
@@ -69,3 +70,8 @@ def pool(
     rng = np.random.default_rng((seed, count))
     drawn = rng.dirichlet(agreement * np.asarray(weights, float), size=count)
     return Pool(drawn, flip, seed)
+
+
+def of_desk(flip: float, seed: int) -> Pool:
+    """The annotators of the booking desk: they weigh the aspects of its gold reward."""
+    return pool(tuple(quality.WEIGHTS.values()), flip=flip, seed=seed)

@@ -1,0 +1,56 @@
+"""The section of a supervised stage: pretrain, sft, reward or dpo."""
+
+from typing import Any
+
+from ml_collections import ConfigDict
+
+from perl.config.sections.optimizer import optimizer_config
+from perl.config.sections.tuning import tuning_config
+
+
+def stage_config(kind: str, learning_rate: float, **changes: Any) -> ConfigDict:
+    """A supervised stage: pretrain, sft, reward or dpo."""
+    config = ConfigDict(
+        {
+            'kind': kind,
+            'tuning': tuning_config(),
+            'optimizer': optimizer_config(learning_rate),
+            'steps': 100,  # updates
+            'batch_size': 32,  # examples of an update, on all devices together
+            # parts that a batch is computed in, one after the other, to save memory
+            'micro_batches': 1,
+            'eval_every': 50,  # steps between evaluations; 0 evaluates at the end only
+            'save_every': 50,  # steps between checkpoints
+        }
+    )
+    if kind != 'pretrain':
+        # what the stage goes on from: base | sft; a reward stage also from an earlier
+        # one, with its head and adapters
+        config.start = 'base'
+    if kind in ('reward', 'dpo'):
+        # keeps the weights with the best validation figure instead of the last ones
+        config.keep_best = False
+    if kind == 'reward':
+        # bradley_terry, on comparisons | pointwise, on ratings
+        config.loss = 'bradley_terry'
+        # encodes the prompt of a comparison once for all its completions
+        config.share_prompts = False
+        config.margins = True  # takes the margins of comparisons that have some
+        config.label_smoothing = 0.0  # share of the labels that is taken to be wrong
+        # whose rewards are 0 on average: responses | demonstrations, of validation
+        config.centre = 'responses'
+        config.head_only = False  # trains the head alone: a linear probe
+        config.shuffle = 0  # another number gives another order of the data
+    config.update(changes)
+    return config
+
+
+def dpo_config(learning_rate: float, **changes: Any) -> ConfigDict:
+    """A policy from comparisons alone (arXiv 2305.18290)."""
+    config = stage_config('dpo', learning_rate, start='sft')
+    config.beta = 0.1  # strength of the KL penalty
+    config.label_smoothing = 0.0  # share of the labels that is taken to be wrong
+    # who scores the result: as in a policy stage, but neither endpoint nor model
+    config.reward = 'reward'
+    config.update(changes)
+    return config

@@ -1,0 +1,48 @@
+"""What the records of each stage are like, before it reads them."""
+
+from typing import Any
+
+from ml_collections import ConfigDict
+
+from perl.config import kinds, lineage
+from perl.data import SPLITS, survey
+from perl.data.records import Dataset
+from perl.data.tokenizers.vocabularies import Tokenizer
+
+
+def by_stage(
+    config: ConfigDict, dataset: Dataset, tokenizer: Tokenizer
+) -> dict[str, dict[str, dict[str, Any]]]:
+    """The figures of `perl.data.survey` of each stage's records, by stage and split.
+
+    A stage that trains has in its training split also `epochs`, how often it will have
+    seen each example.
+    """
+    figures, surveyed = {}, {}
+    for name in config.stages:
+        kind, _ = lineage.reads(config, name)
+        figures[name] = {}
+        for split in SPLITS:
+            records = getattr(dataset, kind)[split]
+            if not records:
+                continue
+            if (kind, split) not in surveyed:
+                surveyed[kind, split] = _survey(config, kind, records, tokenizer)
+            figures[name][split] = dict(surveyed[kind, split])
+        if kinds.of(config[name]).trains(config[name]):
+            row = figures[name]['train']
+            rows = row['rows'] if kind == 'text' else row['examples']
+            row['epochs'] = _examples(config[name]) / rows
+    return figures
+
+
+def _survey(config, kind, records, tokenizer):
+    limits = config.lengths
+    if kind == 'text':
+        return survey.texts(records, tokenizer, limits.prompt + limits.response)
+    return survey.records(records, tokenizer, limits.prompt, limits.response)
+
+
+def _examples(stage):
+    """How many examples a stage takes in all its steps."""
+    return stage.steps * stage.batch_size / stage.get('samples', 1)
