@@ -8,7 +8,6 @@ import math
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jax.sharding import (
     AbstractMesh,
@@ -18,6 +17,7 @@ from jax.sharding import (
     PartitionSpec,
 )
 
+from perl.system import arrays
 from perl.system.errors import UserError
 from perl.weights import Leaf
 
@@ -117,7 +117,8 @@ def shardings(leaves: Any, mesh: Mesh) -> Any:
 
 def place(leaf: Leaf, x: Any, mesh: Mesh, dtype: str) -> jax.Array:
     """The numbers of a declared parameter, of its shape, in a dtype on a mesh."""
-    return jax.device_put(jnp.asarray(x, dtype), shardings(leaf, mesh))
+    x = x.astype(dtype) if isinstance(x, jax.Array) else arrays.aligned(x, dtype)
+    return jax.device_put(x, shardings(leaf, mesh))
 
 
 def replicated(mesh: Mesh) -> NamedSharding:

@@ -1,8 +1,10 @@
 """Files of named arrays: safetensors, whole or not there at all."""
 
 import hashlib
+import math
 import pathlib
 from collections.abc import Mapping
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -11,6 +13,8 @@ from safetensors import SafetensorError
 from safetensors.flax import load_file, save_file
 
 from perl.system import atomic, disk
+
+_ALIGNMENT = 64  # bytes; what XLA asks of memory that is not its own
 
 
 def save(file: pathlib.Path, arrays: Mapping[str, jax.Array | np.ndarray]) -> None:
@@ -68,3 +72,23 @@ def digest(file: pathlib.Path) -> str:
     """The sha256 of a file in hexadecimal digits."""
     with file.open('rb') as data:
         return hashlib.file_digest(data, 'sha256').hexdigest()
+
+
+def aligned_empty(shape: tuple[int, ...], dtype: Any) -> np.ndarray:
+    """An array of a shape whose numbers are not set, where JAX can use its memory as it
+    is: on a CPU, an array that begins anywhere else is copied."""
+    dtype = np.dtype(dtype)
+    size = math.prod(shape) * dtype.itemsize
+    memory = np.empty(size + _ALIGNMENT, np.uint8)
+    start = -memory.ctypes.data % _ALIGNMENT
+    return memory[start : start + size].view(dtype).reshape(shape)
+
+
+def aligned(x: np.ndarray, dtype: Any) -> np.ndarray:
+    """An array of any shape in a dtype, in such memory; itself where it is there."""
+    there = x.ctypes.data % _ALIGNMENT == 0 and x.flags.c_contiguous
+    if there and x.dtype == dtype:
+        return x
+    new = aligned_empty(x.shape, dtype)
+    new[...] = x
+    return new
