@@ -57,7 +57,7 @@ def causal(
         positions = slots
     keys = _Slots(slots, segments, positions)
     if output_slots is not None:
-        allowed = _allowed(keys.at(output_slots), keys, window)
+        allowed = _allowed(_at(keys, output_slots), keys, window)
         return _ungroup(_attend(q, k, v, allowed, soft_cap), tokens)
     blocks = []
     for start, stop in _blocks(tokens):
@@ -121,23 +121,22 @@ def _blocks(tokens: int) -> list[tuple[int, int]]:
 
 
 class _Slots(NamedTuple):
-    """Some slots of the rows, each `[B or 1, T]` or None."""
+    """Some slots of the rows, each array `[B or 1, T]` or None."""
 
     slots: jax.Array
     segments: jax.Array | None
     positions: jax.Array | None
 
     def cut(self, start: int, stop: int) -> '_Slots':
-        return _Slots(*(None if x is None else x[:, start:stop] for x in self))
+        return jax.tree.map(lambda x: x[:, start:stop], self)
 
-    def at(self, slots: jax.Array) -> '_Slots':
-        rest = (
-            None
-            if x is None
-            else at(jnp.broadcast_to(x, (len(slots), x.shape[1])), slots)
-            for x in self[1:]
-        )
-        return _Slots(slots, *rest)
+
+def _at(keys, slots):
+    """The slots that are read, `[B, E]`, of `keys`."""
+    batch = len(slots)
+    rest = keys._replace(slots=None)
+    rest = jax.tree.map(lambda x: jnp.broadcast_to(x, (batch, x.shape[1])), rest)
+    return at(rest, slots)._replace(slots=slots)
 
 
 def _allowed(queries, keys, window):

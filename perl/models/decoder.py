@@ -4,6 +4,7 @@ Parameters are plain trees made by `architecture.init`; a function only reads wh
 given, so a bound adapter passes through `scan` and `checkpoint` like any array.
 """
 
+import functools
 from typing import Any
 
 import jax
@@ -141,15 +142,16 @@ def _unrolled(arch, layers, x, rows, cache, output_slots):
     one only the slots that are read are computed, beside all keys and values."""
     kv, last = [], arch.layers - 1
     for i, weights in enumerate(_layers(layers)):
-
-        def run(weights, x, rows, cache, kind=kind_of(arch, i), last=i == last):
-            slots = output_slots if last else None
-            return block(arch, weights, x, rows, kind, cache, None, slots)
-
+        slots = output_slots if i == last else None
+        run = functools.partial(_layer, arch, kind_of(arch, i))
         run = jax.checkpoint(run) if arch.remat else run
-        x, written, new = run(weights, x, rows, cache and cache[i])
+        x, written, new = run(weights, x, rows, cache and cache[i], slots)
         kv.append(new if cache is None else written)
     return x, kv
+
+
+def _layer(arch, kind, weights, x, rows, cache, slots):
+    return block(arch, weights, x, rows, kind, cache, None, slots)
 
 
 def _layers(layers):
