@@ -274,8 +274,6 @@ def checkpoint(args) -> dict:
 
 def read_timed(args) -> dict:
     """The figures of `load` of a folder, in this process."""
-    import functools
-
     import jax
 
     from perl import sharding
@@ -284,11 +282,12 @@ def read_timed(args) -> dict:
 
     mesh = sharding.make_mesh(data=args.devices)
     arch = store.changed(bases.describe(args.folder), dtype=args.dtype)
-    place = functools.partial(sharding.place, mesh=mesh, dtype=args.dtype)
     tensors = open_checkpoint(args.folder).tensors
     size = sum(x.nbytes for x in tensors.values())
     before, began = peak_bytes(), time.perf_counter()
-    params, _ = bases.load(args.folder, arch, place)
+    params, _ = bases.load(
+        args.folder, arch, lambda _, leaf, x: sharding.place(leaf, x, mesh, args.dtype)
+    )
     jax.block_until_ready(params)
     seconds, peak = time.perf_counter() - began, peak_bytes()
     return {

@@ -94,7 +94,12 @@ def open_base(run: Run) -> None:
         UserError: there is none yet.
     """
     path = base_path(run.config, run.workdir)
-    run.base, run.base_id = bases.load(path, run.arch, run.place_leaf)
+
+    def place(name, leaf, x):
+        del name
+        return sharding.place(leaf, x, run.mesh, run.arch.dtype)
+
+    run.base, run.base_id = bases.load(path, run.arch, place)
 
 
 def base_path(config: ConfigDict, workdir: pathlib.Path) -> pathlib.Path:

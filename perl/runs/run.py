@@ -24,7 +24,7 @@ from perl.runs.roles import Role
 from perl.system import environment
 from perl.system.errors import UserError
 from perl.system.interrupt import Interrupt
-from perl.weights import Leaf, abstract, is_leaf
+from perl.weights import abstract
 
 
 @dataclasses.dataclass
@@ -115,11 +115,8 @@ class Run:
 
     def place_base(self, params: Any) -> Any:
         """Parameters in the compute dtype on the mesh."""
-        return jax.tree.map(self.place_leaf, self.leaves, params, is_leaf=is_leaf)
-
-    def place_leaf(self, leaf: Leaf, x: Any) -> jax.Array:
-        """An array of a parameter's shape, likewise."""
-        return sharding.place(leaf, x, self.mesh, self.arch.dtype)
+        params = jax.tree.map(lambda x: x.astype(self.arch.dtype), params)
+        return jax.device_put(params, sharding.shardings(self.leaves, self.mesh))
 
     def source(self, start: str) -> Role:
         """The base itself, what SFT made of it, or an earlier reward model.
@@ -181,8 +178,8 @@ class Run:
         if not card.tuning.replaces_base:
             base = self._base_of(card, folder)
         role = Role(base, card.base, delta, card.tuning, card.shift, card.scale)
-        said = roles.declared(role, self.leaves, self.arch.width)
-        if _shapes(abstract(said)) != _shapes(delta):
+        declared = roles.declared(role, self.leaves, self.arch.width)
+        if _shapes(abstract(declared)) != _shapes(delta):
             raise UserError(
                 f'adapter: the arrays in {folder} are not those that its adapter.json '
                 'and this model call for; train or copy it again'
@@ -203,8 +200,8 @@ class Run:
 
     def place(self, role: Role) -> Role:
         """The role with its delta on the mesh."""
-        said = roles.declared(role, self.leaves, self.arch.width)
-        placed = jax.device_put(role.delta, sharding.shardings(said, self.mesh))
+        declared = roles.declared(role, self.leaves, self.arch.width)
+        placed = jax.device_put(role.delta, sharding.shardings(declared, self.mesh))
         return dataclasses.replace(role, delta=placed)
 
     def save_role(self, stage: str, role: Role, name: str = '') -> None:

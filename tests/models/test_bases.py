@@ -18,7 +18,8 @@ from perl.system.errors import UserError
 from perl.weights import flatten
 
 
-def keep(leaf, x):
+def keep(name, leaf, x):
+    assert name.split('/')[0] in ('embed', 'layers', 'norm', 'unembed')
     assert leaf.shape == x.shape
     return jnp.asarray(x)
 
@@ -92,7 +93,7 @@ def test_each_parameter_is_placed_before_the_next_is_read(tmp_path, monkeypatch)
         waiting.append(array.nbytes)
         return array
 
-    def place(leaf, x):
+    def place(name, leaf, x):
         most.append((sum(waiting), x.nbytes))
         waiting.clear()
         return jax.device_put(x)
@@ -128,10 +129,17 @@ def test_what_is_not_there(tmp_path, name):
 def test_a_tensor_too_few_or_too_many(tmp_path):
     values = foreign.arrays()
     lost = values.pop('model.layers.1.mlp.up_proj.weight')
-    folder = foreign.write(tmp_path / 'few', values)
-    arch = bases.describe(folder)
-    with pytest.raises(UserError, match=r'layers\.1\.mlp\.up_proj'):
-        bases.load(folder, arch, keep)
-    folder = foreign.write(tmp_path / 'many', foreign.arrays() | {'extra': lost})
-    with pytest.raises(UserError, match='extra'):
-        bases.load(folder, arch, keep)
+    arch = bases.describe(foreign.write(tmp_path / 'whole'))
+    few = foreign.write(tmp_path / 'few', values)
+    many = foreign.write(tmp_path / 'many', foreign.arrays() | {'model.extra': lost})
+    for call in (bases.describe, lambda x: bases.load(x, arch, keep)):
+        with pytest.raises(UserError, match=r'no tensor .*layers\.1\.mlp\.up_proj'):
+            call(few)
+        with pytest.raises(UserError, match=r'tensor model\.extra would not be used'):
+            call(many)
+
+
+def test_a_classifier_is_no_base(tmp_path):
+    config = {**foreign.CONFIG, 'architectures': ['LlamaForSequenceClassification']}
+    with pytest.raises(UserError, match='is a classifier, which has no logits'):
+        bases.describe(foreign.write(tmp_path, config=config))
