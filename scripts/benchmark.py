@@ -213,9 +213,7 @@ def load(args) -> dict:
             given = [f'--{k}={x}' for k, x in flags.items() if k not in switches]
             command = [sys.executable, __file__, *given]
             ended = subprocess.run(command, stdout=subprocess.PIPE, check=True)
-    found = json.loads(ended.stdout.splitlines()[-1])
-    names = ('checkpoint_mb', 'peak_mb', 'peak_of_size', 'growth_of_size', 'seconds')
-    return {name: found[name] for name in names}
+    return json.loads(ended.stdout.splitlines()[-1])
 
 
 def checkpoint(args) -> dict:
@@ -292,7 +290,6 @@ def read_timed(args) -> dict:
     seconds, peak = time.perf_counter() - began, peak_bytes()
     return {
         'checkpoint_mb': round(size / 2**20),
-        'peak_mb': round(peak / 2**20),
         'peak_of_size': round(peak / size, 3),
         'growth_of_size': round((peak - before) / size, 3),
         'seconds': round(seconds, 2),
@@ -459,8 +456,8 @@ def measure(argv: list[str] | None = None) -> dict:
         'workload': args.workload,
         'rank': 0 if full else args.rank,
         'devices': args.devices,
-        **found,
         'peak_rss_mb': round(peak_bytes() / 2**20),
+        **found,
     }
 
 

@@ -31,8 +31,8 @@ def describe(path: str | pathlib.Path) -> Architecture:
     checkpoint = open_checkpoint(path)
     if families.is_classifier(checkpoint.config):
         raise UserError(
-            f'model.path: {checkpoint.where} is a classifier, which has no logits; give '
-            'the language model that it was made from'
+            f'model.path: {checkpoint.where} is a classifier, which has no logits; '
+            'give the language model that it was made from'
         )
     family, arch = families.from_foreign(checkpoint.config, checkpoint.where)
     families.check(checkpoint, family, arch)

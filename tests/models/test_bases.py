@@ -14,6 +14,7 @@ import tiny
 from perl.models import bases, store
 from perl.models import files as models
 from perl.models.architecture import parameters
+from perl.models.files import gguf_names
 from perl.system.errors import UserError
 from perl.weights import flatten
 
@@ -58,6 +59,20 @@ def test_gguf_is_the_same_model(tmp_path):
     assert bases.describe(tmp_path / 'folder') == arch
     found = [bases.load(path, arch, keep)[0] for path in (file, tmp_path / 'folder')]
     tiny.close(*found, 0)
+
+
+@pytest.mark.parametrize('arch', gguf_names.DIALECTS)
+def test_gguf_of_every_architecture(tmp_path, arch):
+    values = {**gguf_files.SIZES, 'attention.key_length': 16}
+    if arch in ('gemma2', 'gemma3'):
+        values['attention.sliding_window'] = 24
+    tensors = gguf_files.tensors(arch, values, tied='gemma' in arch)
+    file = gguf_files.write(tmp_path / 'x.gguf', arch, values, tensors)
+    described = bases.describe(file)
+    params, _ = bases.load(file, described, keep)
+    assert (described.head_width, described.tied) == (16, 'gemma' in arch)
+    norm = tensors['output_norm.weight'] - (1 if 'gemma' in arch else 0)
+    np.testing.assert_array_equal(jax.tree.leaves(params['norm'])[0], norm)
 
 
 def test_fingerprints_are_of_weights_and_config(tmp_path):

@@ -4,12 +4,16 @@ import json
 
 import gguf
 import gguf_files
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 import torch
 import transformers
 
-from perl.models import files
+from perl.data import tokenizers
+from perl.models import bases, decoder, files
+from perl.rollout import sampler
 
 SIZES = {
     'vocab_size': 96,
@@ -224,7 +228,8 @@ CHANGES = {
 
 @pytest.mark.parametrize('arch', CLASSES)
 def test_what_llama_cpp_writes(tmp_path, arch):
-    """A model comes back from its GGUF file bit for bit, and gives the same logits."""
+    """A model comes back from its GGUF file bit for bit, and gives the same logits, in
+    their code and in ours."""
     want = model(arch, **CHANGES.get(arch, {}))
     if arch == 'qwen2':
         want.config.head_dim = 8
@@ -246,6 +251,14 @@ def test_what_llama_cpp_writes(tmp_path, arch):
         np.testing.assert_array_equal(states[0][key].numpy(), tensor.numpy())
     with torch.no_grad():
         assert torch.equal(got(TOKENS).logits, want(TOKENS).logits)
+        logits = want(TOKENS).logits.numpy()
+    arch = bases.describe(file)
+    params, _ = bases.load(file, arch, lambda _, leaf, x: jnp.asarray(x))
+    tokens = jnp.asarray(TOKENS.numpy(), jnp.int32)
+    positions = jnp.broadcast_to(jnp.arange(tokens.shape[1]), tokens.shape)
+    states = decoder.hidden(arch, params, tokens, positions)
+    ours = decoder.unembed(arch, params, states)
+    np.testing.assert_allclose(ours, logits, atol=1e-4, rtol=1e-4)
 
 
 TEXTS = [
@@ -304,3 +317,34 @@ def test_smollm2_as_we_wrote_it(real, reference):
         logits = found(torch.tensor([row['prompt_ids']])).logits[0, -1]
     got = torch.log_softmax(logits, -1)[row['top3_ids']]
     np.testing.assert_allclose(got, row['top3_log_probs'], atol=1e-4)
+
+
+def test_smollm2_in_our_decoder(smollm2, reference):
+    """Ids, log-probs and greedy texts through our own tokenizer, model and sampler."""
+    arch, tokenizer = bases.describe(smollm2), tokenizers.of_base(smollm2)
+    params, _ = bases.load(smollm2, arch, lambda _, leaf, x: jnp.asarray(x))
+    assert sum(x.size for x in jax.tree.leaves(params)) == 134_515_008
+    for row in reference:
+        if not row['chat']:
+            assert tokenizer.encode(row['prompt'], start=True) == row['prompt_ids']
+    lengths = jnp.array([len(row['prompt_ids']) for row in reference])
+    longest = int(lengths.max())
+    prompts = jnp.array(
+        [
+            [0] * (longest - len(row['prompt_ids'])) + row['prompt_ids']
+            for row in reference
+        ]
+    )
+    places = sampler.left_padded(lengths, longest)
+    run = jax.jit(decoder.hidden, static_argnums=0)
+    states = run(arch, params, prompts, *places)[:, -1:]
+    log_probs = jax.nn.log_softmax(decoder.unembed(arch, params, states)[:, 0])
+    for row, found in zip(reference, np.asarray(log_probs), strict=True):
+        assert np.argsort(-found)[:3].tolist() == row['top3_ids']
+        np.testing.assert_allclose(
+            found[row['top3_ids']], row['top3_log_probs'], atol=1e-3
+        )
+    greedy = sampler.Sampling(48, tokenizer.eos, temperature=0.0)
+    drawn = sampler.sample(arch, params, prompts, lengths, jax.random.key(0), greedy)
+    for row, found in zip(reference, np.asarray(drawn.tokens), strict=True):
+        assert found[: len(row['greedy_ids'])].tolist() == row['greedy_ids']
