@@ -49,12 +49,13 @@ def load(path: str | pathlib.Path) -> Tokenizer:
         raise UserError(
             f"no tokenizer at {path}: give a file, a folder or 'bytes' (needs no file)"
         )
+    inside = models.beside(path) if path.suffix == '.gguf' else None
     meta = path / META
     try:
         if meta.is_file():
             return _from_meta(path, json.loads(meta.read_text()))
-        if path.suffix == '.gguf':
-            return _from_gguf(path)
+        if inside is not None:
+            return _from_contents(inside)
         return _from_folder(path) if path.is_dir() else _from_file(path)
     except UserError as error:
         raise UserError(f'{path}: {error}') from error
@@ -121,9 +122,9 @@ def _from_folder(folder: pathlib.Path) -> Tokenizer:
     return _from_file(files[0])
 
 
-def _from_gguf(file: pathlib.Path) -> Tokenizer:
+def _from_contents(files: dict[str, bytes]) -> Tokenizer:
     with tempfile.TemporaryDirectory() as folder:
-        for name, content in models.beside(file).items():
+        for name, content in files.items():
             (pathlib.Path(folder) / name).write_bytes(content)
         return _from_folder(pathlib.Path(folder))
 
