@@ -137,16 +137,20 @@ def _write_gemma3(arch: Architecture) -> dict[str, Any]:
     }
 
 
+def _classes(stem):
+    return f'{stem}ForCausalLM', f'{stem}ForSequenceClassification'
+
+
 _FIELDS = {'norm': 'rms_offset'}
 _BOTH = _FIELDS | {'norm_at': 'both'}
 _PLAIN = (*names.ATTENTION, *names.MLP)
 ROWS = (
     Family(
-        'gemma', _FIELDS, 'gemma', ('GemmaForCausalLM', 'GemmaForSequenceClassification'),
+        'gemma', _FIELDS, 'gemma', _classes('Gemma'),
         _read_gemma, _write_gemma, llama_names(*_PLAIN, *names.BEFORE),
     ),
     Family(
-        'gemma2', _BOTH, 'gemma2', ('Gemma2ForCausalLM', 'Gemma2ForSequenceClassification'),
+        'gemma2', _BOTH, 'gemma2', _classes('Gemma2'),
         _read_gemma2, _write_gemma2, llama_names(*_PLAIN, *names.BOTH),
         ignored=('hidden_act',),
     ),

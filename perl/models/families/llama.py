@@ -1,10 +1,10 @@
-"""Llama and its kin: Mistral, Qwen 2 and 3, SmolLM 3, Phi-3, OLMo 2.
+"""Llama and its kin: Mistral, SmolLM 3, Phi-3, OLMo 2.
 
 Sources: the configuration and modelling code of transformers 5, whose defaults of
-missing keys are these; arXiv 2302.13971, 2310.06825, 2407.10671, 2505.09388,
-2404.14219, 2501.00656.
+missing keys are these; arXiv 2302.13971, 2310.06825, 2404.14219, 2501.00656.
 """
 
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from perl.models.architecture import Architecture
@@ -12,6 +12,7 @@ from perl.models.families import llama_names as names
 from perl.models.families.config import Config
 from perl.models.families.family import Family
 from perl.models.families.llama_names import llama_names
+from perl.models.families.names import Name
 from perl.models.families.parts import (
     pattern,
     read_sizes,
@@ -23,14 +24,14 @@ from perl.models.families.parts import (
 )
 from perl.models.families.rope import read_rope, write_rope
 
-_PLAIN = (*names.ATTENTION, *names.MLP, *names.BEFORE)
+PLAIN = (*names.ATTENTION, *names.MLP, *names.BEFORE)
 _PHI3_KEYS = ('rope_theta', 'partial_rotary_factor')
 
 
-def _read(
+def read_common(
     config: Config, sizes: dict[str, Any], eps: float = 1e-6, tied: bool = False
 ) -> dict[str, Any]:
-    """What all of them say in the same way."""
+    """What all of them say in the same way, with these defaults."""
     return sizes | {
         'norm_eps': config.get('rms_norm_eps', eps),
         'activation': config.activation('hidden_act', 'silu'),
@@ -38,7 +39,8 @@ def _read(
     }
 
 
-def _write(arch: Architecture) -> dict[str, Any]:
+def write_common(arch: Architecture) -> dict[str, Any]:
+    """The keys that `read_common` reads, and those of the sizes."""
     return write_sizes(arch) | {
         'rms_norm_eps': arch.norm_eps,
         'hidden_act': write_activation(arch),
@@ -46,7 +48,8 @@ def _write(arch: Architecture) -> dict[str, Any]:
     }
 
 
-def _biases(config: Config) -> dict[str, bool]:
+def read_biases(config: Config) -> dict[str, bool]:
+    """Biases of all projections of attention, by one switch."""
     bias = config.flag('attention_bias', False)
     return {'qkv_bias': bias, 'o_bias': bias}
 
@@ -55,8 +58,8 @@ def _read_llama(config: Config) -> dict[str, Any]:
     sizes = read_sizes(config)
     config.only('rope_interleaved', False, None)
     return {
-        **_read(config, sizes),
-        **_biases(config),
+        **read_common(config, sizes),
+        **read_biases(config),
         **read_rope(config, sizes),
         'mlp_bias': config.flag('mlp_bias', False),
     }
@@ -64,62 +67,19 @@ def _read_llama(config: Config) -> dict[str, Any]:
 
 def _write_llama(arch: Architecture) -> dict[str, Any]:
     biases = {'attention_bias': arch.qkv_bias, 'mlp_bias': arch.mlp_bias}
-    return {**_write(arch), **biases, **write_rope(arch)}
+    return {**write_common(arch), **biases, **write_rope(arch)}
 
 
 def _read_mistral(config: Config) -> dict[str, Any]:
     sizes = read_sizes(config, kv_heads=8)
     window = config.get('sliding_window', 4096)
-    fields = {**_read(config, sizes), **read_rope(config, sizes)}
+    fields = {**read_common(config, sizes), **read_rope(config, sizes)}
     return fields | {'windows': (window,) if window else ()}
 
 
 def _write_mistral(arch: Architecture) -> dict[str, Any]:
     window = write_windows(arch)['sliding_window']
-    return {**_write(arch), **write_rope(arch), 'sliding_window': window}
-
-
-def _qwen_windows(config: Config, layers: int) -> tuple[int, ...]:
-    """Qwen has windows in its upper layers, and only if a switch is on."""
-    window, first = (
-        config.get('sliding_window', 4096),
-        config.get('max_window_layers', 28),
-    )
-    window = window if config.flag('use_sliding_window', False) else None
-    full = min(first, layers) if window else layers
-    kinds = ['full_attention'] * full + ['sliding_attention'] * (layers - full)
-    return read_windows(config, layers, window, kinds)
-
-
-def _read_qwen2(config: Config) -> dict[str, Any]:
-    sizes = read_sizes(config, kv_heads=32)
-    config.only('use_mrope', False, None)
-    windows = _qwen_windows(config, sizes['layers'])
-    return {**_read(config, sizes), **read_rope(config, sizes), 'windows': windows}
-
-
-def _write_qwen2(arch: Architecture) -> dict[str, Any]:
-    return {
-        **_write(arch),
-        **write_rope(arch),
-        **write_windows(arch),
-        'use_sliding_window': any(arch.windows),
-        'max_window_layers': arch.layers,
-    }
-
-
-def _read_qwen3(config: Config) -> dict[str, Any]:
-    sizes = read_sizes(config, kv_heads=32, head_width=128)
-    return {
-        **_read(config, sizes),
-        **_biases(config),
-        **read_rope(config, sizes),
-        'windows': _qwen_windows(config, sizes['layers']),
-    }
-
-
-def _write_qwen3(arch: Architecture) -> dict[str, Any]:
-    return {**_write_qwen2(arch), 'attention_bias': arch.qkv_bias}
+    return {**write_common(arch), **write_rope(arch), 'sliding_window': window}
 
 
 def _read_smollm3(config: Config) -> dict[str, Any]:
@@ -137,8 +97,8 @@ def _read_smollm3(config: Config) -> dict[str, Any]:
         for turns in turned
     ]
     return {
-        **_read(config, sizes, tied=True),
-        **_biases(config),
+        **read_common(config, sizes, tied=True),
+        **read_biases(config),
         **read_rope(config, sizes, theta=2e6),
         'mlp_bias': config.flag('mlp_bias', False),
         'unrotated': pattern([not turns for turns in turned]),
@@ -166,45 +126,56 @@ def _read_phi3(config: Config) -> dict[str, Any]:
         config, sizes, keys=_PHI3_KEYS, original=4096, renamed=('su', 'yarn')
     )
     windows = (window,) if window else ()
-    return {**_read(config, sizes, eps=1e-5), 'windows': windows, **rope}
+    return {**read_common(config, sizes, eps=1e-5), 'windows': windows, **rope}
 
 
 def _write_phi3(arch: Architecture) -> dict[str, Any]:
     config = _write_mistral(arch) | write_rope(arch, _PHI3_KEYS)
-    return config | {'original_max_position_embeddings': arch.max_length}
+    return {'original_max_position_embeddings': arch.max_length, **config}
 
 
 def _read_olmo2(config: Config) -> dict[str, Any]:
     sizes = read_sizes(config)
-    fields = {**_read(config, sizes, eps=1e-5), **_biases(config)}
+    fields = {**read_common(config, sizes, eps=1e-5), **read_biases(config)}
     return {**fields, **read_rope(config, sizes)}
 
 
 def _write_olmo2(arch: Architecture) -> dict[str, Any]:
-    return {**_write(arch), 'attention_bias': arch.qkv_bias, **write_rope(arch)}
+    return {**write_common(arch), 'attention_bias': arch.qkv_bias, **write_rope(arch)}
 
 
-def _row(name, stem, read, write, inside=_PLAIN, fields=None, ignored=()):
+def row(
+    name: str,
+    stem: str,
+    read: Callable[[Config], dict[str, Any]],
+    write: Callable[[Architecture], dict[str, Any]],
+    inside: tuple[Name, ...] = PLAIN,
+    fields: Mapping[str, Any] | None = None,
+    ignored: tuple[str, ...] = (),
+) -> Family:
+    """A family with the names of Llama.
+
+    Args:
+        name: of the family, and its `model_type`.
+        stem: of its classes in transformers.
+        read, write, fields, ignored: as in `Family`.
+        inside: names in a layer.
+    """
     classes = f'{stem}ForCausalLM', f'{stem}ForSequenceClassification'
-    return Family(
-        name, fields or {}, name, classes, read, write, llama_names(*inside),
-        ignored=ignored,
-    )  # fmt: skip
+    shared, foreign = fields or {}, llama_names(*inside)
+    return Family(name, shared, name, classes, read, write, foreign, ignored=ignored)
 
 
-_QK = {'qk_norm': 'head'}
 _AFTER = {'norm_at': 'after', 'qk_norm': 'whole'}
 ROWS = (
-    _row('llama', 'Llama', _read_llama, _write_llama, ignored=('is_llama_config',)),
-    _row('mistral', 'Mistral', _read_mistral, _write_mistral),
-    _row('qwen2', 'Qwen2', _read_qwen2, _write_qwen2, fields={'qkv_bias': True}),
-    _row('qwen3', 'Qwen3', _read_qwen3, _write_qwen3, fields=_QK),
-    _row(
+    row('llama', 'Llama', _read_llama, _write_llama, ignored=('is_llama_config',)),
+    row('mistral', 'Mistral', _read_mistral, _write_mistral),
+    row(
         'smollm3', 'SmolLM3', _read_smollm3, _write_smollm3,
         ignored=('max_window_layers',),
     ),
-    _row('phi3', 'Phi3', _read_phi3, _write_phi3, (*names.FUSED, *names.BEFORE)),
-    _row(
+    row('phi3', 'Phi3', _read_phi3, _write_phi3, (*names.FUSED, *names.BEFORE)),
+    row(
         'olmo2', 'Olmo2', _read_olmo2, _write_olmo2,
         (*names.ATTENTION, *names.MLP, *names.AFTER), _AFTER,
     ),

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from perl.models.architecture import Architecture
-from perl.models.families import gemma, gpt, llama
+from perl.models.families import gemma, gpt, llama, qwen
 from perl.models.families.config import Config
 from perl.models.families.family import Family
 from perl.system import plugins
@@ -13,7 +13,7 @@ from perl.system.errors import UserError
 from perl.system.suggest import meant
 
 FAMILIES: dict[str, Family] = {
-    row.name: row for row in (*llama.ROWS, *gemma.ROWS, *gpt.ROWS)
+    row.name: row for row in (*llama.ROWS, *qwen.ROWS, *gemma.ROWS, *gpt.ROWS)
 }
 _FOREIGN = {row.model_type: row for row in FAMILIES.values()}
 # how a decoder is run, which no foreign config says

@@ -42,7 +42,7 @@ def names_of(family: Family, leaves: Mapping[str, Leaf]) -> list[Name]:
     missing = [path for path in leaves if named.count(path) != 1]
     if missing:
         raise UserError(
-            f'model.family: {family.name} has no tensor for {missing[0]}; write another '
+            f'model.family: {family.name} has no tensor for {missing[0]}; take another '
             'family, or our own format'
         )
     return names
