@@ -120,3 +120,18 @@ def test_other_memory_is_copied_there(lying):
         moved = arrays.aligned(x, jnp.dtype(dtype))
         np.testing.assert_array_equal(moved, x.astype(dtype))
         assert jax.device_put(moved).unsafe_buffer_pointer() == moved.ctypes.data
+
+
+@pytest.mark.parametrize('dtype', ['float64', 'float32', 'float16', 'bfloat16'])
+def test_what_is_not_finite_is_counted_in_every_part(monkeypatch, dtype):
+    monkeypatch.setattr(arrays, '_PART', 4)
+    most = float(jnp.finfo(dtype).max)
+    x = np.array([most, -most, 0, -0.0, 1e-7] * 2, jnp.dtype(dtype)).reshape(5, 2)
+    assert arrays.not_finite(x) == 0
+    x[0, 1], x[3, 0], x[4, 1] = np.nan, np.inf, -np.inf
+    assert arrays.not_finite(x) == arrays.not_finite(x.T) == 3
+    assert arrays.not_finite(x[:, 0]) == 1
+
+
+def test_integers_are_finite():
+    assert arrays.not_finite(np.arange(5)) == arrays.not_finite(np.array(True)) == 0

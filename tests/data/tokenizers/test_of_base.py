@@ -33,6 +33,15 @@ def test_a_sentence_piece_model(tmp_path):
     assert found.fingerprint == tokenizers.SentencePiece(content).fingerprint
 
 
+def test_llama2c(tmp_path):
+    (tmp_path / 'model.bin').write_bytes(b'xxxx')
+    assert tokenizers.of_base(tmp_path / 'model.bin') is None
+    content = tokenizer_files.llama2c()
+    (tmp_path / 'tokenizer.bin').write_bytes(content)
+    found = tokenizers.of_base(tmp_path / 'model.bin')
+    assert found.fingerprint == tokenizers.Llama2c(content).fingerprint
+
+
 def gguf_of(file, made):
     settings, ids = json.loads(made.to_str()), made.get_vocab(True)
     tokens = sorted(ids, key=ids.get)
