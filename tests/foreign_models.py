@@ -73,7 +73,7 @@ CASES = {
     'gemma2': {
         'sliding_window': 5, 'query_pre_attn_scalar': 10, 'attention_bias': True,
         'num_hidden_layers': 3, 'attn_logit_softcapping': 2.0,
-        'final_logit_softcapping': 1.5,
+        'final_logit_softcapping': 15.0,
     },
     'gemma2, no caps': {
         'sliding_window': 3, 'attn_logit_softcapping': None,

@@ -14,7 +14,6 @@ import transformers
 
 from perl.models import decoder
 from perl.models.families import from_foreign, load, to_foreign
-from perl.models.families.writing import to_foreign as written
 from perl.rollout import sampler
 
 CASES = list(foreign_models.CASES)
@@ -24,12 +23,17 @@ TOKENS = RNG.integers(0, 61, (3, 20)).astype(np.int32)
 
 
 @functools.cache
-def ours(case, scan=True):
+def read(case):
     """The decoder and its parameters, of the older spelling of the config."""
     config = foreign_models.raw_config(case)
     arch = from_foreign(config)[1]
     source = foreign_models.checkpoint(foreign_models.model_of(case), config)
-    return dataclasses.replace(arch, scan=scan), load(source, arch, 'float32')
+    return arch, load(source, arch, 'float32')
+
+
+def ours(case, scan=True):
+    arch, params = read(case)
+    return dataclasses.replace(arch, scan=scan), params
 
 
 @functools.partial(jax.jit, static_argnums=0)
@@ -55,7 +59,7 @@ def test_logits_of_whole_rows(case, scan):
 
 @pytest.mark.parametrize('case', CASES)
 def test_logits_of_rows_with_padding_on_the_left_and_on_the_right(case):
-    arch, params = ours(case)
+    arch, params = ours(case, scan=CASES.index(case) % 2 == 1)
     model = foreign_models.model_of(case)
     positions, segments = sampler.left_padded(LENGTHS, 20)
     real = np.asarray(segments >= 0)
@@ -70,12 +74,11 @@ def test_logits_of_rows_with_padding_on_the_left_and_on_the_right(case):
     close(got[real], want[real])
 
 
-@pytest.mark.parametrize('scan', [True, False])
 @pytest.mark.parametrize('case', CASES)
-def test_greedy_texts(case, scan):
+def test_greedy_texts(case):
     """Our sampler at temperature 0 is `generate` without sampling, with windows that
-    end inside the prompt and after it."""
-    arch, params = ours(case, scan)
+    end inside the prompt and after it; every other case has unrolled layers."""
+    arch, params = ours(case, scan=CASES.index(case) % 2 == 0)
     model, sampling = foreign_models.model_of(case), sampler.Sampling(9, None, 0.0)
     mask = np.asarray(sampler.left_padded(LENGTHS, 20)[1] >= 0)
     got = sampler.sample(
@@ -92,15 +95,14 @@ def test_greedy_texts(case, scan):
 
 
 @pytest.mark.parametrize('case', CASES)
-def test_a_round_trip_is_bit_equal(case, tmp_path):
+def test_a_round_trip_is_bit_equal(case):
     """To our tree and back, in both spellings of the config, and into transformers."""
     arch, params = ours(case)
     model = foreign_models.model_of(case)
     source = foreign_models.checkpoint(model, foreign_models.raw_config(case))
-    back = to_foreign(arch, params)
-    family = from_foreign(source.config)[0]
-    same = written(arch, params, family)
-    assert back.tensors.keys() == same.tensors.keys() == source.tensors.keys()
+    back = to_foreign(arch, params)  # of the first family that describes it
+    same = to_foreign(arch, params, from_foreign(source.config)[0])
+    assert same.tensors.keys() == source.tensors.keys()
     for name, tensor in source.tensors.items():
         got = same.tensors[name].read()
         assert got.shape == same.tensors[name].shape and got.dtype == tensor.dtype
@@ -108,13 +110,16 @@ def test_a_round_trip_is_bit_equal(case, tmp_path):
     newer = json.loads(model.config.to_json_string(use_diff=False))
     for config in (newer, same.config, json.loads(json.dumps(same.config))):
         assert from_foreign(config)[1] == from_foreign(source.config)[1]
-    for config in (same.config, back.config):
-        again = transformers.AutoConfig.for_model(**config)
+    for made in (same, back):
+        again = transformers.AutoConfig.for_model(**made.config)
         twin = transformers.AutoModelForCausalLM.from_config(
             again, attn_implementation='eager'
         ).eval()
-        tied = arch.tied and {'lm_head.weight': twin.lm_head.weight}
-        state = {k: torch.tensor(x.read()) for k, x in same.tensors.items()}
-        twin.load_state_dict(state | (tied or {}), strict=True)
+        state = {k: torch.tensor(x.read()) for k, x in made.tensors.items()}
+        if arch.tied:
+            embed = twin.get_input_embeddings().weight
+            name = next(k for k, x in state.items() if x.shape == embed.shape)
+            state['lm_head.weight'] = state[name]
+        twin.load_state_dict(state, strict=True)
         want = foreign_models.logits(model, TOKENS)
-        np.testing.assert_allclose(foreign_models.logits(twin, TOKENS), want, atol=1e-6)
+        np.testing.assert_allclose(foreign_models.logits(twin, TOKENS), want, atol=1e-5)
