@@ -76,9 +76,11 @@ def test_another_base_in_the_middle_of_a_run(base, tmp_path, what):
         runs.run(config(own), tmp_path / 'run', STAGES)
 
 
-def test_no_tokenizer_to_be_found(base, tmp_path):
+@pytest.mark.parametrize('kind', ['file', 'sentencepiece'])
+def test_no_tokenizer_to_be_found(tmp_path, kind):
+    """One that is made of the run's own texts would be no tokenizer of the base."""
     bare = foreign.write(tmp_path / 'bare')
-    wanted = {'tokenizer.kind': 'file'}
+    wanted = {'tokenizer.kind': kind}
     with pytest.raises(UserError, match=r'the base .* brings no tokenizer; give its'):
         check.check(config(bare, **wanted), tmp_path / 'run')
 

@@ -15,6 +15,7 @@ from perl.data import tokenizers
 from perl.data.records import Dataset
 from perl.models import bases, store
 from perl.models.architecture import Architecture, parameters
+from perl.models.files import is_foreign
 from perl.runs import needs, saved_config, trial
 from perl.runs.run import Run
 from perl.system.errors import UserError
@@ -179,7 +180,7 @@ def open_tokenizer(config: ConfigDict, dataset: Any, folder: pathlib.Path) -> An
     else:
         base = config.model.path
         made = tokenizers.of_base(base) if base else None
-        if made is None and kind == 'file':
+        if made is None and (kind == 'file' or is_foreign(base)):
             raise UserError(
                 f'tokenizer.path: the base {base} brings no tokenizer; give its file '
                 'or folder'

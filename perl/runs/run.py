@@ -178,8 +178,8 @@ class Run:
         if not card.tuning.replaces_base:
             base = self._base_of(card, folder)
         role = Role(base, card.base, delta, card.tuning, card.shift, card.scale)
-        declared = roles.declared(role, self.leaves, self.arch.width)
-        if _shapes(abstract(declared)) != _shapes(delta):
+        said = roles.declared(role, self.leaves, self.arch.width)
+        if _shapes(abstract(said)) != _shapes(delta):
             raise UserError(
                 f'adapter: the arrays in {folder} are not those that its adapter.json '
                 'and this model call for; train or copy it again'
@@ -200,8 +200,8 @@ class Run:
 
     def place(self, role: Role) -> Role:
         """The role with its delta on the mesh."""
-        declared = roles.declared(role, self.leaves, self.arch.width)
-        placed = jax.device_put(role.delta, sharding.shardings(declared, self.mesh))
+        said = roles.declared(role, self.leaves, self.arch.width)
+        placed = jax.device_put(role.delta, sharding.shardings(said, self.mesh))
         return dataclasses.replace(role, delta=placed)
 
     def save_role(self, stage: str, role: Role, name: str = '') -> None:
