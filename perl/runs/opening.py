@@ -178,15 +178,21 @@ def open_tokenizer(config: ConfigDict, dataset: Any, folder: pathlib.Path) -> An
     elif kind == 'file' and config.tokenizer.path:
         made = tokenizers.load(config.tokenizer.path)
     else:
-        base = config.model.path
-        made = tokenizers.of_base(base) if base else None
-        if made is None and (kind == 'file' or is_foreign(base)):
-            raise UserError(
-                f'tokenizer.path: the base {base} brings no tokenizer; give its file '
-                'or folder'
-            )
+        made = _of_base(config) if config.model.path else None
         if made is None:
             texts = dataset.text['train']
             made = tokenizers.train_sentencepiece(texts, config.tokenizer.size)
     made.save(folder)
     return made
+
+
+def _of_base(config):
+    """The tokenizer that the base brings; None where one may be made for it."""
+    base = config.model.path
+    found = tokenizers.of_base(base)
+    if found is None and (config.tokenizer.kind == 'file' or is_foreign(base)):
+        raise UserError(
+            f'tokenizer.path: the base {base} brings no tokenizer; give its file or '
+            'folder'
+        )
+    return found
