@@ -131,8 +131,8 @@ def lines(findings: dict[str, Any]) -> list[str]:
         values = ' and '.join(f'{x:.4g}' for x in row['values'])
         text.append(f'{name}: {row["reward"]} rewards the first two rows with {values}')
     for name, row in findings['stages'].items():
-        parts = ', '.join(f'{k} {_mib(v)}' for k, v in row['bytes_a_device'].items())
-        text.append(f'{name}: {row["coverage"]}; a device holds {parts}')
+        sizes = ', '.join(f'{k} {_mib(v)}' for k, v in row['bytes_a_device'].items())
+        text.append(f'{name}: {row["coverage"]}; a device holds {sizes}')
     return text
 
 

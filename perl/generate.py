@@ -1,10 +1,10 @@
-"""Samples from a run's policy, or from any of its adapters, on the terminal.
+"""Samples responses from a run's policy, or from any of its adapters.
 
 python -m perl.generate --workdir=runs/quickstart --prompt='A table for two, please.'
 echo 'A table for two, please.' | python -m perl.generate --workdir=runs/quickstart
 
-Prints the responses; where there are several prompts each stands above its response.
-With `--json` a line is one object with prompt and response.
+Prints the responses; with several prompts, each prompt is printed above its response.
+With `--json` each line is an object with prompt and response.
 """
 
 import sys
@@ -35,11 +35,11 @@ def generate(
     """One response to each prompt, as text.
 
     Args:
-        run: with its base.
-        policy: a stage, an adapter folder, `base`, '' for the last that is finished; or
-            parameters, bound or plain.
-        prompts: a long one loses its beginning.
-        sampling: how tokens are chosen; by default as the run does.
+        run: a run with its base.
+        policy: a stage, an adapter folder, `base`, or '' for the last finished policy;
+            or parameters, bound or plain.
+        prompts: the prompts; a long prompt loses its beginning.
+        sampling: how tokens are chosen; by default as in the run.
         seed: the same seed gives the same responses.
 
     Raises:
@@ -57,7 +57,7 @@ def generate(
 
 
 def last_policy(run: Run) -> str:
-    """The last policy that is finished; without one the SFT model, else the base."""
+    """The last finished policy; if there is none, the SFT model, else the base."""
     for product in ('policy', 'sft'):
         names = reward_models.finished(run, product)
         if names:
@@ -66,12 +66,12 @@ def last_policy(run: Run) -> str:
 
 
 def parameters(run: Run, name: str) -> Any:
-    """What the model of a stage, of an adapter folder, or `base` computes with."""
+    """The parameters of a stage, of an adapter folder, or of `base`."""
     return run.base if name == 'base' else run.role(name).bound()
 
 
 def run_sampling(run: Run, name: str) -> Sampling:
-    """As a policy stage samples in training; of others as the evaluation does."""
+    """The sampling of a policy stage in training; for others that of the evaluation."""
     config, temperature = run.config, run.config.evaluation.temperature
     if name in config.stages and lineage.makes(config, name) == 'policy':
         stage = config[lineage.origin(config, name)]
@@ -80,16 +80,16 @@ def run_sampling(run: Run, name: str) -> Sampling:
 
 
 def room(run: Run, sampling: Sampling) -> int:
-    """Tokens that a prompt may have in the model's window.
+    """The most tokens that a prompt may have in the model's window.
 
     Raises:
-        UserError: fewer than two.
+        UserError: there is room for fewer than two.
     """
     limit = run.arch.max_length - sampling.max_tokens
     if limit < 2:
         raise UserError(
             f'--max_tokens: {sampling.max_tokens} leaves no room for a prompt in a '
-            f'window of {run.arch.max_length}'
+            f'window of {run.arch.max_length}; give fewer'
         )
     return limit
 
@@ -122,32 +122,32 @@ def main(argv: Sequence[str]) -> None:
 
 
 def _sampling(run, policy, values):
-    """The run's sampling with what the flags change."""
-    usual = run_sampling(run, policy)
+    """The run's sampling with the changes of the flags."""
+    default = run_sampling(run, policy)
     temperature = values.temperature
     return Sampling(
-        values.max_tokens or usual.max_tokens,
-        usual.eos,
-        usual.temperature if temperature is None else temperature,
+        values.max_tokens or default.max_tokens,
+        default.eos,
+        default.temperature if temperature is None else temperature,
         values.top_k,
         values.top_p,
     )
 
 
 def define_flags() -> None:
-    """The flags of the command; only a process that runs it has them."""
+    """Defines the flags of the command; called only when the command runs."""
     flags.DEFINE_string('workdir', None, 'a run folder')
     flags.DEFINE_string(
-        'adapter', '', 'a stage, an adapter folder, or base; the last policy'
+        'adapter', '', 'a stage, an adapter folder, or base; by default the last policy'
     )
     flags.DEFINE_multi_string('prompt', [], 'may be given several times')
-    flags.DEFINE_integer('max_tokens', 0, 'of a response; 0 as the run had it', 0)
+    flags.DEFINE_integer('max_tokens', 0, 'most tokens; 0: as in the run', 0)
     flags.DEFINE_float(
-        'temperature', None, '0 takes the most likely token; as the run had it', 0
+        'temperature', None, '0: the most likely token; by default as in the run', 0
     )
-    flags.DEFINE_integer('top_k', 0, '0 keeps all', 0)
-    flags.DEFINE_float('top_p', 1.0, '1 keeps all', 1e-9, 1)
-    flags.DEFINE_integer('seed', 0, 'of the samples', 0, 2**32 - 1)
+    flags.DEFINE_integer('top_k', 0, '0 keeps all tokens', 0)
+    flags.DEFINE_float('top_p', 1.0, '1 keeps all tokens', 1e-9, 1)
+    flags.DEFINE_integer('seed', 0, 'seed of the samples', 0, 2**32 - 1)
     flags.DEFINE_bool('json', False, 'print lines of JSON')
 
 

@@ -1,4 +1,4 @@
-"""Labels pairs of responses: a judge says which is better, and how surely.
+"""Labels pairs of responses with preferences of a judge.
 
     python -m perl.label --comparisons=pairs.jsonl --output=labels.jsonl \
         --labeller=endpoint --url=http://localhost:8000/v1 --model=qwen
@@ -9,13 +9,12 @@ The labeller is any judge: an endpoint, a base or an adapter of a finished run
 (`model`), a reward model by its stage or folder, a Python function `module:function`,
 `gold`, `annotators`, or a file of recorded answers (`recorded`). The pairs are those of
 a file, a config or a run, or with `--sample` two responses of a run's policy to each
-prompt. Answers are kept beside the output, so that the same command goes on where it
-was stopped. The output is comparisons that the dataset `files` reads.
+prompt. Answers are stored beside the output, so that the same command continues where
+it stopped. The output is comparisons that the data set `files` reads.
 """
 
 import contextlib
 import math
-import pathlib
 from collections.abc import Sequence
 
 import jax
@@ -37,30 +36,30 @@ def main(argv: Sequence[str]) -> None:
     del argv
     values = flags.FLAGS
     _check_numbers(values)
-    output = _apart(pathlib.Path(values.output), values.comparisons, values.file)
+    output = cli.output(values.output, values.comparisons, values.file)
     with lock.exclusive_file(output):
         figures = _label(values, output)
     print(table(figures))
     if not figures['labelled']:
         raise UserError(
-            f'{values.labeller}: gave no verdict on any pair; where they were too long '
-            'take a shorter --template or another model, where the answers name no '
-            'option look at them in the file of answers'
+            f'{values.labeller}: gave no verdict on any pair; if the pairs are too '
+            'long, use a shorter --template or another model; if the answers name no '
+            'option, look at them in the file of answers'
         )
 
 
 def _label(values, output):
-    """The summary of all that the flags ask for."""
+    """Labels the pairs that the flags name; returns the summary."""
     run = open_finished(values.workdir) if values.workdir else None
-    home = run  # of the judge
+    judge_run = run
     if values.labeller_workdir:
-        home = open_finished(values.labeller_workdir)
-    # the judge is opened first, so that a wrong setting is found before hours of work
-    with _on(home):
-        judge = open_judge(values.labeller, home, _settings(values, output))
+        judge_run = open_finished(values.labeller_workdir)
+    # the judge is opened first, so that a wrong setting fails before hours of work
+    with _on(judge_run):
+        judge = open_judge(values.labeller, judge_run, _settings(values, output))
     with _on(run):
         comparisons, gold = _pairs(values, values.config, run, output)
-    with _on(home):
+    with _on(judge_run):
         return save(output, comparisons[: values.limit or None], judge, gold)
 
 
@@ -71,17 +70,12 @@ def _check_numbers(values):
             raise UserError(f'--{name}: {values[name].value} must be a finite number')
 
 
-def _apart(output, *inputs):
-    """The output, which must not be a file that is read."""
-    if output.resolve() in [pathlib.Path(file).resolve() for file in inputs if file]:
-        raise UserError(f'--output: {output} is read from here; name another file')
-    return output
-
-
 def _pairs(values, config, run, output):
-    """The pairs that the flags ask for, and the exact reward where there is one."""
+    """The pairs that the flags name, and the exact reward if there is one."""
     if bool(values.comparisons) + bool(config) + values.sample > 1:
         raise UserError('give one of --comparisons, --config and --sample')
+    if values.columns and not values.comparisons:
+        raise UserError('--columns: they are those of --comparisons; give that too')
     if values.comparisons:
         return pair_sources.of_file(values.comparisons, _columns(values.columns)), None
     if run is None and (values.sample or not config):
@@ -148,9 +142,9 @@ def _columns(assignments):
 
 
 def define_flags() -> None:
-    """The flags of the command; only a process that runs it has them."""
+    """Defines the flags of the command; called only when the command runs."""
     cli.define_config(load_config)
-    flags.DEFINE_string('output', None, 'where the labels go, a .jsonl file')
+    flags.DEFINE_string('output', None, 'the .jsonl file to write labels to')
     flags.DEFINE_string(
         'labeller', None, f'a judge: {", ".join(NAMES)}, a reward stage, a folder, '
         'or module:function'
@@ -158,18 +152,16 @@ def define_flags() -> None:
     flags.DEFINE_string('comparisons', '', 'a file of pairs: JSONL, CSV, Parquet')
     flags.DEFINE_list('columns', [], 'of that file, such as prompt=question')
     flags.DEFINE_string('workdir', '', 'a run folder: its pairs, policy and model')
-    flags.DEFINE_enum('split', 'train', SPLITS, 'of the data')
-    flags.DEFINE_integer('limit', 0, 'the first so many pairs or prompts; 0 all', 0)
-    flags.DEFINE_bool('sample', False, 'pairs are two responses of the policy')
+    flags.DEFINE_enum('split', 'train', SPLITS, 'split of the data')
+    flags.DEFINE_integer('limit', 0, 'use the first N pairs or prompts; 0: all', 0)
+    flags.DEFINE_bool('sample', False, 'sample two responses of the policy per prompt')
     flags.DEFINE_string('adapter', 'sft', 'the policy: a stage, a folder, or base')
-    flags.DEFINE_float('temperature', 1.0, 'of the samples', 0)
-    flags.DEFINE_integer(
-        'seed', 0, 'of the samples and of the annotators', 0, 2**32 - 1
-    )
-    flags.DEFINE_string('template', 'generic', 'of the question: a name or a file')
+    flags.DEFINE_float('temperature', 1.0, 'sampling temperature', 0)
+    flags.DEFINE_integer('seed', 0, 'seed of samples and annotators', 0, 2**32 - 1)
+    flags.DEFINE_string('template', 'generic', 'question template: a name or a file')
     flags.DEFINE_string('file', '', 'recorded: the file of answers')
-    flags.DEFINE_float('flip', 0.25, 'annotators: how often one errs', 0, 0.5)
-    flags.DEFINE_string('labeller_workdir', '', 'model: the run it is in, if another')
+    flags.DEFINE_float('flip', 0.25, 'annotators: share of flipped labels', 0, 0.5)
+    flags.DEFINE_string('labeller_workdir', '', "model: the model's run, if another")
     flags.DEFINE_string(
         'model', '', 'endpoint: its name there; model: a stage, a folder, or base'
     )
@@ -178,10 +170,10 @@ def define_flags() -> None:
     flags.DEFINE_float(
         'timeout', 60, 'endpoint: seconds from a question to its whole answer', 1e-3
     )
-    flags.DEFINE_integer('retries', 5, 'endpoint: of a question that fails', 0)
+    flags.DEFINE_integer('retries', 5, 'endpoint: retries of a failed question', 0)
     flags.DEFINE_integer('concurrency', 8, 'endpoint: questions at once', 1)
-    flags.DEFINE_integer('max_tokens', 16, 'endpoint: of an answer', 1)
-    flags.DEFINE_bool('logprobs', True, 'endpoint: ask for them, for soft labels')
+    flags.DEFINE_integer('max_tokens', 16, 'endpoint: most tokens of an answer', 1)
+    flags.DEFINE_bool('logprobs', True, 'endpoint: use log-probs for soft labels')
     flags.DEFINE_string('extra', '', 'endpoint: more fields of a request, as JSON')
 
 

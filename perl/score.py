@@ -3,9 +3,9 @@
     python -m perl.score --workdir=runs/quickstart --input=answers.jsonl
     python -m perl.score --workdir=runs/quickstart --reward=reward_full < answers.jsonl
 
-The input has a prompt and a response a row: a file of JSON lines, CSV or Parquet, or
-JSON lines on standard input. Prints the rows with their reward as JSON lines, or writes
-them to `--output`.
+The input has a prompt and a response per row: a file of JSON lines, CSV or Parquet, or
+JSON lines on standard input. Prints the rows with their rewards as JSON lines, or
+writes them to `--output`.
 """
 
 import pathlib
@@ -31,14 +31,13 @@ FIELDS = ('prompt', 'response')
 def score(
     run: Run, reward: str | Judge, prompts: Sequence[str], responses: Sequence[str]
 ) -> np.ndarray:
-    """The rewards of responses, float32 `[n]`, as reinforcement learning gets them:
-    with the shift and the scale of the reward model. NaN where there is no verdict.
+    """The rewards of responses, float32 `[n]`, as in reinforcement learning: with the
+    shift and the scale of the reward model. NaN means no verdict.
 
     Args:
-        run: with its base.
-        reward: a stage or a folder of a reward model or an ensemble, or whatever else
-            `perl.runs.judging.open_judge` opens; '' is the last reward model that is
-            finished.
+        run: a run with its base.
+        reward: a stage or a folder of a reward model or an ensemble, or another name
+            for `perl.runs.judging.open_judge`; '' means the last finished reward model.
         prompts, responses: n texts each, which are cut as in training.
 
     Raises:
@@ -51,7 +50,7 @@ def score(
 
 
 def last_reward(run: Run) -> str:
-    """The last reward model that is finished.
+    """The last finished reward model.
 
     Raises:
         UserError: there is none.
@@ -68,6 +67,7 @@ def main(argv: Sequence[str]) -> None:
     """Entry point."""
     del argv
     values = flags.FLAGS
+    output = cli.output(values.output, values.input) if values.output else None
     run = open_finished(values.workdir)
     judge = open_judge(values.reward or last_reward(run), run)
     rows = [*(read_rows(values.input, FIELDS) if values.input else _from_stdin())]
@@ -80,8 +80,9 @@ def main(argv: Sequence[str]) -> None:
         {'prompt': prompt, 'response': response, 'reward': float(x)}
         for prompt, response, x in zip(*texts, rewards, strict=True)
     ]
-    if values.output:
-        jsonl.save_rows(pathlib.Path(values.output), scored)
+    if output:
+        output.parent.mkdir(parents=True, exist_ok=True)
+        jsonl.save_rows(output, scored)
     else:
         print(''.join(map(jsonl.line, scored)), end='')
 
@@ -101,13 +102,13 @@ def _from_stdin() -> Iterable[Row]:
 
 
 def define_flags() -> None:
-    """The flags of the command; only a process that runs it has them."""
+    """Defines the flags of the command; called only when the command runs."""
     flags.DEFINE_string('workdir', None, 'a run folder')
     flags.DEFINE_string(
-        'reward', '', 'a stage or a folder; the last reward model of the run'
+        'reward', '', "a stage or a folder; by default the run's last reward model"
     )
-    flags.DEFINE_string('input', '', 'a file with prompt and response a row')
-    flags.DEFINE_string('output', '', 'where the rewards go, a .jsonl file')
+    flags.DEFINE_string('input', '', 'a file with a prompt and a response per row')
+    flags.DEFINE_string('output', '', 'the .jsonl file to write rewards to')
 
 
 if __name__ == '__main__':

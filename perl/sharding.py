@@ -1,7 +1,7 @@
-"""Meshes, and the one table from logical axis names to mesh axes.
+"""Device meshes, and the table that maps logical axis names to mesh axes.
 
 Every parameter and batch is placed by a `NamedSharding` derived from its logical
-axes; `jax.jit` does the rest. The numbers of a run do not depend on the mesh.
+axes; `jax.jit` does the rest. Up to rounding, a run computes the same on any mesh.
 """
 
 import math
@@ -41,29 +41,29 @@ RULES: dict[str | None, str | tuple[str, ...] | None] = {
 def devices() -> list[jax.Device]:
     """All devices.
 
-    On CPU, programs that overlap on several devices can wait for each other's
-    collectives for ever. Here they are told to run one after the other, which costs a
-    single device nothing; JAX reads this setting when its first device is asked for.
+    On CPU, programs that overlap on several devices can deadlock in their collectives.
+    So they are set to run one after the other, which costs nothing on one device. JAX
+    reads this setting when the first device is requested.
     """
     jax.config.update('jax_cpu_enable_async_dispatch', False)
     return jax.devices()
 
 
 def make_mesh(data: int = 1, fsdp: int = 1, tensor: int = 1) -> Mesh:
-    """A mesh of `data x fsdp x tensor` devices (data = -1 takes all that are left).
+    """A mesh of `data x fsdp x tensor` devices (data = -1 uses all remaining ones).
 
     Raises:
-        UserError: there are fewer devices than asked for, or an axis is below 1.
+        UserError: there are fewer devices than the mesh needs, or an axis is below 1.
     """
-    there = devices()
-    data, fsdp, tensor = shape = sizes(data, fsdp, tensor, len(there))
+    available = devices()
+    data, fsdp, tensor = shape = sizes(data, fsdp, tensor, len(available))
     need = math.prod(shape)
-    if need > len(there):
+    if need > len(available):
         raise UserError(
             f'mesh: {data} x {fsdp} x {tensor} needs {need} devices, there are '
-            f'{len(there)}; choose a smaller mesh'
+            f'{len(available)}; choose a smaller mesh'
         )
-    return Mesh(np.array(there[:need]).reshape(shape), AXES)
+    return Mesh(np.array(available[:need]).reshape(shape), AXES)
 
 
 def abstract_mesh(data: int = 1, fsdp: int = 1, tensor: int = 1) -> AbstractMesh:
@@ -77,7 +77,11 @@ def abstract_mesh(data: int = 1, fsdp: int = 1, tensor: int = 1) -> AbstractMesh
 
 
 def sizes(data: int, fsdp: int, tensor: int, devices: int) -> tuple[int, int, int]:
-    """The mesh's shape, with data = -1 resolved."""
+    """The mesh's shape, with data = -1 resolved.
+
+    Raises:
+        UserError: an axis is below 1.
+    """
     if min(fsdp, tensor) < 1 or (data < 1 and data != -1):
         raise UserError(
             f'mesh: {data} x {fsdp} x {tensor} has an axis below 1; give 1 or more '
@@ -89,11 +93,11 @@ def sizes(data: int, fsdp: int, tensor: int, devices: int) -> tuple[int, int, in
 
 
 def spec(axes: tuple[str | None, ...], shape: tuple[int, ...], mesh) -> PartitionSpec:
-    """Where an array with these logical axes lies; an axis that its mesh axes do not
-    divide (a few key/value heads over many devices) is replicated.
+    """The partition of an array with these logical axes. An axis whose length is not
+    divisible by its mesh axes (few key/value heads, many devices) is replicated.
 
     Raises:
-        KeyError: an axis name without a rule.
+        KeyError: an axis name has no rule.
     """
     parts = []
     for name, length in zip(axes, shape, strict=True):
@@ -122,15 +126,15 @@ def place(leaf: Leaf, x: Any, mesh: Mesh, dtype: str) -> jax.Array:
 
 
 def replicated(mesh: Mesh) -> NamedSharding:
-    """The sharding of what every device holds whole."""
+    """The sharding of an array that every device holds in full."""
     return NamedSharding(mesh, PartitionSpec())
 
 
 def shard_batch(batch: Any, mesh: Mesh) -> Any:
-    """Host arrays on the mesh, the leading axis over `data` and `fsdp`.
+    """Places host arrays `[N, ...]` on the mesh, N divided over `data` and `fsdp`.
 
     Raises:
-        UserError: the leading axis does not divide.
+        UserError: N is not divisible.
     """
     ways = mesh.shape['data'] * mesh.shape['fsdp']
 
@@ -147,8 +151,8 @@ def shard_batch(batch: Any, mesh: Mesh) -> Any:
 
 
 def constrain(x: jax.Array, *axes: str | None) -> jax.Array:
-    """Pins an activation of any shape inside a jitted step, by the logical name of each
-    axis; does nothing without a mesh."""
+    """Constrains the sharding of an activation of any shape inside a jitted step, by
+    the logical name of each axis; does nothing without a mesh."""
     mesh = jax.sharding.get_abstract_mesh()
     if mesh.empty or mesh.size == 1:
         return x

@@ -66,11 +66,11 @@ def reward(args) -> dict:
     arch, base, delta = model(args)
     plan = stage.plan(arch, experiment(args), 'reward')
     update = plan.update()
-    batch = made(args, lambda: comparisons(args))
+    batch = arrays_or_shapes(args, lambda: comparisons(args))
     if args.abstract:
         state, frozen, _ = plan.abstract()
-        found = compiled(update, state, frozen, batch)
-        return {**found, 'trainable': plan.parameter_count()}
+        memory = compiled(update, state, frozen, batch)
+        return {**memory, 'trainable': plan.parameter_count()}
     head = heads.init_head(jax.random.key(3), arch.width)
     state = plan.init({**delta, heads.HEAD: head})
     base = {} if args.tuning == 'full' else base
@@ -387,12 +387,16 @@ def model(args):
     if args.tuning == 'lora':
         kind = tunings.LoraTuning(max(args.rank, 1), float(max(args.rank, 1)))
     leaves = architecture.parameters(arch)
-    base = made(args, lambda: architecture.init(jax.random.key(0), arch, args.dtype))
-    delta = made(args, lambda b: kind.init(jax.random.key(1), b, leaves), base)
+    base = arrays_or_shapes(
+        args, lambda: architecture.init(jax.random.key(0), arch, args.dtype)
+    )
+    delta = arrays_or_shapes(
+        args, lambda b: kind.init(jax.random.key(1), b, leaves), base
+    )
     return arch, base, delta
 
 
-def made(args, function, *inputs):
+def arrays_or_shapes(args, function, *inputs):
     """The function's result, or only its shapes."""
     import jax
 
@@ -449,7 +453,7 @@ def measure(argv: list[str] | None = None) -> dict:
         count = f'--xla_force_host_platform_device_count={args.devices}'
         os.environ['XLA_FLAGS'] = f'{os.environ.get("XLA_FLAGS", "")} {count}'
     sys.path.insert(0, os.path.join(os.path.dirname(__file__), '..'))
-    found = WORKLOADS[args.workload](args)
+    figures = WORKLOADS[args.workload](args)
     full = args.tuning == 'full'
     return {
         'system': 'perl full' if full else 'perl',
@@ -457,7 +461,7 @@ def measure(argv: list[str] | None = None) -> dict:
         'rank': 0 if full else args.rank,
         'devices': args.devices,
         'peak_rss_mb': round(peak_bytes() / 2**20),
-        **found,
+        **figures,
     }
 
 

@@ -70,24 +70,24 @@ def folder_of(study: str, seed: int, workdir: pathlib.Path) -> pathlib.Path:
 def rows(runs: list[Figures]) -> list[dict[str, Any]]:
     """Each stage's figures over the seeds: lists by column."""
     names = dict.fromkeys(name for figures in runs for name in figures)
-    made = []
+    stages = []
     for name in names:
-        found = [figures[name] for figures in runs if name in figures]
-        if found[0]['kind'] in ('pretrain', 'sft'):
+        seeds = [figures[name] for figures in runs if name in figures]
+        if seeds[0]['kind'] in ('pretrain', 'sft'):
             continue
         columns = {
-            column: [row[column] for row in found if row.get(column) is not None]
+            column: [row[column] for row in seeds if row.get(column) is not None]
             for column in COLUMNS
         }
-        made.append({'stage': name, 'seeds': len(found), **columns})
-    return made
+        stages.append({'stage': name, 'seeds': len(seeds), **columns})
+    return stages
 
 
-def table(made: list[dict[str, Any]]) -> list[list[str]]:
+def table(stages: list[dict[str, Any]]) -> list[list[str]]:
     """Header and rows of text; columns that nobody fills are left out."""
-    used = [name for name in COLUMNS if any(row[name] for row in made)]
+    used = [name for name in COLUMNS if any(row[name] for row in stages)]
     lines = [['stage', 'seeds', *(COLUMNS[name] for name in used)]]
-    for row in made:
+    for row in stages:
         cells = (_cell(name, row[name]) for name in used)
         lines.append([row['stage'], str(row['seeds']), *cells])
     return lines
@@ -119,34 +119,34 @@ def trajectories(folders: list[pathlib.Path], stage: str) -> dict[str, np.ndarra
     }
 
 
-def fits(made: list[dict[str, Any]], folders: list[pathlib.Path]) -> list[list[str]]:
+def fits(stages: list[dict[str, Any]], folders: list[pathlib.Path]) -> list[list[str]]:
     """Gao's R_RL of each policy's gold reward, all seeds together: a table."""
     lines = [['policy', 'alpha', 'beta', 'peak at sqrt(KL)', 'largest sqrt(KL)', 'R2']]
-    for row in policies(made):
+    for row in policies(stages):
         path = trajectories(folders, row['stage'])
         if 'kl' not in path:
             continue
         start = statistics.fmean(row['gold_before'])
-        found = over_optimisation.fit_metrics(
+        fit = over_optimisation.fit_metrics(
             'rl', path['kl'].ravel(), path['gold'].ravel() - start
         )
         names = ('alpha', 'beta', 'peak', 'farthest', 'r2')
-        cells = {name: f'{found[name]:.2f}' for name in names}
-        if found['peak'] > found['farthest']:  # a curve says nothing beyond its points
+        cells = {name: f'{fit[name]:.2f}' for name in names}
+        if fit['peak'] > fit['farthest']:  # a curve says nothing beyond its points
             cells['peak'] = 'not reached'
         lines.append([row['stage'], *cells.values()])
     return lines
 
 
-def policies(made: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def policies(stages: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """The rows of trained policies."""
-    return [row for row in made if row['gold_after']]
+    return [row for row in stages if row['gold_after']]
 
 
 @style.styled
-def plot(made: list[dict[str, Any]], folders: list[pathlib.Path]) -> Any:
+def plot(stages: list[dict[str, Any]], folders: list[pathlib.Path]) -> Any:
     """Gold reward of policies at the end; gold and proxy in training, against √KL."""
-    judged = policies(made)
+    judged = policies(stages)
     figure, (ends, *sides) = style.panels(3, 3, height=4.6)
     places = range(len(judged))
     for place, row in zip(places, judged, strict=True):
@@ -189,16 +189,16 @@ def main() -> None:
     folders = [folder for folder in folders if folder.is_dir()]
     if not folders:
         raise UserError(f'--workdir: {args.workdir} has no run of {args.study} yet')
-    made = rows([metrics.read_results(folder) for folder in folders])
-    lines = table(made)
+    stages = rows([metrics.read_results(folder) for folder in folders])
+    lines = table(stages)
     out = args.workdir / args.study
     out.mkdir(parents=True, exist_ok=True)
     with (out / 'table.csv').open('w', newline='') as file:
         csv.writer(file).writerows(lines)
     text = markdown(lines)
     (out / 'table.md').write_text(text)
-    plot(made, folders).savefig(out / f'{args.study}.png')
-    (out / 'fits.md').write_text(markdown(fits(made, folders)))
+    plot(stages, folders).savefig(out / f'{args.study}.png')
+    (out / 'fits.md').write_text(markdown(fits(stages, folders)))
     print(text + f'written: {out}')
 
 

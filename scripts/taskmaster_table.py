@@ -88,14 +88,14 @@ def summary(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     for row in rows:
         groups.setdefault((row['dataset'], row['tuning']), []).append(row)
     lines = []
-    for (dataset, tuning), found in groups.items():
-        line = {'dataset': dataset, 'tuning': tuning, 'seeds': len(found)}
+    for (dataset, tuning), seeds in groups.items():
+        line = {'dataset': dataset, 'tuning': tuning, 'seeds': len(seeds)}
         for name in SCORES:
-            values = [row[name] for row in found]
+            values = [row[name] for row in seeds]
             line[name] = statistics.mean(values)
             line[f'{name}_std'] = statistics.stdev(values) if len(values) > 1 else 0.0
-        line['seconds'] = min(row['seconds'] for row in found)  # the least disturbed
-        line |= {name: found[0][name] for name in ('trainable', 'step_bytes')}
+        line['seconds'] = min(row['seconds'] for row in seeds)  # the least disturbed
+        line |= {name: seeds[0][name] for name in ('trainable', 'step_bytes')}
         lines.append(line)
     return lines
 
@@ -111,8 +111,8 @@ def markdown(lines: list[dict[str, Any]], simple: dict[str, dict]) -> str:
                 row.append(f'{line[name]:.3f}{spread}')
             mebibytes = line['step_bytes'] / 2**20
             rows.append([*row, f'{line["seconds"]:.0f}', f'{mebibytes:.0f}'])
-        for name, found in figures.items():
-            scores = [f'{found[x]:.3f}' for x in SCORES]
+        for name, baseline in figures.items():
+            scores = [f'{baseline[x]:.3f}' for x in SCORES]
             rows.append([dataset, name.replace('_', ' '), '', '', *scores, '', ''])
     return Table('', HEADER, [list(map(str, row)) for row in rows]).markdown()
 
@@ -124,8 +124,8 @@ def plot(
     """AUC by tuning with the deviation over seeds; baselines as lines."""
     figure, panels = style.panels(len(simple), len(simple), height=3.8)
     for axes, (dataset, figures) in zip(panels, simple.items(), strict=True):
-        found = [x for x in lines if x['dataset'] == dataset]
-        x, y, spread = ([x[k] for x in found] for k in ('tuning', 'auc', 'auc_std'))
+        rows = [x for x in lines if x['dataset'] == dataset]
+        x, y, spread = ([x[k] for x in rows] for k in ('tuning', 'auc', 'auc_std'))
         axes.errorbar(x, y, spread, fmt='o', color=style.BLUE, capsize=4)
         colours = (style.GREY, style.GREEN, style.ORANGE)
         for (name, row), colour in zip(figures.items(), colours, strict=True):
@@ -187,6 +187,6 @@ if __name__ == '__main__':
     try:
         main()
     except Stopped as stop:
-        sys.exit(f'{stop}; the same command goes on from there')
+        sys.exit(f'{stop}; the same command continues from there')
     except UserError as error:
         sys.exit(f'error: {error}')

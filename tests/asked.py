@@ -1,4 +1,4 @@
-"""An endpoint of the server on loopback, and the questions that tests ask it."""
+"""Makes endpoints for the test server of `chat.py`, and asks them questions."""
 
 from chat import Reply
 
@@ -29,5 +29,5 @@ def one(judge):
 
 
 def after(*replies, then=GOOD):
-    """These replies to the first requests, then always the same."""
+    """An answer function: these replies to the first requests, then always `then`."""
     return lambda body, number: replies[number - 1] if number <= len(replies) else then

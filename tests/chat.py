@@ -1,4 +1,4 @@
-"""A chat-completions server on loopback that answers as a test wants."""
+"""A chat-completions server on loopback with answers that a test defines."""
 
 import contextlib
 import dataclasses
@@ -12,7 +12,7 @@ import time
 
 @dataclasses.dataclass(frozen=True)
 class Reply:
-    """What the server does with one request.
+    """The server's reply to one request.
 
     Attributes:
         text: of the completion.
@@ -53,7 +53,7 @@ class Reply:
 
 
 class Server:
-    """What a test sees of the server.
+    """The server, as seen by a test.
 
     Attributes:
         url: its base address.
@@ -85,7 +85,7 @@ class Server:
 
 @contextlib.contextmanager
 def serve(answer):
-    """A server whose `answer(body, number of the request)` is a `Reply`."""
+    """A server; `answer(body, number of the request)` returns each `Reply`."""
     server = Server(answer)
 
     class Handler(http.server.BaseHTTPRequestHandler):

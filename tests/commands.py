@@ -1,7 +1,7 @@
-"""Runs the commands of the package as processes of their own.
+"""Runs the commands of the package in separate processes.
 
-They are forked from a server that has imported all that is slow to import, so that
-each costs tenths of a second instead of seconds. This module must not import an entry
+They are forked from a server that has already imported the slow modules, so that each
+takes tenths of a second instead of seconds. This module must not import an entry
 point: the process runs it as its main module.
 """
 
@@ -41,7 +41,7 @@ _SERVER.set_forkserver_preload([*_SLOW, 'ml_collections.config_flags'])
 
 @dataclasses.dataclass(frozen=True)
 class Ended:
-    """How a command ended: exit code (minus a signal's number), and what it said."""
+    """The result of a command: exit code (minus a signal's number), and output."""
 
     code: int
     out: str
@@ -49,7 +49,7 @@ class Ended:
 
     @property
     def error(self):
-        """The one line of an error; anything else is no error as it should be."""
+        """The error line; fails unless the error is one line with exit code 1."""
         lines = self.err.splitlines()
         assert self.code == 1, self
         assert len(lines) == 1 and lines[0].startswith('error: '), self.err
@@ -93,7 +93,7 @@ def _drain(pipe):
 
 
 def launch(workdir, *args, arg='', **options):
-    """Trains in a process of its own; `arg` is what follows the config's colon."""
+    """Trains in a separate process; `arg` is the text after the config's colon."""
     file = f'{CONFIG}:{arg}' if arg else CONFIG
     where = (f'--config={file}', f'--workdir={workdir}')
     return command('perl.train', *where, *args, **options)
@@ -114,7 +114,7 @@ def _as_main(module, args, folder, before, draw):
 
 
 def strike(place, call, number=signal.SIGKILL, after=True):
-    """Sends this process a signal at a call of a function.
+    """Sends a signal to this process when a function is called.
 
     Args:
         place: `module` or `module:Class`, and a dot, and the function.
@@ -140,10 +140,11 @@ def strike(place, call, number=signal.SIGKILL, after=True):
 
 
 def starve(place, limit=64):
-    """Lets no file grow beyond `limit` bytes once a function is called: a full disk.
+    """Simulates a full disk: after a call of a function, no file can grow beyond
+    `limit` bytes.
 
     Args:
-        place: as of `strike`.
+        place: as in `strike`.
         limit: in bytes.
     """
     where, _, name = place.rpartition('.')
@@ -163,8 +164,8 @@ async def _fail():
 
 
 def make_noise():
-    """Fails where the run folder is locked, as a checkpoint does that finds no space:
-    with a task whose error nobody takes, and a callback into a closed event loop."""
+    """Fails when the run folder is locked, like a checkpoint on a full disk: with a
+    task whose error is never retrieved, and a callback into a closed event loop."""
 
     class Late:
         def __del__(self):
@@ -182,7 +183,7 @@ def make_noise():
 
 
 def close_stdout():
-    """Nobody reads what the command prints, as of `| head` when it has enough."""
+    """Closes the reading end of the output, like `| head` after its last line."""
     reader, writer = os.pipe()
     os.close(reader)
     os.dup2(writer, 1)
@@ -195,8 +196,7 @@ CALLS = (
 
 
 def listen(log):
-    """Writes to a file what this process calls by the network, whoever calls it and
-    whatever becomes of it.
+    """Writes all network calls of this process to a file, also those that fail.
 
     Args:
         log: a path; `listening`, then the name of each call, a line each.
@@ -212,7 +212,7 @@ def listen(log):
 
 
 def unplug():
-    """Lets no socket of this process reach another machine."""
+    """Makes every connection of this process fail."""
 
     def refuse(self, address):
         raise AssertionError(f'a call to {address}')

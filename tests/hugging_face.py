@@ -1,4 +1,4 @@
-"""Our random parameters in a model of transformers: the reference of `tests/reference`.
+"""Copies random parameters into a model of transformers, for `tests/reference`.
 
 Importing it needs torch and transformers, which `scripts/test` installs.
 """
@@ -12,7 +12,7 @@ from perl.models.architecture import Architecture
 
 
 def causal_lm(arch: Architecture, params):
-    """A Llama, or a Qwen 2 where queries, keys and values have biases."""
+    """A Llama model, or Qwen 2 if queries, keys and values have biases."""
     family = 'Qwen2' if arch.qkv_bias else 'Llama'
     config = getattr(transformers, f'{family}Config')(
         vocab_size=arch.vocabulary,
@@ -57,10 +57,10 @@ def state_dict(arch: Architecture, params) -> dict[str, torch.Tensor]:
 
 
 def tensor(x) -> torch.Tensor:
-    """A copy of an array."""
+    """An array as a torch tensor (a copy)."""
     return torch.tensor(np.ascontiguousarray(x))
 
 
 def ids(tokens) -> torch.Tensor:
-    """Token ids as torch takes them."""
+    """Token ids as an int64 torch tensor."""
     return torch.tensor(np.asarray(tokens, np.int64))

@@ -1,4 +1,4 @@
-"""Python files that belong to no package, as modules: scripts and configs."""
+"""Imports Python files outside of packages: scripts and configs."""
 
 import importlib.util
 import pathlib
@@ -9,8 +9,8 @@ from commands import ROOT
 
 
 def imported(name: str) -> types.ModuleType:
-    """The module of a file such as 'scripts/study.py', freshly run; it may import what
-    lies beside it, as it may when Python is given the file."""
+    """The module of a file such as 'scripts/study.py', executed anew; it can import
+    files in its folder, as if Python ran it."""
     file = pathlib.Path(ROOT, name)
     spec = importlib.util.spec_from_file_location(file.stem, file)
     module = importlib.util.module_from_spec(spec)

@@ -1,4 +1,4 @@
-"""The code blocks of a page of the documentation."""
+"""Reads the code blocks of a page of the documentation."""
 
 import dataclasses
 import pathlib
@@ -9,7 +9,7 @@ DOCS = pathlib.Path(__file__).resolve().parents[1] / 'docs'
 
 @dataclasses.dataclass(frozen=True)
 class Block:
-    """One code block: its language, what follows that in the same line, its text."""
+    """A code block: its language, the rest of that line (title), and its text."""
 
     language: str
     title: str

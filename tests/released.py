@@ -17,7 +17,7 @@ def sentence(number, length=5):
 
 
 def write_lines(path, rows):
-    """JSON lines, gzipped where the name says so; strings are taken as they are."""
+    """Writes JSON lines, gzipped if the name ends in .gz; strings are not changed."""
     path.parent.mkdir(parents=True, exist_ok=True)
     text = '\n'.join(x if isinstance(x, str) else json.dumps(x) for x in rows) + '\n'
     content = text.encode()
@@ -54,7 +54,7 @@ def judged(number, split='train', **changes):
 
 
 def tldr(root, size=24):
-    """Reddit TL;DR."""
+    """Writes Reddit TL;DR."""
     for place, name in enumerate(('train', 'valid', 'test')):
         rows = [post(1000 * place + n) for n in range(size)]
         write_lines(root / f'tldr_3_filtered/{name}.jsonl', rows)
@@ -78,7 +78,7 @@ def conversation(name, bodies):
 
 
 def bolt(root, size=60):
-    """BOLT English SMS/Chat with summaries."""
+    """Writes BOLT English SMS/Chat with summaries."""
     folder = root / 'data/source'
     folder.mkdir(parents=True, exist_ok=True)
     for n in range(size):
@@ -111,7 +111,7 @@ def preference(number, split='train', domain='askbaking', **changes):
 
 
 def shp(root, size=24):
-    """SHP, one folder a domain."""
+    """Writes SHP, one folder per domain."""
     for domain in ('askbaking', 'legaladvice'):
         for split in ('train', 'validation', 'test'):
             rows = [
@@ -131,7 +131,7 @@ def dialog(number, answer, turns=1):
 
 
 def hh(root, parts=('harmless-base',), size=60, splits=('train', 'test')):
-    """Anthropic HH."""
+    """Writes Anthropic HH."""
     for part in parts:
         for place, split in enumerate(splits):
             rows = [
@@ -146,7 +146,7 @@ def hh(root, parts=('harmless-base',), size=60, splits=('train', 'test')):
 
 
 def varint(number):
-    """A protocol buffer's number; a negative one has ten bytes."""
+    """A varint of a protocol buffer; a negative number has ten bytes."""
     number &= (1 << 64) - 1
     out = bytearray()
     while number > 0x7F:
@@ -190,7 +190,7 @@ _TABLE = _crc_table()
 
 
 def masked_crc(content):
-    """The checksum of TFRecord, by a table."""
+    """The checksum of TFRecord, computed with a table."""
     crc = 0xFFFFFFFF
     for byte in content:
         crc = _TABLE[(crc ^ byte) & 0xFF] ^ (crc >> 8)
@@ -199,7 +199,7 @@ def masked_crc(content):
 
 
 def write_records(path, payloads, zipped=False):
-    """A TFRecord file."""
+    """Writes a TFRecord file."""
     path.parent.mkdir(parents=True, exist_ok=True)
     content = b''
     for payload in payloads:
@@ -256,7 +256,7 @@ def episode(number, **changes):
 
 
 def android_control(root, size=30):
-    """AndroidControl: two files of episodes, and their splits."""
+    """Writes AndroidControl: two files of episodes, and their splits."""
     for half in range(2):
         made = [example(episode(n)) for n in range(half, size, 2)]
         write_records(root / f'android_control-0000{half}-of-00002', made, True)
@@ -271,7 +271,7 @@ def android_control(root, size=30):
 
 
 def screen(number, label=0, **changes):
-    """A record of RefExp: four elements, of which the first three have a leaf."""
+    """A record of RefExp with four elements; the first three have a leaf."""
     left = [0.1, 0.5, 0.1, 0.8]
     top = [0.2, 0.2, 0.4, 0.0]
     box = {

@@ -1,4 +1,4 @@
-"""A rollout with all its roles, for tests of what is made and learned of it."""
+"""A rollout with all its roles, for tests of scoring and of the update."""
 
 import dataclasses
 import functools
@@ -41,7 +41,7 @@ FROZEN = Frozen(
 
 
 def rollout():
-    """Two ragged prompts in four slots, and the responses to them."""
+    """Two prompts of different length in four slots, and the responses to them."""
     tokens, _ = tiny.rows((2, 4 + R))
     responses = Responses(
         tokens[:, 4:], jnp.zeros((2, R)), jnp.array([3, 1]), jnp.array([False, True])
@@ -51,7 +51,7 @@ def rollout():
 
 @functools.cache
 def scored():
-    """What the roles say of it."""
+    """The scores of the rollout."""
     return jax.jit(
         functools.partial(
             experience.score, arch=tiny.ARCH, objective=PPO, with_reference=True

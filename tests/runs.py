@@ -14,25 +14,25 @@ from perl.system import metrics
 
 
 def config(arg='', **changes):
-    """The small experiment; `changes` are by path: `{'sft.steps': 3}`."""
+    """The config of the small experiment; `changes` by path: `{'sft.steps': 3}`."""
     loaded = train.load_config(f'{CONFIG}:{arg}').unlock()
     loaded.update_from_flattened_dict(changes)
     return loaded.lock()
 
 
 def run(config, workdir, stages=None):
-    """Trains in this process, without the report, which takes long to draw."""
+    """Trains in this process, without the report, which is slow."""
     with mock.patch.object(train.report, 'write'):
         return train.run(config, workdir, stages).figures
 
 
 class Killed(BaseException):
-    """Ends a run in this process as a kill would: nobody catches it."""
+    """Ends a run in this process like a kill: no code catches this exception."""
 
 
 @contextlib.contextmanager
 def dying(stage, step, end):
-    """A context in which `end()` is called after the line of a step is written."""
+    """A context that calls `end()` after the line of a step is written."""
     write = metrics.Metrics.write
 
     def writing(self, at, figures):
@@ -45,14 +45,14 @@ def dying(stage, step, end):
 
 
 def killed():
-    """Ends this run here and now."""
+    """Ends the run at once."""
     raise Killed
 
 
 def copy(finished, workdir, stages, config=False):
-    """What a run folder was when only these stages were finished.
+    """Makes a run folder in which only these stages are finished.
 
-    Without its config, which then may be another.
+    It has no config, so that a test can use another one.
     """
     workdir.mkdir(parents=True, exist_ok=True)
     shutil.copytree(finished / 'tokenizer', workdir / 'tokenizer')
@@ -67,7 +67,7 @@ def copy(finished, workdir, stages, config=False):
 
 
 def rows(folder):
-    """The metrics of a stage but for those of time."""
+    """The metrics of a stage without those of time."""
     return [
         {name: x for name, x in row.items() if 'second' not in name}
         for row in metrics.read(folder)
@@ -75,7 +75,7 @@ def rows(folder):
 
 
 def files(folder):
-    """{path: bytes} of everything in a folder."""
+    """{path: bytes} of all files in a folder."""
     return {
         str(path.relative_to(folder)): path.read_bytes()
         for path in sorted(folder.rglob('*'))
@@ -84,13 +84,13 @@ def files(folder):
 
 
 def trained(folder):
-    """{path: bytes} of what a stage made: its adapters or base."""
+    """{path: bytes} of a stage's adapters or base."""
     kinds = ('adapter/', 'value/', 'base/', 'best/')
     return {k: x for k, x in files(folder).items() if k.startswith(kinds)}
 
 
 def assert_same(workdir, finished, stage):
-    """A stage of two runs is equal, bit by bit."""
+    """Asserts that a stage of two runs is equal, bit by bit."""
     assert rows(workdir / stage) == rows(finished / stage)
     assert trained(workdir / stage) and trained(workdir / stage) == trained(
         finished / stage
@@ -103,12 +103,12 @@ def results(workdir):
 
 
 def clone(workdir, to):
-    """The whole folder once more, to spoil."""
+    """A copy of the whole folder, for a test to damage."""
     return pathlib.Path(shutil.copytree(workdir, to))
 
 
 def weights(folder):
-    """The bytes of an adapter."""
+    """The bytes of an adapter's file."""
     return (folder / 'adapter.safetensors').read_bytes()
 
 

@@ -21,7 +21,7 @@ DATA = {
 
 
 def get_config(arg: str | None = None) -> ConfigDict:
-    """The experiment; see the module."""
+    """The experiment; see the module's docstring."""
     chosen = configs.parse_arg(arg, tuning='lora', pair=False, files='')
     config = configs.experiment('small')
     config.model.update(

@@ -92,7 +92,7 @@ def test_killed_before_the_first_checkpoint(finished, tmp_path, capfd):
 
 def flip(file):
     data = bytearray(file.read_bytes())
-    data[-1] ^= 1
+    data[-7] ^= 1
     file.write_bytes(data)
 
 
@@ -123,6 +123,17 @@ def test_another_base_at_model_path(finished, tmp_path):
     workdir = die_at(5, copy(finished, tmp_path / 'run', []), **changes)
     other_base(base)
     assert "(base: was '" in refused(workdir, runs.config(**changes), ['sft'])
+
+
+def test_another_number_of_the_architecture_at_model_path(finished, tmp_path):
+    """The weights are the same, and what they compute is not."""
+    base = shutil.copytree(finished / 'pretrain' / 'base', tmp_path / 'base')
+    changes = {'model.path': str(base), 'stages': ('sft',)}
+    workdir = die_at(5, copy(finished, tmp_path / 'run', []), **changes)
+    arch, params = store.load(base)
+    store.save(base, store.changed(arch, rope_theta=500.0), params)
+    error = refused(workdir, runs.config(**changes), ['sft'])
+    assert '(architecture.rope_theta: was 10000.0, is 500.0)' in error
 
 
 @pytest.mark.parametrize('kind', ['demonstrations', 'prompts'])
@@ -199,6 +210,17 @@ def test_the_metrics_are_gone(workdir):
 def done(finished, tmp_path):
     """A run whose policy is to be trained yet."""
     return copy(finished, tmp_path / 'run', ['pretrain', 'sft', 'reward'])
+
+
+@pytest.mark.parametrize(
+    'spoil', [flip, lambda x: x.write_text('{}'), lambda x: x.write_text('{"made"')]
+)
+def test_the_record_of_a_finished_stage(done, spoil):
+    file = done / 'sft' / 'stage.json'
+    spoil(file)
+    assert f'{file} is damaged' in refused(done, stages=('pretrain', 'sft'))
+    file.unlink()
+    runs.run(runs.config(), done, ['pretrain', 'sft'])
 
 
 def test_the_base_under_finished_stages(done):

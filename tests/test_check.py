@@ -206,7 +206,7 @@ def test_mesh_larger_than_this_machine(tmp_path):
                 '--config.policy.reward=endpoint',
                 '--config.policy.judge.url=ftp://a:b@c',
             ],
-            "policy.judge.url: 'ftp://c' is not an address of HTTP",
+            "policy.judge.url: 'ftp://c' is not an HTTP address",
         ),
         (['--config.tokenizer.kind=file', '--config.tokenizer.path=nowhere'], 'nowhe'),
     ],

@@ -76,7 +76,7 @@ def test_what_a_sceptic_asks(finished, tmp_path):
     assert not (other / 'evaluation').exists()
 
 
-def test_judged_by_a_reward_model(opened):
+def test_judged_by_a_reward_model(opened, tmp_path):
     found = evaluate.evaluate(opened, judge='reward_full')
     figures = found['policy against sft']
     assert figures['judge'] == 'reward_full' and 0 <= figures['win_rate'] <= 1
@@ -85,6 +85,14 @@ def test_judged_by_a_reward_model(opened):
     # the verdict of the reward model that the policy was trained on is marked as such
     assert figures['judge_trained_the_policy'] is False
     found = evaluate.evaluate(opened, judge='reward')
+    assert found['policy against sft']['judge_trained_the_policy'] is True
+    # by whatever name: its folder, or that of a copy
+    copied = shutil.copytree(opened.workdir / 'reward' / 'adapter', tmp_path / 'copy')
+    for folder in (opened.workdir / 'reward' / 'adapter', copied):
+        found = evaluate.evaluate(opened, judge=str(folder))
+        assert found['policy against sft']['judge_trained_the_policy'] is True
+    adapters = (str(opened.workdir / x / 'adapter') for x in ('policy', 'reward'))
+    found = evaluate.evaluate(opened, policy=next(adapters), judge=next(adapters))
     assert found['policy against sft']['judge_trained_the_policy'] is True
     by_gold = evaluate.evaluate(opened)['policy against sft']
     assert (by_gold['judge'], by_gold['judge_trained_the_policy']) == ('gold', False)
@@ -143,7 +151,9 @@ def test_a_judge_without_verdicts_is_told(opened):
         found = evaluate.evaluate(opened, judge=mute)
     figures = found['policy against sft']
     assert figures['ties'] == 8 and figures['unanswered'] == 16
-    assert '16 questions without a verdict' in evaluate.table(found)
+    said = evaluate.table(found)
+    assert '16 questions without a verdict' in said
+    assert '(judged by a language model (m))' in said
 
 
 def test_judged_by_a_model_of_the_run(opened, tmp_path):
@@ -207,7 +217,7 @@ def test_which_of_several_policies(finished, tmp_path):
     ended = command('perl.evaluate', f'--workdir={workdir}')
     assert ended.code == 0, ended
     assert ended.err == (
-        'policy: again, the last of policy, again; --policy names another\n'
+        'policy: again, the last of policy, again; choose another with --policy\n'
     )
     assert 'again against sft: ' in ended.out
     named = command('perl.evaluate', f'--workdir={workdir}', '--policy=policy')
@@ -232,13 +242,13 @@ def test_other_split(opened):
         (['--policy=tokenizer'], 'tokenizer'),
         (['--judge=endpoint'], 'needs its address and the name of a model'),
         (['--judge=recorded'], 'need the file'),
-        (['--harmless'], '--harmless asks the judge: give --judge=endpoint or model'),
+        (['--harmless'], '--harmless needs a language model; give --judge=endpoint'),
         (['--judge=recorded', '--judge_file=no.jsonl'], 'no file no.jsonl'),
         (['--judge=model', '--judge_model=sfft'], 'sfft'),
         (['--judge=model', '--judge_template=no'], "'no' is neither a file"),
         (['--split=train_'], 'split'),
         (['--workdir=nowhere'], 'nowhere/config.json is not there'),
-        (['--best_of=3'], '3 samples make no curve'),
+        (['--best_of=3'], '3 samples are too few'),
     ],
 )
 def test_errors(finished, flags, words):

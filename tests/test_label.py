@@ -295,7 +295,8 @@ def test_samples_of_a_policy(workdir, tmp_path):
     assert kept.read_bytes() == (tmp_path / 'a.pairs.jsonl').read_bytes()
     more = sampling(workdir, '--seed=1')
     assert (
-        'was sampled in another way (seed: was 0, is 1)' in label(broken, *more).error
+        'was sampled with other settings (seed: was 0, is 1)'
+        in label(broken, *more).error
     )
 
 
@@ -321,7 +322,7 @@ ENDPOINT = ('--labeller=endpoint', '--url=http://127.0.0.1:9/v1', '--model=m')
     [
         (ENDPOINT, 'give --comparisons, --config, or --workdir'),
         ((*ENDPOINT, '--sample'), 'give --comparisons, --config, or --workdir'),
-        ((*ENDPOINT, '--comparisons=PAIRS'), 'nobody answers there'),
+        ((*ENDPOINT, '--comparisons=PAIRS'), 'no server answers there'),
         ((*ENDPOINT, '--comparisons=PAIRS', '--sample'), 'give one of'),
         ((*ENDPOINT, '--comparisons=nowhere.jsonl'), 'no file nowhere.jsonl'),
         ((*ENDPOINT, '--comparisons=PAIRS', '--columns=prompt'), 'write field=column'),
@@ -366,7 +367,7 @@ def test_what_is_read_is_not_written_over(pairs, args):
     before = pairs.read_bytes()
     args = [arg.replace('PAIRS', str(pairs)) for arg in args]
     output = pairs.parent / '..' / pairs.parent.name / pairs.name
-    assert 'is read from here; name another file' in label(output, *args).error
+    assert 'is an input file; name another file' in label(output, *args).error
     assert pairs.read_bytes() == before
 
 
@@ -376,7 +377,7 @@ def test_what_is_read_is_not_written_over(pairs, args):
         (('--adapter=sfft', '--sample'), 'sfft'),
         (('--adapter=reward', '--sample'), 'reward: it makes a reward model'),
         (('--model=sfft', '--labeller=model'), 'sfft'),
-        (('--labeller=model', '--limit=2'), 'too long take a shorter --template'),
+        (('--labeller=model', '--limit=2'), 'too long, use a shorter --template'),
     ],
 )
 def test_errors_on_a_run(workdir, tmp_path, args, words):

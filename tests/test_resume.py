@@ -98,7 +98,7 @@ def test_stopped_command(finished, tmp_path, number):
     ended = launch(workdir, '--stages=sft', before=before)
     assert ended.code == 130
     assert ended.err == (
-        'sft: stopped and saved after step 3; the same command goes on from there\n'
+        'sft: stopped and saved after step 3; the same command continues from there\n'
     )
     assert launch(workdir, '--stages=sft').code == 0
     runs.assert_same(workdir, finished, 'sft')

@@ -112,6 +112,12 @@ def test_nothing_to_score_with(finished, tmp_path):
         ([], 'x\n', 'standard input, line 1: not a JSON object'),
         ([], b'{"prompt": "\xff"}', 'standard input, line 1: byte 13 is not UTF-8'),
         (['--input=nowhere.jsonl'], '', 'nowhere.jsonl'),
+        (['--output=tests'], '', '--output: tests is a folder; name a file'),
+        (
+            ['--input=tests/x.jsonl', '--output=./tests/../tests/x.jsonl'],
+            '',
+            'x.jsonl is an input file; name another file',
+        ),
         (['--reward=rewrd'], '{"prompt": "a", "response": "b"}', 'rewrd'),
         (['--reward=sft'], '{"prompt": "a", "response": "b"}', 'it makes a policy'),
         (['--workdir=nowhere'], '', 'nowhere/config.json is not there'),

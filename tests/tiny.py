@@ -47,12 +47,12 @@ LORA = LoraTuning(rank=3, alpha=6.0, targets=EVERYWHERE)
 
 
 def arch(**changes):
-    """The tiny decoder, run in another way."""
+    """The tiny decoder with other settings."""
     return dataclasses.replace(ARCH, **changes)
 
 
 def weights(arch=ARCH, seed=0, dtype=jnp.float32):
-    """Random parameters of unit gain, so that every matrix matters; norms too."""
+    """Random parameters, also of norms, with unit gain, so that each one matters."""
     rng = np.random.default_rng(seed)
 
     def draw(path, leaf):
@@ -70,7 +70,7 @@ def weights(arch=ARCH, seed=0, dtype=jnp.float32):
 
 
 def adapter(arch=ARCH, kind=LORA, seed=1):
-    """A delta that is no longer fresh: both of its factors are random."""
+    """A delta as after training: both factors are random."""
     rng = np.random.default_rng(seed)
     said = kind.declare(architecture.parameters(arch))
 
@@ -99,7 +99,7 @@ def rows(shape=(3, 6), seed=3, vocabulary=ARCH.vocabulary):
 
 
 def ended(last=(5, 3, 4), seed=3):
-    """Rows of six tokens that end there, as a panel reads them."""
+    """A batch for a panel: rows of six slots, each with its last token at `last`."""
     tokens, positions = rows((len(last), 6), seed)
     ends = jnp.array(last)[:, None]
     segments = jnp.where(positions <= ends, 0, -1)
@@ -112,7 +112,8 @@ def ended(last=(5, 3, 4), seed=3):
 
 
 def close(got, want, atol=1e-5):
-    """Every leaf of two trees is equal, to this share of its largest element or 1."""
+    """Asserts that all leaves of two trees are equal up to a share of their largest
+    element or 1."""
 
     def compare(x, y):
         x, y = (np.asarray(z, np.float64) for z in (x, y))

@@ -1,4 +1,4 @@
-"""Small tokenizers of every form that puts a space before a text, made in memory."""
+"""Makes small tokenizers of every form that puts a space before a text, in memory."""
 
 import io
 import json
@@ -27,7 +27,7 @@ def llama2c(pieces=(' ', 'c', 'a', 't', ' c', 'at', ' cat')) -> bytes:
 
 
 def sentence_piece(add_dummy_prefix=True, byte_fallback=True, **options) -> bytes:
-    """A SentencePiece model as Llama 2 and Mistral have them."""
+    """A SentencePiece model in the form of Llama 2 and Mistral."""
     model = io.BytesIO()
     sentencepiece.SentencePieceTrainer.train(
         sentence_iterator=iter(CORPUS),

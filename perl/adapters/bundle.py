@@ -13,10 +13,18 @@ from typing import Any
 from perl.adapters import serial
 from perl.adapters.tunings import Tuning, create
 from perl.system import arrays as files
-from perl.system import disk, jsonl
+from perl.system import disk, schema, sealed
 from perl.system.errors import UserError
 
 CARD, ARRAYS = 'adapter.json', 'adapter.safetensors'
+
+# what the card has, with values of the right types
+_FIELDS = {
+    **dict.fromkeys(('role', 'base', 'tokenizer', 'sha256'), ''),
+    **dict.fromkeys(('shift', 'scale'), 0.0),
+    'tuning': {},
+    'adapters': {},
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,7 +55,7 @@ def save(folder: pathlib.Path, delta: Any, card: Card) -> None:
     files.save(folder / ARRAYS, arrays)
     digest = files.digest(folder / ARRAYS)
     values = dataclasses.asdict(card)
-    jsonl.save(folder / CARD, {**values, 'adapters': adapters, 'sha256': digest})
+    sealed.save(folder / CARD, {**values, 'adapters': adapters, 'sha256': digest})
 
 
 def exists(folder: pathlib.Path) -> bool:
@@ -69,14 +77,9 @@ def load(
         UserError: missing, damaged, or trained on another base or tokenizer.
     """
     try:
-        values = jsonl.parse((folder / CARD).read_bytes())
-        # older cards have no digest
-        arrays = files.load(folder / ARRAYS, values.pop('sha256', None))
-        tuning = create(values.pop('tuning'))
-        # a card of an older version calls them pairs
-        adapters = values.pop('adapters' if 'adapters' in values else 'pairs')
-        delta = serial.put_together(arrays, adapters, tuning)
-        card = Card(tuning=tuning, **values)
+        card, adapters, digest = _read(folder / CARD)
+        arrays = files.load(folder / ARRAYS, digest)
+        delta = serial.put_together(arrays, adapters, card.tuning)
     except FileNotFoundError as error:
         raise UserError(
             f'adapter: {error.filename} is not there; give the adapter folder of a '
@@ -102,3 +105,19 @@ def load(
                 f'{want}; give the {name} it was trained on, or train it again'
             )
     return delta, card
+
+
+def _read(file):
+    """The card, the plain values of its adapters, and the digest of its arrays."""
+    values = sealed.load(file)
+    if 'pairs' in values:  # as an older version calls them
+        values['adapters'] = values.pop('pairs')
+    values = {'sha256': '', **values}  # older cards have none
+    schema.check_fields(values, _FIELDS)
+    if values['scale'] <= 0:
+        raise ValueError(f'scale: {values["scale"]} must be greater than 0')
+    for path, plain in values['adapters'].items():
+        schema.check_types({path: plain}, {path: {}}, 'adapters')
+    adapters, digest = values.pop('adapters'), values.pop('sha256')
+    tuning = create(values.pop('tuning'))
+    return Card(tuning=tuning, **values), adapters, digest or None

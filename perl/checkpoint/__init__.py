@@ -1,4 +1,4 @@
-"""Checkpoints of a stage, with a checksum for everything."""
+"""Checkpoints of a stage; checksums cover all files and arrays."""
 
 from perl.checkpoint.checkpoints import Checkpoints
 

@@ -1,9 +1,9 @@
-"""Checkpoints of a stage: what is trained, atomically and with checksums.
+"""Checkpoints of a stage, written atomically and with checksums.
 
 Orbax writes the arrays in the calling thread into a temporary folder, which is renamed
-when all is there: whatever ends the process, a folder named by a step was whole once.
-Damage that comes later is found when the step is restored. A file beside the folder
-has the number of the last step, so that a loss of the whole folder is noticed too.
+when it is complete. So a folder named by a step was complete once, even if the process
+was killed. Later damage is detected when the step is restored. A file beside the folder
+holds the number of the last step, so that the loss of the folder is detected too.
 """
 
 import json
@@ -41,13 +41,13 @@ class Checkpoints:
         keep: int = 2,
         inputs: Mapping[str, Any] | None = None,
     ):
-        """Opens a folder, which need not be there yet.
+        """Opens a folder, which need not exist yet.
 
         Args:
             folder: of the checkpoints, one subfolder each, in the folder of a stage.
-            keep: how many stay; two, so that one is left when the newest is damaged.
-            inputs: what the state is computed from, in values that JSON can hold. A
-                checkpoint of other inputs is refused. None compares nothing.
+            keep: number of checkpoints to keep; two leave one if the newest is damaged.
+            inputs: what the state is computed from, as JSON values. A checkpoint with
+                other inputs is refused. None compares nothing.
         """
         self._folder = pathlib.Path(folder).absolute()
         self._last = self._folder.with_name(f'{self._folder.name}.json')
@@ -57,16 +57,16 @@ class Checkpoints:
         self._orbax = ocp.Checkpointer(ocp.StandardCheckpointHandler())
 
     def save(self, step: int, state: Any, extra: dict[str, Any] | None = None) -> None:
-        """Writes the state after `step` and then removes what is older than `keep`.
+        """Writes the state after `step`, then removes all but the `keep` newest.
 
         Args:
-            step: that the state is after.
+            step: the last step that the state includes.
             state: any pytree of arrays and scalars.
-            extra: values that JSON can hold.
+            extra: JSON values to store with it.
 
         Raises:
-            UserError: full disk, or a folder that cannot be written; what was saved
-                before is intact.
+            UserError: the disk is full, or the folder cannot be written; earlier
+                checkpoints are intact.
         """
         arrays = {
             name: x if isinstance(x, jax.Array) else np.asarray(x)
@@ -90,23 +90,23 @@ class Checkpoints:
         _first_host(lambda: self._retire(step))
 
     def latest(self) -> int | None:
-        """The newest step in the folder, damaged or not, or None."""
+        """The newest step in the folder (may be damaged), or None."""
         return max(self._steps(), default=None)
 
     def restore(self, example: Any) -> tuple[Any, dict[str, Any], int] | None:
-        """The newest checkpoint that is whole, or None where none was ever saved.
+        """The newest undamaged checkpoint, or None if none was ever saved.
 
         Args:
-            example: a pytree of the state's structure, shapes and dtypes: arrays or
-                `jax.ShapeDtypeStruct`. Leaves with a sharding come back with it, on
-                whatever mesh the checkpoint was written.
+            example: a pytree with the state's structure, shapes and dtypes: arrays or
+                `jax.ShapeDtypeStruct`. A leaf with a sharding is restored with it; the
+                mesh at the time of writing does not matter.
 
         Returns:
             The state, the extra values, and the step.
 
         Raises:
-            UserError: the checkpoint is of other inputs or of another state, cannot be
-                read, or all are damaged or gone.
+            UserError: the checkpoint has other inputs or another state structure, it
+                cannot be read, or all checkpoints are damaged or missing.
         """
         self._clean()
         steps, reasons = self._steps(), {}
@@ -123,7 +123,7 @@ class Checkpoints:
                 raise UserError(
                     f'checkpoint {error.filename or self._folder / str(step)} cannot '
                     f'be read: {error.strerror}; {disk.mend(error)}, and run the same '
-                    'command again: nothing was removed'
+                    'command again: no file was removed'
                 ) from None
             if reasons:
                 self._damaged = set(reasons)
@@ -137,7 +137,7 @@ class Checkpoints:
         return None
 
     def close(self) -> None:
-        """Releases what orbax holds."""
+        """Releases the resources of orbax."""
         self._orbax.close()
 
     def _load(self, step, example):
@@ -150,7 +150,7 @@ class Checkpoints:
         state = self._orbax.restore(folder / 'state', args=args)
         bad = [k for k, x in state.items() if seal.describe(x) != card['arrays'][k]]
         if bad:
-            raise seal.Damaged(f'the checksum of {few(bad)} is another')
+            raise seal.Damaged(f'the checksum of {few(bad)} differs')
         leaves = [like(x, state[k]) for k, x in wanted.items()]
         return jax.tree.structure(example).unflatten(leaves), card['extra']
 
@@ -160,14 +160,14 @@ class Checkpoints:
         if saved is None:
             raise UserError(
                 f'checkpoint {folder} was written by an older version of perl, which '
-                f'computed in another way; finish it with that version, or '
+                f'computed differently; finish the run with that version, or '
                 f'{self._anew()}'
             )
         lines = jsonl.differences(saved, self._inputs)
         if lines:
             raise UserError(
                 f'checkpoint {folder} was made from other inputs '
-                f'({"; ".join(lines[:8])}); put the old ones back, or {self._anew()}'
+                f'({"; ".join(lines[:8])}); restore the old inputs, or {self._anew()}'
             )
 
     def _anew(self):
@@ -186,28 +186,28 @@ class Checkpoints:
     def _finish(self, folder, step, described, extra):
         seal.write(folder, described, extra, self._inputs)
         target = self._folder / str(step)
-        if target.exists():  # a damaged one, that a resume has passed over
+        if target.exists():  # a damaged checkpoint that a resume skipped
             self._remove(step)
-        # the file is written first, since the disk may be full, and put in place last
+        # written before the rename, since the disk may be full; moved into place after
         with atomic.replacing(self._last) as new:
             new.write_text(json.dumps({'step': step}))
             folder.rename(target)
 
     def _retire(self, saved):
-        """Removes damaged steps that were passed over, and all but `keep` others."""
-        passed = self._damaged - {saved}
+        """Removes damaged steps that were skipped, and all but `keep` others."""
+        skipped = self._damaged - {saved}
         steps = set(self._steps())
-        for step in steps - set(sorted(steps - passed)[-self._keep :]):
+        for step in steps - set(sorted(steps - skipped)[-self._keep :]):
             self._remove(step)
         self._damaged = set()
         self._clean()
 
     def _remove(self, step):
-        # renamed first: half a folder must never have a step's name
+        # renamed first: a partly deleted folder must never have a step's name
         (self._folder / str(step)).rename(self._folder / f'{step}.removed')
 
     def _clean(self):
-        """Removes what a save left that was interrupted; a finished step never."""
+        """Removes the remains of interrupted saves; never a finished step."""
         if jax.process_index() == 0 and self._folder.is_dir():
             for kind in ('tmp', 'removed'):
                 for path in self._folder.glob(f'*.{kind}'):

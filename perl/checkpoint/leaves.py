@@ -1,4 +1,4 @@
-"""The leaves of a state by name, as orbax takes them and gives them back."""
+"""The leaves of a state by name, in the form that orbax saves and restores."""
 
 import pathlib
 from typing import Any
@@ -11,19 +11,19 @@ from perl.system.errors import UserError
 
 
 def flatten(tree: Any) -> dict[str, Any]:
-    """The leaves of any pytree by their paths in it."""
+    """The leaves of any pytree, keyed by their paths."""
     leaves = jax.tree_util.tree_leaves_with_path(tree)
     return {jax.tree_util.keystr(path): leaf for path, leaf in leaves}
 
 
 def shape_dtype(leaf: Any) -> tuple[tuple[int, ...], np.dtype]:
-    """Of an array, an abstract one or a Python scalar."""
+    """Shape and dtype of an array, an abstract array or a Python scalar."""
     leaf = leaf if hasattr(leaf, 'dtype') else np.asarray(leaf)
     return tuple(leaf.shape), np.dtype(leaf.dtype)
 
 
 def abstract(leaf: Any) -> Any:
-    """What tells orbax a leaf's shape, dtype and placement: on the host without one."""
+    """A leaf's shape, dtype and placement for orbax; on the host if it has none."""
     if getattr(leaf, 'sharding', None) is not None:
         return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=leaf.sharding)
     shape, dtype = shape_dtype(leaf)
@@ -31,7 +31,7 @@ def abstract(leaf: Any) -> Any:
 
 
 def like(example: Any, restored: Any) -> Any:
-    """A restored leaf as the kind of leaf that the example has."""
+    """Converts a restored leaf to the type of the example's leaf."""
     if isinstance(example, bool | int | float | complex):
         return type(example)(restored.item())
     if isinstance(example, jax.ShapeDtypeStruct):
@@ -42,7 +42,7 @@ def like(example: Any, restored: Any) -> Any:
 def check_structure(
     saved: dict[str, dict], wanted: dict[str, Any], folder: pathlib.Path
 ) -> None:
-    """Compares described arrays with the leaves that are wanted.
+    """Compares the descriptions of saved arrays with the wanted leaves.
 
     Raises:
         UserError: names, shapes or dtypes differ.
@@ -50,26 +50,26 @@ def check_structure(
 
     def refuse(what, names):
         raise UserError(
-            f'checkpoint {folder} is of another state: {what} {few(names)}; go on with '
-            'the config that it was made with, or choose another folder'
+            f'checkpoint {folder} is of another state: {what} {few(names)}; continue '
+            'with the config that made it, or choose another folder'
         )
 
     if missing := [name for name in wanted if name not in saved]:
         refuse('it lacks', missing)
-    if more := [name for name in saved if name not in wanted]:
-        refuse('nothing here takes its', more)
-    other = []
+    if surplus := [name for name in saved if name not in wanted]:
+        refuse('this config does not use its', surplus)
+    different = []
     for name, leaf in wanted.items():
         shape, dtype = shape_dtype(leaf)
-        had, want = saved[name]['dtype'], str(dtype)
-        had, want = f'{had}{saved[name]["shape"]}', f'{want}{list(shape)}'
-        if had != want:
-            other.append(f'{name} as {had}, not {want}')
-    if other:
-        refuse('it has', other)
+        is_saved = f'{saved[name]["dtype"]}{saved[name]["shape"]}'
+        is_wanted = f'{dtype}{list(shape)}'
+        if is_saved != is_wanted:
+            different.append(f'{name} as {is_saved}, not {is_wanted}')
+    if different:
+        refuse('it has', different)
 
 
 def few(names: list[str]) -> str:
-    """The first three of many names."""
+    """The first three names, and how many more there are."""
     more = f' and {len(names) - 3} more' if len(names) > 3 else ''
     return ', '.join(names[:3]) + more

@@ -1,4 +1,4 @@
-"""Keeps orbax from printing an error that it also raises."""
+"""Stops orbax from printing an error that it also raises."""
 
 import contextlib
 import gc
@@ -15,11 +15,11 @@ _JOIN, _SETTLE = 10.0, 0.5  # seconds
 
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
-    """A context in which an error is raised and not also printed.
+    """A context in which an error is raised but not printed as well.
 
-    When one writer of orbax fails, the others fail in threads of their own. They log
-    that, and print it to the standard error output. So after an error this waits for
-    them, and drops what they said.
+    When one writer of orbax fails, the others fail in other threads, and these log and
+    print their errors to stderr. So after an error this context waits for the threads
+    and drops their output.
     """
     printed, disabled = io.StringIO(), logging.root.manager.disable
     logging.disable(logging.CRITICAL)
@@ -44,5 +44,5 @@ def _settle(error):
     for thread in threading.enumerate():
         if type(thread).__module__.startswith('orbax.'):
             thread.join(_JOIN)
-    time.sleep(_SETTLE)  # for the threads of tensorstore, which nobody can join
-    gc.collect()  # asyncio tells of an error that nobody took when it is collected
+    time.sleep(_SETTLE)  # for the threads of tensorstore, which cannot be joined
+    gc.collect()  # asyncio reports an unhandled error when the task is collected

@@ -1,4 +1,4 @@
-"""What a checkpoint folder holds, with checksums that say whether it is whole."""
+"""The card of a checkpoint folder: its content and the checksums that prove it."""
 
 import contextlib
 import json
@@ -17,11 +17,11 @@ NAME = 'card.json'
 
 
 class Damaged(Exception):
-    """A checkpoint is not what was written."""
+    """The content of a checkpoint differs from what was written."""
 
 
 def describe(array: Any) -> dict[str, Any]:
-    """Shape, dtype and CRC-32 of an array's bytes, whatever its mesh and hosts."""
+    """Shape, dtype and CRC-32 of an array's bytes; independent of mesh and hosts."""
     shape, dtype = shape_dtype(array)
     if isinstance(array, jax.Array) and not array.is_fully_addressable:
         array = multihost_utils.process_allgather(array, tiled=True)
@@ -32,13 +32,13 @@ def describe(array: Any) -> dict[str, Any]:
 def write(
     folder: pathlib.Path, arrays: dict[str, dict], extra: Any, inputs: Any
 ) -> None:
-    """Writes the card of a folder that is complete but for it.
+    """Writes the card, the last file of a checkpoint folder.
 
     Args:
-        folder: of the checkpoint.
-        arrays: what `describe` says of each.
-        extra: values that JSON can hold.
-        inputs: what the state was computed from, in values that JSON can hold.
+        folder: the checkpoint folder, complete except for the card.
+        arrays: the result of `describe` for each array.
+        extra: JSON values.
+        inputs: what the state was computed from, as JSON values.
     """
     files = {
         str(path.relative_to(folder)): _file_crc(path)
@@ -53,12 +53,12 @@ def write(
 
 
 def read(folder: pathlib.Path) -> dict[str, Any]:
-    """The card: `arrays`, `extra` and `inputs` (None in cards of old), after the
-    checksums of the card and of every file were compared.
+    """Compares the checksums of the card and of every file, and returns the card:
+    `arrays`, `extra` and `inputs` (None in old cards).
 
     Raises:
         Damaged: a file is missing or changed.
-        OSError: a file cannot be read, so that nobody knows whether it is whole.
+        OSError: a file cannot be read, so its checksum is unknown.
     """
     try:
         with _named(folder / NAME):
@@ -93,5 +93,5 @@ def _file_crc(path):
 def _named(path):
     try:
         yield
-    except OSError as error:  # of a read, it does not say where
+    except OSError as error:  # the error of a read does not name the file
         raise OSError(error.errno, error.strerror, str(path)) from error

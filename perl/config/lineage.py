@@ -81,16 +81,16 @@ def _check_alike(config, stage):
     """What goes on from an adapter has its shape; only the dropout is its own."""
     if config[stage].get('start') != 'sft' or 'sft' not in earlier(config, stage):
         return
-    own, first = (configs.tuning(config[x].tuning) for x in (stage, 'sft'))
-    if own.replaces_base or first.replaces_base or first.alike(own):
+    wanted, first = (configs.tuning(config[x].tuning) for x in (stage, 'sft'))
+    if wanted.replaces_base or first.replaces_base or first.alike(wanted):
         return
     for field, value in dataclasses.asdict(first).items():
         # the kernels of target rules are compared when the adapter is read
-        differs = getattr(own, field, None) != value
+        differs = getattr(wanted, field, None) != value
         if differs and field not in ('dropout', 'targets'):
             raise UserError(
                 f'{stage}.tuning.{field}: goes on from the adapter of sft, where it is '
-                f'{value}, but asks for {getattr(own, field, None)}; make the two '
+                f'{value}, but asks for {getattr(wanted, field, None)}; make the two '
                 f'alike, or set {stage}.start to base'
             )
 
@@ -135,32 +135,32 @@ def _check_parts(config, stage):
 
 
 def _check_average(config, stage):
-    own, first = config[stage], config[origin(config, stage)]
-    if own.method == 'slerp' and len(own.of) != 2:
+    section, first = config[stage], config[origin(config, stage)]
+    if section.method == 'slerp' and len(section.of) != 2:
         raise UserError(
-            f'{stage}.of: slerp goes between two stages, here are {len(own.of)}; '
+            f'{stage}.of: slerp goes between two stages, here are {len(section.of)}; '
             'average averages for more'
         )
-    if own.method == 'interpolate_to_start' and len(own.of) != 1:
+    if section.method == 'interpolate_to_start' and len(section.of) != 1:
         raise UserError(
             f'{stage}.of: interpolate_to_start takes one stage, here are '
-            f'{len(own.of)}; average them first'
+            f'{len(section.of)}; average them first'
         )
     _same(config, stage, 'start', 'only weights with one start can be averaged')
     if makes(config, stage) == 'reward' and first.start in ('base', 'sft'):
         raise UserError(
-            f'{stage}.of: {own.of[0]} starts from {first.start} with a random head of '
-            'its own, so its weights do not average; train a first reward stage with '
-            'head_only=True and start all of them from it'
+            f'{stage}.of: {section.of[0]} starts from {first.start} with a random head '
+            'of its own, so its weights do not average; train a first reward stage '
+            'with head_only=True and start all of them from it'
         )
 
 
 def _same(config, stage, field, why):
     origins = {name: origin(config, name) for name in config[stage].of}
-    values = {name: config[found][field] for name, found in origins.items()}
+    values = {name: config[first][field] for name, first in origins.items()}
     if len(set(values.values())) > 1:
-        said = ', '.join(f'{name} has {value}' for name, value in values.items())
-        raise UserError(f'{stage}.of: {field} differs ({said}); {why}')
+        listed = ', '.join(f'{name} has {value}' for name, value in values.items())
+        raise UserError(f'{stage}.of: {field} differs ({listed}); {why}')
 
 
 def earlier(config: Any, stage: str) -> list[str]:

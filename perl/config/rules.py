@@ -1,5 +1,6 @@
 """Every rule that a config must keep, checked before anything is read or trained."""
 
+import pathlib
 from collections.abc import Sequence
 from typing import Any
 
@@ -29,6 +30,12 @@ def validate(config: ConfigDict) -> None:
     _check_sections(config, stages)
     if not config.name:
         raise UserError('name: it is empty; the run folder is named after it')
+    is_name = pathlib.PurePath(config.name).name == config.name != '..'
+    if not (is_name and str(config.name).isprintable()):
+        raise UserError(
+            f'name: {config.name!r:.60} is not the name of a folder; --workdir chooses '
+            'another place'
+        )
     if not config.stages:
         raise UserError('stages: none is named, so there is nothing to do')
     for name in config.stages:

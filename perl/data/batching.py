@@ -1,22 +1,22 @@
-"""Ragged examples to rectangular batches, and the order in which they come.
+"""Turns ragged examples into rectangular batches.
 
 A batch of B examples is a dict of numpy arrays, padded on the right (N rows, T slots):
 
     tokens      int32 [N, T]
-    positions   int32 [N, T]   the position that the model is told
+    positions   int32 [N, T]   the position that the model receives
     segments    int32 [N, T]   -1 padding, 0 prompt, k >= 1 the k-th completion
-    completion  bool  [N, T]   the token is one to be predicted
+    completion  bool  [N, T]   whether the token is to be predicted
     sources     int32 [N, T]   the slot whose logits predict the token
     ends        int32 [N, E]   the slot of the last token of each completion
     labels      float32 [B]
     margins, preferences
-                float32 [B]    of comparisons
-    present     bool  [B, K]   only where examples have different numbers of
-                               completions: which ones are there. In the place of
-                               one that is not stands the last one of its example.
+                float32 [B]    only for comparisons
+    present     bool  [B, K]   only if the examples have different numbers of
+                               completions: which completions exist. A missing
+                               completion is filled with the last one of its example.
 
-Slot t may look at slot s when s <= t, segments[s] >= 0, and segments[s] is 0 or
-segments[t]. All of it comes from lengths; no token is ever compared with pad.
+Slot t attends to slot s if s <= t, segments[s] >= 0, and segments[s] is 0 or
+segments[t]. The segments come from lengths; no token is ever compared with pad.
 """
 
 from collections.abc import Iterator, Sequence
@@ -33,7 +33,7 @@ from perl.system.errors import UserError
 
 Batch = dict[str, np.ndarray]
 LAYOUTS = ('apart', 'shared')
-# the arrays of a batch that have a row for each example, whatever the layout
+# the arrays of a batch that have one row per example in both layouts
 COLUMNS = ('labels', 'margins', 'preferences')  # of `Examples`, float32 [n]
 PER_EXAMPLE = (*COLUMNS, 'present')
 
@@ -41,9 +41,9 @@ __all__ = ['Batch', 'bucket', 'collate', 'left', 'order', 'pack', 'shapes']
 
 
 def bucket(length: int, multiple: int = 32) -> int:
-    """The smallest of multiple * (1, 2, 3, 4, 6, 8, 12, 16, …) that holds `length`.
+    """The smallest of multiple * (1, 2, 3, 4, 6, 8, 12, 16, …) that is >= `length`.
 
-    A geometric set: few distinct shapes to compile, at most half of a row wasted.
+    The set is geometric: few distinct shapes to compile, at most half a row of padding.
     """
     size = multiple
     while size < length:
@@ -54,10 +54,10 @@ def bucket(length: int, multiple: int = 32) -> int:
 
 
 def shapes(examples: Examples, multiple: int = 32) -> np.ndarray:
-    """A number for each example, int64 `[n]`, by which `order` brings like to like.
+    """Sort keys for `order`, int64 `[n]`: first completion count, then padded length.
 
-    Examples of the same number have as many completions and rows of one padded length,
-    so a batch of them pads little. The number of completions comes first.
+    Examples with equal keys have the same number of completions and the same padded
+    length, so a batch of them has little padding.
     """
     padded = [bucket(int(length), multiple) for length in examples.lengths]
     return examples.completion_counts * np.int64(2**32) + np.array(padded, np.int64)
@@ -69,12 +69,12 @@ def collate(
     layout: str = 'apart',
     multiple: int = 32,
 ) -> Batch:
-    """The batch of B examples with K completions each, K the most that one of them has.
+    """The batch of B examples; K is the largest number of completions among them.
 
     Layout 'apart' has N = B * K rows, row b * K + k holding prompt b and completion k,
-    all in segment 0, and E = 1. Layout 'shared' has N = B rows, each the prompt once
-    and then its completions in segments 1 … K, all starting at the position that
-    follows the prompt, and E = K.
+    all in segment 0, and E = 1. Layout 'shared' has N = B rows; a row holds the prompt
+    once and then its completions in segments 1 … K, which all start at the position
+    after the prompt, and E = K.
 
     Raises:
         UserError: an unknown layout, or examples without completions.
@@ -83,7 +83,7 @@ def collate(
         raise UserError(f'layout {layout!r} is none of {", ".join(LAYOUTS)}')
     counts = np.array([len(examples.completions[i]) for i in indices], np.int32)
     if not len(counts) or not counts.all():
-        raise UserError('a training batch needs completions; these are bare prompts')
+        raise UserError('a training batch needs completions; these are prompts only')
     chosen = [
         (examples.prompts[i], _filled(examples.completions[i], counts.max()))
         for i in indices
@@ -114,11 +114,11 @@ def collate(
 
 
 def on_paper(shape: tuple[int, ...], outputs: int = 1) -> dict[str, Any]:
-    """The arrays of a batch of rows as shapes and dtypes.
+    """The shapes and dtypes of a batch, without arrays.
 
     Args:
-        shape: of the tokens, `[..., T]`.
-        outputs: E, completions of a row.
+        shape: shape of the tokens, `[..., T]`.
+        outputs: E, the number of completions per row.
     """
     int32, rows = jnp.int32, shape[:-1]
     names = ('tokens', 'positions', 'segments', 'sources')
@@ -134,7 +134,7 @@ def _filled(completions: tuple[np.ndarray, ...], count: int) -> tuple[np.ndarray
 
 
 def _fill(rows: list[list[tuple]], pad: int, multiple: int) -> Batch:
-    """Rows of (tokens, segment, is a completion, first position) parts, laid out."""
+    """Lays out rows; a part is (tokens, segment, is a completion, first position)."""
     longest = max(sum(len(part[0]) for part in row) for row in rows)
     shape = (len(rows), bucket(longest, multiple))
     tokens = np.full(shape, pad, np.int32)
@@ -150,7 +150,7 @@ def _fill(rows: list[list[tuple]], pad: int, multiple: int) -> Batch:
             positions[n, slots] = first + slots - at
             segments[n, slots] = segment
             completion[n, slots] = target
-            # The first token of any completion is predicted at the prompt's last slot.
+            # The prompt's last slot predicts the first token of each completion.
             sources[n, slots] = np.maximum(slots - 1, 0)
             if target:
                 sources[n, at] = first - 1
@@ -168,7 +168,7 @@ def _fill(rows: list[list[tuple]], pad: int, multiple: int) -> Batch:
 
 
 def left(prompts: Sequence[np.ndarray], pad: int = 0, multiple: int = 32) -> Batch:
-    """Prompts to sample from, padded on the left to P slots.
+    """Pads prompts for sampling on the left to P slots.
 
     Returns:
         tokens, int32 `[B, P]`, and lengths, int32 `[B]`.
@@ -181,17 +181,17 @@ def left(prompts: Sequence[np.ndarray], pad: int = 0, multiple: int = 32) -> Bat
 
 
 def pack(texts: Sequence[str], tokenizer: Tokenizer, length: int) -> Batch:
-    """Documents packed into rows of `length` slots: a batch of all of them.
+    """Packs all documents into rows of `length` slots; returns one batch.
 
-    A document is bos, its text, eos; one longer than a row goes on in another, without
-    a token lost. Documents in a row are segments 1, 2, … and do not see each other;
-    positions restart; every token but the first of a document is to be predicted.
-    `ends` `[N, 1]` is the last slot in use, `labels` float32 `[N]` is 1. Rows are
-    filled best-fit, the longest documents first, so they must be drawn in a shuffled
-    order.
+    A document is bos, its text, eos; a document longer than a row continues in another
+    row, and no token is lost. The documents of a row are segments 1, 2, … and do not
+    attend to each other; positions restart; every token except the first of a document
+    is predicted. `ends` `[N, 1]` is the last used slot, `labels` float32 `[N]` is 1.
+    Rows are filled best-fit, longest documents first, so rows must be shuffled before
+    use.
 
     Raises:
-        UserError: no text, or a row too short for two tokens.
+        UserError: there is no text, or a row has less than two tokens.
     """
     if length < 2:
         raise UserError(f'a packed row of {length} tokens has nothing to predict')
@@ -221,15 +221,15 @@ def pack(texts: Sequence[str], tokenizer: Tokenizer, length: int) -> Batch:
 
 
 def _pieces(text: str, tokenizer: Tokenizer, length: int) -> list[np.ndarray]:
-    """A document cut to rows; each piece begins with the last token of the one before,
-    so that no token goes unpredicted."""
+    """Cuts a document into rows; each piece begins with the last token of the previous
+    piece, so that every token is predicted."""
     ids = [tokenizer.bos, *tokenizer.encode(text, start=True), tokenizer.eos]
     ids = np.array(ids, np.int32)
     return [ids[at : at + length] for at in range(0, len(ids) - 1, length - 1)]
 
 
 def slices(total: int, size: int) -> Iterator[tuple[np.ndarray, int]]:
-    """Batches of one size that cover `total` examples: int64 `[size]` indices, and how
-    many of them are new, since the last batch is filled up with the first examples."""
+    """Batches of equal size that cover `total` examples: int64 `[size]` indices, and
+    how many are new, since the last batch is filled up with the first examples."""
     for at in range(0, total, size):
         yield np.arange(at, at + size) % total, min(size, total - at)

@@ -1,15 +1,18 @@
-"""What encoding does to the rows of a split, counted: the one place that names it."""
+"""The counts of what encoding does to the rows of a split; `COUNTS` explains each."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
 
+import numpy as np
+
+from perl.data.records import Rating, Record
 from perl.data.tokenizers.vocabularies import Tokenizer
 
-# Rows are the records that `encode` is called with, examples are the rows that it
-# keeps. The first ten are counted over the examples, the last three over the rows.
+# Rows are the records passed to `encode`; examples are the rows that it keeps. The
+# first ten counts are over the examples, the last three over the rows.
 COUNTS = {
     'examples': 'rows that are kept',
-    'responses': 'responses of the examples: none of a bare prompt, K of a comparison',
+    'responses': 'responses of the examples: 0 for a prompt alone, K for a comparison',
     'prompt_tokens': 'tokens of prompts after cutting, bos included',
     'response_tokens': 'tokens of responses after cutting, eos included',
     'prompts_cut': 'prompts that lose their beginning',
@@ -22,7 +25,8 @@ COUNTS = {
     'running text, where one token reaches over the end of the prompt',
     'equal_completions': 'comparisons with two completions of the same text',
     'equal_after_cut': 'comparisons with two completions of different text, but of the '
-    'same tokens after cutting',
+    'same tokens after cutting; and ratings of the tokens of an earlier one after '
+    'cutting, with another text and another label',
     'dropped': 'comparisons that are not kept, since all their completions are equal',
 }
 
@@ -34,9 +38,9 @@ class Part(NamedTuple):
     """A prompt or a response.
 
     Attributes:
-        text: as the record has it.
-        ids: all of its tokens, without the special one.
-        tokens: those left after cutting, with bos of a prompt and eos of a response.
+        text: the record's text.
+        ids: all of its tokens, without special tokens.
+        tokens: the tokens after cutting; a prompt has bos, a response has eos.
     """
 
     text: str
@@ -47,7 +51,7 @@ class Part(NamedTuple):
 def of_example(
     prompt: Part, responses: Sequence[Part], tokenizer: Tokenizer
 ) -> dict[str, int]:
-    """The counts of an example that is kept."""
+    """The counts of one kept example."""
     parts = [prompt, *responses]
     cut = [len(part.ids) + 1 - len(part.tokens) for part in parts]
     merges = (_merges(prompt.text, part.text, tokenizer) for part in responses)
@@ -66,11 +70,11 @@ def of_example(
 
 
 def of_equality(completions: Sequence[Part], different: int) -> dict[str, int]:
-    """The counts of a comparison of which some completions may be equal.
+    """The counts of equal completions in a comparison.
 
     Args:
-        completions: all of them.
-        different: how many differ in their tokens after cutting.
+        completions: all completions.
+        different: number of completions with different tokens after cutting.
     """
     texts = len({part.text for part in completions})
     return {
@@ -78,6 +82,30 @@ def of_equality(completions: Sequence[Part], different: int) -> dict[str, int]:
         'equal_after_cut': int(different < texts),
         'dropped': int(different < 2),
     }
+
+
+def contradictions(
+    records: Sequence[Record | str],
+    prompts: Sequence[np.ndarray],
+    completions: Sequence[tuple[np.ndarray, ...]],
+) -> int:
+    """How many ratings contradict an earlier one once cut: other text and other label,
+    but the same tokens.
+
+    Args:
+        records: n, of any kind.
+        prompts: their tokens after cutting, n arrays `[P_i]`.
+        completions: the same, K_i arrays each.
+    """
+    first: dict[tuple[bytes, ...], Rating] = {}
+    count = 0
+    for record, *parts in zip(records, prompts, completions, strict=True):
+        if isinstance(record, Rating):
+            key = parts[0].tobytes(), parts[1][0].tobytes()
+            other = first.setdefault(key, record)
+            texts = {(x.prompt, x.response) for x in (record, other)}
+            count += len(texts) == 2 and record.label != other.label
+    return count
 
 
 def _merges(prompt: str, response: str, tokenizer: Tokenizer) -> bool:

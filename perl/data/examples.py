@@ -8,7 +8,7 @@ import numpy as np
 
 from perl.data import counts as counting
 from perl.data.counts import Part
-from perl.data.records import Comparison, Rating, Record, check_record, responses
+from perl.data.records import Comparison, Record, check_record, responses
 from perl.data.tokenizers.vocabularies import Tokenizer
 from perl.system.errors import UserError
 
@@ -19,15 +19,15 @@ class Examples:
 
     Attributes:
         prompts: n int32 arrays `[P_i]`, bos first.
-        completions: n tuples of K_i int32 arrays, eos last unless cut: none for bare
-            prompts, one for demonstrations and ratings, two or more for comparisons,
-            best first. K_i may differ from row to row.
-        labels: float32 `[n]`, the ratings' labels; 1 for every other kind.
-        pad: the id that fills rows up. Nothing looks at it.
-        margins, preferences: float32 `[n]` of comparisons, as `Comparison` has them;
-            None for every other kind.
-        rows: int64 `[n]`, the place of each example among the records that were
-            encoded; None where it was not made by `encode`.
+        completions: n tuples of K_i int32 arrays, eos last unless cut: none for prompts
+            alone, one for demonstrations and ratings, two or more for comparisons, best
+            first. K_i may differ from row to row.
+        labels: float32 `[n]`, the ratings' labels; 1 for other kinds.
+        pad: the id used as padding; its value has no effect.
+        margins, preferences: float32 `[n]` for comparisons, as in `Comparison`; None
+            for other kinds.
+        rows: int64 `[n]`, the index of each example in the encoded records; None if
+            the examples do not come from `encode`.
     """
 
     prompts: list[np.ndarray]
@@ -42,7 +42,7 @@ class Examples:
         return len(self.prompts)
 
     def select(self, records: Sequence[Record | str]) -> list[Record | str]:
-        """Of the records that were encoded, those of the examples: n of them."""
+        """The n encoded records that became examples, from all records."""
         return [records[row] for row in self.rows]
 
     @property
@@ -60,7 +60,7 @@ class Examples:
 
     @property
     def completion_counts(self) -> np.ndarray:
-        """int32 `[n]`: K_i, the completions of each example."""
+        """int32 `[n]`: K_i, the number of completions of each example."""
         return np.array([len(row) for row in self.completions], np.int32)
 
 
@@ -70,26 +70,26 @@ def encode(
     max_prompt: int,
     max_response: int,
 ) -> tuple[Examples, dict[str, int]]:
-    """Encodes records of one kind, or bare prompts.
+    """Encodes records of one kind, or prompts alone.
 
     A prompt begins a text and its responses continue it. A prompt longer than
     `max_prompt` (bos included) loses its beginning, but keeps bos; a response longer
-    than `max_response` (eos included) loses its end and eos. A completion whose tokens
-    then equal those of a better one of its comparison is left out, and a comparison of
-    which one completion is left is dropped: equal completions have no gradient.
+    than `max_response` (eos included) loses its end and eos. After cutting, a
+    completion equal to a better one of its comparison is removed, and a comparison with
+    only one completion left is dropped: equal completions have no gradient.
 
     Returns:
         The examples, and all the counts of `perl.data.counts.COUNTS`.
 
     Raises:
-        UserError: a record that `check_record` refuses, a response of which the
-            tokenizer knows no character (the row is named, counted from 1), or
-            comparisons that are all dropped.
+        UserError: `check_record` refuses a record, the tokenizer knows no character of
+            a response (the message names the row, counted from 1), or all comparisons
+            are dropped.
     """
     if min(max_prompt, max_response) < 1:
         raise UserError(
             f'max_prompt {max_prompt} and max_response {max_response} must be at least '
-            '1: bos and eos count'
+            '1, since bos and eos count; raise them'
         )
     counts = collections.Counter(dict.fromkeys(counting.COUNTS, 0))
     prompts, completions, rows = [], [], []
@@ -110,15 +110,15 @@ def encode(
         cure = 'raise lengths.response' if once_cut else 'give some that differ'
         raise UserError(
             f'{len(records)} of {len(records)} comparisons have equal completions, '
-            f'{once_cut} of them only once cut, so nothing can be learnt from them or '
-            f'measured by them; {cure}'
+            f'{once_cut} of them only after cutting, so they cannot be used in '
+            f'training or evaluation; {cure}'
         )
     chosen = [records[row] for row in rows]
-    labels = [x.label if isinstance(x, Rating) else 1 for x in chosen]
+    counts['equal_after_cut'] += counting.contradictions(chosen, prompts, completions)
     return Examples(
         prompts,
         completions,
-        np.array(labels, np.float32),
+        np.array([getattr(x, 'label', 1) for x in chosen], np.float32),
         tokenizer.pad,
         *_strengths(chosen),
         np.array(rows, np.int64),
@@ -132,8 +132,8 @@ def encode_responses(
     max_prompt: int,
     max_response: int,
 ) -> Examples:
-    """Encodes one response to each of n prompts, as `encode` does; but a response of a
-    model may be empty, and is then eos alone."""
+    """Encodes one response to each of n prompts, as `encode` does. But here a response
+    may be empty; it then consists of eos."""
     parts = [_prompt(prompt, tokenizer, max_prompt) for prompt in prompts]
     completions = [
         (np.array(_continue(text, prompt, tokenizer, max_response).tokens, np.int32),)
@@ -171,8 +171,8 @@ def _response(
     part = _continue(text, prompt, tokenizer, limit)
     if not part.ids:
         raise UserError(
-            f'row {row}: the tokenizer knows no character of a response, so there is '
-            'nothing to learn from it; drop the row, or take another tokenizer'
+            f'row {row}: the tokenizer knows no character of a response, so the model '
+            'cannot learn from it; drop the row, or use another tokenizer'
         )
     return part
 
@@ -184,7 +184,7 @@ def _continue(text: str, prompt: Part, tokenizer: Tokenizer, limit: int) -> Part
 
 
 def _different(completions: Sequence[Part]) -> list[Part]:
-    """The completions without those whose tokens equal a better one's."""
+    """The completions without those that have the tokens of a better one."""
     first: dict[tuple[int, ...], Part] = {}
     for part in completions:
         first.setdefault(tuple(part.tokens), part)
@@ -192,7 +192,7 @@ def _different(completions: Sequence[Part]) -> list[Part]:
 
 
 def _strengths(records):
-    """Margins and preferences `[n]` where the records are comparisons."""
+    """Margins and preferences `[n]` of comparisons; None for other records."""
     if not records or not isinstance(records[0], Comparison):
         return None, None
     fields = ('margin', 'preference')

@@ -1,7 +1,7 @@
-"""The records that every reader yields, and the data set that they make up.
+"""The records that readers return, and the data set that contains them.
 
-A comparison keeps its prompt and its K completions apart until the batch, so that a
-shared prompt can be encoded once.
+A comparison stores its prompt separately from its K completions, so that a shared
+prompt can be encoded once.
 """
 
 import dataclasses
@@ -29,14 +29,14 @@ class Comparison:
 
     Attributes:
         margin: how much better each completion is than the next, in units of reward, at
-            least 0; 0 says nothing about it (Llama 2, arXiv 2307.09288, eq. 2).
-        preference: how sure it is that the order is right, in [0, 1]: the soft label of
-            AI feedback (RLAIF, arXiv 2309.00267).
-        tags: (name, value) of what the label belongs to, such as a batch or a domain;
-            an evaluation tells its accuracy by each.
-        group: the dialog, post or screen that the comparison is of. Records of one
-            group are not independent: an evaluation counts it once in its intervals.
-            '' where nothing but the prompt says what belongs together.
+            least 0; 0 means unknown (Llama 2, arXiv 2307.09288, eq. 2).
+        preference: the probability, in [0, 1], that the order is right: the soft label
+            of AI feedback (RLAIF, arXiv 2309.00267).
+        tags: (name, value) pairs, such as the batch or domain of the label; an
+            evaluation reports its accuracy by each.
+        group: the dialog, post or screen of the comparison. Records of one group are
+            not independent: the intervals of an evaluation treat a group as one
+            observation. With '', records with the same prompt form a group.
     """
 
     prompt: str
@@ -49,9 +49,9 @@ class Comparison:
 
 @dataclasses.dataclass(frozen=True)
 class Rating:
-    """A prompt, one response and how good it is: a label in [0, 1].
+    """A prompt, one response and a label in [0, 1] that says how good it is.
 
-    `tags` and `group` are those of a comparison.
+    `tags` and `group` are as in a comparison.
     """
 
     prompt: str
@@ -70,19 +70,19 @@ def _empty() -> dict[str, list]:
 
 @dataclasses.dataclass(frozen=True)
 class Dataset:
-    """All the records of one data set by split ('train', 'val', 'test').
+    """All records of one data set by split ('train', 'val', 'test').
 
-    A prompt ends where its response begins: `prompt + response` is the running text.
+    A prompt ends where its response begins: `prompt + response` is the whole text.
 
     Attributes:
-        name: what it is called in configs and reports.
+        name: its name in configs and reports.
         text: documents to pretrain on.
         demonstrations, comparisons, ratings: the records of each kind.
         prompts: prompts to sample from in reinforcement learning.
-        prompt_groups: the group (dialog, post) of each prompt that shares one.
-        gold: the exact reward of (prompt, response), where one is known.
-        harmless: whether a response does harm: the exact aspect, 0 to 1, of (prompt,
-            response), where one is known; 1 is harmless.
+        prompt_groups: the group (dialog, post) of each prompt that has one.
+        gold: the exact reward of (prompt, response), if one is known.
+        harmless: the exact harmlessness of (prompt, response), if known: 1 is harmless,
+            0 harmful.
         counts: what was dropped or shortened, and why.
     """
 
@@ -101,7 +101,7 @@ class Dataset:
 
 
 def responses(record: Record | str) -> tuple[str, ...]:
-    """The responses of a record: none of a bare prompt, K of a comparison."""
+    """The responses of a record: none for a prompt alone, K for a comparison."""
     match record:
         case str():
             return ()
@@ -113,24 +113,24 @@ def responses(record: Record | str) -> tuple[str, ...]:
 
 
 def check_record(row: int, record: Record | str, first: Record | str) -> None:
-    """Checks that one can learn from a record.
+    """Checks that a record is valid for training.
 
     Args:
         row: its number, counted from 1, for the message.
-        record: a record or bare prompt.
-        first: row 1, whose kind all rows must have.
+        record: a record or a prompt.
+        first: row 1; all rows must be of its kind.
 
     Raises:
-        UserError: a response without text, a rating or preference outside [0, 1], a
-            margin below 0, a comparison of fewer than two completions, or a record of
-            another kind than the first.
+        UserError: a response has no text, a rating or preference is outside [0, 1], a
+            margin is below 0, a comparison has fewer than two completions, or a record
+            is not of the kind of the first.
     """
     texts = responses(record)
     for place, text in enumerate(texts, 1):
         if not text.strip():
             raise UserError(
-                f'row {row}: completion {place} is empty, so there is nothing to '
-                'learn from it; drop the row or give it text'
+                f'row {row}: completion {place} is empty, so the model cannot learn '
+                'from it; drop the row or write a completion'
             )
     if isinstance(record, Rating) and not 0 <= record.label <= 1:
         raise UserError(f'row {row}: the label {record.label} is not between 0 and 1')
@@ -156,7 +156,7 @@ def check_record(row: int, record: Record | str, first: Record | str) -> None:
 
 
 def split_of(key: str, shares: tuple[int, int, int] = (8, 1, 1)) -> str:
-    """The split of everything that shares `key`: sha1(key) mod sum(shares).
+    """The split of all records with this `key`, from sha1(key) mod sum(shares).
 
     With the default shares 0-7 is 'train', 8 'val' and 9 'test', on every machine.
     """
@@ -166,10 +166,10 @@ def split_of(key: str, shares: tuple[int, int, int] = (8, 1, 1)) -> str:
 
 
 def fingerprint(records: Iterable[Record | str]) -> str:
-    """Sixteen hexadecimal digits that tell some records, in their order, from others.
+    """Sixteen hexadecimal digits that identify records and their order.
 
     Args:
-        records: of any kind; prompts and documents are plain text.
+        records: records of any kind; prompts and documents are strings.
     """
     sha = hashlib.sha256()
     for record in records:

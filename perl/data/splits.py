@@ -1,4 +1,4 @@
-"""Records by split, with nothing of a held-out split in a less held-out one."""
+"""Assigns records to splits; no record of a held-out split leaks into another split."""
 
 import collections
 import dataclasses
@@ -16,22 +16,23 @@ from perl.data.records import (
     responses,
 )
 
-# Equal ones of these teach nothing new; equal comparisons are several people's votes.
+# Duplicates of these kinds add nothing; equal comparisons are votes of several people.
 _DISTINCT = ('text', 'demonstrations', 'prompts')
 
 
 class Groups:
-    """Collects records of a data set, each with what it may not share across splits.
+    """Collects records of a data set and drops those that leak between splits.
 
-    That is its group (a post, a dialog, a screen) and its prompt, or for a document its
-    text; texts are compared without their white space. A record that shares either with
-    one of a more held-out split (test before val before train) is a leak.
+    A record leaks if a more held-out split (test before val before train) has a record
+    of the same group (a post, a dialog, a screen) or with the same prompt (for a
+    document: the same text). Groups and texts are compared without white space.
 
     Args:
-        official: the splits are those that a paper reports figures on. Only groups then
-            move records; a prompt of two splits stays in both and is counted as
-            leaks_kept, so that the sizes are the published ones.
-        distinct: of equal texts, demonstrations and prompts of a split keep one.
+        official: whether the splits are those for which a paper reports figures. Then
+            only equal groups are leaks; a prompt in two splits stays in both and is
+            counted as leaks_kept, so that the split sizes are the published ones.
+        distinct: whether to keep only one of equal texts, demonstrations and prompts
+            in a split.
 
     Attributes:
         counts: what was dropped or shortened; readers add to it.
@@ -55,16 +56,16 @@ class Groups:
 
         Args:
             kind: 'text', 'demonstrations', 'comparisons', 'ratings' or 'prompts'.
-            split: where it is unless it is a leak.
-            group: what it belongs to; '' where nothing but its prompt says that.
-            record: of that kind.
-            texts: what it may not share, if that is not its prompt or text.
+            split: its split, unless it is a leak.
+            group: its group; '' if only its prompt determines what it belongs to.
+            record: a record of that kind.
+            texts: texts to compare instead of its prompt or text.
         """
         self._rows.append((kind, split, group, record))
         self._texts.append(texts)
 
     def dataset(self, name: str, gold: Any = None) -> Dataset:
-        """The data set without leaks, which are counted as leaks_dropped."""
+        """The data set without leaks; they are counted as leaks_dropped."""
         data = Dataset(name, gold=gold, counts=self.counts)
         leaks = self._leaks()
         for place, (kind, split, group, record) in enumerate(self._rows):
@@ -81,7 +82,7 @@ class Groups:
         return data
 
     def _leaks(self) -> set[int]:
-        """The places of the rows to drop; counts them, and those that are kept."""
+        """The indices of the rows to drop; counts dropped and kept leaks."""
         places: dict[str, list[int]] = {split: [] for split in SPLITS}
         for place, row in enumerate(self._rows):
             places[row[1]].append(place)
@@ -90,6 +91,7 @@ class Groups:
             groups, texts = set(), set()
             for place in places[split]:
                 _, _, group, record = self._rows[place]
+                group = _digest(group)
                 keys = {_digest(x) for x in self._texts[place] or _texts(record)}
                 keys.discard(b'')
                 text_leak = not held_texts.isdisjoint(keys)
@@ -100,7 +102,7 @@ class Groups:
                     self.counts['leaks_kept'] += 1
                 groups.add(group)
                 texts.update(keys)
-            held_groups |= groups - {''}
+            held_groups |= groups - {b''}
             held_texts |= texts
         if leaks:
             self.counts['leaks_dropped'] += len(leaks)
@@ -108,13 +110,13 @@ class Groups:
 
 
 def _texts(record: Record | str) -> Sequence[str]:
-    """What tells a record from others: its prompt, or responses without a prompt."""
+    """The texts to compare: the prompt, or the responses if the prompt is empty."""
     prompt = record if isinstance(record, str) else record.prompt
     return [prompt] if prompt.strip() else responses(record)
 
 
 @functools.lru_cache(maxsize=2**12)
 def _digest(text: str) -> bytes:
-    """A short key of a text without its white space; b'' where nothing is left."""
+    """A short key of a text without its white space; b'' if nothing is left."""
     letters = ''.join(text.split()).encode()
     return hashlib.blake2b(letters, digest_size=16).digest() if letters else b''

@@ -1,4 +1,4 @@
-"""Surveys records before training: how long they are, what is cut, what is odd."""
+"""Surveys records before training: lengths, cut texts and unusual records."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -10,7 +10,7 @@ from perl.data.examples import encode
 from perl.data.records import Comparison, Rating, Record, responses
 from perl.data.tokenizers.vocabularies import Tokenizer
 
-# counts that say nothing is wrong, or that `words` puts into a sentence of its own
+# counts that need no attention, or that `words` puts into a separate phrase
 _PLAIN = (
     *('examples', 'responses', 'prompt_tokens', 'response_tokens', 'good_ratings'),
     *('prompts_cut', 'prompt_tokens_cut', 'responses_cut', 'response_tokens_cut'),
@@ -23,17 +23,17 @@ def records(
     max_prompt: int,
     max_response: int,
 ) -> dict[str, Any]:
-    """The figures of records of one kind, or of bare prompts.
+    """The figures of records of one kind, or of prompts alone.
 
     Args:
-        rows: of one split.
+        rows: the records of one split.
         tokenizer: counts their tokens.
-        max_prompt, max_response: where `encode` cuts, in tokens.
+        max_prompt, max_response: the lengths to which `encode` cuts, in tokens.
 
     Returns:
         The counts of `encode`; p50, p95 and max of the tokens of prompts and responses
-        before anything is cut (`prompt_p50`, ...); of comparisons `ties`, which prefer
-        no order; of ratings `good_ratings`, those of 0.5 or more.
+        before cutting (`prompt_p50`, ...); for comparisons `ties`, those with
+        preference 1/2; for ratings `good_ratings`, those of 0.5 or more.
 
     Raises:
         UserError: as `encode` does.
@@ -69,10 +69,10 @@ def texts(documents: Sequence[str], tokenizer: Tokenizer, length: int) -> dict:
 
 
 def words(counts: Mapping[str, int]) -> str:
-    """What is cut and what is odd, for a person; '' where nothing is.
+    """What is cut or unusual, as a readable phrase; '' if nothing is.
 
     Args:
-        counts: of `encode` or `records`; names that are not known here are told too.
+        counts: from `encode` or `records`; unknown names are included too.
     """
     cut = []
     for name in ('prompt', 'response'):

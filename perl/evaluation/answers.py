@@ -1,4 +1,4 @@
-"""Responses that a policy samples to prompts, with their rewards and their KL."""
+"""Samples a policy's responses to prompts and computes their rewards and KL."""
 
 import dataclasses
 import functools
@@ -26,10 +26,10 @@ class Answers:
 
     Attributes:
         texts: the responses.
-        rewards: `[n]` float by the judge that rewards; NaN where it has no verdict.
-        kl: `[n]` float32, nats of each response from the other policy (k1).
-        lengths: `[n]` tokens.
-        finished: `[n]` bool.
+        rewards: float `[n]`, from the judge; NaN for no verdict.
+        kl: float32 `[n]`, the KL (k1) of each response to the other policy, in nats.
+        lengths: int32 `[n]`, in tokens.
+        finished: bool `[n]`, whether the response ends with eos.
     """
 
     texts: list[str]
@@ -42,20 +42,24 @@ class Answers:
 def answer(
     run: Run, prompts: list[str], policy: Role, other: Role, reward: Judge, seed: int
 ) -> Answers:
-    """Samples and scores a policy's responses; KL is to `other`."""
+    """Samples and scores a policy's responses; the KL is to the policy `other`.
+
+    Raises:
+        UserError: the judge has no verdict on any response.
+    """
     limits, size = run.config.lengths, run.config.evaluation.batch_size
     data = run.encoded(prompts)
     temperature = run.config.evaluation.temperature
     sampling = Sampling(limits.response, run.tokenizer.eos, temperature)
-    play = _play(run.arch, sampling)
+    sample = _sample(run.arch, sampling)
     key, parts = jax.random.fold_in(run.key('compare'), seed), []
     for rows, new in slices(len(prompts), size):
         chosen = [data.prompts[i] for i in rows]
         batch = batching.left(chosen, run.tokenizer.pad, run.prompt_multiple)
         batch = sharding.shard_batch(batch, run.mesh)
-        key, now = jax.random.split(key)
-        played = play(_parts(policy), _parts(other), reward.panel, batch, now)
-        parts.append(jax.tree.map(lambda x, new=new: np.asarray(x)[:new], played))
+        key, batch_key = jax.random.split(key)
+        part = sample(_parts(policy), _parts(other), reward.panel, batch, batch_key)
+        parts.append(jax.tree.map(lambda x, new=new: np.asarray(x)[:new], part))
     sampled, rewards, kl = jax.tree.map(lambda *xs: np.concatenate(xs), *parts)
     texts = decode(run.tokenizer, sampled, prompts)
     if rewards is None:
@@ -63,32 +67,32 @@ def answer(
     else:
         check_finite(rewards, reward.name)
     if np.isnan(rewards).all():
-        raise UserError(f'{reward.name}: has no verdict on any of the responses')
+        raise UserError(f'{reward.name}: has no verdict on any response')
     return Answers(texts, rewards, kl, sampled.lengths, sampled.finished)
 
 
 @functools.cache
-def _play(arch, sampling):
-    # a greedy policy is compared at temperature 1: its own has no distribution
+def _sample(arch, sampling):
+    # for greedy sampling the KL is that at temperature 1
     temperature = sampling.temperature or 1.0
 
-    def play(policy, other, reward, batch, key):
+    def sample(policy, other, reward, batch, key):
         prompts, lengths = batch['tokens'], batch['lengths']
         params = tree.bind(*policy)
-        said = sampler.sample(arch, params, prompts, lengths, key, sampling)
+        sampled = sampler.sample(arch, params, prompts, lengths, key, sampling)
         R = sampling.max_tokens
-        tokens = jax.numpy.concatenate([prompts, said.tokens], axis=1)
-        mask = jax.numpy.arange(R) < said.lengths[:, None]
-        own, others = (
+        tokens = jax.numpy.concatenate([prompts, sampled.tokens], axis=1)
+        mask = jax.numpy.arange(R)[None] < sampled.lengths[:, None]
+        log_p, log_q = (
             scoring.log_probs(arch, p, tokens, lengths, R, temperature)
             for p in (params, tree.bind(*other))
         )
         rewards = None
         if reward is not None:
-            rewards = scoring.rewards(arch, reward, tokens, lengths, said.lengths, R)
-        return said, rewards, jax.numpy.sum((own - others) * mask, axis=1)
+            rewards = scoring.rewards(arch, reward, tokens, lengths, sampled.lengths, R)
+        return sampled, rewards, jax.numpy.sum((log_p - log_q) * mask, axis=1)
 
-    return jax.jit(play)
+    return jax.jit(sample)
 
 
 def _parts(role):

@@ -1,4 +1,4 @@
-"""How far a reward model can be pushed: the gold reward of its best of n samples."""
+"""Tests a reward model by the gold reward of the best of n samples it chooses."""
 
 from typing import Any
 
@@ -12,47 +12,53 @@ from perl.runs.roles import Role
 from perl.runs.run import Run
 from perl.system.errors import UserError
 
+MOST = 2**16  # samples of a prompt
+
 
 def check(run: Run, split: str, samples: int) -> None:
-    """Raises a `UserError` without gold reward or prompts, or for N less than 4."""
+    """Raises a `UserError` if there is no gold reward, no prompt, or if `samples` is
+    less than 4 or more than `MOST`."""
     if run.dataset.gold is None:
         raise UserError(
-            f'--best_of: {run.dataset.name} has no gold reward to hold against the '
-            'reward model; leave it out'
+            f'--best_of: {run.dataset.name} has no gold reward to compare the reward '
+            'model with; leave the flag out'
         )
     if not run.dataset.prompts[split]:
         raise UserError(f'{run.dataset.name} has no prompts in its {split} split')
     if samples < 4:
-        raise UserError(f'--best_of: {samples} samples make no curve; give 4 or more')
+        raise UserError(f'--best_of: {samples} samples are too few; give 4 or more')
+    if samples > MOST:
+        raise UserError(f'--best_of: {samples} samples are more than {MOST}')
 
 
 def best_of_n(
     run: Run, role: Role, proxy: Judge, split: str, samples: int
 ) -> dict[str, Any]:
-    """How the gold reward of the proxy's best of n grows, and falls, with n.
+    """The gold reward of the proxy's best of n, as a function of n.
 
     Args:
-        run: with a dataset that has a gold reward.
+        run: a run with a data set that has a gold reward.
         role: the policy to sample from.
         proxy: the judge that chooses, such as a reward model.
-        split: of the prompts, the first `evaluation.prompts` of them.
-        samples: N of each prompt; n is 1, 2, 4, ... up to N.
+        split: the split of the prompts; the first `evaluation.prompts` are used.
+        samples: N, the samples per prompt; n is 1, 2, 4, ... up to N.
 
     Returns:
-        prompts, samples, sizes (of n), start (mean rewards at n = 1) and curves: by
-        `reward` and `gold` kl and gain over the start for each n, and fit.
+        prompts, samples, sizes (values of n), start (mean rewards at n = 1), and
+        curves: for `reward` and `gold` the kl and the gain over the start for each n,
+        and the fit.
 
     Raises:
-        UserError: as `check`.
+        UserError: as `check` does.
     """
     check(run, split, samples)
     prompts = run.dataset.prompts[split][: run.config.evaluation.prompts]
-    asked = [prompt for prompt in prompts for _ in range(samples)]
-    answers = answer(run, asked, role, role, proxy, seed=3)
+    repeated = [prompt for prompt in prompts for _ in range(samples)]
+    answers = answer(run, repeated, role, role, proxy, seed=3)
     shape = len(prompts), samples
     values = {
         'reward': _chosen_by(answers.rewards).reshape(shape),
-        'gold': each(run.dataset.gold)(asked, answers.texts).reshape(shape),
+        'gold': each(run.dataset.gold)(repeated, answers.texts).reshape(shape),
     }
     clusters = of_prompts(prompts, run.dataset.prompt_groups)
     sizes = [2**i for i in range(samples.bit_length())]
@@ -70,7 +76,7 @@ def best_of_n(
 
 
 def _chosen_by(rewards):
-    """float64; a response without a verdict counts as one of the worst."""
+    """Rewards as float64; a response without a verdict gets the lowest reward."""
     return np.where(np.isnan(rewards), np.nanmin(rewards), rewards).astype(np.float64)
 
 

@@ -1,4 +1,4 @@
-"""Two policies on the same held-out prompts: rewards, KL, win rate, samples."""
+"""Compares two policies on the same held-out prompts: rewards, KL and win rate."""
 
 from typing import Any
 
@@ -11,6 +11,7 @@ from perl.judges import Judge, both_orders, each, preference
 from perl.runs.judging import open_judge
 from perl.runs.roles import Role
 from perl.runs.run import Run
+from perl.runs.teachers import taught
 from perl.system.errors import UserError
 
 
@@ -23,23 +24,24 @@ def compare(
     judge: Judge | None = None,
     trained_by: tuple[str, str] | None = None,
 ) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    """Plays a policy against another (usually the one that it started from).
+    """Compares a policy with another, usually with the one that it started from.
 
     Args:
-        run: what all stages share.
-        policy, against: the two.
+        run: the run.
+        policy, against: the two policies.
         reward: scores both, usually the reward that the policy was trained on.
-        split: of the prompts, the first `evaluation.prompts` of them.
-        judge: decides who wins; by default the exact reward of the dataset, or where
-            it has none, `reward`.
-        trained_by: whose rewards trained the policy, see `lineage.trained_by`; None
-            where nobody knows.
+        split: the split of the prompts; the first `evaluation.prompts` are used.
+        judge: decides which policy wins; by default the exact reward of the data set,
+            or `reward` if there is none.
+        trained_by: the reward that trained the policy, see `lineage.trained_by`; None
+            if unknown.
 
     Returns:
-        Figures with stable keys, and one row of text and scores a prompt. `judge` says
-        who decided, judge_model which language model that is, where it is one, and
-        judge_trained_the_policy whether its rewards are those that the policy was
-        trained to get, so that its verdict says little; None where nobody knows.
+        Figures with stable keys, and one row of texts and scores per prompt. `judge` is
+        the judge's name, judge_model the name of its language model if it is one.
+        judge_trained_the_policy tells whether the policy was trained on this judge's
+        rewards (see `teachers.taught`), which makes its verdicts less informative; None
+        if unknown.
     """
     prompts = run.dataset.prompts[split][: run.config.evaluation.prompts]
     if not prompts:
@@ -54,18 +56,18 @@ def compare(
     labels = both_orders(decide, prompts, new.texts, old.texts)
     for row, verdict in zip(rows, labels.won, strict=True):
         row['won'] = float(verdict)
-    by_trainer = trained_by and trained_by == (judge.name, judge.model)
+    is_trainer = None if trained_by is None else taught(run, trained_by, judge)
     return {
         'prompts': len(prompts),
-        **_moved('reward', rows, clusters),
+        **_before_and_after('reward', rows, clusters),
         'kl': float(new.kl.mean()),
         'response_length': float(new.lengths.mean()),
         'response_length_before': float(old.lengths.mean()),
         'no_eos': float(1 - new.finished.mean()),
-        **(_moved('gold', rows, clusters) if gold else {}),
+        **(_before_and_after('gold', rows, clusters) if gold else {}),
         'judge': judge.name,
         **({'judge_model': judge.model} if judge.model else {}),
-        'judge_trained_the_policy': by_trainer,
+        'judge_trained_the_policy': is_trainer,
         'unanswered': labels.unanswered,
         **judge.report(),
         **winrate.win_metrics(labels.won, labels.biased, clusters),
@@ -73,7 +75,7 @@ def compare(
 
 
 def _rows(prompts, old, new, gold):
-    """One row of text and scores a prompt."""
+    """One row of texts and scores per prompt."""
     rows = [
         {
             'prompt': prompt,
@@ -92,9 +94,9 @@ def _rows(prompts, old, new, gold):
     return rows
 
 
-def _moved(name, rows, clusters):
-    """The mean of a reward before and after, and the interval of the latter, over the
-    responses that have one."""
+def _before_and_after(name, rows, clusters):
+    """The mean reward before and after, and the interval of the mean after, over the
+    responses that have a reward."""
     before = np.array([row[f'{name}_reference'] for row in rows])
     after = np.array([row[name] for row in rows])
     known = np.isfinite(after)
@@ -109,7 +111,7 @@ def _moved(name, rows, clusters):
 
 
 def _scored(rows):
-    """The reward that looks up the scores which the sampled responses have."""
+    """A reward that looks up the known scores of the sampled responses."""
     known = {}
     for row in rows:
         known[row['prompt'], row['reference']] = row['reward_reference']

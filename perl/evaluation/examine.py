@@ -23,7 +23,7 @@ from perl.evaluation.reward_scores import RewardModel
 from perl.judges import Reward, each
 from perl.runs.run import Run
 
-LEVELS = 6  # groups of a quantity; with more values it is cut into so many
+LEVELS = 6  # most groups of a numeric label; more values are grouped by quantiles
 
 
 def reward_model(run: Run, stage: str, role: RewardModel, split: str) -> dict[str, Any]:
@@ -31,48 +31,50 @@ def reward_model(run: Run, stage: str, role: RewardModel, split: str) -> dict[st
     accuracy by group and by margin.
 
     Returns:
-        by_margin (rows), by_group (rows by name), see `figures.buckets`; and
-        calibration, see `figures.calibration`, unless all comparisons of a split are
-        labelled as ties. Of such comparisons only calibration tells anything.
+        by_margin (rows) and by_group (rows by name), see `figures.buckets`; and
+        calibration, see `figures.calibration`, unless all comparisons of the split are
+        labelled as ties. Comparisons labelled as ties count only in the calibration.
     """
-    read = reward_scores.raw_records(run, stage)
-    pairwise = isinstance(read[split][0], Comparison)
-    records, compared = {}, {}
+    raw = reward_scores.raw_records(run, stage)
+    pairwise = isinstance(raw[split][0], Comparison)
+    records, scored = {}, {}
     for part in dict.fromkeys((split, 'val')):
         data = reward_scores.records(run, stage, part)
-        records[part] = data.select(read[part])  # without those that encoding drops
+        records[part] = data.select(raw[part])  # without those that encoding drops
         scores = reward_scores.scores(run, stage, role, data)
-        compared[part] = _pairs(records[part], scores, data)
-    here, clusters = compared[split], cluster.of_records(records[split])
-    decided = ~here.tied if pairwise else np.ones(here.n, bool)
+        scored[part] = _pairs(records[part], scores, data)
+    tested, clusters = scored[split], cluster.of_records(records[split])
+    decided = ~tested.tied if pairwise else np.ones(tested.n, bool)
     rows = np.flatnonzero(decided)
-    pairs_decided = decided[here.rows]
-    signs = np.sign(here.margins) * np.sign(2 * here.outcomes - 1)
+    pairs_decided = decided[tested.rows]
+    right, pairs_right = tested.right(), tested.pairs_right()
+    if not pairwise:  # a label of 1/2 is a good one there, and not a tie
+        right = pairs_right = (tested.margins > 0) == (tested.outcomes >= 0.5)
     figures = {
         'by_margin': buckets.by_margin(
-            (1 + signs[pairs_decided]) / 2,
-            np.abs(here.margins[pairs_decided]),
-            clusters=clusters[here.rows[pairs_decided]],
+            pairs_right[pairs_decided],
+            np.abs(tested.margins[pairs_decided]),
+            clusters=clusters[tested.rows[pairs_decided]],
         ),
         'by_group': {
-            name: buckets.by_group(here.right()[rows], members, clusters[rows])
+            name: buckets.by_group(right[rows], members, clusters[rows])
             for name, members in groups([records[split][i] for i in rows]).items()
         },
     }
     if decided.any():
-        held = compared['val']
+        held_out = scored['val']
         figures['calibration'] = calibration.calibration_metrics(
-            here.margins,
-            here.outcomes,
-            (held.margins, held.outcomes),
+            tested.margins,
+            tested.outcomes,
+            (held_out.margins, held_out.outcomes),
             pairwise,
-            clusters[here.rows],
+            clusters[tested.rows],
         )
     return figures
 
 
 def _pairs(records, scores, data) -> Pairs:
-    """Comparisons as pairs; ratings as pairs with a response of score 0."""
+    """Comparisons as pairs; a rating becomes a pair with a response of score 0."""
     if isinstance(records[0], Comparison):
         return pairs.of_scores(reward_scores.by_record(scores, data), data.preferences)
     labels = np.array([rating.label for rating in records])
@@ -80,11 +82,11 @@ def _pairs(records, scores, data) -> Pairs:
 
 
 def groups(records: Sequence[Comparison] | Sequence[Rating]) -> dict[str, list]:
-    """What each record belongs to, by the name of the grouping.
+    """The group of each record, by the name of the grouping.
 
-    Their tags; of comparisons whether the best completion is longer than the others,
-    how sure the label is and how large its margin; of ratings the label. A grouping
-    that tells no two records apart is left out.
+    Groupings are the tags; for comparisons also whether the best completion is longer
+    than the others, the preference and the margin; for ratings the label. A grouping
+    with only one group is left out.
     """
     if not records:
         return {}
@@ -111,12 +113,12 @@ def _length(comparison):
 
 
 def _levels(values):
-    """Values as they are, or cut by quantiles where they are many."""
+    """The values, or their quantile groups if there are more than `LEVELS` values."""
     if len(set(values)) <= LEVELS:
         return values
     edges = np.unique(np.quantile(values, np.linspace(0, 1, LEVELS + 1)))
     at = np.searchsorted(edges[1:-1], values)
-    # by the lower end, so that names sort as the values do
+    # groups are named by their lower end, so that they sort as the values do
     return [float(f'{edges[place]:.3g}') for place in at]
 
 
@@ -126,19 +128,19 @@ def policy(
     split: str,
     rater: Reward | None = None,
 ) -> dict[str, Any]:
-    """What the responses of `compare` say beyond who won.
+    """Further figures of the responses of `compare`.
 
     Args:
-        run: with its dataset.
-        rows: of `compare`.
-        split: of the demonstrations to compare with.
-        rater: the probability that a response is harmless; by default the exact aspect
-            of the dataset, where it has one.
+        run: a run with its data set.
+        rows: the rows from `compare`.
+        split: the split of the demonstrations to compare with.
+        rater: gives the probability that a response is harmless; by default the exact
+            aspect of the data set, if it has one.
 
     Returns:
-        length_control (by characters), and by `before` and `after`: lengths, rouge
-        (where the dataset has demonstrations for the same prompts) and harmless (where
-        somebody can tell).
+        length_control (by characters), and for `before` and `after`: lengths, rouge
+        (if the data set has demonstrations for the same prompts) and harmless (if there
+        is a rater or an exact aspect).
     """
     prompts = [row['prompt'] for row in rows]
     clusters = of_prompts(prompts, run.dataset.prompt_groups)
@@ -165,12 +167,12 @@ def _against_demonstrations(run, prompts, clusters, split):
     for record in run.dataset.demonstrations[split]:
         references.setdefault(record.prompt, []).append(record.response)
     rows = [i for i, prompt in enumerate(prompts) if prompt in references]
-    wanted = [references[prompts[i]] for i in rows]
-    belongs = [clusters[i] for i in rows]
+    row_references = [references[prompts[i]] for i in rows]
+    row_clusters = [clusters[i] for i in rows]
     if not rows:
         return None
     return lambda responses: rouge.rouge_metrics(
-        wanted, [responses[i] for i in rows], belongs
+        row_references, [responses[i] for i in rows], row_clusters
     )
 
 

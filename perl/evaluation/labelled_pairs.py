@@ -1,4 +1,4 @@
-"""Pairs of responses labelled by a judge: the comparisons, and figures about them."""
+"""Labels pairs of responses with a judge; writes the comparisons and a summary."""
 
 import pathlib
 from collections.abc import Callable, Sequence
@@ -22,10 +22,10 @@ def save(
     """Labels pairs, writes them and their summary, and returns the summary.
 
     Args:
-        output: the file of labels; the summary is put beside it.
+        output: the file of labels; the summary is written beside it.
         comparisons: the pairs.
-        judge: who labels.
-        gold: the exact reward, where there is one.
+        judge: the judge that labels.
+        gold: the exact reward, if there is one.
     """
     rows, figures = label_pairs(comparisons, judge.preference, gold)
     figures |= judge.report()
@@ -45,16 +45,17 @@ def label_pairs(
     preference: Preference,
     gold: Callable[[str, str], float] | None = None,
 ) -> tuple[list[dict[str, Any]], dict[str, Any]]:
-    """Labels pairs by asking a judge in both orders.
+    """Labels pairs with a judge's preferences in both orders.
 
     Args:
-        pairs: of two completions each, in the order that the source gives.
-        preference: of the judge.
-        gold: the exact reward of (prompt, response), where there is one.
+        pairs: comparisons of two completions, in the order of their source.
+        preference: the judge's preference.
+        gold: the exact reward of (prompt, response), if there is one.
 
     Returns:
-        A row {prompt, chosen, rejected, preference} for each pair with a verdict, with
-        a tie in the order that the source gives; and the figures of `summary`.
+        A row {prompt, chosen, rejected, preference} for each pair with a verdict (a tie
+        keeps the order of the source), with its group if it has one, and the figures of
+        `summary`.
     """
     prompts = [pair.prompt for pair in pairs]
     firsts, seconds = ([pair.completions[i] for pair in pairs] for i in (0, 1))
@@ -63,6 +64,7 @@ def label_pairs(
     for pair, p, known in zip(pairs, labels.preferences, labels.known, strict=True):
         chosen, rejected = pair.completions[:: 1 if p >= 0.5 else -1]
         row = {'prompt': pair.prompt, 'chosen': chosen, 'rejected': rejected}
+        row |= {'group': pair.group} if pair.group else {}
         if known:
             rows.append({**row, 'preference': float(max(p, 1 - p))})
     return rows, summary(pairs, labels, gold)
@@ -76,10 +78,10 @@ def summary(
     """Figures of the labels of n pairs.
 
     Returns:
-        n, labelled, unlabelled, ties; agreement with the order that the source gives,
-        and with gold (a tie of the judge counts half, pairs of equal gold are left
-        out), each with its interval (`intervals.share`, the pairs of a prompt being one
-        cluster); position_bias; and confidence, the mean of max(p, 1 - p).
+        n, labelled, unlabelled, ties; agreement with the order of the source, and with
+        gold (a tie of the judge counts half, pairs of equal gold are left out), each
+        with its interval (`intervals.share`; pairs of a prompt are one cluster);
+        position_bias; and confidence, the mean of max(p, 1 - p).
     """
     known = np.flatnonzero(labels.known)
     p, at = labels.preferences[known], clusters.of_records(pairs)[known]
@@ -100,7 +102,7 @@ def summary(
 
 
 def table(figures: dict[str, Any]) -> str:
-    """The summary for a person."""
+    """The summary as one line of text."""
     shown = [f'{figures["labelled"]} of {figures["n"]} labelled']
     for name in ('agreement', 'gold_agreement'):
         if figures.get(name) is not None:
@@ -117,7 +119,7 @@ def table(figures: dict[str, Any]) -> str:
 
 
 def _agreement(name, p, sides, at):
-    """How often preferences fall on the side (1 the first, -1 the second, 0 none)."""
+    """How often preferences agree with the sides (1 first, -1 second, 0 neither)."""
     decided = sides != 0
     right = (0.5 + np.sign(p - 0.5) * sides / 2)[decided]
     mean = float(right.mean()) if len(right) else None

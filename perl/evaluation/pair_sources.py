@@ -1,4 +1,4 @@
-"""Where pairs of responses come from before a judge labels them."""
+"""The sources of pairs that a judge labels: a file, a data set or a policy."""
 
 import pathlib
 from collections.abc import Mapping, Sequence
@@ -16,14 +16,14 @@ def of_file(file: str, columns: Mapping[str, str]) -> list[Comparison]:
 
     Args:
         file: JSONL, CSV, TSV or Parquet.
-        columns: the names that its columns have, by field.
+        columns: the names of its columns, by field.
     """
     comparisons = own_files.read_comparisons(file, columns)
     return [pair for row in comparisons for pair in pairs(row)]
 
 
 def of_dataset(dataset: Dataset, split: str) -> list[Comparison]:
-    """The pairs of a split of a dataset.
+    """The pairs of a split of a data set.
 
     Raises:
         UserError: it has none.
@@ -31,8 +31,8 @@ def of_dataset(dataset: Dataset, split: str) -> list[Comparison]:
     comparisons = [pair for row in dataset.comparisons[split] for pair in pairs(row)]
     if not comparisons:
         raise UserError(
-            f'{dataset.name} has no comparisons in its {split} split; give another, '
-            'or --sample'
+            f'{dataset.name} has no comparisons in its {split} split; give another '
+            'split, or --sample'
         )
     return comparisons
 
@@ -45,16 +45,16 @@ def of_policy(
     file: pathlib.Path,
     seed: int = 0,
 ) -> list[Comparison]:
-    """Two responses of a policy to each of n prompts; a pair of equal responses, or
-    with an empty one, is left out.
+    """Two responses of a policy to each of n prompts; a pair with equal responses or
+    with an empty one is left out.
 
     Args:
-        run: that the policy is of.
+        run: the run of the policy.
         adapter: the policy: a stage, an adapter folder, or `base`.
-        prompts: to respond to.
+        prompts: the prompts.
         sampling: how tokens are chosen.
-        file: where the pairs are kept.
-        seed: of the samples.
+        file: the file that stores the pairs.
+        seed: seed of the samples.
 
     Raises:
         UserError: there are no prompts, or no pair is left.

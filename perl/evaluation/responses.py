@@ -1,4 +1,4 @@
-"""Samples responses of a model to prompts, as texts."""
+"""Samples a model's responses to prompts, as texts."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -27,12 +27,12 @@ def respond(
     """One response to each of n prompts, in batches of `evaluation.batch_size`.
 
     Args:
-        run: with tokenizer, architecture and mesh.
-        params: bound or plain parameters, of the shapes of the architecture.
-        prompts: a long one loses its beginning.
+        run: a run with tokenizer, architecture and mesh.
+        params: bound or plain parameters, in the shapes of the architecture.
+        prompts: the prompts; a long prompt loses its beginning.
         sampling: how tokens are chosen.
-        key: a random key, consumed.
-        max_prompt: where prompts are cut, in tokens; 0 cuts as in training.
+        key: a random key; do not use it again.
+        max_prompt: the most tokens of a prompt; 0 cuts as in training.
     """
     limit = max_prompt or run.config.lengths.prompt
     data, _ = examples.encode(prompts, run.tokenizer, limit, sampling.max_tokens)
@@ -43,9 +43,9 @@ def respond(
     for number, (rows, new) in enumerate(slices(len(prompts), size)):
         batch = batching.left([data.prompts[i] for i in rows], run.tokenizer.pad)
         batch = sharding.shard_batch(batch, run.mesh)
-        # the first batch takes the key itself, so that a few prompts need no other
-        now = jax.random.fold_in(key, number) if number else key
+        # the first batch uses `key` itself
+        batch_key = jax.random.fold_in(key, number) if number else key
         tokens, lengths = batch['tokens'], batch['lengths']
-        sampled = _sample(run.arch, params, tokens, lengths, now, sampling)
+        sampled = _sample(run.arch, params, tokens, lengths, batch_key, sampling)
         texts += decode(run.tokenizer, sampled, [prompts[i] for i in rows])[:new]
     return texts

@@ -1,4 +1,4 @@
-"""Pairs of a policy's own responses, for a judge to compare."""
+"""Samples pairs of a policy's responses, for a judge to compare."""
 
 import dataclasses
 import pathlib
@@ -31,21 +31,22 @@ def sample_pairs(
     file: pathlib.Path,
     seed: int = 0,
 ) -> list[Comparison]:
-    """Two responses of a policy to each of n prompts, which nobody has compared yet.
+    """Samples two responses of a policy to each of n prompts; they have no label yet.
 
-    A pair is a pure function of the seed, its batch and the policy. Each batch is on
-    the disk before the next is sampled, and a pair in the file is not sampled again.
+    A pair is a pure function of the seed, its batch and the policy. Each batch is
+    written to the disk before the next one, and a pair in the file is not sampled
+    again.
 
     Args:
-        run: with tokenizer, architecture and mesh.
+        run: a run with tokenizer, architecture and mesh.
         role: the policy.
-        prompts: a long one loses its beginning.
+        prompts: the prompts; a long prompt loses its beginning.
         sampling: how tokens are chosen.
-        file: where the pairs are kept, as lines of JSON.
-        seed: of the samples.
+        file: the file that stores the pairs, as lines of JSON.
+        seed: seed of the samples.
 
     Raises:
-        UserError: the file has pairs that were sampled in another way.
+        UserError: the file has pairs that were sampled with other settings.
     """
     ranges.within('seed', seed, ranges.SEED)
     size = run.config.evaluation.batch_size
@@ -64,14 +65,19 @@ def sample_pairs(
             pairs = [dict(zip(_FIELDS, row, strict=True)) for row in texts][:new]
             jsonl.append(file, pairs)
             rows += pairs
+    groups = run.dataset.prompt_groups
     return [
-        Comparison(row['prompt'], (row['first'], row['second']))
+        Comparison(
+            prompt := row['prompt'],
+            (row['first'], row['second']),
+            group=groups.get(prompt, ''),
+        )
         for row in rows[: len(prompts)]
     ]
 
 
 def _resume(file, settings, size, prompts):
-    """The pairs of whole batches that a file has; a file without any is begun."""
+    """The pairs of complete batches in a file; starts the file if it has none."""
     jsonl.mend(file)
     rows = jsonl.rows(file)
     if rows:
@@ -83,19 +89,19 @@ def _resume(file, settings, size, prompts):
             lines.append('a line without first or second')
         if lines:
             raise UserError(
-                f'{file}: was sampled in another way ({"; ".join(lines)}); give the '
-                'old values or another --output'
+                f'{file}: was sampled with other settings ({"; ".join(lines)}); give '
+                'the old values or another --output'
             )
         if len(pairs) == len(prompts):
             return pairs
-    whole = rows[1 : 1 + max(0, len(rows) - 1) // size * size]
+    complete = rows[1 : 1 + max(0, len(rows) - 1) // size * size]
     file.parent.mkdir(parents=True, exist_ok=True)
-    jsonl.save_rows(file, [settings, *whole])
-    return whole
+    jsonl.save_rows(file, [settings, *complete])
+    return complete
 
 
 def _two(run, role, prompts, sampling, key):
-    """Two lists of responses."""
+    """Two responses to each prompt, as two lists."""
     params = role.bound()
     data = run.encoded(prompts)
     batch = batching.left(data.prompts, run.tokenizer.pad, run.prompt_multiple)

@@ -1,4 +1,4 @@
-"""Says how good responses are: rewards of single ones, preferences between two.
+"""Judges of responses: rewards of single responses, preferences between two.
 
 `perl.runs.judging.open_judge` opens any judge by its name.
 """

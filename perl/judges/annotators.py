@@ -1,4 +1,4 @@
-"""The simulated annotators of the booking desk as a judge that compares texts."""
+"""The simulated annotators of the booking desk as a preference."""
 
 from collections.abc import Callable, Sequence
 
@@ -16,17 +16,16 @@ def preference(
         quality.aspects(*texts).values
     ),
 ) -> Preference:
-    """Asks one of the annotators about each pair: 1 or 0, and 0.5 for equal texts.
+    """The preference of one annotator per pair: 1 or 0, and 0.5 for equal texts.
 
-    The seed of the annotators and the texts of a pair decide who is asked and whether
-    the answer is turned round. The same pair gets the same answer in every place and
-    in both orders.
+    The annotators' seed and the texts of a pair determine the annotator and whether the
+    label is flipped. So the same pair always gets the same label, in both orders.
 
     Args:
-        annotators: who is asked.
-        aspects: of (prompt, response), the qualities that an annotator weighs; by
-            default those of the booking desk, for which a prompt that is not a request
-            to the desk is a `UserError`.
+        annotators: the pool of annotators.
+        aspects: maps (prompt, response) to the aspects that an annotator weighs; by
+            default those of the booking desk, which raise a `UserError` for a prompt
+            that is not a request to the desk.
     """
 
     def compare(prompt, first, second):

@@ -1,8 +1,8 @@
-"""Rewards that are Python functions of a user, named `module:function`.
+"""A user's Python function as a reward, named `module:function`.
 
-A reward function takes a list of n prompts and a list of their n responses, and returns
-n numbers: the higher, the better, on whatever scale. NaN or None says that there is no
-verdict. It is called with at most `BATCH` responses at a time.
+A reward function takes a list of n prompts and a list of their n responses and returns
+n numbers on any scale; higher is better. NaN or None means no verdict. It is called
+with at most `BATCH` responses at a time.
 """
 
 from collections.abc import Callable
@@ -18,20 +18,20 @@ BATCH = 256  # responses in one call of the function
 
 
 def named(name: str) -> bool:
-    """Whether the name of a judge is that of a function, not of a stage or folder."""
+    """Whether a judge's name is that of a function, not of a stage or folder."""
     return ':' in name and '/' not in name
 
 
 def load(name: str) -> Reward:
-    """The reward function of a name, with every answer checked.
+    """The reward function with this name; its results are checked.
 
     Args:
-        name: `module:function`; the module is looked for in the working directory too.
+        name: `module:function`; the module may be in the working directory.
 
     Raises:
         UserError: there is no such function. When the reward is called: the function
-            fails, or returns something else than n numbers; the line names the function
-            and the first response it is about.
+            fails or does not return n numbers; the message names the function and the
+            first response that causes the error.
     """
     function = plugins.find(name, 'reward function')
     if not callable(function):
@@ -43,7 +43,7 @@ def load(name: str) -> Reward:
 
 
 def checked(name: str, function: Callable[..., Any]) -> Reward:
-    """The function as a `Reward`: called in batches, its answers checked."""
+    """The function as a `Reward`: called in batches, with checked results."""
 
     def reward(prompts: Texts, responses: Texts) -> np.ndarray:
         parts = [
@@ -57,7 +57,7 @@ def checked(name: str, function: Callable[..., Any]) -> Reward:
 
 
 def _call(name, function, prompts, responses):
-    """float64 [n] from one call of the function."""
+    """The result of one call of the function, float64 `[n]`."""
     try:
         answer = function(list(prompts), list(responses))
     except Exception as error:
@@ -66,7 +66,7 @@ def _call(name, function, prompts, responses):
         raise _fault(name, cause[:200], prompts, responses, at) from error
     try:
         rewards = np.asarray(answer, np.float64)
-    except Exception:  # an object of any library may be returned
+    except Exception:  # the function may return an object of any library
         at = _first_not_a_number(answer)
         what = f'returned {type(answer).__name__} that is not a list of numbers'
         raise _fault(name, what, prompts, responses, at) from None
@@ -83,7 +83,7 @@ def _call(name, function, prompts, responses):
 
 
 def _first_failure(function, prompts, responses):
-    """The first response on which the function fails alone; 0 where it never does."""
+    """The first response that fails in a call with only this response; 0 if none."""
     for at, pair in enumerate(zip(prompts, responses, strict=True)):
         try:
             function(*([text] for text in pair))
@@ -93,7 +93,7 @@ def _first_failure(function, prompts, responses):
 
 
 def _first_not_a_number(answer):
-    """The place of the first element that is not a number; 0 where there is none."""
+    """The index of the first element that is not a number; 0 if all are."""
     if isinstance(answer, list | tuple):
         for at, value in enumerate(answer):
             try:
@@ -108,12 +108,12 @@ def _first_not_a_number(answer):
 def _fault(name, what, prompts, responses, at):
     return UserError(
         f'{name}: the reward function {what}; it must return one finite number, or NaN '
-        f'for no verdict, for each response; the first one that it fails on is '
+        f'for no verdict, for each response; the first response that fails is '
         f'{_short(responses[at])} to the prompt {_short(prompts[at])}'
     )
 
 
 def _short(text, most=60):
-    """A text in one line of an error."""
+    """A short form of a text for an error message."""
     shown = repr(text)
     return shown if len(shown) <= most else f'{shown[:most]}…'

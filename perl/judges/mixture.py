@@ -1,8 +1,8 @@
 """Gates that weight several adapters by their outputs (MoLE, arXiv 2404.13628).
 
 A gate is a softmax of `e' z / tau`, where `z` is the concatenation of the adapters'
-outputs. Either one gate weights the outputs of whole networks, or every block has its
-own gate, which mixes the adapters inside the network. Only `e` and `tau` are trained.
+outputs. Either one gate weights the outputs of whole networks, or each block has a gate
+that mixes the adapters inside the network. Only `e` and `tau` are trained.
 """
 
 from typing import Any
@@ -22,7 +22,7 @@ GATED = ('gate', 'mole')  # one gate for whole networks; a gate in every block
 
 
 def fresh(arch: Architecture, combine: str, members: int) -> dict[str, jax.Array]:
-    """A gate that gives every member the same share; for `mole` one for each layer.
+    """A gate that gives every member the same share; for `mole` one gate per layer.
 
     Returns:
         float32 `e` `[members * width, members]` and `log_tau` `[]`; for `mole` both
@@ -36,7 +36,7 @@ def fresh(arch: Architecture, combine: str, members: int) -> dict[str, jax.Array
 
 
 def shares(gate: Any, outputs: jax.Array) -> jax.Array:
-    """The share of each member, float32 `[M, ...]`; the shares add up to 1.
+    """The share of each member, float32 `[M, ...]`; the shares sum to 1.
 
     Args:
         gate: `{'e': [M * D, M], 'log_tau': []}`.
@@ -62,19 +62,19 @@ def mixed(
     segments: jax.Array,
     output_slots: jax.Array,
 ) -> tuple[jax.Array, jax.Array]:
-    """Final states of a network in which a gate of every block mixes the adapters.
+    """Final states of a network in which a gate in each block mixes the adapters.
 
     The output of a block is `x + sum_i g_i E_i(x)`, where `E_i(x)` is what the block
-    with adapter i adds to its input. Since the shares add up to 1, this contains the
-    frozen block's own output once, which MoLE writes as a separate term.
+    with adapter i adds to its input. Since the shares sum to 1, this contains the
+    frozen block's output once, which MoLE writes as a separate term.
 
     Args:
         arch: the decoder.
         base: its parameters.
         stacked: adapters of `layers`, from `tree.stack`.
-        gate: of `fresh(arch, 'mole', M)`.
+        gate: from `fresh(arch, 'mole', M)`.
         tokens, positions, segments: `[N, T]`, as in `decoder.hidden`.
-        output_slots: `[N, E]`, the slots whose states are wanted.
+        output_slots: `[N, E]`, the slots whose states are returned.
 
     Returns:
         States `[N, E, D]`, and the shares `[L, M, N, T]`.

@@ -1,9 +1,9 @@
-"""Reward models that score together, in one forward pass over the base they share.
+"""Reward models that score together, in one forward pass over their shared base.
 
-The members' adapters are stacked and mapped over while the base is not, so each frozen
-kernel is read once for all of them. Members with other shapes, such as one tuned in
-full beside adapters, form a stack of their own. A stack of one member is not mapped.
-A mixture (`mole`) is one network whose blocks mix the members' adapters.
+The members' adapters are stacked and mapped with vmap, the base is not. So each frozen
+kernel is read once for all members. Members with other shapes, such as a fully tuned
+model, form a separate stack. A stack of one member is not mapped. A mixture (`mole`) is
+one network; its blocks mix the members' adapters.
 """
 
 import dataclasses
@@ -30,16 +30,16 @@ from perl.system.errors import UserError
 )
 @dataclasses.dataclass(frozen=True)
 class Panel:
-    """One reward model or several; a tree of arrays that a compiled function takes.
+    """One or several reward models, as a pytree for compiled functions.
 
     Attributes:
         stacks: `(base, delta)` of the members of one shape; the adapters of several
             members are stacked by `tree.stack`.
         shifts, scales: float32 `[M]`; each member's reward is `(raw - shift) / scale`.
         gate: from `mixture.fresh`, or None.
-        shift, scale: float32 scalars, which normalise the combined reward likewise.
+        shift, scale: float32 scalars; normalise the combined reward in the same way.
         sizes: the number of members of each stack.
-        order: `order[i]` is the place of member i when the stacks are concatenated.
+        order: `order[i]` is the index of member i in the concatenated stacks.
         combine: `mean`, `min`, `mean_std` (mean minus `deviations` standard
             deviations), `gate` (it mixes rewards) or `mole` (gates mix adapters).
         deviations: for `mean_std`.
@@ -68,35 +68,36 @@ def build(
     """A panel of roles (`base`, `base_id`, `delta` with a head, `shift`, `scale`).
 
     Raises:
-        UserError: without members, of different bases, or with a gate too many or few.
+        UserError: there are no members, their bases differ, the gate is missing, or
+            there is a gate that `combine` does not use.
     """
     if not members:
-        raise UserError('panel: it has no members; name one reward model or more')
+        raise UserError('panel: it has no members; name one or more reward models')
     bases = {member.base_id for member in members}
     if len(bases) > 1:
         raise UserError(
             f'panel: its members have different bases ({", ".join(sorted(bases))}); '
-            'train them on the same one'
+            'train them on the same base'
         )
     if (combine in mixture.GATED) != (gate is not None):
         raise UserError(
             f'panel: a gate is needed to combine by {" or ".join(mixture.GATED)}, and '
             'only then'
         )
-    alike: dict[Any, list[int]] = {}
+    by_shape: dict[Any, list[int]] = {}
     for i, member in enumerate(members):
-        alike.setdefault(_shape(member), []).append(i)
+        by_shape.setdefault(_shape(member), []).append(i)
     if combine == 'mole':
-        _check_mixed(members, alike)
-    joined = [i for places in alike.values() for i in places]
+        _check_mixed(members, by_shape)
+    joined = [i for places in by_shape.values() for i in places]
     return Panel(
-        stacks=tuple(_stack([members[i] for i in ids]) for ids in alike.values()),
+        stacks=tuple(_stack([members[i] for i in ids]) for ids in by_shape.values()),
         shifts=jnp.array([member.shift for member in members], jnp.float32),
         scales=jnp.array([member.scale for member in members], jnp.float32),
         gate=gate,
         shift=jnp.float32(shift),
         scale=jnp.float32(scale),
-        sizes=tuple(map(len, alike.values())),
+        sizes=tuple(map(len, by_shape.values())),
         order=tuple(joined.index(i) for i in range(len(members))),
         combine=combine,
         deviations=deviations,
@@ -106,8 +107,8 @@ def build(
 def rewards(arch: Architecture, panel: Panel, batch: dict[str, Any]) -> jax.Array:
     """The panel's reward at the last token of each completion, float32 `[N, E]`.
 
-    The batch has tokens, positions, segments `[N, T]` and ends `[N, E]`, as
-    `heads.rewards` takes them.
+    The batch has tokens, positions, segments `[N, T]` and ends `[N, E]`, as in
+    `heads.rewards`.
     """
     if panel.gate is None:
         rewards = combine(panel, member_rewards(arch, panel, batch)[0])
@@ -119,7 +120,7 @@ def rewards(arch: Architecture, panel: Panel, batch: dict[str, Any]) -> jax.Arra
 def gated(
     arch: Architecture, panel: Panel, batch: dict[str, Any]
 ) -> tuple[jax.Array, jax.Array]:
-    """The reward of a panel with a gate, before its own shift and scale.
+    """The reward of a panel with a gate, before the panel's shift and scale.
 
     Returns:
         Rewards float32 `[N, E]`, and each member's mean share `[M]`: for `gate` the
@@ -134,7 +135,7 @@ def gated(
     states, shares = mixture.mixed(arch, base, delta, panel.gate, *rows)
     raw = jax.vmap(lambda head: heads.scalar({HEAD: head}, states))(delta[HEAD])
     tokens = batch['segments'] >= 0
-    total = jnp.sum(shares * tokens, axis=(0, 2, 3))
+    total = jnp.sum(shares * tokens[None, None], axis=(0, 2, 3))
     mean = total / (len(shares) * jnp.sum(tokens))
     return jnp.mean(_normalised(panel, raw), axis=0), mean
 
@@ -143,7 +144,7 @@ def member_rewards(
     arch: Architecture, panel: Panel, batch: dict[str, Any]
 ) -> tuple[jax.Array, jax.Array]:
     """The normalised rewards of each member, float32 `[M, N, E]`, and the final states
-    `[M, N, E, D]` that its head read."""
+    `[M, N, E, D]` from which its head computes them."""
     rows = [batch[name] for name in ('tokens', 'positions', 'segments', 'ends')]
 
     def member(base, delta):
@@ -180,9 +181,9 @@ def _normalised(panel, raw):
     return (raw - shifts) / scales
 
 
-def _check_mixed(members, alike):
+def _check_mixed(members, by_shape):
     outside = {name for member in members for name in member.delta} - {LAYERS, HEAD}
-    if len(alike) > 1 or len(members) < 2 or outside:
+    if len(by_shape) > 1 or len(members) < 2 or outside:
         raise UserError(
             'panel: mole mixes two or more adapters of the same kernels, all of them '
             'in layers; train its members by LoRA with the same targets'

@@ -1,10 +1,10 @@
-"""Recorded answers of a judge, read from a file: offline, exact and without cost.
+"""A judge's recorded answers, read from a file: offline, exact and free of cost.
 
-Lines of JSON. Comparisons have `prompt`, `first`, `second` and either `preference`, the
-probability in [0, 1] that the first is better, or `verdict`, one of 1, 2 and "tie".
-Ratings have `prompt`, `response` and `score`. The file of answers that an endpoint or a
-model leaves behind is such a file. Lines about the same texts are averaged; null means
-that there is no verdict.
+The file has lines of JSON. Comparisons have `prompt`, `first`, `second` and either
+`preference`, the probability in [0, 1] that the first is better, or `verdict`, one of
+1, 2 and "tie". Ratings have `prompt`, `response` and `score`. The file of answers of an
+endpoint or a model has this form too. Lines about the same texts are averaged; null
+means no verdict.
 """
 
 import math
@@ -33,20 +33,20 @@ def has_ratings(file: str | pathlib.Path) -> bool:
 
 
 def preference(file: str | pathlib.Path) -> Preference:
-    """The recorded comparisons; one that was recorded in a single order counts for
-    the other order too.
+    """The recorded comparisons; a pair recorded in only one order also counts in the
+    other order.
 
     Raises:
-        UserError: there is no such file, a line is damaged, or the lines are of several
-            judges. When the preference is called: a pair that is not in the file.
+        UserError: there is no such file, a line is damaged, or the lines are from
+            several judges. When the preference is called: a pair is not in the file.
     """
     table = _table(pathlib.Path(file), PAIR, _preference)
 
     def find(prompt, first, second):
         if (prompt, first, second) in table:
             return table[prompt, first, second]
-        turned = table.get((prompt, second, first))
-        return None if turned is None else 1 - turned
+        reverse = table.get((prompt, second, first))
+        return None if reverse is None else 1 - reverse
 
     def prefer(prompts: Texts, firsts: Texts, seconds: Texts) -> np.ndarray:
         return _look_up(file, find, 'pairs', prompts, firsts, seconds)
@@ -74,13 +74,13 @@ def _look_up(file, find, what, *texts):
     if missing:
         raise UserError(
             f'{file}: {len(missing)} of {len(rows)} {what} are not in it, the first '
-            f'one on the prompt {missing[0][0]!r:.60}; record them too'
+            f'has the prompt {missing[0][0]!r:.60}; record them too'
         )
     return np.array(values, np.float64)
 
 
 def _table(file, fields, value) -> dict[tuple[str, ...], float]:
-    """{texts: mean of their values}, NaN where there is no verdict at all."""
+    """{texts: mean of their values}, NaN for texts without any verdict."""
     values: dict[tuple, list[float]] = {}
     judges = set()
     for where, row in _lines(file):
@@ -94,13 +94,13 @@ def _table(file, fields, value) -> dict[tuple[str, ...], float]:
     if len(judges) > 1:
         names = ', '.join(sorted(judges))
         raise UserError(
-            f'{file}: has several labellers ({names:.80}); keep the lines of one'
+            f'{file}: has several labellers ({names:.80}); keep only the lines of one'
         )
     return {row: float(np.mean(x)) if x else math.nan for row, x in values.items()}
 
 
 def _lines(file: pathlib.Path) -> Iterator[tuple[str, dict[str, Any]]]:
-    """(place, object) of each line; a last line that was cut off is left out."""
+    """(place, object) of each line; an incomplete last line is left out."""
     if not file.is_file():
         raise UserError(f'there is no file {file} with recorded answers')
     *whole, last = file.read_bytes().split(b'\n')
@@ -113,14 +113,14 @@ def _lines(file: pathlib.Path) -> Iterator[tuple[str, dict[str, Any]]]:
         except UnicodeDecodeError as error:
             if not (cut and error.end == len(line)):
                 raise UserError(
-                    f'{where}: byte {error.start + 1} is no text in UTF-8; mend it'
+                    f'{where}: byte {error.start + 1} is not UTF-8; fix the line'
                 ) from None
         except ValueError:
             pass
         if isinstance(row, dict):
             yield where, row
         elif not cut:
-            raise UserError(f'{where}: not a JSON object; mend it')
+            raise UserError(f'{where}: not a JSON object; fix the line')
 
 
 def _preference(where, row):
@@ -140,7 +140,7 @@ def _preference(where, row):
         if isinstance(value, int | str) and str(value) in _VERDICTS:
             return _VERDICTS[str(value)]
         raise UserError(
-            f'{where}: the verdict {_short(value)} is none of {", ".join(_VERDICTS)}'
+            f'{where}: the verdict {_short(value)} is not one of {", ".join(_VERDICTS)}'
         )
     raise UserError(f'{where}: has neither preference nor verdict')
 
@@ -149,7 +149,7 @@ def _score(where, row):
     value = row.get('score')
     if value is None:
         return None
-    # an integer of hundreds of digits is finite, but not as a float
+    # an integer with hundreds of digits would be infinite as a float
     if _is_number(value) and abs(value) < 1e300:
         return float(value)
     raise UserError(f'{where}: the score {_short(value)} is not a number')
@@ -160,7 +160,7 @@ def _is_number(value):
 
 
 def _short(value):
-    """A value in a few characters, however large or deeply nested it is."""
+    """A short form of any value, also a very large or deeply nested one."""
     try:
         return f'{value!r:.40}'
     except (ValueError, RecursionError):

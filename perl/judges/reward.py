@@ -1,8 +1,8 @@
-"""How good a response is: the two functions that every judge comes down to.
+"""The two functions of every judge: `Reward` and `Preference`.
 
 A `Reward` scores single responses, a `Preference` compares two responses to one prompt.
 Reward models and their ensembles, language models, exact rewards, files of recorded
-answers and Python functions of a user all are one of the two, or both.
+answers and a user's Python functions provide one or both of them.
 """
 
 import dataclasses
@@ -16,28 +16,28 @@ from perl.system.errors import UserError
 
 Texts = Sequence[str]
 
-# (prompts, responses) -> float [n]: how good each response is, on a scale of the
-# judge's own; NaN where the judge has no verdict.
+# (prompts, responses) -> float [n]: how good each response is; each judge has its
+# scale; NaN means no verdict.
 Reward = Callable[[Texts, Texts], np.ndarray]
 
 # (prompts, firsts, seconds) -> float [n] in [0, 1]: the probability that the first
-# response is better than the second; NaN where the judge has no verdict. The answer may
-# depend on the order of the two.
+# response is better than the second; NaN means no verdict. The answer may depend on the
+# order of the two.
 Preference = Callable[[Texts, Texts, Texts], np.ndarray]
 
 
 @dataclasses.dataclass(frozen=True)
 class Judge:
-    """What the name of a judge stands for, opened and ready to be asked.
+    """A judge, opened by its name.
 
     Attributes:
-        name: as a config or the command line gives it.
+        name: its name in a config or on the command line.
         preference: compares two responses.
         reward: scores one response; None for a judge that can only compare.
-        panel: the reward models, where the judge is made of them: a compiled program
-            gives the rewards of `reward` with it, straight from token ids.
-        report: counts of what the judge did so far, such as requests to a server.
-        model: of a language model its name; '' for every other judge.
+        panel: the reward models of a judge that consists of them; a compiled program
+            computes the same rewards with it from token ids.
+        report: returns counts so far, such as requests to a server.
+        model: the name of the language model; '' for other judges.
     """
 
     name: str
@@ -63,17 +63,17 @@ def scores(judge: Judge) -> Reward:
 
 
 def each(score: Callable[[str, str], float]) -> Reward:
-    """The reward that scores one (prompt, response) after the other."""
+    """A reward that calls `score` for each (prompt, response)."""
     return lambda prompts, responses: np.array(
         list(map(score, prompts, responses)), np.float64
     )
 
 
 def preference(reward: Reward) -> Preference:
-    """The preference of a judge that scores: 1 for the higher reward, 0 for the lower.
+    """The preference from a reward: 1 if the first reward is higher, 0 if lower.
 
-    Equal rewards give 0.5, and NaN where a reward is NaN. The reward must be
-    deterministic: each (prompt, response) is scored once and then remembered.
+    Equal rewards give 0.5, a NaN reward gives NaN. The reward must be deterministic:
+    each (prompt, response) is scored once and cached.
     """
     known: dict[tuple[str, str], float] = {}
 
@@ -96,23 +96,23 @@ def preference(reward: Reward) -> Preference:
 def training_rewards(
     judge: Judge, prompts: Texts, responses: Texts
 ) -> tuple[np.ndarray, float]:
-    """Rewards for reinforcement learning, where each response needs one.
+    """Rewards for reinforcement learning, where each response needs a number.
 
-    A response without a verdict gets the mean of the others' rewards, so that it is
-    neither better nor worse than they are.
+    A response without a verdict gets the mean reward of the others, which makes it
+    neither better nor worse than the average.
 
     Returns:
-        The rewards, float32 [n], and the share of responses without a verdict.
+        The rewards, float32 `[n]`, and the share of responses without a verdict.
 
     Raises:
-        UserError: half of the responses or more have no verdict.
+        UserError: half or more of the responses have no verdict.
     """
     rewards = np.asarray(scores(judge)(prompts, responses), np.float64)
     known = np.isfinite(rewards)
     if 2 * known.sum() <= len(rewards):
         raise UserError(
             f'{judge.name}: it scored only {known.sum()} of {len(rewards)} responses; '
-            'try it on a few by hand, or take another judge'
+            'test it on a few responses, or use another judge'
         )
     rewards = np.where(known, rewards, rewards[known].mean())
     return rewards.astype(np.float32), float(1 - known.mean())

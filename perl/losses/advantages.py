@@ -1,7 +1,7 @@
-"""From the scores of responses to the advantage of every token.
+"""Advantages of tokens, from the scores of whole responses.
 
 Arrays are `[B, T]`, and the mask is True on the tokens of the responses. Other slots
-(the prompt, the padding) are skipped: no value is read from them, and no value is
+(prompt and padding) are skipped: no value is read from them, and no value is
 bootstrapped past the end of a response.
 """
 
@@ -25,7 +25,7 @@ def shaped_rewards(
     Args:
         scores: `[B]`, the reward of each whole response.
         kl: `[B, T]`, an estimate for each token, in nats.
-        mask: bool `[B, T]`; a row without a token gets no reward.
+        mask: bool `[B, T]`; a row without a response token gets reward 0.
         coefficient: beta, the strength of the KL penalty.
         reward_weight: factor of the score: 1 as in InstructGPT, and 1 - beta for the
             objective of PERL, (1 - beta) r - beta KL (arXiv 2403.10704, A.1.3).
@@ -54,8 +54,8 @@ def gae(
         rewards: `[B, T]`.
         values: `[B, T]`; V_t is the value of the state before token t.
         mask: bool `[B, T]`.
-        gamma: discount of a token.
-        lam: 0 gives the one-step error, 1 the return minus the value.
+        gamma: discount factor per token.
+        lam: lambda; 0 gives the one-step error, 1 the return minus the value.
 
     Returns:
         Advantages, and returns (advantages + values): `[B, T]` float32 each, 0 outside
@@ -67,18 +67,18 @@ def gae(
     rewards = jnp.where(mask, as_float(rewards), 0)
     values = jnp.where(mask, as_float(values), 0)
 
-    def back(carry, now):
+    def backward(carry, column):
         next_value, next_advantage = carry
-        reward, value, real = now
+        reward, value, in_mask = column
         delta = reward + gamma * next_value - value
         advantage = delta + gamma * lam * next_advantage
         carry = (
-            jnp.where(real, value, next_value),
-            jnp.where(real, advantage, next_advantage),
+            jnp.where(in_mask, value, next_value),
+            jnp.where(in_mask, advantage, next_advantage),
         )
-        return carry, jnp.where(real, advantage, 0)
+        return carry, jnp.where(in_mask, advantage, 0)
 
     zero = jnp.zeros(mask.shape[0], jnp.result_type(rewards, values))
     columns = (rewards.T, values.T, mask.T)
-    _, advantages = jax.lax.scan(back, (zero, zero), columns, reverse=True)
+    _, advantages = jax.lax.scan(backward, (zero, zero), columns, reverse=True)
     return advantages.T, advantages.T + values

@@ -1,4 +1,4 @@
-"""What tells one policy-gradient algorithm from another, in one table."""
+"""The table of policy-gradient algorithms and the choices in which they differ."""
 
 import dataclasses
 from collections.abc import Callable
@@ -10,16 +10,16 @@ from perl.losses import group_advantages
 
 @dataclasses.dataclass(frozen=True)
 class Algorithm:
-    """One way from rewards to a policy loss.
+    """How a policy loss is computed from rewards.
 
     Attributes:
-        clipped: the clipped surrogate of PPO, else REINFORCE.
-        group: advantages of responses to one prompt from each other; None trains a
-            value function and takes generalised advantages of tokens.
-        convex: the reward weighs 1 - beta, as PERL has it, and the advantage is the
-            return less the value.
-        by_response: the loss is the mean over responses of the mean over their tokens,
-            else the mean over tokens.
+        clipped: whether the loss is PPO's clipped surrogate; else it is REINFORCE.
+        group: computes advantages by comparing the responses to one prompt; with None,
+            a value function is trained and advantages come from GAE.
+        convex: whether the reward is scaled by 1 - beta, as in PERL, and the advantage
+            is the return minus the value.
+        by_response: whether the loss is the mean over responses of the mean over their
+            tokens; else it is the mean over tokens.
     """
 
     clipped: bool
@@ -33,7 +33,7 @@ ALGORITHMS = {
     'ppo': Algorithm(clipped=True),
     # PERL, arXiv 2403.10704; RLAIF, arXiv 2309.00267, A.3
     'reinforce': Algorithm(clipped=False, convex=True),
-    # Ahmadian et al., arXiv 2402.14740; the clip matters from the second update on
+    # Ahmadian et al., arXiv 2402.14740; clipping has an effect from the second update
     'rloo': Algorithm(clipped=True, group=group_advantages.leave_one_out),
     # Shao et al., arXiv 2402.03300
     'grpo': Algorithm(

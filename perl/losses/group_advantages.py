@@ -1,8 +1,8 @@
-"""Advantages of whole responses, from comparison with others to the same prompt.
+"""Advantages of whole responses, compared with other responses to the same prompt.
 
-No value function is needed. Scores are `[B]`, and `size` neighbours answer one prompt:
-rows 0 to size - 1 the first prompt, and so on. The result is `[B]` float32; it holds
-for every token of a response.
+No value function is needed. Scores are `[B]`; each group of `size` consecutive rows
+answers one prompt. The result is `[B]` float32, one advantage for all tokens of a
+response.
 """
 
 import chex
@@ -13,10 +13,10 @@ from perl.losses.reduce import as_float
 
 
 def leave_one_out(scores: jax.Array, size: int) -> jax.Array:
-    """Each score less the mean of the others in its group.
+    """Each score minus the mean of the other scores in its group.
 
     `[B]` -> `[B]`. RLOO (Ahmadian et al., arXiv 2402.14740, section 3.2). In a group of
-    two it is their difference, with either sign.
+    two, the advantages are plus and minus the difference of the scores.
     """
     grouped = _grouped(scores, size)
     others = (grouped.sum(1, keepdims=True) - grouped) / (size - 1)
@@ -27,7 +27,7 @@ def normalised(scores: jax.Array, size: int, epsilon: float = 1e-4) -> jax.Array
     """Each score minus the mean of its group, divided by the group's deviation.
 
     `[B]` -> `[B]`. GRPO (Shao et al., arXiv 2402.03300, section 4.1.2). The standard
-    deviation divides by n, and `epsilon` is added to it.
+    deviation is that of the population (divided by n); `epsilon` is added to it.
     """
     grouped = _grouped(scores, size)
     grouped = grouped - grouped[:, :1]  # equal scores are then exactly 0
@@ -36,9 +36,9 @@ def normalised(scores: jax.Array, size: int, epsilon: float = 1e-4) -> jax.Array
 
 
 def best(scores: jax.Array, size: int) -> jax.Array:
-    """1 for the best of each group (the first of equals), 0 for the rest.
+    """1 for the best score of each group (the first one in a tie), 0 for the rest.
 
-    `[B]` -> `[B]`. With the loss of REINFORCE it is imitation of the best of n: one
+    `[B]` -> `[B]`. With the REINFORCE loss this imitates the best of n responses: one
     round of expert iteration (AlpacaFarm, arXiv 2305.14387; RAFT, arXiv 2304.06767).
     """
     grouped = _grouped(scores, size)
@@ -46,6 +46,6 @@ def best(scores: jax.Array, size: int) -> jax.Array:
 
 
 def _grouped(scores: jax.Array, size: int) -> jax.Array:
-    """`[B]` as `[B / size, size]`, a prompt in each row."""
+    """`[B]` -> `[B / size, size]`, one row per prompt."""
     chex.assert_rank(scores, 1)
     return as_float(scores).reshape(-1, size)

@@ -1,12 +1,13 @@
-"""The divergence of a policy p from its reference q, in nats: estimators and control.
+"""KL divergence of a policy p from its reference q, in nats: estimators and control.
 
-`ESTIMATORS` read the log-probs of one sampled token each (drawn from p), and may be
-used in the reward or in the loss: k1, k2 and k3 of Schulman ("Approximating KL
-divergence", 2020), and the regularisers of Sun et al. (arXiv 2309.09055), whose squared
-error is k2 and whose Bregman divergence is k3. `full` sums over the vocabulary.
+`ESTIMATORS` take the log-probs of sampled tokens (drawn from p) under p and q. They
+serve in the reward or in the loss: k1, k2 and k3 of Schulman ("Approximating KL
+divergence", 2020), and the regularisers of Sun et al. (arXiv 2309.09055). The squared
+error of Sun et al. is k2, their Bregman divergence is k3. `full` sums over the
+vocabulary.
 
-In the loss an estimator is differentiated as it is. The gradient of k1 is then the
-score function, which is zero on average, so k1 does nothing there; use k2, k3 or
+In the loss, an estimator is differentiated directly. The gradient of k1 is then the
+score function, which is zero on average, so k1 has no effect there; use k2, k3 or
 `full`.
 """
 
@@ -18,13 +19,13 @@ from perl.losses.reduce import as_float
 
 
 def k1(log_p: jax.Array, log_q: jax.Array) -> jax.Array:
-    """log p/q: unbiased, of either sign. `[B, T]`, `[B, T]` -> `[B, T]`."""
+    """log p/q: unbiased, can be negative. `[B, T]`, `[B, T]` -> `[B, T]`."""
     log_p, log_q = _floats(log_p, log_q)
     return log_p - log_q
 
 
 def k2(log_p: jax.Array, log_q: jax.Array) -> jax.Array:
-    """(log p/q)^2 / 2: biased, but little while p and q are near.
+    """(log p/q)^2 / 2: biased; the bias is small while p and q are close.
 
     `[B, T]`, `[B, T]` -> `[B, T]`.
     """
@@ -34,8 +35,8 @@ def k2(log_p: jax.Array, log_q: jax.Array) -> jax.Array:
 def k3(log_p: jax.Array, log_q: jax.Array) -> jax.Array:
     """q/p - 1 - log q/p: unbiased and never negative.
 
-    `[B, T]`, `[B, T]` -> `[B, T]`. In float32 it is infinite where log q/p > 88, but p
-    never draws so rare a token.
+    `[B, T]`, `[B, T]` -> `[B, T]`. In float32 it is infinite where log q/p > 88, but a
+    token that rare is never sampled from p.
     """
     log_ratio = k1(log_p, log_q)
     return jnp.expm1(-log_ratio) + log_ratio
@@ -47,7 +48,7 @@ def absolute(log_p: jax.Array, log_q: jax.Array) -> jax.Array:
 
 
 def clamped(log_p: jax.Array, log_q: jax.Array) -> jax.Array:
-    """max(log p/q, 0): k1, but 0 for a token that is less likely under p than under q.
+    """max(log p/q, 0): k1, but 0 for a token that is less likely under p than q.
 
     `[B, T]`, `[B, T]` -> `[B, T]`.
     """
@@ -57,8 +58,8 @@ def clamped(log_p: jax.Array, log_q: jax.Array) -> jax.Array:
 def jensen_shannon(log_p: jax.Array, log_q: jax.Array) -> jax.Array:
     """(max(log p/m, 0) + max(log q/m, 0)) / 2 with m = (p + q) / 2.
 
-    `[B, T]`, `[B, T]` -> `[B, T]`. This is the clamped term that Sun et al. use. It is
-    symmetric, and it is not an unbiased estimate of the Jensen-Shannon divergence.
+    `[B, T]`, `[B, T]` -> `[B, T]`. This is the clamped term of Sun et al. It is
+    symmetric, but a biased estimate of the Jensen-Shannon divergence.
     """
     log_p, log_q = _floats(log_p, log_q)
     log_m = jnp.logaddexp(log_p, log_q) - jnp.log(2.0)
@@ -68,10 +69,10 @@ def jensen_shannon(log_p: jax.Array, log_q: jax.Array) -> jax.Array:
 def full(
     logits_p: jax.Array, logits_q: jax.Array, temperature: float = 1.0
 ) -> jax.Array:
-    """The exact divergence of each next-token distribution.
+    """The exact KL divergence of each next-token distribution.
 
-    `[B, T, V]`, `[B, T, V]` -> `[B, T]`. It is infinite where p can draw a token that q
-    cannot. A logit of minus infinity is a token that cannot occur.
+    `[B, T, V]`, `[B, T, V]` -> `[B, T]`. It is infinite where a token is possible under
+    p but not under q. A logit of minus infinity means that a token cannot occur.
     """
     chex.assert_equal_shape((logits_p, logits_q))
     log_p = jax.nn.log_softmax(as_float(logits_p) / temperature)
@@ -87,18 +88,18 @@ def adaptive(
     horizon: float,
     batch_size: int,
 ) -> jax.Array:
-    """The next KL coefficient, changed so that the observed KL nears the target.
+    """The next KL coefficient, adjusted to bring the observed KL to the target.
 
     Ziegler et al. 2019 (arXiv 1909.08593, section 2.2): a proportional controller of
-    the logarithm, whose relative error is clipped to 20 %.
+    the logarithm; its relative error is clipped to 20 %.
 
     Args:
-        coefficient: the present one, scalar, > 0.
-        observed: scalar, the mean KL of an episode of the last batch, in nats.
+        coefficient: the current coefficient, scalar, > 0.
+        observed: scalar, the mean KL per episode of the last batch, in nats.
         target: the KL to reach, > 0, in nats.
-        horizon: episodes after which a relative error of 1, were it not clipped, would
+        horizon: number of episodes after which an unclipped relative error of 1 would
             double the coefficient.
-        batch_size: episodes of the last batch.
+        batch_size: number of episodes in the last batch.
 
     Returns:
         A scalar.
@@ -108,7 +109,7 @@ def adaptive(
 
 
 def _floats(log_p, log_q):
-    """Both in float32 (or float64), checked to be of one shape."""
+    """Both in float32 (or float64), after a check that their shapes are equal."""
     log_p, log_q = as_float(log_p), as_float(log_q)
     chex.assert_equal_shape((log_p, log_q))
     return log_p, log_q

@@ -21,13 +21,12 @@ def log_probs(
     Args:
         logits: `[B, T, V]`; logits[:, t] predicts targets[:, t], so the caller shifts.
         targets: `[B, T]` integers in [0, V).
-        temperature: that of sampling, so that the log-probs of the sampler and of
-            teacher forcing agree (arXiv 2403.17031, detail 16).
+        temperature: the sampling temperature, so that the log-probs of the sampler and
+            of teacher forcing agree (arXiv 2403.17031, detail 16).
     """
     chex.assert_rank((logits, targets), (3, 2))
     chex.assert_equal_shape_prefix((logits, targets), 2)
-    # The target is picked before the cast, so that no float32 copy of the logits is
-    # made for its sake alone.
+    # Selecting the target before the cast avoids a float32 copy of all logits.
     target = jnp.take_along_axis(logits, targets[..., None], -1)[..., 0]
     normaliser = jax.nn.logsumexp(as_float(logits) / temperature, -1)
     return as_float(target) / temperature - normaliser
@@ -36,7 +35,7 @@ def log_probs(
 def entropy(logits: jax.Array, temperature: float = 1.0) -> jax.Array:
     """The entropy in nats of each next-token distribution: `[B, T, V]` -> `[B, T]`.
 
-    A logit of minus infinity is a token that cannot occur.
+    A logit of minus infinity means that a token cannot occur.
     """
     chex.assert_rank(logits, 3)
     log_p = jax.nn.log_softmax(as_float(logits) / temperature)

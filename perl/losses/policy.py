@@ -1,4 +1,4 @@
-"""Losses of a policy, one for each token: mask and sum them with `reduce`."""
+"""Policy losses per token: mask and sum them with `reduce`."""
 
 import chex
 import jax
@@ -6,13 +6,13 @@ import jax.numpy as jnp
 
 from perl.losses.reduce import as_float
 
-# A ratio is held below e^30: far outside any clip range, yet it keeps a token whose
-# probability exploded from turning the gradient of a whole batch into NaN.
+# A ratio is limited to e^30. This is far outside any clip range, and it prevents one
+# token with an exploding probability from making the gradient of the batch NaN.
 _MAX_LOG_RATIO = 30.0
 
 
 def _surrogates(log_probs, old_log_probs, advantages, clip):
-    """Minus the plain and minus the clipped surrogate objective, `[B, T]` each."""
+    """The negated unclipped and clipped surrogate objectives, `[B, T]` each."""
     chex.assert_equal_shape((log_probs, old_log_probs, advantages))
     advantages = jax.lax.stop_gradient(as_float(advantages))
     log_ratio = as_float(log_probs) - jax.lax.stop_gradient(as_float(old_log_probs))
@@ -26,11 +26,11 @@ def ppo(
     """The clipped surrogate loss of PPO (Schulman et al., arXiv 1707.06347, eq. 7).
 
     Args:
-        log_probs: `[B, T]`, of the policy that is trained; only it has a gradient.
+        log_probs: `[B, T]`, of the policy in training; the only input with a gradient.
         old_log_probs: `[B, T]`, of the policy that sampled the tokens.
         advantages: `[B, T]`.
-        clip: epsilon: past 1 - clip and 1 + clip a larger change of the ratio gains
-            nothing.
+        clip: epsilon; a ratio outside [1 - clip, 1 + clip] does not improve the
+            objective further.
 
     Returns:
         `[B, T]` float32, the larger of the two negated surrogates.
@@ -45,8 +45,8 @@ def clip_fraction(
 
     `[B, T]` three times -> `[B, T]` float32; its mean is the clip fraction.
     """
-    plain, clipped = _surrogates(log_probs, old_log_probs, advantages, clip)
-    return as_float(clipped > plain)
+    unclipped, clipped = _surrogates(log_probs, old_log_probs, advantages, clip)
+    return as_float(clipped > unclipped)
 
 
 def reinforce(log_probs: jax.Array, advantages: jax.Array) -> jax.Array:

@@ -1,6 +1,6 @@
-"""Losses on preferences, one for each comparison or rating.
+"""Preference losses, one per comparison or rating.
 
-A reward model learns from its rewards, and DPO from the implicit rewards of a policy.
+A reward model applies them to its rewards, DPO to the implicit rewards of a policy.
 """
 
 import chex
@@ -25,30 +25,30 @@ def bradley_terry(
 
     Args:
         chosen: `[B]` or `[B, pairs]`, rewards of the completions labelled better.
-        rejected: rewards of the others, of a shape that broadcasts with `chosen`.
-        margin: by how much the better one should lead, whichever that is (Llama 2,
+        rejected: rewards of the others, in a shape that broadcasts with `chosen`.
+        margin: the reward difference to reach, in the direction of each order (Llama 2,
             arXiv 2307.09288, eq. 2); broadcasts.
         preference: the probability, in [0, 1], that the order is right; broadcasts.
         smoothing: in [0, 1/2), the share of labels assumed to be wrong: the loss is
-            (1 - smoothing) times that of this order plus smoothing times the other's.
+            (1 - smoothing) times that of this order plus smoothing times the reverse.
 
     Returns:
         float32, of the shape of `chosen - rejected`.
     """
     lead, margin = as_float(chosen) - as_float(rejected), jnp.asarray(margin)
-    right = jnp.asarray(preference) * (1 - 2 * smoothing) + smoothing
-    for x in (margin, right):
+    p_right = jnp.asarray(preference) * (1 - 2 * smoothing) + smoothing
+    for x in (margin, p_right):
         chex.assert_is_broadcastable(x.shape, lead.shape)
-    this, other = jax.nn.softplus(margin - lead), jax.nn.softplus(margin + lead)
-    return right * this + (1 - right) * other
+    right, reverse = jax.nn.softplus(margin - lead), jax.nn.softplus(margin + lead)
+    return p_right * right + (1 - p_right) * reverse
 
 
 def pointwise(rewards: jax.Array, labels: jax.Array) -> jax.Array:
     """The binary cross-entropy of sigmoid(reward) with a label in [0, 1].
 
-    `[B]`, `[B]` -> `[B]` float32. The paper (arXiv 2403.10704, A.1.2) prints its second
-    term as (1 - p) log sigmoid(1 - r). That is a misprint, because its minimum is not
-    where sigmoid(r) = p; this is the usual (1 - p) log(1 - sigmoid(r)).
+    `[B]`, `[B]` -> `[B]` float32. The paper (arXiv 2403.10704, A.1.2) prints the second
+    term as (1 - p) log sigmoid(1 - r). That is a misprint: its minimum is not at
+    sigmoid(r) = p. The code uses the standard term (1 - p) log(1 - sigmoid(r)).
     """
     rewards, labels = as_float(rewards), as_float(labels)
     chex.assert_equal_shape((rewards, labels))
@@ -62,22 +62,22 @@ def dpo_margins(
     reference_rejected: jax.Array,
     beta: float,
 ) -> jax.Array:
-    """By how much the implicit reward of the chosen response is the larger.
+    """The implicit reward of the chosen response minus that of the rejected one.
 
     The implicit reward is beta log(policy / reference) of the whole response (Rafailov
-    et al., arXiv 2305.18290, eq. 5, up to a term of the prompt alone).
+    et al., arXiv 2305.18290, eq. 5, without the term that depends only on the prompt).
 
     Args:
-        chosen, rejected: `[B]` or `[B, pairs]`, summed log-probs by the policy.
-        reference_chosen, reference_rejected: of the same shape, by the reference.
+        chosen, rejected: `[B]` or `[B, pairs]`, summed log-probs under the policy.
+        reference_chosen, reference_rejected: same shape, under the reference.
         beta: the strength of the KL penalty.
 
     Returns:
         float32, of the same shape.
     """
     chex.assert_equal_shape((chosen, rejected, reference_chosen, reference_rejected))
-    gained = as_float(chosen) - as_float(reference_chosen)
-    return beta * (gained - as_float(rejected) + as_float(reference_rejected))
+    log_ratio = as_float(chosen) - as_float(reference_chosen)
+    return beta * (log_ratio - as_float(rejected) + as_float(reference_rejected))
 
 
 def dpo(
@@ -98,8 +98,8 @@ def pair_mean(x: jax.Array, present: jax.Array | None = None) -> jax.Array:
 
     Args:
         x: a number for each pair, in the order of `jnp.triu_indices(K, 1)`.
-        present: bool `[B, K]`, which completions there are; by default all. A pair
-            counts where both of its completions are there.
+        present: bool `[B, K]`, which completions exist; by default all. A pair counts
+            if both of its completions exist.
     """
     chex.assert_rank(x, 2)
     if present is None:
@@ -109,10 +109,10 @@ def pair_mean(x: jax.Array, present: jax.Array | None = None) -> jax.Array:
 
 
 def as_labelled(ahead: jax.Array, preference: jax.Array | float) -> jax.Array:
-    """Leads of the completion that the label calls better: `[B, ...]` float32.
+    """Reward of the completion labelled better minus that of the other: `[B, ...]`.
 
-    A lead changes its sign where the label prefers the second completion, and is 0
-    where it prefers neither.
+    The difference changes its sign where the label prefers the second completion, and
+    is 0 where the label is a tie. float32.
 
     Args:
         ahead: `[B, ...]`, the first reward minus the second.
@@ -124,18 +124,19 @@ def as_labelled(ahead: jax.Array, preference: jax.Array | float) -> jax.Array:
 def decided_right(
     ahead: jax.Array, preference: jax.Array | float, present: jax.Array | None = None
 ) -> tuple[jax.Array, jax.Array]:
-    """How many comparisons are in the right order, of those that have one.
+    """Counts the comparisons that the rewards put in the labelled order.
 
-    A comparison whose label is a tie (preference 1/2) can be neither right nor wrong,
-    and does not count. Where no label is decided the answer is half of one comparison.
+    A comparison labelled as a tie (preference 1/2) does not count. If all are ties, the
+    result is 1/2 of one comparison.
 
     Args:
-        ahead: [B, K (K - 1) / 2] leads of `as_labelled`.
-        preference: [B, 1] or a number.
-        present: bool [B, K] as of `pair_mean`.
+        ahead: `[B, K (K - 1) / 2]`, differences from `as_labelled`.
+        preference: `[B, 1]` or a number.
+        present: bool `[B, K]`, as in `pair_mean`.
 
     Returns:
-        The sum of the shares of their pairs that are right, and their number.
+        Two float32 scalars: the sum over comparisons of the share of pairs in the right
+        order, and the number of comparisons.
     """
     shares = pair_mean(share_right(ahead), present)
     decided = jnp.broadcast_to(jnp.asarray(preference) != 0.5, (len(ahead), 1))[:, 0]
@@ -145,5 +146,5 @@ def decided_right(
 
 
 def share_right(ahead: jax.Array) -> jax.Array:
-    """1, 1/2 or 0 for a lead above, at or below 0; of any shape."""
+    """1 where `ahead` is above 0, 1/2 at 0, 0 below 0; any shape."""
     return (1 + jnp.sign(ahead)) / 2

@@ -76,9 +76,9 @@ def rotate(arch: Architecture, x: jax.Array, rope: Rope | None) -> jax.Array:
         return jnp.concatenate([rotate(arch, first, rope), rest], axis=-1)
     cos, sin = rope
     shape = (2, -1) if arch.rope_layout == 'halves' else (-1, 2)
-    parts = x.reshape(*x.shape[:-1], *shape)
-    turned = parts * cos + jnp.flip(parts, _turned(arch)) * sin
-    return turned.astype(x.dtype).reshape(x.shape)
+    pairs = x.reshape(*x.shape[:-1], *shape)
+    rotated = pairs * cos + jnp.flip(pairs, _turned(arch)) * sin
+    return rotated.astype(x.dtype).reshape(x.shape)
 
 
 def _turned(arch):

@@ -10,7 +10,7 @@ import jax
 import numpy as np
 
 from perl.models.architecture import DTYPES, Architecture, parameters
-from perl.system import arrays, disk, jsonl
+from perl.system import arrays, disk, sealed
 from perl.system.errors import UserError
 from perl.weights import abstract, flatten, unflatten
 
@@ -24,7 +24,7 @@ def save(folder: pathlib.Path, arch: Architecture, params: Any) -> None:
     (folder / CARD).unlink(missing_ok=True)
     arrays.save(folder / ARRAYS, flatten(params))
     digest = arrays.digest(folder / ARRAYS)
-    jsonl.save(folder / CARD, {**dataclasses.asdict(arch), 'sha256': digest})
+    sealed.save(folder / CARD, {**dataclasses.asdict(arch), 'sha256': digest})
 
 
 def load(path: str | pathlib.Path) -> tuple[Architecture, Any]:
@@ -63,7 +63,7 @@ def load(path: str | pathlib.Path) -> tuple[Architecture, Any]:
 
 def _read_card(file):
     """The architecture, and the sha256 of the weights: None in files of old."""
-    values = jsonl.parse(file.read_bytes())
+    values = sealed.load(file)
     digest = values.pop('sha256', None)
     try:
         return Architecture(**values), digest

@@ -1,4 +1,4 @@
-"""The report of a run: Markdown, pictures and tables, from its files alone."""
+"""The report of a run: Markdown, pictures and tables, made only from its files."""
 
 from perl.report.pictures import Picture, Pictures
 from perl.report.report import pictures, write

@@ -1,4 +1,4 @@
-"""The plot of reward models beside their baselines; None without data."""
+"""The plot of the accuracies of reward models and their baselines."""
 
 from typing import Any
 
@@ -12,7 +12,7 @@ from perl.report.run_folder import RunFolder
 from perl.report.style import BLUE, GREY
 from perl.report.values import interval, is_number
 
-# comparisons and ratings do not share an axis, nor do two figures
+# comparisons and ratings have separate axes, and so has each figure
 PANELS = (
     ('pairwise', 'accuracy', 'accuracy'),
     ('pointwise', 'accuracy', 'accuracy'),
@@ -20,13 +20,16 @@ PANELS = (
     ('', 'accuracy', 'accuracy'),
 )
 
+RIGHT = 0.8  # of an axis that ends at 1: what is further right is labelled on its left
+
 
 @style.styled
 def accuracies(run: RunFolder) -> Figure | None:
-    """Held-out figures of every reward model with their intervals, its baselines below.
+    """Held-out figures of reward models with intervals, and their baselines below; None
+    without data.
 
-    Reward models of comparisons and of ratings have axes of their own, each with a line
-    at chance, or at what the more frequent label reaches.
+    Comparisons and ratings have separate axes, each with a line at chance, or at the
+    accuracy of always giving the more frequent label.
     """
     models = {stage: run.results.get(stage, {}) for stage in run.stages('reward')}
     panels = [
@@ -49,21 +52,21 @@ def accuracies(run: RunFolder) -> Figure | None:
 
 
 def _points(models, name) -> list[tuple[str, dict[str, Any], bool]]:
-    """Models, then baselines, that have a figure: name, figures, whether a model."""
+    """Models, then baselines, that have the figure: (name, figures, is a model)."""
     several = len({x.get('n') for x in models.values()}) > 1
     rows = []
     for stage, figures in models.items():
         n = f', n={count(figures.get("n"))}' if several else ''
         rows.append((f'{stage} ({figures.get("tuning", "?")}{n})', figures, True))
     for key, figures in reward_figures.shared_baselines(models.values()).items():
-        if key not in ('chance', 'majority'):  # which are the line
+        if key not in ('chance', 'majority'):  # these are drawn as a line
             rows.append((key.replace('_', ' '), figures, False))
     return [row for row in rows if is_number(row[1].get(name))]
 
 
 def _panel(axes: Axes, name: str, points: list[tuple[str, dict, bool]]) -> None:
     write = percent if name == 'accuracy' else _plain
-    ends = [0.5, 1.0]  # the axis shows the better half at least
+    ends = [0.5, 1.0]  # the axis shows at least this range
     for place, (_, figures, is_model) in enumerate(points):
         colour, value = BLUE if is_model else GREY, figures[name]
         around = interval(figures, name) or (value, value)
@@ -71,15 +74,17 @@ def _panel(axes: Axes, name: str, points: list[tuple[str, dict, bool]]) -> None:
         axes.plot(around, [place, place], color=colour, lw=3, alpha=0.5)
         axes.plot([value], [place], 'o', color=colour, ms=8 if is_model else 6)
         shift = {'xytext': (0, 7), 'textcoords': 'offset points', 'ha': 'center'}
-        said = write(figures, name).partition(' [')[0]
-        axes.annotate(said, (value, place), color=colour, **shift)
+        text = write(figures, name).partition(' [')[0]
+        axes.annotate(text, (value, place), color=colour, **shift)
     bottom = len(points) - 0.2
     lines = {reward_figures.chance(x, name) for _, x, is_model in points if is_model}
-    for value, called in filter(None, lines):
+    for value, title in filter(None, lines):
         ends.append(value)
         axes.axvline(value, **style.REFERENCE)
-        written = f'{100 * value:.0f} %' if name == 'accuracy' else f'{value:g}'
-        axes.annotate(f' {called}, {written}', (value, bottom), fontsize=9, va='bottom')
+        text = f'{100 * value:.0f} %' if name == 'accuracy' else f'{value:g}'
+        side = 'right' if value > RIGHT else 'left'
+        place = {'fontsize': 9, 'va': 'bottom', 'ha': side}
+        axes.annotate(f' {title}, {text} ', (value, bottom), **place)
     names = [style.short(label) for label, *_ in points]
     axes.set_yticks(range(len(points)), names)
     axes.set_ylim(bottom, -0.75)

@@ -1,8 +1,8 @@
-"""What the panels of the plot of accuracies by group show, before it is drawn.
+"""The content of the panels in the plot of accuracies by group.
 
-A panel is of one kind of reward model and one grouping of its records, such as a tag,
-or how sure the model is. The models of a panel need not have the same groups, nor the
-grouping at all.
+A panel shows one kind of reward model and one grouping of its records, such as a tag or
+the model's confidence. The models of a panel may have different groups, or lack the
+grouping.
 """
 
 import dataclasses
@@ -13,8 +13,8 @@ from perl.report import reward_figures, style
 from perl.report.formatting import count
 from perl.report.values import is_number
 
-GROUPS = 16  # of one panel; the largest ones
-SURE = 'how sure the model is'  # the grouping by how far apart the scores are
+GROUPS = 16  # most groups in a panel; the largest are shown
+SURE = 'how sure the model is'  # the grouping by the difference of the scores
 _ABOUT = {'pairwise': 'comparisons', 'pointwise': 'ratings', '': 'other'}
 Row = Mapping[str, Any]  # of a group: n, accuracy, ci95
 
@@ -24,12 +24,12 @@ class Panel:
     """One panel.
 
     Attributes:
-        title: above it.
-        grouping: its name.
-        rows: of each model, its rows by group.
-        groups: that are shown, from the top down.
-        chance: lines to compare with, each a value and its name.
-        least: where the axis of accuracies begins.
+        title: the title above it.
+        grouping: the name of its grouping.
+        rows: the rows of each model, by group.
+        groups: the groups to show, from top to bottom.
+        chance: reference lines, each a value and its name.
+        least: the lower end of the accuracy axis.
     """
 
     title: str
@@ -41,11 +41,11 @@ class Panel:
 
     @property
     def height(self) -> float:
-        """In inches: room for a point of each model in each group."""
+        """The height in inches, with room for a point of each model in each group."""
         return 0.95 + (0.19 * len(self.rows) + 0.17) * len(self.groups)
 
     def labels(self) -> list[str]:
-        """The names of the groups, with how many records each has."""
+        """The names of the groups, with the number of records of each."""
         names = {group: style.short(group) for group in self.groups}
         if self.grouping == SURE:
             ends = {0: 'least sure', len(names) - 1: 'surest'}
@@ -58,22 +58,21 @@ class Panel:
 
 
 def lines(models: Mapping[str, Mapping[str, Any]]) -> list[list[Panel]]:
-    """The panels, at most two a line, of one kind of reward model each.
+    """The panels in lines of at most two, each of one kind of reward model.
 
-    How sure the model is comes first, then the groupings from the fewest groups to the
-    most.
+    The grouping by confidence comes first, then the others by their number of groups.
 
     Args:
         models: figures of each reward model, see `examine.reward_model`.
     """
     models = {name: x for name, x in models.items() if x.get('by_margin')}
     kinds = reward_figures.by_kind(models)
-    found = []
+    panel_lines = []
     for kind, group in kinds.items():
         about = f'{_ABOUT[kind]}: ' if len(kinds) > 1 else ''
         panels = _panels(group, about)
-        found += [panels[i : i + 2] for i in range(0, len(panels), 2)]
-    return found
+        panel_lines += [panels[i : i + 2] for i in range(0, len(panels), 2)]
+    return panel_lines
 
 
 def _panels(models, about):
@@ -85,7 +84,7 @@ def _panels(models, about):
     chance = set(filter(None, map(reward_figures.chance, models.values())))
     least = _least(rows, chance)
     panels = [
-        # among the records of one label the majority is right always or never
+        # within one label, the majority baseline is always right or always wrong
         Panel(
             about + style.short(name),
             name,
@@ -100,7 +99,7 @@ def _panels(models, about):
 
 
 def _rows(figures, grouping):
-    """The rows of a model by group; those by how sure it is are numbered."""
+    """The rows of a model by group; for the grouping by confidence, by number."""
     if grouping == SURE:
         return dict(enumerate(figures['by_margin']))
     rows = figures.get('by_group', {}).get(grouping, [])
@@ -108,7 +107,7 @@ def _rows(figures, grouping):
 
 
 def _largest(rows):
-    """The largest groups that any model has, in the order of their rows."""
+    """The largest groups over all models, in the order of their rows."""
     sizes = {}
     for groups in rows.values():
         for group, row in groups.items():
@@ -118,7 +117,7 @@ def _largest(rows):
 
 
 def _least(rows, chance):
-    """A little below chance and below every interval."""
+    """A value slightly below chance and below all intervals."""
     shown = [row for x in rows.values() for y in x.values() for row in y.values()]
     ends = [row['ci95'][0] for row in shown] + [row['accuracy'] for row in shown]
     ends += [value for value, _ in chance]

@@ -1,13 +1,12 @@
-"""Rows as CSV that reads back exactly, and that a spreadsheet cannot run.
+"""Rows as CSV that can be read back exactly, and that a spreadsheet does not execute.
 
-A spreadsheet takes a cell that begins with one of `= + - @` for a formula. A text that
-begins with one of these, with white space before one, or with an apostrophe is
-therefore written with one more apostrophe before it. `from_csv` takes that apostrophe
-off again. To read a file with another program: a text that begins with an apostrophe
-stands for what follows the apostrophe.
+A spreadsheet treats a cell that begins with one of `= + - @` as a formula. Therefore a
+text that begins with one of these, with white space before one, or with an apostrophe
+is written with one more apostrophe before it. `from_csv` removes it. In another
+program, remove the first character of a text that begins with an apostrophe.
 
-Every text is in quotes, so that line breaks of any kind are part of it. A program has
-to read the file without translating line breaks (in Python `open(file, newline='')`).
+Every text is in quotes, because it may contain line breaks of any kind. A program must
+read the file without translating line breaks (in Python `open(file, newline='')`).
 """
 
 import csv
@@ -16,7 +15,7 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-# the full-width signs are formulas too where they are typed
+# spreadsheets also accept the full-width signs in formulas
 _GUARDED = re.compile(
     "\\s*['=+@\\-\N{FULLWIDTH EQUALS SIGN}\N{FULLWIDTH PLUS SIGN}"
     '\N{FULLWIDTH HYPHEN-MINUS}\N{FULLWIDTH COMMERCIAL AT}]|[\t\r\n]'
@@ -24,7 +23,7 @@ _GUARDED = re.compile(
 
 
 def to_csv(rows: Sequence[dict[str, Any]]) -> str:
-    """Rows as CSV, one column for every key of any of them; '' for None."""
+    """Rows as CSV, with one column for every key of any row; None becomes ''."""
     names = list(dict.fromkeys(name for row in rows for name in row))
     out = io.StringIO(newline='')
     writer = csv.writer(out, quoting=csv.QUOTE_NONNUMERIC, lineterminator='\n')
@@ -35,7 +34,7 @@ def to_csv(rows: Sequence[dict[str, Any]]) -> str:
 
 
 def from_csv(text: str) -> list[dict[str, str]]:
-    """The rows of `to_csv`: texts as they were, and numbers as texts."""
+    """Reads the rows of `to_csv`: texts unchanged, numbers as texts."""
     names, *rows = csv.reader(io.StringIO(text, newline=''))
     names = [name.removeprefix("'") for name in names]
     return [

@@ -1,7 +1,7 @@
 """Learning curves of stages. Each function returns a figure, or None without data.
 
-A step measures its batch before its update, so its figures are of a model that has done
-one step less. They are drawn there: a curve begins at 0, with the model as it was.
+A step measures its batch before its update, so its figures belong to the model after
+the previous step. They are drawn there: a curve begins at step 0, before any update.
 Held-out figures are measured after the update of their step.
 """
 
@@ -18,7 +18,7 @@ from perl.report.values import is_number, series
 
 
 class Metric(NamedTuple):
-    """How a metric is drawn: an `amount` on an axis from 0, a `share` in percent."""
+    """How a metric is drawn: axis `amount` begins at 0, `share` is in percent."""
 
     title: str
     unit: str
@@ -47,12 +47,13 @@ ENDS = {
     'response_length': ('response_length_before', 'response_length'),
     'no_eos': ('', 'no_eos'),
 }
-LEAST = 0.1  # the end of an axis of shares that are nearly 0
+ROOM = 1.05  # the upper end of an axis, as a multiple of the largest value
+LEAST = 0.1  # the smallest upper end of an axis of shares
 
 
 @style.styled
 def supervised(run: RunFolder, stage: str) -> Figure | None:
-    """Training and held-out figures along the steps of any stage but a policy."""
+    """Training and held-out figures by step, of any stage except a policy."""
     rows = run.metrics.get(stage, [])
     names = [x for x in SUPERVISED if _has(rows, x) or _has(rows, f'val_{x}')]
     if not names:
@@ -71,7 +72,7 @@ def supervised(run: RunFolder, stage: str) -> Figure | None:
             axes.axhline(chance, label='chance', **style.REFERENCE)
         style.label(axes, f'{stage}: {metric.title}', 'steps done', metric.unit)
         if metric.axis == 'amount':
-            axes.set_ylim(bottom=0)
+            _limit(axes, metric.axis)
         else:
             low, _ = axes.get_ylim()
             axes.set_ylim(min(low, 0.48), 1.02)
@@ -82,7 +83,7 @@ def supervised(run: RunFolder, stage: str) -> Figure | None:
 
 @style.styled
 def policy(run: RunFolder, stage: str) -> Figure | None:
-    """Reward, KL, entropy and length along the iterations of a policy."""
+    """Reward, KL, entropy and length of a policy, by iteration."""
     rows = run.metrics.get(stage, [])
     names = [name for name in POLICY if _has(rows, name)]
     if not names:
@@ -113,7 +114,7 @@ def _before_updates(rows, name):
 
 
 def _held_out(rows, name):
-    """Steps done and values, from before the first step, if it was measured then."""
+    """Steps done and values, including the value before the first step if measured."""
     start = series(rows[:1], f'start_val_{name}')[1]
     steps, values = series(rows, f'val_{name}')
     return [0] * len(start) + steps, start + values
@@ -129,9 +130,9 @@ def _ends(figures: dict[str, Any], name: str, last: Any) -> list[tuple[float, fl
 
 
 def _chance(run: RunFolder, stage: str, name: str) -> float | None:
-    """What a model has that knows nothing, or always gives the more frequent label."""
+    """The value for random answers, or for always giving the more frequent label."""
     kind = run.kind(stage)
-    if kind not in ('reward', 'dpo'):  # the implicit rewards of DPO order pairs, too
+    if kind not in ('reward', 'dpo'):  # DPO ranks pairs by implicit rewards
         return None
     pairwise = run.origin(stage).get('loss') != 'pointwise'
     if name == 'loss':
@@ -143,11 +144,13 @@ def _chance(run: RunFolder, stage: str, name: str) -> float | None:
 
 
 def _limit(axes: Axes, axis: str) -> None:
-    """Amounts and shares begin at 0, or below it where estimates are negative."""
+    """Starts axes of amounts and shares at 0, or below if estimates are negative, and
+    ends them above the largest value, so that no point lies on the edge."""
     if not axis:
         return
     low, high = axes.get_ylim()
     values = np.concatenate([line.get_ydata() for line in axes.get_lines()])
+    high = max(high, ROOM * values.max())
     axes.set_ylim(min(0, low) if values.min() < 0 else 0, high)
     if axis == 'share':
         axes.set_ylim(top=max(LEAST, high))

@@ -1,4 +1,4 @@
-"""Plots of the evaluation of reward models; None where data are missing."""
+"""Plots of the evaluation of reward models. Functions return None without data."""
 
 import itertools
 from collections.abc import Mapping
@@ -13,14 +13,14 @@ from perl.report.bucket_panels import Panel
 from perl.report.formatting import count, decimals, rounded
 from perl.report.style import BLUE, COLOURS, GREY, ORANGE
 
-FEW = 10  # a bin of fewer says little
-_FLOOR = 0.16  # of the height, for the bars under a curve
+FEW = 10  # a bin with fewer examples is not reliable
+_FLOOR = 0.16  # share of the height for the bars under a curve
 Models = Mapping[str, Mapping[str, Any]]
 
 
 @style.styled
 def reliability(models: Models) -> Figure | None:
-    """What each reward model says against what is true, before and after scaling.
+    """Reliability diagrams of reward models, before and after temperature scaling.
 
     Args:
         models: figures of each reward model, see `examine.reward_model`.
@@ -66,7 +66,7 @@ def _reliability(axes, stage, figures):
 
 
 def _curve(axes, rows, colour, name):
-    """Bins with their intervals; those of a few are hollow and stand alone."""
+    """Bins with their intervals; bins with few examples are hollow, without a line."""
     many = [row for row in rows if row['n'] >= FEW]
     for row in rows:
         axes.vlines(row['said'], *row['found_ci95'], color=colour, lw=1, alpha=0.4)
@@ -77,7 +77,7 @@ def _curve(axes, rows, colour, name):
 
 
 def _counts(axes, rows, bottom):
-    """How many fall into each bin, as pale bars under the curve."""
+    """The number of examples in each bin, as pale bars under the curve."""
     most, room = max(row['n'] for row in rows), 1 - bottom
     for row in rows:
         height = 0.9 * _FLOOR * room * row['n'] / most
@@ -88,9 +88,9 @@ def _counts(axes, rows, bottom):
 
 @style.styled
 def buckets(models: Models) -> Figure | None:
-    """Accuracy by how far apart the scores are, and by group, side by side.
+    """Accuracy by the difference of the scores and by group, side by side.
 
-    Reward models on comparisons and on ratings have panels of their own.
+    Reward models on comparisons and on ratings have separate panels.
 
     Args:
         models: figures of each reward model, see `examine.reward_model`.
@@ -117,9 +117,9 @@ def buckets(models: Models) -> Figure | None:
 
 
 def _bucket(axes: Axes, panel: Panel, colours: Mapping[str, str]) -> None:
-    """One panel: in each group a point of each model that has the group."""
-    for turn, (stage, rows) in enumerate(panel.rows.items()):
-        shift = 0.26 * (turn - (len(panel.rows) - 1) / 2)
+    """One panel: in each group a point for each model that has the group."""
+    for index, (stage, rows) in enumerate(panel.rows.items()):
+        shift = 0.26 * (index - (len(panel.rows) - 1) / 2)
         places = [at + shift for at, x in enumerate(panel.groups) if x in rows]
         shown = [rows[group] for group in panel.groups if group in rows]
         if not shown:

@@ -1,4 +1,4 @@
-"""Whether a report was drawn from what its run folder holds now."""
+"""Rewrites a report only if the files of its run folder have changed."""
 
 import hashlib
 import pathlib
@@ -13,19 +13,19 @@ _FILES = ('config.json', RESULTS, SITTINGS, f'*/{METRICS}', f'*/{SAMPLES}')
 
 
 def redraw(workdir: pathlib.Path, write: Callable[[pathlib.Path], object]) -> None:
-    """Draws a report, unless it is there and was drawn from the same files.
+    """Writes a report, unless it exists and was made from the same files.
 
-    Times are not asked, since a clock may be set back.
+    Files are compared by content, not by time, since a clock may be set back.
 
     Args:
-        workdir: of the run.
-        write: draws its report.
+        workdir: the run folder.
+        write: writes the report.
     """
     digest, saved = _digest(workdir), workdir / DIGEST
     is_there = (workdir / REPORT).is_file() and saved.is_file()
     if is_there and saved.read_text() == digest:
         return
-    saved.unlink(missing_ok=True)  # while it is drawn, it is of nothing
+    saved.unlink(missing_ok=True)  # the digest is not valid while the report is written
     write(workdir)
     atomic.write_text(saved, digest)
 

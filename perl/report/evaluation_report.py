@@ -1,4 +1,4 @@
-"""The evaluation of a run for people: `evaluation.md`, plots and tables."""
+"""Writes the evaluation report of a run: `evaluation.md`, plots and tables."""
 
 import functools
 import os
@@ -19,25 +19,25 @@ from perl.system import atomic, jsonl
 
 
 def folder_of(split: str) -> str:
-    """The name of what an evaluation leaves, so that those of two splits do not replace
-    each other: `evaluation` of test, `evaluation_val` of val."""
+    """The name of an evaluation's folder, different for each split: `evaluation` for
+    test, `evaluation_val` for val."""
     return 'evaluation' if split == 'test' else f'evaluation_{split}'
 
 
 def write(workdir: str | os.PathLike, found: Mapping[str, Any]) -> pathlib.Path:
-    """Writes the folder of an evaluation anew; returns the path of `evaluation.md`.
+    """Rewrites the folder of an evaluation; returns the path of `evaluation.md`.
 
-    Figures are written first and pictures last, so that a picture that cannot be drawn
-    costs no figure.
+    Figures are written first and pictures last, so that a picture that fails does not
+    prevent the figures.
 
     Args:
-        workdir: of the run.
-        found: the content of `evaluation.json`: figures by stage and comparison, and
-            `split`, `computed` (`environment.describe`), `frontier` and `best_of_n`,
-            where they are there.
+        workdir: the run folder.
+        found: the content of `evaluation.json`: figures by stage and comparison, and if
+            present `split`, `computed` (`environment.describe`), `frontier` and
+            `best_of_n`.
 
     Raises:
-        OSError: something could not be written.
+        OSError: a file could not be written.
     """
     workdir, found = pathlib.Path(workdir), jsonl.plain(found)
     folder = workdir / folder_of(found.get('split', 'test'))
@@ -77,13 +77,14 @@ def _reward_models(models: dict[str, Any], paint: Paint) -> list[str]:
     return [
         *(f'## {table.title}\n\n{table.across().markdown()}' for table in tables),
         'An expected calibration error (ECE) below the quantile that a calibrated '
-        'model has by chance is no sign of miscalibration. A temperature above 1 means '
-        'that the model was too sure. It changes no order, so the accuracy stays.\n',
+        'model has by chance does not indicate miscalibration. A temperature above 1 '
+        'means that the model was overconfident. The temperature does not change the '
+        'accuracy.\n',
         paint('Calibration', 'reliability', reliability),
         'Lines are 95 % intervals. A hollow point stands for fewer than '
-        f'{diagrams.FEW} examples. The pale bars show how many fall into each bin '
-        'after the temperature.\n',
-        '### Where they are right\n',
+        f'{diagrams.FEW} examples. The pale bars show the number of examples in each '
+        'bin with the temperature.\n',
+        '### Accuracy by group\n',
         paint('Accuracy by bucket', 'buckets', buckets),
     ]
 
@@ -95,9 +96,9 @@ def _policies(found: dict[str, Any]) -> list[str]:
         '## Policies\n',
         evaluation_tables.policies(found).across().markdown(),
         'A win counts only if the judge prefers the response in both orders. All other '
-        'cases are ties, half a win. The length-controlled rate is what a logistic '
-        'regression expects of responses of equal length. It is missing where one side '
-        'is always the longer one.\n',
+        'cases are ties, which count as half a win. The length-controlled rate is the '
+        'prediction of a logistic regression for responses of equal length. It is '
+        'missing if one side is always longer.\n',
     ]
 
 
@@ -112,9 +113,9 @@ def _frontier(found: dict[str, Any], paint: Paint) -> list[str]:
     fits = evaluation_tables.fits(curves)
     return [
         '## Reward against KL\n',
-        f'A point is the mean of neighbouring iterations, at most {frontier.POINTS} a '
-        'policy. A star is the finished policy on held-out prompts. Rewards of '
-        'different reward models do not compare.\n',
+        f'A point is the mean of neighbouring iterations, with at most '
+        f'{frontier.POINTS} points per policy. A star is the finished policy on '
+        'held-out prompts. Rewards of different reward models are not comparable.\n',
         paint('Frontier', 'frontier', functools.partial(frontiers.frontier, found)),
         '### Over-optimisation\n' if fits.rows else '',
         *(_over_optimisation(policy, paint) for policy in found['policies']),
@@ -136,15 +137,16 @@ def _best_of_n(found: dict[str, Any], paint: Paint) -> list[str]:
     draw = functools.partial(frontiers.optimisation, curves, 'best of n')
     return [
         '## Best of n\n',
-        f'Of {found["samples"]} samples for each of {found["prompts"]} prompts the '
-        'reward model chooses the best of n. Gains are means over all such choices.\n',
+        f'The reward model chooses the best of n samples, from {found["samples"]} '
+        f'samples for each of {found["prompts"]} prompts. Gains are means over all '
+        'subsets of n.\n',
         paint('Best of n', 'best_of_n', draw),
         fits.markdown() if fits.rows else '',
     ]
 
 
 def _computed(row: dict[str, Any] | None) -> list[str]:
-    """Where and when this evaluation was made."""
+    """Where and when the evaluation was computed."""
     if not row:
         return []
     table = sittings([row])

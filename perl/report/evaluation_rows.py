@@ -1,4 +1,4 @@
-"""The figures of an evaluation as rows, for one CSV a table."""
+"""The figures of an evaluation as rows, for one CSV file per table."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -8,7 +8,7 @@ from perl.report.tables import flat
 Rows = list[dict[str, Any]]
 # parts of an evaluation that are not figures of a stage or a comparison
 APART = ('frontier', 'best_of_n', 'split', 'computed')
-_TABLES = ('by_margin', 'by_group', 'strata', 'curve')  # tables of their own
+_TABLES = ('by_margin', 'by_group', 'strata', 'curve')  # written as separate tables
 
 
 def reward_models(found: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
@@ -17,12 +17,12 @@ def reward_models(found: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
 
 
 def comparisons(found: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    """The figures of each policy against another."""
+    """The figures of each comparison of two policies."""
     return {name: x for name, x in _figures(found).items() if 'win_rate' in x}
 
 
 def rows_by_table(found: Mapping[str, Any]) -> dict[str, Rows]:
-    """The rows of every table of an evaluation, by its name."""
+    """The rows of every table of an evaluation, by the table's name."""
     models, policies = reward_models(found), comparisons(found)
     return {
         'reward_models': [_row(name, x) for name, x in models.items()],
@@ -48,14 +48,15 @@ def _figures(found):
 
 
 def _row(name, figures):
-    """Figures in one row, without those that are tables of their own."""
+    """Figures as one row, without those that are separate tables."""
 
-    def alone(value):
+    def without_tables(value):
         if isinstance(value, dict):
-            return {key: alone(x) for key, x in value.items() if key not in _TABLES}
+            items = value.items()
+            return {key: without_tables(x) for key, x in items if key not in _TABLES}
         return value
 
-    return {'name': name} | flat(alone(figures))
+    return {'name': name} | flat(without_tables(figures))
 
 
 def _reliability(models) -> Rows:

@@ -1,4 +1,4 @@
-"""Tables of an evaluation."""
+"""The tables of an evaluation report."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -16,8 +16,8 @@ Figures = Mapping[str, Any]
 
 
 def reward_models(models: Mapping[str, Figures]) -> list[Table]:
-    """Accuracy, baselines and calibration: a table for the reward models on
-    comparisons, another for those on ratings."""
+    """Accuracy, baselines and calibration: one table for the reward models on
+    comparisons, and one for those on ratings."""
     groups = reward_figures.by_kind(models)
     return [_reward_models(kind, group) for kind, group in groups.items()]
 
@@ -62,7 +62,7 @@ def _reward_models(kind, models):
 
 
 def _calibration(figures):
-    """The figures of a calibration as cells; empty ones without a calibration."""
+    """The figures of a calibration as cells; empty cells without a calibration."""
     if not figures:
         return [''] * 9
     before, after = figures['before'], figures['after']
@@ -85,10 +85,11 @@ def _confidence_in_ties(ties):
 
 
 def policies(found: Mapping[str, Figures]) -> Table:
-    """Who won, how surely, and whether by length, in each comparison."""
+    """Win rates, their significance and the effect of length in each comparison."""
     header = (
         'comparison',
         'prompts',
+        'independent groups (prompts, dialogs)',
         'win rate [95 %] and who judged',
         'won / tied / lost',
         'sign test, p',
@@ -110,7 +111,7 @@ def fits(curves: Mapping[str, Figures]) -> Table:
     """Fitted curves of over-optimisation.
 
     Args:
-        curves: kl, gain and fit of each, by what it is of.
+        curves: kl, gain and fit of each curve, by its name.
     """
     header = (
         'curve',
@@ -147,7 +148,7 @@ def _policy(figures):
     strata = {row['length']: row for row in controlled.get('strata', ())}
     games = [count(figures.get(name)) for name in ('wins', 'ties', 'losses')]
     return [
-        count(figures.get('n')),
+        *(count(figures.get(name)) for name in ('n', 'clusters')),
         win_rate(figures),
         ' / '.join(games) if all(games) else '',
         number(figures.get('sign_test'), 2),
@@ -164,7 +165,7 @@ def _policy(figures):
 
 
 def _peak(fit):
-    """The peak of a fitted curve, which says nothing where nobody has measured."""
+    """The peak of a fitted curve and its gain, if it is within the measured range."""
     if not is_number(fit['peak']):
         return 'the curve never falls', ''
     if fit['peak'] > fit['farthest']:

@@ -1,8 +1,8 @@
-"""Figures as people write them; '' for a figure that is missing.
+"""Formats figures for reports; a missing figure becomes ''.
 
 A figure with an interval is written with the digits that the interval justifies: one
 unit of the last digit is at most half of the interval's half-width. So 80.1 % with the
-interval [74.8, 84.5] is written 80 % [75, 84].
+interval [74.8, 84.5] becomes 80 % [75, 84].
 """
 
 import math
@@ -13,7 +13,7 @@ from perl.report.values import Interval, interval, is_number
 
 
 def number(value: Any, digits: int = 3) -> str:
-    """A number with so many significant digits, or all digits of an integer part."""
+    """A number with `digits` significant digits; the integer part is never rounded."""
     if not is_number(value):
         return ''
     if abs(value) >= 10 ** (digits - 1):
@@ -22,7 +22,7 @@ def number(value: Any, digits: int = 3) -> str:
 
 
 def count(value: Any) -> str:
-    """An integer with thousands set apart."""
+    """An integer with thousands separators."""
     return f'{value:,.0f}' if is_number(value) else ''
 
 
@@ -34,7 +34,7 @@ def amount(value: Any) -> str:
 
 
 def duration(value: Any) -> str:
-    """Seconds as people say them."""
+    """Seconds as seconds, minutes or hours."""
     if not is_number(value):
         return ''
     if value < 60:
@@ -45,7 +45,7 @@ def duration(value: Any) -> str:
 
 
 def with_interval(figures: Mapping[str, Any], name: str) -> str:
-    """A figure and its 95 % interval, where it has one."""
+    """A figure and its 95 % interval, if it has one."""
     limits = interval(figures, name)
     return _with_limits(figures.get(name), limits, decimals(limits))
 
@@ -53,7 +53,7 @@ def with_interval(figures: Mapping[str, Any], name: str) -> str:
 def percent(figures: Mapping[str, Any], name: str) -> str:
     """A share in percent and its 95 % interval.
 
-    Without an interval it has the digits that the interval of a share of `n` has.
+    Without an interval it has the digits that the interval of a share of `n` justifies.
     """
     value, limits = figures.get(name), interval(figures, name)
     if not is_number(value):
@@ -75,7 +75,7 @@ def change(before: Any, after: Any, limits: Interval | None = None) -> str:
 
 
 def rounded(value: Any, places: int | None) -> str:
-    """A number with so many decimals; with three significant digits for None."""
+    """A number with `places` decimals; with three significant digits for None."""
     if places is None or not is_number(value):
         return number(value)
     nearest = round(value, places) + 0.0  # no -0
@@ -83,10 +83,9 @@ def rounded(value: Any, places: int | None) -> str:
 
 
 def decimals(limits: Interval | None) -> int | None:
-    """How many decimals an interval justifies; negative for tens, hundreds and so on.
+    """The number of decimals that an interval justifies; negative for tens, hundreds.
 
-    No more than give four significant digits. None where there is no interval, or one
-    without a width.
+    At most four significant digits. None without an interval, or if its width is 0.
     """
     if limits is None or not limits[0] < limits[1]:
         return None
@@ -106,6 +105,6 @@ def _with_limits(value, limits, places, unit=''):
 
 
 def _of_a_share(n):
-    """The interval of a share of n in percent, where it is widest: at 50 %."""
+    """The widest interval of a share of n in percent, which is at 50 %."""
     half_width = 100 * n**-0.5 if is_number(n) and n > 0 else 0
     return 50 - half_width, 50 + half_width

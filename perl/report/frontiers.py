@@ -1,4 +1,4 @@
-"""Plots of reward against KL; None where data are missing."""
+"""Plots of reward against KL. Functions return None without data."""
 
 from typing import Any
 
@@ -15,18 +15,18 @@ from perl.report.values import is_number
 
 @style.styled
 def frontier(found: dict[str, Any]) -> Figure | None:
-    """Every policy in the plane of KL and reward, and the frontier of all.
+    """Every policy in the plane of KL and reward, and the frontier of all policies.
 
     Args:
-        found: see `trajectories.trajectories`.
+        found: the result of `trajectories.trajectories`.
     """
     names = [name for name in REWARDS if found.get(name)]
     if not names:
         return None
     figure, panels = style.panels(len(names), len(names), height=4.4)
     for axes, name in zip(panels, names, strict=True):
-        for turn, policy in enumerate(found['policies']):
-            _trajectory(axes, policy, name, COLOURS[turn % len(COLOURS)])
+        for index, policy in enumerate(found['policies']):
+            _trajectory(axes, policy, name, COLOURS[index % len(COLOURS)])
         axes.step(
             [row['kl'] for row in found[name]],
             [row[name] for row in found[name]],
@@ -47,19 +47,19 @@ def frontier(found: dict[str, Any]) -> Figure | None:
 
 
 def _trajectory(axes: Axes, policy: dict[str, Any], name: str, colour: str) -> None:
-    """One policy: a point for each few iterations, a star for the finished policy."""
+    """One policy: points for groups of iterations, a star for the finished policy."""
     points = [row for row in policy['points'] if is_number(row.get(name))]
     x, y = ([row[key] for row in points] for key in ('kl', name))
     axes.plot(x, y, color=colour, lw=1, alpha=0.35)
     label = style.short(policy['label'])
     axes.plot(x, y, 'o', color=colour, ms=4, label=label)
-    held = policy['held_out']
-    if is_number(held.get(name)) and is_number(held.get('kl')):
-        axes.plot(held['kl'], held[name], '*', color=colour, ms=14, mec='white')
+    final = policy['held_out']
+    if is_number(final.get(name)) and is_number(final.get('kl')):
+        axes.plot(final['kl'], final[name], '*', color=colour, ms=14, mec='white')
 
 
 def _root_scale(axes):
-    """KL by its root, in which policies move about evenly."""
+    """Scales the KL axis by the square root, in which policies move about evenly."""
     end = axes.get_xlim()[1]
     axes.set_xscale(
         'function', functions=(lambda x: np.sqrt(np.maximum(x, 0)), np.square)
@@ -75,7 +75,7 @@ def optimisation(curves: dict[str, dict[str, Any]], title: str) -> Figure | None
 
     Args:
         curves: kl, gain and fit (`fit_metrics`) by the name of the reward.
-        title: of the plot.
+        title: title of the plot.
     """
     curves = {name: curves[name] for name in REWARDS if name in curves}
     if not curves:
@@ -94,7 +94,7 @@ def optimisation(curves: dict[str, dict[str, Any]], title: str) -> Figure | None
 
 
 def _measured(axes, curve, colour):
-    """The measured points, and which of them is the highest."""
+    """The measured points, with a ring around the highest."""
     kl, gain = np.maximum(curve['kl'], 0), np.array(curve['gain'])
     near = (kl < NEAREST) & (curve['fit']['form'] == 'rl')
     d = np.sqrt(kl)
@@ -109,7 +109,7 @@ def _measured(axes, curve, colour):
 
 
 def _fit(axes, fit):
-    """The fitted curve; where it has a peak among the points, that too."""
+    """The fitted curve, and its peak if it is within the measured range."""
     form = 'd (α − β d)' if fit['form'] == 'best_of_n' else 'd (α − β log d)'
     label = f'{form}\nα = {fit["alpha"]:.2g}, β = {fit["beta"]:.2g}'
     curve = Fit(fit['form'], fit['alpha'], fit['beta'])

@@ -1,4 +1,4 @@
-"""Who judged a win rate, in words."""
+"""Describes the judge of a win rate."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -17,22 +17,22 @@ _NAMES = {
 
 
 def judged_by(figures: Mapping[str, Any], trained_by: str = '') -> tuple[str, bool]:
-    """Who judged a comparison, in words, and whether these words are a warning.
+    """A description of a comparison's judge, and whether it is a warning.
 
-    A policy that learned from a reward model may have learned to please it, so a win
-    rate by that model says little.
+    A policy trained on a reward model may exploit its errors, so a win rate by that
+    model is not reliable.
 
     Args:
-        figures: of the comparison, see `compare.compare`.
-        trained_by: the name of the reward that trained the policy. It is needed only
-            for figures of an older version, which do not say whether it judged.
+        figures: figures of the comparison, see `compare.compare`.
+        trained_by: the name of the reward that trained the policy; only needed for
+            figures of an older version, which do not have `judge_trained_the_policy`.
     """
     judge = figures.get('judge')
     if not judge:
         return 'judge not recorded', False
     trained = figures.get('judge_trained_the_policy')
     if 'judge_trained_the_policy' not in figures and judge == 'reward' and trained_by:
-        judge, trained = trained_by, True  # the older word for any reward model
+        judge, trained = trained_by, True  # older versions wrote this for any model
     model = figures.get('judge_model')
     if trained and judge == 'gold':
         return f'judged by {_NAMES[judge]}, which also trained it', False
@@ -45,7 +45,7 @@ def judged_by(figures: Mapping[str, Any], trained_by: str = '') -> tuple[str, bo
 
 
 def win_rate(figures: Mapping[str, Any], trained_by: str = '') -> str:
-    """A win rate and who judged it, in one line of Markdown; '' without a win rate."""
+    """A win rate and its judge, in one line of Markdown; '' without a win rate."""
     rate = percent(figures, 'win_rate')
     words, is_warning = judged_by(figures, trained_by)
     words = f'**{inert(words)}**' if is_warning else inert(words)

@@ -1,4 +1,4 @@
-"""Pictures of a report: how they are saved, and how a notebook shows them."""
+"""Saves the pictures of a report, and shows them in a notebook."""
 
 import io
 import itertools
@@ -20,40 +20,40 @@ Paint = Callable[[str, str, Draw], str]  # see `Painter`
 
 
 class Picture(type(pathlib.Path())):
-    """The path of a PNG, which a notebook shows as the picture itself."""
+    """The path of a PNG file; a notebook shows the picture."""
 
     def _repr_png_(self) -> bytes:
         return self.read_bytes()
 
 
 class Pictures(list[Picture]):
-    """Several pictures, all of which a notebook shows."""
+    """A list of pictures; a notebook shows all of them."""
 
     @property
     def paths(self) -> list[pathlib.Path]:
-        """Where they are."""
+        """The paths of the pictures."""
         return list(map(pathlib.Path, self))
 
     def _ipython_display_(self) -> None:
-        from IPython.display import display  # who calls this is IPython
+        from IPython.display import display  # only IPython calls this method
 
         for picture in self:
             display(picture)
 
 
 def pictures_in(folder: pathlib.Path) -> Pictures:
-    """The pictures of a folder, by name."""
+    """The pictures of a folder, sorted by name."""
     return Pictures(map(Picture, sorted(folder.glob('*.png'))))
 
 
 class Painter:
-    """Saves plots in a folder; says in Markdown how a page shows them."""
+    """Saves plots in a folder and returns Markdown that shows them."""
 
     def __init__(self, folder: pathlib.Path, prefix: str = ''):
         """
         Args:
-            folder: of the pictures.
-            prefix: of a picture's name, as the page has it.
+            folder: the folder of the pictures.
+            prefix: prefix of a picture's name in the page.
         """
         self._folder, self._prefix = folder, prefix
         self._taken: set[tuple[str, int]] = set()
@@ -61,13 +61,12 @@ class Painter:
     def __call__(self, title: str, name: str, draw: Draw) -> str:
         """Draws one picture.
 
-        A picture that cannot be drawn costs no other figure: it becomes one line of the
-        page, and of stderr.
+        If drawing fails, the error becomes one line of the page and of stderr.
 
         Args:
-            title: of the picture.
-            name: of its file, without an ending.
-            draw: makes it, or None where data are missing.
+            title: title of the picture.
+            name: name of its file, without suffix.
+            draw: returns the figure, or None without data.
 
         Returns:
             Markdown; '' without a figure.
@@ -78,7 +77,7 @@ class Painter:
         file = self._file(name)
         try:
             data = _rendered(draw)
-        except Exception as error:  # whatever a library makes of odd data
+        except Exception as error:  # a library may raise any error on unusual data
             why = printable(f'{type(error).__name__}: {error}')[:300]
             line = f'{file.name} could not be drawn: {why}'
             print(line, file=sys.stderr, flush=True)
@@ -90,7 +89,7 @@ class Painter:
         return f'![{inert(title)}]({self._prefix}{file.name})\n'
 
     def _file(self, name):
-        """A file of the folder that no other picture has, with a simple name."""
+        """A path in the folder with a simple name that no other picture has."""
         simple = re.sub(r'[^A-Za-z0-9.-]', '_', name)
         at = next(n for n in itertools.count(1) if (simple, n) not in self._taken)
         self._taken.add((simple, at))
@@ -98,7 +97,7 @@ class Painter:
 
 
 def no_pictures(title: str, name: str, draw: Draw) -> str:
-    """Draws nothing: for the page that is written before its pictures."""
+    """Draws nothing: a `Paint` for the page without pictures."""
     return ''
 
 

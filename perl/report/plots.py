@@ -1,4 +1,4 @@
-"""Plots of a run as a whole. Each function returns a figure, or None without data."""
+"""Plots of a whole run. Each function returns a figure, or None without data."""
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -23,7 +23,7 @@ BINS = 24
 
 @style.styled
 def reward_kl(run: RunFolder, stage: str) -> Figure | None:
-    """A policy in the plane of KL and reward, one point an iteration."""
+    """A policy in the plane of KL and reward, one point per iteration."""
     rows = [row for row in run.metrics.get(stage, []) if is_number(row.get('kl'))]
     rows = [row for row in rows if is_number(row.get('step'))]
     points = {
@@ -52,7 +52,7 @@ def reward_kl(run: RunFolder, stage: str) -> Figure | None:
 
 
 def _held_out(axes, figures, name):
-    """The finished policy, and what it started from, on held-out prompts."""
+    """The finished policy and its start, on held-out prompts."""
     star = {'ms': 15, 'mec': 'black', 'zorder': 3, 'ls': ''}
     before, after = (figures.get(f'{name}_{when}') for when in ('before', 'after'))
     if is_number(before):
@@ -64,7 +64,7 @@ def _held_out(axes, figures, name):
 
 @style.styled
 def histograms(run: RunFolder, stage: str) -> Figure | None:
-    """Rewards of held-out responses, before and after."""
+    """Histograms of the rewards of held-out responses, before and after training."""
     rows = run.samples.get(stage, [])
     sides = {}
     for name in ('reward', 'gold'):
@@ -100,7 +100,7 @@ def _histogram(axes, sides, edges):
 
 @style.styled
 def time(run: RunFolder) -> Figure | None:
-    """Seconds of every stage, by phase."""
+    """The time of every stage in seconds, by phase."""
     spent = {stage: phases(run, stage) for stage in run.stages()}
     spent = {stage: parts for stage, parts in spent.items() if parts}
     if not spent:

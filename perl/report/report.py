@@ -1,4 +1,4 @@
-"""The report of a run: `report.md`, `plots/*.png`, `tables/*.csv`, from files alone."""
+"""Writes the report of a run from its files: `report.md`, `plots/` and `tables/`."""
 
 import functools
 import os
@@ -16,18 +16,18 @@ from perl.system.environment import SITTINGS
 from perl.system.metrics import RESULTS
 
 PLOTS, TABLES = 'plots', 'tables'
-SAMPLES = 8  # rows of the table of samples
+SAMPLES = 8  # most rows in the table of samples
 BESIDE = 'Reward models beside their baselines'
 
 
 def write(workdir: str | os.PathLike) -> pathlib.Path:
     """Writes the report of a run, finished or not, and returns its path.
 
-    Figures are written first and pictures last, so that a picture that cannot be drawn
-    costs no figure. What the run has not made yet is left out.
+    Figures are written first and pictures last, so that a picture that fails does not
+    prevent the figures. Missing results are left out.
 
     Raises:
-        OSError: something could not be written.
+        OSError: a file could not be written.
     """
     workdir = pathlib.Path(workdir)
     run, file = read(workdir), workdir / 'report.md'
@@ -38,7 +38,7 @@ def write(workdir: str | os.PathLike) -> pathlib.Path:
 
 
 def pictures(workdir: str | os.PathLike) -> Pictures:
-    """The pictures of a run's report, as they are now."""
+    """The current pictures of a run's report."""
     return pictures_in(pathlib.Path(workdir) / PLOTS)
 
 
@@ -61,7 +61,7 @@ def _page(run: RunFolder, paint: Paint) -> str:
 def _shown(
     paint: Paint, title: str, name: str, plot: Plot, *args: Any
 ) -> tuple[str, ...]:
-    """A picture under a heading; nothing where data are missing."""
+    """A picture below a heading; empty without data."""
     text = paint(title, name, functools.partial(plot, *args))
     return (f'### {inert(title)}\n', text) if text else ()
 
@@ -90,13 +90,13 @@ def _figures(run: RunFolder) -> list[str]:
 def _curves(run: RunFolder, paint: Paint) -> list[str]:
     parts = ['## Learning curves\n'] if run.metrics else []
     for stage in run.stages():
-        of_a_policy = (
+        policy_plots = (
             (f'{stage}: reward against KL', 'reward_kl', plots.reward_kl),
             (f'{stage}: rewards before and after', 'rewards', plots.histograms),
         )
         plot = curves.policy if run.kind(stage) == 'policy' else curves.supervised
         parts += _shown(paint, stage, f'{stage}_curves', plot, run, stage)
-        for title, name, plot in of_a_policy:
+        for title, name, plot in policy_plots:
             if run.kind(stage) in ('policy', 'dpo'):
                 parts += _shown(paint, title, f'{stage}_{name}', plot, run, stage)
     return parts

@@ -1,8 +1,8 @@
-"""What the figures of reward models are compared with: kind, chance and baselines.
+"""Kind, chance level and baselines of the figures of reward models.
 
-Accuracies on comparisons and on ratings are different things: chance is 1/2 on
-comparisons, and on ratings whatever share the more frequent label has. A report shows
-the two apart.
+Accuracies on comparisons and on ratings cannot be compared: chance is 1/2 on
+comparisons, and the share of the more frequent label on ratings. A report shows them
+separately.
 """
 
 from collections.abc import Iterable, Mapping
@@ -13,13 +13,13 @@ from perl.report.values import is_number
 KINDS = {
     'pairwise': 'comparisons (pairwise)',
     'pointwise': 'ratings (pointwise)',
-    '': 'held-out data',  # of an old run, whose kind is not known
+    '': 'held-out data',  # of an old run, the kind is unknown
 }
 Figures = Mapping[str, Any]
 
 
 def kind(figures: Figures) -> str:
-    """'pairwise', 'pointwise', or '' where the figures of a reward model do not say."""
+    """'pairwise', 'pointwise', or '' if the figures do not show the kind."""
     if figures.get('reward_kind') in KINDS:
         return figures['reward_kind']
     if 'positives' in figures:
@@ -31,7 +31,7 @@ def kind(figures: Figures) -> str:
 
 
 def by_kind(models: Mapping[str, Figures]) -> dict[str, dict[str, Figures]]:
-    """Reward models by kind, in the order of `KINDS`, without a kind that none has."""
+    """Reward models by kind, in the order of `KINDS`, without empty kinds."""
     kinds = {name: kind(figures) for name, figures in models.items()}
     groups = {
         wanted: {name: models[name] for name in models if kinds[name] == wanted}
@@ -41,10 +41,10 @@ def by_kind(models: Mapping[str, Figures]) -> dict[str, dict[str, Figures]]:
 
 
 def chance(figures: Figures, figure: str = 'accuracy') -> tuple[float, str] | None:
-    """What a model that has learned nothing reaches, and how it is called.
+    """The figure of a model that has learned nothing, and the name of that model.
 
     Args:
-        figures: of a reward model.
+        figures: figures of a reward model.
         figure: 'accuracy', 'balanced_accuracy' or 'auc'.
     """
     if figure != 'accuracy' or kind(figures) == 'pairwise':
@@ -57,7 +57,7 @@ def chance(figures: Figures, figure: str = 'accuracy') -> tuple[float, str] | No
 
 
 def baselines(figures: Figures) -> dict[str, Figures]:
-    """The figures of each baseline, by its name."""
+    """The figures of each baseline, by name."""
     measured = figures.get('baselines')
     if not isinstance(measured, dict):
         return {}
@@ -65,7 +65,7 @@ def baselines(figures: Figures) -> dict[str, Figures]:
 
 
 def shared_baselines(models: Iterable[Figures]) -> dict[str, Figures]:
-    """Every baseline of some models, those that differ only once each.
+    """The different baselines of several models.
 
     Models that were measured on the same data have the same baselines.
     """

@@ -16,14 +16,14 @@ class RunFolder:
     """The files of a run.
 
     Attributes:
-        name: of the experiment, or of the folder.
-        config: of `config.json`, empty without one.
+        name: name of the experiment, or of the folder.
+        config: content of `config.json`; empty if it does not exist.
         results: final figures by stage.
         metrics: lines of each stage's `metrics.jsonl`.
-        samples: rows of each stage's `samples.jsonl` that are of the finished stage.
-            Rows with a step show the training in progress and are left out.
-        sittings: lines of `sittings.jsonl`, one a process that trained a stage.
-        notes: what could not be read.
+        samples: rows of each stage's `samples.jsonl` for the finished stage. Rows with
+            a step are from training and are left out.
+        sittings: lines of `sittings.jsonl`, one per process that trained a stage.
+        notes: errors of files that could not be read.
     """
 
     name: str
@@ -35,7 +35,7 @@ class RunFolder:
     notes: list[str]
 
     def stages(self, *wanted: str) -> list[str]:
-        """The stages of some kinds, or all, in the order of the config."""
+        """The stages of the wanted kinds (default: all), in the order of the config."""
         names = self.config.get('stages')
         names = list(map(str, names)) if isinstance(names, list) else []
         has_files = self.results.keys() | self.metrics.keys() | self.samples.keys()
@@ -44,21 +44,22 @@ class RunFolder:
         return [name for name in names if not wanted or self.kind(name) in wanted]
 
     def section(self, stage: str) -> dict[str, Any]:
-        """The config of a stage; empty where it is not known."""
+        """The config of a stage; empty if unknown."""
         section = self.config.get(stage)
         return section if isinstance(section, dict) else {}
 
     def kind(self, stage: str) -> str:
-        """The kind of a stage, by the beginning of its name if nothing else tells."""
+        """The kind of a stage; if it is not recorded, from the start of its name."""
         for source in (self.results.get(stage, {}), self.section(stage)):
             if isinstance(source.get('kind'), str):
                 return source['kind']
         return next((kind for kind in kinds.KINDS if stage.startswith(kind)), '')
 
     def origin(self, stage: str) -> dict[str, Any]:
-        """The config of the first trained stage that a stage is made of, or its own."""
+        """The config of the first trained stage below an average or ensemble; that of
+        the stage itself for other kinds."""
         section = self.section(stage)
-        for _ in self.config:  # a broken config may have a stage that is made of itself
+        for _ in self.config:  # a limit, since a broken config may have a circle
             parts = section.get('of')
             if not (isinstance(parts, list) and parts):
                 break
@@ -66,14 +67,14 @@ class RunFolder:
         return section
 
     def trained_by(self, stage: str) -> str:
-        """The reward that a policy was trained on; '' of DPO, where it only judges."""
+        """The reward that a policy was trained on; '' for DPO, which trains on none."""
         section = self.origin(stage)
         is_trained = section.get('kind') == 'policy'
         return str(section.get('reward', '')) if is_trained else ''
 
 
 def read(workdir: pathlib.Path) -> RunFolder:
-    """Reads the files of a run. A missing file is empty, a broken one is noted."""
+    """Reads the files of a run. A missing file is empty, an unreadable one is noted."""
     notes = []
 
     def attempt(reader, path, empty):
@@ -100,7 +101,7 @@ def read(workdir: pathlib.Path) -> RunFolder:
 
 
 def phases(run: RunFolder, stage: str) -> dict[str, float]:
-    """Seconds of a stage by phase, `other` for the rest; empty if none is known."""
+    """Seconds of a stage by phase, with `other` for the rest; empty if unknown."""
     figures, rows = run.results.get(stage, {}), run.metrics.get(stage, [])
     total = figures.get('seconds')
     if isinstance(total, dict):
@@ -119,7 +120,7 @@ def phases(run: RunFolder, stage: str) -> dict[str, float]:
 
 
 def seconds(run: RunFolder, stage: str) -> float | None:
-    """All seconds of a stage."""
+    """The total seconds of a stage, or None."""
     return sum(phases(run, stage).values()) or None
 
 

@@ -1,4 +1,4 @@
-"""The look of a report's plots: colours, panels, lines, labels."""
+"""The style of a report's plots: colours, panels, lines, labels."""
 
 import functools
 from collections.abc import Callable, Sequence
@@ -12,7 +12,7 @@ from matplotlib.ticker import MaxNLocator
 
 from perl.report.markdown import printable
 
-# Okabe and Ito's colours, which the colour-blind can tell apart
+# Okabe and Ito's colours, which colour-blind people can distinguish
 BLUE, ORANGE, GREEN, PURPLE, GREY = (
     '#0072B2',
     '#D55E00',
@@ -40,13 +40,13 @@ STYLE = {
     'ytick.color': '#5F6570',
 }
 WIDTH = 9.0  # inches; 900 pixels
-NAME = 28  # characters of a name that came with the data
+NAME = 28  # most characters of a name from the data
 
 Plot = Callable[..., Figure | None]
 
 
 def styled(plot: Plot) -> Plot:
-    """A function that makes a figure, in the style of the report."""
+    """Wraps a plot function to draw in the style of the report."""
 
     @functools.wraps(plot)
     def within(*args: Any, **options: Any) -> Figure | None:
@@ -57,7 +57,7 @@ def styled(plot: Plot) -> Plot:
 
 
 def panels(count: int, columns: int, height: float = 0) -> tuple[Figure, list[Axes]]:
-    """A figure of the report's width with some panels; the height is in inches."""
+    """A figure of the report's width with `count` panels; height in inches."""
     lines = -(-count // columns)
     figure = Figure(figsize=(WIDTH, height or 0.4 + 2.7 * lines))
     axes = figure.subplots(lines, columns, squeeze=False).ravel().tolist()
@@ -69,7 +69,7 @@ def panels(count: int, columns: int, height: float = 0) -> tuple[Figure, list[Ax
 def line(
     axes: Axes, x: Sequence[float], y: Sequence[float], colour: str, label: str
 ) -> None:
-    """A metric as it is, pale, under its running mean, where it is long enough."""
+    """Draws a metric; a long one in pale colour, with its running mean above."""
     if len(y) < 20:
         axes.plot(x, y, color=colour, label=label, marker='o', ms=3)
         return
@@ -78,7 +78,7 @@ def line(
 
 
 def smooth(values: Sequence[float]) -> np.ndarray:
-    """The mean of the neighbours within a fortieth of the length: [n] -> [n]."""
+    """The running mean over neighbours within 1/40 of the length: `[n]` -> `[n]`."""
     total = np.concatenate([[0.0], np.cumsum(values)])
     at, reach = np.arange(len(values)), max(1, len(values) // 40)
     low, high = np.maximum(at - reach, 0), np.minimum(at + reach + 1, len(values))
@@ -94,7 +94,7 @@ REFERENCE = {
 
 
 def label(axes: Axes, title: str, x: str, y: str) -> None:
-    """Title and axes with their units; steps are whole numbers."""
+    """Sets the title and the axis labels; steps are whole numbers."""
     axes.set_title(title, loc='left', fontsize=11, fontweight='bold')
     axes.set(xlabel=x, ylabel=y)
     if x.startswith(('step', 'iteration')):
@@ -103,7 +103,7 @@ def label(axes: Axes, title: str, x: str, y: str) -> None:
 
 
 def legend_below(figure: Figure, columns: int = 4) -> None:
-    """One legend for all panels, beneath them, where it covers nothing."""
+    """One legend for all panels, below them."""
     entries = {}
     for axes in figure.axes:
         for handle, name in zip(*axes.get_legend_handles_labels(), strict=True):
@@ -114,12 +114,12 @@ def legend_below(figure: Figure, columns: int = 4) -> None:
 
 
 def as_percent(axis: Any) -> None:
-    """Shares of an axis as percentages."""
+    """Shows the shares on an axis as percentages."""
     axis.set_major_locator(MaxNLocator(6, steps=[1, 2, 5, 10]))
     axis.set_major_formatter(lambda x, _: f'{100 * x:.0f} %')
 
 
 def short(name: Any) -> str:
-    """A name that came with the data, in one line of `NAME` characters."""
+    """A name from the data, in one line of at most `NAME` characters."""
     text = printable(str(name))
     return text if len(text) <= NAME else text[: NAME - 1] + '…'

@@ -1,9 +1,8 @@
-"""The figures of a finished stage in one line, for the terminal and for logs."""
+"""The figures of a finished stage as one line, for the terminal and for logs."""
 
 from collections.abc import Mapping
 from typing import Any
 
-from perl.evaluation.figures.against_baselines import sentence
 from perl.report.formatting import (
     amount,
     change,
@@ -20,10 +19,10 @@ _NAMES = {'reward': 'reward', 'gold': 'true reward'}
 
 
 def one_line(figures: Mapping[str, Any]) -> str:
-    """What a stage reached and what it took.
+    """The results and costs of a stage.
 
     Args:
-        figures: of the stage, as in `results.json`.
+        figures: figures of the stage, as in `results.json`.
     """
     parts = [
         f'{name.replace("_", " ")} {number(figures[name])}'
@@ -35,11 +34,10 @@ def one_line(figures: Mapping[str, Any]) -> str:
             parts.append(f'{name.replace("_", " ")} {percent(figures, name)}')
     if is_number(figures.get('auc')):
         parts.append(f'AUC {with_interval(figures, "auc")}')
-    parts += filter(None, [sentence(figures)])
     for name, title in _NAMES.items():
         ends = (figures.get(f'{name}_{when}') for when in ('before', 'after'))
-        moved = change(*ends, interval(figures, name))
-        parts += [f'{title} {moved}'] if moved else []
+        text = change(*ends, interval(figures, name))
+        parts += [f'{title} {text}'] if text else []
     if is_number(figures.get('kl')):
         parts.append(f'KL {number(figures["kl"], 2)} nats')
     if is_number(figures.get('win_rate')):

@@ -1,4 +1,4 @@
-"""Tables of the report of a run."""
+"""The tables of a run's report."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -19,19 +19,18 @@ from perl.report.markdown import Table, cell, inert
 from perl.report.run_folder import RunFolder, seconds
 from perl.report.values import interval, is_number
 
-SITTINGS = 10  # processes that are listed, the latest ones
-WIDTH = 320  # characters of a sample that are shown
+SITTINGS = 10  # most processes to list; the latest are listed
+WIDTH = 320  # most characters of a sample to show
 _STEP_MEMORY = 'memory of one step, as it was compiled'
 _STAGE_MEMORY = 'largest memory in use during the stage'
 _RUN_MEMORY = 'largest memory in use since the process began'
 
 
 def reward_models(run: RunFolder) -> list[Table]:
-    """Held-out figures of the reward models, side by side: of those on comparisons one
-    table, of those on ratings another."""
+    """Held-out figures of the reward models, side by side: one table for comparisons,
+    and one for ratings."""
     models = {stage: run.results.get(stage, {}) for stage in run.stages('reward')}
-    groups = reward_figures.by_kind(models)
-    return [_reward_models(run, kind, group) for kind, group in groups.items()]
+    return [_reward_models(run, *x) for x in reward_figures.by_kind(models).items()]
 
 
 def _reward_models(run, kind, models):
@@ -69,7 +68,7 @@ def _reward_models(run, kind, models):
 
 
 def simple_models(figures: Mapping[str, Any]) -> dict[str, str]:
-    """What each baseline of a reward model reaches, by its name and rule."""
+    """The accuracy of each baseline of a reward model, by its name and rule."""
     rows = dict(reward_figures.baselines(figures))
     chance = reward_figures.chance(figures)
     if chance and chance[1] not in rows:
@@ -84,7 +83,7 @@ def simple_models(figures: Mapping[str, Any]) -> dict[str, str]:
 
 
 def best_baseline(best: Mapping[str, Any] | None) -> tuple[str, str]:
-    """Its name, and how far the model is above it, with a verdict."""
+    """The name of the best baseline, and the model's difference with a verdict."""
     if not (isinstance(best, dict) and is_number(best.get('difference'))):
         return '', ''
     limits = interval(best, 'difference')
@@ -100,11 +99,12 @@ def best_baseline(best: Mapping[str, Any] | None) -> tuple[str, str]:
 
 
 def policies(run: RunFolder) -> Table:
-    """What learning did to each policy, on held-out prompts."""
+    """Figures of each policy before and after training, on held-out prompts."""
     header = (
         'stage',
         'tuning',
         'held-out prompts (test split)',
+        'independent groups (prompts, dialogs)',
         'true reward before → after [95 %]',
         'reward before → after [95 %]',
         'KL to the reference, nats',
@@ -121,12 +121,12 @@ def policies(run: RunFolder) -> Table:
 def _policy(run, stage):
     figures = run.results.get(stage, {})
     games = [count(figures.get(name)) for name in ('wins', 'ties', 'losses')]
-    how = [figures.get('algorithm'), figures.get('tuning')]
+    how = figures.get('algorithm'), figures.get('tuning')
     lengths = (figures.get(f'response_length{x}') for x in ('_before', ''))
     return [
         inert(stage),
         inert(', '.join(str(x) for x in how if x)),
-        count(figures.get('prompts')),
+        *(count(figures.get(name)) for name in ('prompts', 'clusters')),
         *(_moved(figures, name) for name in ('gold', 'reward')),
         number(figures.get('kl'), 2),
         win_rate(figures, run.trained_by(stage)),
@@ -149,9 +149,9 @@ def language(run: RunFolder) -> Table:
     rows = []
     for stage in run.stages('pretrain', 'sft'):
         figures = run.results.get(stage, {})
-        held = [row.get('val_loss') for row in run.metrics.get(stage, [])]
-        held = [figures.get('val_loss'), figures.get('loss'), *reversed(held)]
-        loss = next(filter(is_number, held), None)
+        losses = [row.get('val_loss') for row in run.metrics.get(stage, [])]
+        losses = [figures.get('val_loss'), figures.get('loss'), *reversed(losses)]
+        loss = next(filter(is_number, losses), None)
         row = [inert(stage), inert(figures.get('tuning', '')), number(loss)]
         row += [number(math.exp(min(loss, 50.0))) if loss is not None else '']
         rows.append(row + _cost(run, stage))
@@ -159,7 +159,7 @@ def language(run: RunFolder) -> Table:
 
 
 def sittings(rows: Sequence[Mapping[str, Any]]) -> Table:
-    """Where, when and by which program a run was computed, a row for each process."""
+    """Where, when and with which versions a run was computed, one row per process."""
     header = (
         'date',
         'command',
@@ -206,7 +206,7 @@ def samples(rows: Sequence[dict[str, Any]], shown: int) -> Table:
 
 
 def flat(value: Any, name: str = '') -> dict[str, Any]:
-    """Nested figures as one row, names joined by dots."""
+    """Nested figures as one row; names are joined by dots."""
     if isinstance(value, dict | list):
         items = value.items() if isinstance(value, dict) else enumerate(value)
         parts = [flat(x, f'{name}.{key}' if name else str(key)) for key, x in items]
@@ -215,7 +215,7 @@ def flat(value: Any, name: str = '') -> dict[str, Any]:
 
 
 def _cost_header(run):
-    """A run without sittings is of a version that measured memory differently."""
+    """The titles of `_cost`; runs without sittings are old and have another memory."""
     memory = _STAGE_MEMORY if run.sittings else _RUN_MEMORY
     return 'trainable parameters', 'trainable share', _STEP_MEMORY, memory, 'time'
 

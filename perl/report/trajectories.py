@@ -1,4 +1,4 @@
-"""How far policies went from their start and what they got for it, over some runs."""
+"""The trajectories of policies in the plane of KL and reward, over several runs."""
 
 import os
 import pathlib
@@ -15,17 +15,17 @@ REWARDS = {'gold': 'true reward', 'reward': 'model reward'}
 
 
 def trajectories(workdirs: Sequence[str | os.PathLike]) -> dict[str, Any]:
-    """The trajectory of every policy of some runs, and the frontier of them all.
+    """The trajectory of every policy of several runs, and the frontier of all policies.
 
     Args:
-        workdirs: of runs, finished or not; only their files are read. A folder that is
-            given twice is read once.
+        workdirs: run folders, finished or not; only their files are read. A repeated
+            folder is read once.
 
     Returns:
-        policies: of each policy stage its label, points (`frontier.path`), held_out
-        (kl, reward and gold of the finished stage) and curves: by `reward` and `gold`
-        kl and gain of each iteration, and the fit of the RL form. And by `reward` and
-        `gold` the points of all that no other beats. Empty without a policy.
+        policies: for each policy stage its label, points (`frontier.path`), held_out
+        (kl, reward and gold of the finished stage) and curves: for `reward` and `gold`
+        kl and gain of each iteration, and the fit of the RL form. And for `reward` and
+        `gold` the frontier of the points of all policies. Empty without a policy.
     """
     folders = dict.fromkeys(pathlib.Path(workdir).resolve() for workdir in workdirs)
     names = _names(list(folders))
@@ -41,7 +41,7 @@ def trajectories(workdirs: Sequence[str | os.PathLike]) -> dict[str, Any]:
 
 
 def _names(folders: list[pathlib.Path]) -> list[str]:
-    """What tells folders apart: nothing of one alone, else the fewest last parts."""
+    """Short distinct prefixes: '' for one folder, else the fewest last path parts."""
     if len(folders) < 2:
         return [''] * len(folders)
     for count in range(1, max(len(folder.parts) for folder in folders) + 1):
@@ -53,12 +53,12 @@ def _names(folders: list[pathlib.Path]) -> list[str]:
 
 def _policy(run, stage):
     rows, figures = run.metrics[stage], run.results.get(stage, {})
-    held = {name: figures.get(f'{name}_after') for name in REWARDS}
-    held['kl'] = figures.get('kl')
+    held_out = {name: figures.get(f'{name}_after') for name in REWARDS}
+    held_out['kl'] = figures.get('kl')
     curves = {name: _curve(rows, name) for name in REWARDS}
     return {
         'points': frontier.path(rows),
-        'held_out': {name: x for name, x in held.items() if is_number(x)},
+        'held_out': {name: x for name, x in held_out.items() if is_number(x)},
         'curves': {name: curve for name, curve in curves.items() if curve},
     }
 
@@ -68,7 +68,7 @@ def _curve(rows, name):
     if not kl:
         return None
     fit = over_optimisation.fit_metrics('rl', kl, values)
-    # without a fit the first iteration says where the policy started
+    # without a fit, the first iteration gives the reward at the start
     start = fit['start'] if np.isfinite(fit['start']) else values[0]
     gain = np.array(values) - start
     return {'kl': kl, 'gain': gain.tolist(), 'fit': fit}

@@ -1,4 +1,4 @@
-"""Figures that may be missing: whether one is a number, its interval, its series."""
+"""Reads figures that may be missing: numbers, intervals and series."""
 
 import sys
 from collections.abc import Iterable, Mapping
@@ -8,16 +8,16 @@ Interval = tuple[float, float]
 
 
 def is_number(value: Any) -> bool:
-    """Whether a figure is there and finite; JSON has null for NaN."""
+    """Whether a figure exists and is finite; in JSON, NaN is null."""
     is_real = isinstance(value, int | float) and not isinstance(value, bool)
     return is_real and abs(value) <= sys.float_info.max
 
 
 def interval(figures: Mapping[str, Any], name: str) -> Interval | None:
-    """The 95 % interval of a figure; None without one.
+    """The 95 % interval of a figure, or None.
 
-    Stages write it as `<name>_ci95` or as `ci95` by the names of figures. A `ci95` that
-    is a list is the interval of the accuracy.
+    Stages write it as `<name>_ci95`, or in a dict `ci95` by the name of the figure. If
+    `ci95` is a list, it is the interval of the accuracy.
     """
     limits = figures.get(f'{name}_ci95')
     if limits is None:

@@ -64,7 +64,7 @@ class Rollout:
     @property
     def mask(self) -> jax.Array:
         """bool `[B, R]`, which slots hold a sampled token."""
-        return jnp.arange(self.width) < self.responses.lengths[:, None]
+        return jnp.arange(self.width)[None] < self.responses.lengths[:, None]
 
 
 def decode(

@@ -5,6 +5,7 @@ A checkpoint carries the inputs of its stage, and a finished stage leaves them i
 tokenizer, the data or an earlier stage in the middle of a run is told so.
 """
 
+import dataclasses
 import hashlib
 import pathlib
 from typing import Any
@@ -12,7 +13,7 @@ from typing import Any
 from perl import config as configs
 from perl.config import kinds, lineage, rewards
 from perl.runs.run import Run
-from perl.system import jsonl
+from perl.system import jsonl, schema, sealed
 from perl.system.errors import UserError
 
 RECORD = 'stage.json'
@@ -36,11 +37,12 @@ def inputs(run: Run, stage: str) -> dict[str, Any]:
 
     Returns:
         config (seed, model, lengths and the stage's own), tokenizer, data (by kind and
-        split), base ('' where the stage makes it), stages (those it goes on from).
+        split), base ('' where the stage makes it), stages (those it goes on from), and
+        of a base from elsewhere the architecture, whose numbers are no weights.
     """
     config = configs.to_json(run.config)
     model = {name: x for name, x in config['model'].items() if name != 'path'}
-    return {
+    found = {
         'config': {
             'seed': config['seed'],
             'model': model,
@@ -54,6 +56,9 @@ def inputs(run: Run, stage: str) -> dict[str, Any]:
             name: made(_folder(run, name)) for name in sorted(_reads(run.config, stage))
         },
     }
+    if run.config.model.path:  # else the config says it
+        found['architecture'] = dataclasses.asdict(run.arch)
+    return found
 
 
 def made(folder: pathlib.Path) -> dict[str, str]:
@@ -69,36 +74,57 @@ def record(run: Run, stage: str) -> None:
     """Writes `stage.json` of a stage that is finished."""
     folder = run.workdir / stage
     values = {'inputs': inputs(run, stage), 'made': made(folder)}
-    jsonl.save(folder / RECORD, values)
+    sealed.save(folder / RECORD, values)
 
 
-def check(run: Run, stage: str) -> list[str]:
+def check(run: Run, stage: str, all_there: bool = True) -> list[str]:
     """What a finished stage would read now that it did not read then, one line each.
+
+    Args:
+        run: with its base.
+        stage: its name.
+        all_there: whether everything that it made must be there.
 
     Raises:
         UserError: it was trained on another base or tokenizer, or what it made is no
             longer there as it was.
     """
     folder = run.workdir / stage
-    values = jsonl.load(folder / RECORD)
-    if not values:  # finished by an older version
+    values = _recorded(folder / RECORD)
+    if values is None:  # finished by an older version
         return []
     before, now = values['inputs'], jsonl.plain(inputs(run, stage))
     anew = f'or remove {folder} to train {stage} again'
     for name in ('tokenizer', 'base'):
-        if before[name] != now[name]:
+        if before.get(name) != now[name]:
             raise UserError(
-                f'{folder} was trained on the {name} {before[name]}, this run has '
+                f'{folder} was trained on the {name} {before.get(name)}, this run has '
                 f'{now[name]}; give the {name} it was trained on, {anew}'
             )
     left = made(folder)
-    for name in sorted(values['made'].keys() | left.keys()):
+    wanted = values['made'].keys() if all_there else set()
+    for name in sorted(wanted | left.keys()):
         if values['made'].get(name) != left.get(name):
             raise UserError(
                 f'{folder / name} is not what the stage {stage} has made; put that '
                 f'back, {anew}'
             )
     return jsonl.differences(before, now)
+
+
+def _recorded(file):
+    """What `record` wrote, or None where it never did."""
+    try:
+        values = sealed.load(file)
+        schema.check_fields(values, {'inputs': {}, 'made': {}})
+    except FileNotFoundError:
+        return None
+    except ValueError as error:
+        raise UserError(
+            f'{file} is damaged ({error}); put a copy back, or remove it, and nothing '
+            'will tell what the stage was trained on'
+        ) from None
+    return values
 
 
 def _data(run, stage):

@@ -3,6 +3,7 @@
 import math
 import pathlib
 import shutil
+import sys
 from collections.abc import Mapping
 from typing import Any
 
@@ -16,9 +17,10 @@ from perl.data.records import Dataset
 from perl.models import bases, store
 from perl.models.architecture import Architecture, parameters
 from perl.models.files import is_foreign
-from perl.runs import needs, saved_config, trial
+from perl.runs import inputs, needs, saved_config, trial
 from perl.runs.run import Run
 from perl.system.errors import UserError
+from perl.system.metrics import read_results
 
 
 def begin_run(config: ConfigDict, workdir: pathlib.Path) -> Run:
@@ -62,8 +64,11 @@ def open_finished(workdir: str | pathlib.Path) -> Run:
     """A run as its `config.json` left it, with its base; on one device where there are
     fewer than it was trained on, since numbers do not depend on the mesh.
 
+    Says what a finished stage would read now that it did not read when it was trained.
+
     Raises:
-        UserError: the folder has no run, or its config breaks a rule.
+        UserError: the folder has no run, its config breaks a rule, or what a finished
+            stage made, or sits on, was exchanged.
     """
     config, devices = saved_config.saved(workdir), len(sharding.devices())
     config.unlock()
@@ -71,6 +76,11 @@ def open_finished(workdir: str | pathlib.Path) -> Run:
         config.mesh = ConfigDict(dict.fromkeys(sharding.AXES, 1))
     run = open_run(config.lock(), pathlib.Path(workdir))
     open_base(run)
+    done = read_results(workdir)
+    for name in (x for x in config.stages if x in done):
+        lines = '; '.join(inputs.check(run, name, all_there=False)[:8])
+        if lines:
+            print(f'{name}: since it was trained: {lines}', file=sys.stderr)
     return run
 
 

@@ -15,15 +15,13 @@ from perl.data import batching
 from perl.data.batching import slices
 from perl.data.examples import encode_responses
 from perl.judges import panel
-from perl.judges.mixture import GATED, fresh
+from perl.judges.mixture import fresh
 from perl.judges.panel import Panel
 from perl.judges.reward import Reward, Texts
+from perl.runs import ensembles
 from perl.runs.roles import Role
 from perl.runs.run import Run
-from perl.system import arrays, disk, jsonl
 from perl.system.errors import UserError
-
-CARD, GATE = 'ensemble.json', 'gate.safetensors'
 
 
 def load_panel(run: Run, name: str) -> Panel:
@@ -40,7 +38,7 @@ def load_panel(run: Run, name: str) -> Panel:
     folder = _folder(run, name)
     if folder is None:
         return panel.build([run.reward_role(name)])
-    card, gate = _read(folder, name)
+    card, gate = ensembles.read(folder, name)
     in_run = folder.parent == run.workdir
     places = (
         card['of'] if in_run else [folder.parent / x / 'adapter' for x in card['of']]
@@ -107,7 +105,7 @@ def check_finite(rewards: np.ndarray, name: str) -> None:
 def exists(run: Run, stage: str) -> bool:
     """Whether a stage has left a whole adapter or ensemble."""
     folder = run.workdir / stage
-    return (folder / CARD).is_file() or bundle.exists(folder / 'adapter')
+    return (folder / ensembles.CARD).is_file() or bundle.exists(folder / 'adapter')
 
 
 def finished(run: Run, product: str) -> list[str]:
@@ -129,63 +127,23 @@ def members(run: Run, names: Sequence[str | pathlib.Path]) -> list[Role]:
     return [run.reward_role(str(name)) for name in names]
 
 
-def save_panel(run: Run, stage: str, ensemble: Panel) -> None:
-    """Writes an ensemble; its card is written last, so that with a card it is whole.
-
-    The members stay where they are: the card has the names of their stages.
-    """
-    folder = run.workdir / stage
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / CARD).unlink(missing_ok=True)
-    if ensemble.gate is not None:
-        arrays.save(folder / GATE, jax.device_get(ensemble.gate))
-    card = {
-        'of': list(run.config[stage].of),
-        'combine': ensemble.combine,
-        'deviations': float(ensemble.deviations),
-        'shift': float(ensemble.shift),
-        'scale': float(ensemble.scale),
-    }
-    jsonl.save(folder / CARD, card)
-
-
 def _folder(run, name):
     """The folder of an ensemble, or None for what has an adapter of its own."""
     if name not in configs.known_stages(run.config):
-        return pathlib.Path(name) if (pathlib.Path(name) / CARD).is_file() else None
+        return (
+            pathlib.Path(name)
+            if (pathlib.Path(name) / ensembles.CARD).is_file()
+            else None
+        )
     if 'combine' not in run.config[name]:
         return None
     folder = run.workdir / name
-    if not (folder / CARD).is_file():
+    if not (folder / ensembles.CARD).is_file():
         raise UserError(
             f'{name}: {folder} has no ensemble yet; run the stage {name} first '
             f'(--stages={name})'
         )
     return folder
-
-
-def _read(folder, name):
-    """The card of an ensemble, and its gate or None."""
-    try:
-        card = jsonl.parse((folder / CARD).read_bytes())
-        missing = {'of', 'combine', 'deviations', 'shift', 'scale'} - card.keys()
-        if missing:
-            raise ValueError(f'no {min(missing)}')
-        gate = arrays.load(folder / GATE) if card['combine'] in GATED else None
-    except FileNotFoundError as error:
-        lost = error.filename
-        raise UserError(f'{name}: {lost} is not there; copy it again') from None
-    except OSError as error:
-        raise UserError(
-            f'{name}: {error.filename or folder} cannot be read: {error.strerror}; '
-            f'{disk.mend(error)}'
-        ) from None
-    except (ValueError, AttributeError, TypeError) as error:
-        raise UserError(
-            f'{name}: {folder / CARD} or its gate is damaged ({error}); train or copy '
-            'it again'
-        ) from None
-    return card, gate
 
 
 def _shapes(gate):

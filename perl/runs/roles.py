@@ -116,10 +116,10 @@ def without_head(delta: Any) -> Any:
 
 def declared(role: Role, leaves: Any, width: int) -> Any:
     """The tree of `Leaf` of the role's delta, for placing it on a mesh."""
-    said = {} if role.tuning is None else role.tuning.declare(leaves)
+    delta = {} if role.tuning is None else role.tuning.declare(leaves)
     if heads.HEAD in role.delta:
-        said = {**said, heads.HEAD: heads.head_leaves(width)}
-    return said
+        delta = {**delta, heads.HEAD: heads.head_leaves(width)}
+    return delta
 
 
 def card(role: Role, name: str, tokenizer: str) -> bundle.Card:
@@ -148,15 +148,15 @@ def memory(roles: dict[str, Role], rewards: Panel | None) -> str:
     holders += [base for base, _ in rewards.stacks] if rewards else []
     bases = {id(x): x for x in jax.tree.leaves(holders)}
     counted = set(bases)
-    parts = [f'bases {_mib(bases.values())} once']
+    sizes = [f'bases {_mib(bases.values())} once']
     deltas = {name: role.delta for name, role in roles.items()}
     if rewards:
         deltas['reward'] = rewards
     for name, delta in deltas.items():
-        own = [x for x in jax.tree.leaves(delta) if id(x) not in counted]
-        counted |= {id(x) for x in own}
-        parts.append(f'{name} {_mib(own)}')
-    return ', '.join(parts)
+        arrays = [x for x in jax.tree.leaves(delta) if id(x) not in counted]
+        counted |= {id(x) for x in arrays}
+        sizes.append(f'{name} {_mib(arrays)}')
+    return ', '.join(sizes)
 
 
 def _mib(arrays) -> str:

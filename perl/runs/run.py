@@ -22,7 +22,7 @@ from perl.models.architecture import Architecture
 from perl.runs import roles
 from perl.runs.roles import Role
 from perl.system import environment
-from perl.system.errors import UserError
+from perl.system.errors import UserError, within
 from perl.system.interrupt import Interrupt
 from perl.weights import abstract
 
@@ -72,8 +72,9 @@ class Run:
     def encoded(self, records: Sequence[Record | str], name: str = '') -> Examples:
         """Records or bare prompts in token ids, cut to the config's lengths; with a
         name, such as `sft/train`, what is cut is printed in one line."""
-        limits = self.config.lengths
-        data, counts = encode(records, self.tokenizer, limits.prompt, limits.response)
+        limits = self.config.lengths.prompt, self.config.lengths.response
+        with within(name):
+            data, counts = encode(records, self.tokenizer, *limits)
         if name and survey.words(counts):
             print(f'{name}: {survey.words(counts)}', flush=True)
         return data
@@ -97,8 +98,7 @@ class Run:
 
     @property
     def prompt_multiple(self) -> int:
-        """The same of prompts to sample from: coarser, since each of their shapes
-        compiles a sampler, a scorer and an update."""
+        """The same of prompts to sample from, of whose shapes each costs programs."""
         return 2 * self.multiple
 
     def key(self, stage: str) -> jax.Array:
@@ -178,8 +178,8 @@ class Run:
         if not card.tuning.replaces_base:
             base = self._base_of(card, folder)
         role = Role(base, card.base, delta, card.tuning, card.shift, card.scale)
-        said = roles.declared(role, self.leaves, self.arch.width)
-        if _shapes(abstract(said)) != _shapes(delta):
+        declared = roles.declared(role, self.leaves, self.arch.width)
+        if _shapes(abstract(declared)) != _shapes(delta):
             raise UserError(
                 f'adapter: the arrays in {folder} are not those that its adapter.json '
                 'and this model call for; train or copy it again'
@@ -200,8 +200,8 @@ class Run:
 
     def place(self, role: Role) -> Role:
         """The role with its delta on the mesh."""
-        said = roles.declared(role, self.leaves, self.arch.width)
-        placed = jax.device_put(role.delta, sharding.shardings(said, self.mesh))
+        declared = roles.declared(role, self.leaves, self.arch.width)
+        placed = jax.device_put(role.delta, sharding.shardings(declared, self.mesh))
         return dataclasses.replace(role, delta=placed)
 
     def save_role(self, stage: str, role: Role, name: str = '') -> None:

@@ -8,6 +8,7 @@ from perl.config import kinds, lineage
 from perl.data import SPLITS, survey
 from perl.data.records import Dataset
 from perl.data.tokenizers.vocabularies import Tokenizer
+from perl.system.errors import within
 
 
 def by_stage(
@@ -27,7 +28,8 @@ def by_stage(
             if not records:
                 continue
             if (kind, split) not in surveyed:
-                surveyed[kind, split] = _survey(config, kind, records, tokenizer)
+                with within(f'{kind}/{split}'):
+                    surveyed[kind, split] = _survey(config, kind, records, tokenizer)
             figures[name][split] = dict(surveyed[kind, split])
         if kinds.of(config[name]).trains(config[name]):
             row = figures[name]['train']

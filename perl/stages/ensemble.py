@@ -13,7 +13,8 @@ import jax.numpy as jnp
 from perl.config import kinds
 from perl.evaluation import reward_scores
 from perl.judges import mixture, panel
-from perl.runs.reward_models import members, save_panel
+from perl.runs import ensembles
+from perl.runs.reward_models import members
 from perl.runs.run import Run
 from perl.stages.gate import train_gate
 from perl.system import memory
@@ -30,7 +31,7 @@ def ensemble(run: Run, stage: str) -> dict[str, Any]:
     made = panel.build(joined, config.combine, config.deviations, gate)
     shift, scale = reward_scores.normalisation(run, stage, made)
     made = dataclasses.replace(made, shift=jnp.float32(shift), scale=jnp.float32(scale))
-    save_panel(run, stage, made)
+    ensembles.save(run, stage, made)
     alone = {
         name: reward_scores.evaluate(run, name, role, 'test', baselines=False)
         for name, role in zip(config.of, joined, strict=True)

@@ -54,8 +54,8 @@ def loss(
         **options: of the members' loss.
     """
     del key
-    made = dataclasses.replace(frozen, gate=gate)
-    mixed, shares = panel.gated(arch, made, reward_scores.rows(batch))
+    gated = dataclasses.replace(frozen, gate=gate)
+    mixed, shares = panel.gated(arch, gated, reward_scores.rows(batch))
     mixed = mixed.reshape(batch['tokens'].shape[0], -1)
     total, (count, sums) = ON_REWARDS[name](mixed, batch, **options)
     neglect = -jnp.sum(jnp.log(shares))

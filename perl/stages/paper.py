@@ -60,7 +60,7 @@ def build(
         fresh = functools.partial(mixture.fresh, arch, combine, len(tunings))
         gate = jax.eval_shape(fresh)
 
-    def made(base: Any, deltas: Any, gate: Any) -> Panel:
+    def assemble(base: Any, deltas: Any, gate: Any) -> Panel:
         roles = [
             Role({} if tuning.replaces_base else base, '', delta, tuning)
             for tuning, delta in zip(tunings, deltas, strict=True)
@@ -68,7 +68,7 @@ def build(
         return panel.build(roles, combine, gate=gate)
 
     deltas = [abstract({**tuning.declare(leaves), **head}) for tuning in tunings]
-    shapes = jax.eval_shape(made, abstract(leaves, arch.dtype), deltas, gate)
+    shapes = jax.eval_shape(assemble, abstract(leaves, arch.dtype), deltas, gate)
     # the declared base itself, so that a mesh places it as it does the model's
     stacks = tuple((leaves if base else {}, delta) for base, delta in shapes.stacks)
     return dataclasses.replace(shapes, stacks=stacks)

@@ -66,7 +66,7 @@ def ranked(
     chosen, rejected = rewards[:, better], rewards[:, worse]
     lead = 0.0
     if margins and 'margins' in batch:
-        lead = batch['margins'][:, None] * (worse - better)
+        lead = batch['margins'][:, None] * (worse - better)[None]
     sure = batch['preferences'][:, None] if 'preferences' in batch else 1.0
     losses = preference.bradley_terry(chosen, rejected, lead, sure, smoothing)
     ahead = preference.as_labelled(chosen - rejected, sure)

@@ -1,4 +1,4 @@
-"""Files of named arrays: safetensors, whole or not there at all."""
+"""Files of named arrays (safetensors), written atomically."""
 
 import hashlib
 import math
@@ -20,12 +20,12 @@ _INFINITE = {'float32': 0x7F800000, 'float16': 0x7C00, 'bfloat16': 0x7F80}
 
 
 def save(file: pathlib.Path, arrays: Mapping[str, jax.Array | np.ndarray]) -> None:
-    """Puts arrays of any shape and memory order in the place of a file.
+    """Replaces a file by arrays of any shape and memory order.
 
     Raises:
-        OSError: with the name of the file, which is as it was.
+        OSError: names the file, which is unchanged.
     """
-    # safetensors writes the memory of an array as it lies, so it must lie in C order
+    # safetensors writes the memory of an array as it is, so it must be in C order
     ordered = {name: np.asarray(x, order='C') for name, x in arrays.items()}
     with atomic.replacing(file) as new:
         try:
@@ -35,20 +35,18 @@ def save(file: pathlib.Path, arrays: Mapping[str, jax.Array | np.ndarray]) -> No
 
 
 def load(file: pathlib.Path, sha256: str | None = None) -> dict[str, jax.Array]:
-    """The arrays of a file, with the shapes that were saved.
+    """The arrays of a file, with the saved shapes.
 
     Args:
-        file: that `save` wrote, or any other of safetensors.
-        sha256: that the file must have; anything where it is not known.
+        file: a safetensors file, from `save` or elsewhere.
+        sha256: the expected digest of the file; None skips the comparison.
 
     Raises:
-        OSError: the file is not there or cannot be read.
-        ValueError: it is damaged, or holds what is not a finite number.
+        OSError: the file does not exist or cannot be read.
+        ValueError: it is damaged, or a number in it is not finite.
     """
-    found = digest(
-        file
-    )  # reads every byte, so that an error of the disk is told as such
-    if sha256 not in (None, found):
+    actual = digest(file)  # reads every byte, so a disk error is raised as OSError
+    if sha256 not in (None, actual):
         raise ValueError(f'the sha256 of {file.name} is not the one on its card')
     try:
         arrays = _read(file)
@@ -76,7 +74,7 @@ def _read(file):
 
 
 def check_finite(arrays: Mapping[str, jax.Array]) -> None:
-    """Raises a `ValueError` for the first array, of any shape, that is not finite."""
+    """Raises a `ValueError` for the first array (any shape) that is not finite."""
     for name, x in arrays.items():
         bad = not_finite(np.asarray(x))
         if bad:

@@ -1,9 +1,8 @@
-"""Files that are written whole or not at all.
+"""Atomic writes: after a crash a file is the old one or the complete new one.
 
-A file is written in a temporary folder beside its place and moved there once its bytes
-are on the disk. Whatever ends the process, the place holds the old file or the new one.
-A process holds a lock on its temporary folder, so that a later process can tell which
-folders a killed one has left.
+A file is written in a temporary folder beside its target and moved to the target once
+its bytes are on the disk. A process holds a lock on its temporary folder, so that a
+later process can tell which folders a killed process has left.
 """
 
 import contextlib
@@ -16,35 +15,35 @@ import time
 from collections.abc import Iterable, Iterator
 
 PREFIX = '.writing-'  # of the temporary folders
-_LONG = 3600.0  # seconds; no write goes on for so long without a sign
+_LONG = 3600.0  # seconds; an unchanged temporary folder of this age is abandoned
 
 
 def write_text(file: pathlib.Path, text: str) -> None:
     """Replaces a file by a text in UTF-8.
 
     Raises:
-        OSError: with the name of the file, which is as it was.
+        OSError: names the file, which is unchanged.
     """
-    # half a character, which UTF-8 does not have, becomes the escape that JSON has
+    # half of a surrogate pair has no UTF-8, so it becomes the escape that JSON has
     write_bytes(file, text.encode('utf-8', 'backslashreplace'))
 
 
 def write_bytes(file: pathlib.Path, data: bytes) -> None:
-    """Replaces a file by some bytes; raises as `write_text`."""
+    """Replaces a file by bytes; raises as `write_text` does."""
     with replacing(file) as new:
         new.write_bytes(data)
 
 
 @contextlib.contextmanager
 def replacing(file: pathlib.Path) -> Iterator[pathlib.Path]:
-    """A context that gives a path to write to, and at its end moves what was written
-    there to `file`. After an error `file` is as it was.
+    """A context that provides a path to write to and at its end moves the written file
+    to `file`. After an error `file` is unchanged.
 
-    The path has the same file name, in a temporary folder, so that a library may write
-    temporary files of its own beside it.
+    The path has the same file name in a temporary folder, so a library may write its
+    temporary files beside it.
 
     Raises:
-        OSError: with the name of `file`.
+        OSError: names `file`.
     """
     try:
         sweep(file.parent.glob(f'{PREFIX}*'))
@@ -62,7 +61,7 @@ def replacing(file: pathlib.Path) -> Iterator[pathlib.Path]:
 
 
 def sweep(folders: Iterable[pathlib.Path]) -> None:
-    """Removes those of some temporary folders that killed processes have left."""
+    """Removes the temporary folders that killed processes have left."""
     for folder in folders:
         with contextlib.suppress(OSError), _opened(folder) as handle:
             if _abandoned(handle):
@@ -70,7 +69,7 @@ def sweep(folders: Iterable[pathlib.Path]) -> None:
 
 
 def sweep_below(folder: pathlib.Path) -> None:
-    """The same for all temporary folders anywhere below a folder."""
+    """Calls `sweep` for all temporary folders at any depth below a folder."""
     sweep(sorted(folder.rglob(f'{PREFIX}*')))
 
 

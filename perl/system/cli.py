@@ -3,6 +3,7 @@
 import asyncio.log
 import contextlib
 import os
+import pathlib
 import re
 import signal
 import sys
@@ -23,7 +24,7 @@ _CHANGE = r'^--?(?:no)?config\.([^=\n]+)'
 
 
 def run(main: Callable[[Sequence[str]], None], required: Sequence[str] = ()) -> None:
-    """Parses flags and calls `main`; what a person has to mend becomes one line."""
+    """Parses flags and calls `main`; prints a user's error as one line."""
     _quiet_libraries()
     with _one_line_errors():
         signal.signal(signal.SIGINT, signal.default_int_handler)  # see perl.__init__
@@ -31,17 +32,17 @@ def run(main: Callable[[Sequence[str]], None], required: Sequence[str] = ()) -> 
 
 
 def define_config(load: Callable[[str], ConfigDict]) -> None:
-    """Defines the flag `--config`, whose values `--config.name=value` changes.
+    """Defines the flag `--config`; `--config.name=value` changes its values.
 
     Args:
-        load: the config of `file.py[:arguments]` or `config.json`.
+        load: loads the config from `file.py[:arguments]` or `config.json`.
     """
     config_flags.DEFINE_config_file('config', help_string='a config, or config.json')
     flags.FLAGS['config'].parser = _ConfigParser(load)
 
 
 def read_lines() -> list[str]:
-    """The lines of standard input, without their ends.
+    """The lines of standard input, without line endings.
 
     Raises:
         UserError: a line is not UTF-8.
@@ -59,18 +60,36 @@ def read_lines() -> list[str]:
     return lines
 
 
+def output(path: str, *inputs: str) -> pathlib.Path:
+    """The file that a flag `--output` names.
+
+    Args:
+        path: of the flag.
+        *inputs: the files that the command reads; '' stands for none.
+
+    Raises:
+        UserError: it is one of those, or a folder.
+    """
+    file = pathlib.Path(path)
+    if file.resolve() in [pathlib.Path(x).resolve() for x in inputs if x]:
+        raise UserError(f'--output: {file} is an input file; name another file')
+    if file.is_dir():
+        raise UserError(f'--output: {file} is a folder; name a file')
+    return file
+
+
 class _ConfigParser(flags.ArgumentParser):
-    """Loads a config where a flag names it."""
+    """Loads the config that a flag names."""
 
     def __init__(self, load: Callable[[str], ConfigDict]):
         self._load = load
 
     def parse(self, argument: Any) -> ConfigDict:
-        """The config of a path."""
+        """The config at a path."""
         return self._load(argument)
 
     def flag_type(self) -> str:
-        """For the help."""
+        """The type's name in the help."""
         return 'config object'
 
 
@@ -78,56 +97,56 @@ def _parse(argv, required):
     values = flags.FLAGS
     for argument in argv:
         if _undecodable(argument):
-            _fail(f'{argument.partition("=")[0]}: the argument is not UTF-8')
+            _fail(f'{argument.partition("=")[0]}: the argument is not valid UTF-8')
     try:
         rest = values(argv)
     except (flags.Error, UserError) as error:
-        # absl puts its own words before an error of the config
+        # absl puts a prefix before an error of the config
         cause = error.__context__ if isinstance(error.__context__, UserError) else error
         _fail(cause)
-    except (KeyError, AttributeError) as error:
+    except (KeyError, AttributeError, TypeError, IndexError) as error:
         line = '\n'.join(argv)
         file = ''.join(re.findall(r'^--?config[=\n](.*)', line, re.MULTILINE)[-1:])
         _refuse_unknown(file, re.findall(_CHANGE, line, re.MULTILINE))
         _fail(f'--config={file}: {type(error).__name__}: {error}')
     if rest[1:]:
-        _fail(f'{rest[1]!r} is no flag; write --name=value')
+        _fail(f'{rest[1]!r} is not a flag; write --name=value')
     for name in required:
         if values[name].value is None:
             _fail(f'--{name} is required: {values[name].help}; --help lists all flags')
     if values['verbosity'].using_default_value:
-        # absl would choose INFO, where libraries tell of their inner life
+        # absl's default is INFO, at which libraries log much
         values.verbosity = logging.WARNING
     return rest
 
 
 def _undecodable(text):
-    """Whether the command line had bytes that are not UTF-8 here."""
+    """Whether the text had bytes that are not UTF-8 on the command line."""
     return any('\ud800' <= letter <= '\udfff' for letter in text)
 
 
 def _refuse_unknown(file, changes):
-    """Ends with an error at the first change of what the config does not have."""
+    """Ends with an error at the first changed setting that the config lacks."""
     config = flags.FLAGS['config'].parser.parse(file)
     for path in changes:
         section = config
         for name in path.split('.'):
             if not isinstance(section, ConfigDict):
-                _fail(f'--config.{path} is unknown: there is nothing below a value')
+                _fail(f'--config.{path} is unknown: a value has no settings below it')
             if name not in section:
                 _fail(f'--config.{path} is unknown{near_miss(name, section)}')
             section = section[name]
 
 
 def _quiet_libraries():
-    """Drops what is printed of tasks that a failed save leaves behind: its error is
-    told once, in the one line."""
+    """Suppresses the messages of tasks that a failed save leaves behind: its error is
+    already printed as one line."""
     asyncio.log.logger.setLevel('CRITICAL')
-    told = sys.unraisablehook
+    original = sys.unraisablehook
 
     def hook(event):
         if 'Event loop is closed' not in str(event.exc_value):
-            told(event)
+            original(event)
 
     sys.unraisablehook = hook
 
@@ -137,14 +156,14 @@ def _one_line_errors() -> Iterator[None]:
     try:
         yield
     except Stopped as stop:
-        print(f'{stop}; the same command goes on from there', file=sys.stderr)
+        print(f'{stop}; the same command continues from there', file=sys.stderr)
         sys.exit(STOPPED)
     except KeyboardInterrupt:
-        print('stopped; the same command goes on from the last save', file=sys.stderr)
+        print('stopped; the same command continues from the last save', file=sys.stderr)
         sys.exit(STOPPED)
     except (UserError, SafetensorError) as error:
         _fail(error)
-    except BrokenPipeError:  # whoever read the output has had enough
+    except BrokenPipeError:  # the reader of the output has closed it
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
     except OSError as error:

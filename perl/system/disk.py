@@ -1,4 +1,4 @@
-"""What the operating system says of a failed read or write, and what mends it."""
+"""Errors of the operating system on reads and writes, and advice to the user."""
 
 import errno
 import os
@@ -9,8 +9,9 @@ from perl.system.errors import UserError
 _MENDS = {
     **dict.fromkeys((errno.ENOSPC, errno.EDQUOT, errno.EFBIG), 'free some space'),
     **dict.fromkeys((errno.EACCES, errno.EPERM), 'let this user read and write there'),
+    errno.EISDIR: 'give a file, not a folder',
     errno.EROFS: 'choose a place that can be written',
-    errno.EIO: 'the disk itself failed, so save what is on it and look at its health',
+    errno.EIO: 'the disk failed, so make a copy of its files and check its health',
     errno.ESTALE: 'the network disk was lost, so mount it again',
     **dict.fromkeys(
         (errno.ENOENT, errno.ENOTDIR),
@@ -20,17 +21,17 @@ _MENDS = {
 
 
 def mend(error: OSError) -> str:
-    """What a person can do about an error, as the beginning of a sentence."""
-    return _MENDS.get(error.errno, 'mend it')
+    """Advice on an error, as the first part of a sentence."""
+    return _MENDS.get(error.errno, 'fix the cause')
 
 
 def user_error(what: str, error: OSError, intact: str = '') -> UserError:
-    """The error that a command ends with.
+    """The error with which a command ends.
 
     Args:
-        what: could not be done, such as 'could not save step 3'.
-        error: why.
-        intact: what is left, to end the sentence with.
+        what: the failed action, such as 'could not save step 3'.
+        error: its cause.
+        intact: what is still intact, for the end of the sentence.
     """
     rest = f': {intact}' if intact else ''
     return UserError(
@@ -39,9 +40,9 @@ def user_error(what: str, error: OSError, intact: str = '') -> UserError:
 
 
 def as_os_error(error: BaseException | None) -> OSError | None:
-    """The error of the operating system that stands in a chain of errors, if any.
+    """The first error of the operating system in a chain of errors, or None.
 
-    Libraries in C++ and Rust keep it in a message, not in an OSError.
+    Libraries in C++ and Rust report it in a message, not as an OSError.
     """
     text = ''
     while error is not None:

@@ -1,4 +1,4 @@
-"""Where and how a run was computed: one line in the run folder for each sitting.
+"""Records where and how a run was computed: one line per sitting in the run folder.
 
 A sitting is one process that trains at least one stage of the run.
 """
@@ -23,7 +23,7 @@ _SECRET = re.compile(r'(?<=://)[^/\s]*@|(?<=[?&])([\w-]+)=[^&\s]*')
 
 
 def record(workdir: pathlib.Path) -> None:
-    """Appends a line on this process to `sittings.jsonl` of a run folder."""
+    """Appends a line about this process to `sittings.jsonl` of a run folder."""
     if jax.process_index() == 0:
         file = workdir / SITTINGS
         jsonl.mend(file)
@@ -31,13 +31,13 @@ def record(workdir: pathlib.Path) -> None:
 
 
 def describe() -> dict[str, Any]:
-    """This process.
+    """Describes this process.
 
     Returns:
         date (UTC, to the second), command, perl (version), commit (of the checkout that
-        perl is run from, with `+` where files differ from it; '' without one), python,
-        jax, numpy (versions), host, platform, cores (that this process may use),
-        backend, device (kind), devices (of all hosts).
+        perl runs from, with `+` if files differ from it; '' without a checkout),
+        python, jax, numpy (versions), host, platform, cores (usable by this process),
+        backend, device (kind), devices (count over all hosts).
     """
     devices = jax.devices()
     now = datetime.datetime.now(datetime.UTC)
@@ -59,19 +59,19 @@ def describe() -> dict[str, Any]:
 
 
 def command() -> str:
-    """The command line, without what stands in a URL to be kept secret."""
+    """The command line, without the secrets in URLs."""
     spec = getattr(sys.modules['__main__'], '__spec__', None)
     program = ['python', '-m', spec.name] if spec else sys.argv[:1]
     return shlex.join(map(without_secrets, [*program, *sys.argv[1:]]))
 
 
 def without_secrets(text: str) -> str:
-    """A text without users and passwords of URLs and the values of their queries."""
-    return _SECRET.sub(lambda found: f'{found[1]}=***' if found[1] else '***@', text)
+    """A text with *** for the users, passwords and query values of URLs."""
+    return _SECRET.sub(lambda match: f'{match[1]}=***' if match[1] else '***@', text)
 
 
 def commit(folder: pathlib.Path) -> str:
-    """The git commit of a checkout of this package; '' where it is installed."""
+    """The git commit of a checkout of this package; '' if the package is installed."""
     try:
         _git(folder, 'ls-files', '--error-unmatch', pathlib.Path(__file__).name)
         head = _git(folder, 'rev-parse', '--short=12', 'HEAD')
@@ -81,7 +81,7 @@ def commit(folder: pathlib.Path) -> str:
 
 
 def _git(folder, *arguments):
-    done = subprocess.run(
+    completed = subprocess.run(
         ['git', *arguments],
         cwd=folder,
         capture_output=True,
@@ -89,7 +89,7 @@ def _git(folder, *arguments):
         check=True,
         timeout=10,
     )
-    return done.stdout.strip()
+    return completed.stdout.strip()
 
 
 def _version(package):

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM between two steps instead of in the middle of one."""
+"""Delays Ctrl-C and SIGTERM to the end of a step."""
 
 import os
 import signal
@@ -9,24 +9,24 @@ from typing import NoReturn
 
 
 class Stopped(Exception):
-    """The user asked to stop; everything up to here is saved."""
+    """The user asked to stop; all work up to here is saved."""
 
 
 def leave(number: int, frame: FrameType | None) -> NoReturn:
-    """Ends the process at once: a signal handler for the time in which modules are
-    imported and nothing is open yet."""
+    """Ends the process at once: the signal handler while modules are imported and no
+    file is open yet."""
     print('stopped before anything began', file=sys.stderr, flush=True)
     os._exit(128 + number)
 
 
 class Interrupt:
-    """A context in which the first Ctrl-C or SIGTERM only asks for a stop.
+    """A context in which the first Ctrl-C or SIGTERM only requests a stop.
 
     A second Ctrl-C raises KeyboardInterrupt. Outside the main thread, where Python
     delivers no signals, the context changes nothing.
 
     Attributes:
-        requested: whether a stop was asked for.
+        requested: whether a stop was requested.
     """
 
     def __init__(self):
@@ -52,6 +52,6 @@ class Interrupt:
 
 
 def active() -> bool:
-    """Whether an `Interrupt` hears Ctrl-C, so that only a second one raises."""
+    """Whether an `Interrupt` handles Ctrl-C, so that only a second one raises."""
     handler = signal.getsignal(signal.SIGINT)
     return isinstance(getattr(handler, '__self__', None), Interrupt)

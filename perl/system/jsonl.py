@@ -1,4 +1,4 @@
-"""Files of JSON, one object or one a line, which no crash can spoil."""
+"""Files of one JSON object or of one per line, safe against crashes."""
 
 import json
 import math
@@ -13,7 +13,7 @@ import numpy as np
 from perl.system import atomic
 from perl.system.errors import UserError
 
-LEVELS = 100  # of nested JSON; what reads it goes down by recursion
+LEVELS = 100  # of nested JSON; its readers are recursive
 
 
 def parse(text: str | bytes) -> Any:
@@ -35,10 +35,10 @@ def parse(text: str | bytes) -> Any:
 
 
 def load(file: pathlib.Path) -> dict[str, Any]:
-    """The one object of a file, or an empty one where there is no such file.
+    """The object in a file, or an empty dict if the file does not exist.
 
     Raises:
-        UserError: the file holds something else than a JSON object.
+        UserError: the file does not hold a JSON object.
     """
     try:
         value = parse(file.read_bytes())
@@ -47,21 +47,21 @@ def load(file: pathlib.Path) -> dict[str, Any]:
     except ValueError:
         value = None
     if not isinstance(value, dict):
-        raise UserError(f'{file}: not a JSON object; mend it or remove it')
+        raise UserError(f'{file}: not a JSON object; fix the file or remove it')
     return value
 
 
 def save(file: pathlib.Path, value: Mapping[str, Any]) -> None:
-    """Replaces a file by one object."""
+    """Replaces a file by one JSON object."""
     atomic.write_text(file, json.dumps(plain(value), indent=2) + '\n')
 
 
 def rows(file: pathlib.Path) -> list[dict[str, Any]]:
-    """The objects of a file's lines, without a last line that a crash cut off; none
-    where there is no such file.
+    """The objects of a file's lines, without a last line that a crash cut off; empty if
+    the file does not exist.
 
     Raises:
-        UserError: a whole line is not a JSON object.
+        UserError: a complete line is not a JSON object.
     """
     if not file.is_file():
         return []
@@ -80,28 +80,28 @@ def rows(file: pathlib.Path) -> list[dict[str, Any]]:
 
 
 def save_rows(file: pathlib.Path, rows: Iterable[Mapping[str, Any]]) -> None:
-    """Replaces a file by a line for each object."""
+    """Replaces a file by one line per object."""
     atomic.write_text(file, ''.join(map(line, rows)))
 
 
 def mend(file: pathlib.Path) -> None:
-    """Cuts off the half of a line that a crash left."""
+    """Removes an incomplete last line that a crash left."""
     if file.is_file():
         data = file.read_bytes()
-        whole = data.rfind(b'\n') + 1
-        if whole < len(data):
-            os.truncate(file, whole)
+        complete = data.rfind(b'\n') + 1
+        if complete < len(data):
+            os.truncate(file, complete)
 
 
 def append(file: pathlib.Path, rows: Iterable[Mapping[str, Any]]) -> None:
-    """Appends a line for each object; it is on the disk when this returns."""
+    """Appends one line per object; the lines are on the disk when this returns."""
     try:
-        # half a character, which UTF-8 does not have, becomes the escape of JSON
+        # half of a surrogate pair has no UTF-8, so it becomes the escape of JSON
         with file.open('a', encoding='utf-8', errors='backslashreplace') as out:
             out.write(''.join(map(line, rows)))
             out.flush()
             os.fsync(out.fileno())
-    except OSError as error:  # of a write, it does not say where
+    except OSError as error:  # the error of a write does not name the file
         raise OSError(error.errno, error.strerror, str(file)) from error
 
 
@@ -111,7 +111,8 @@ def line(row: Mapping[str, Any]) -> str:
 
 
 def plain(value: Any) -> Any:
-    """A value as JSON has it: numpy and jax scalars too, null for NaN and infinity."""
+    """Converts a value, also numpy and jax arrays, to JSON types; NaN and infinity
+    become null."""
     if isinstance(value, Mapping):
         return {str(name): plain(x) for name, x in value.items()}
     if isinstance(value, list | tuple):
@@ -124,7 +125,7 @@ def plain(value: Any) -> Any:
 
 
 def differences(old: Any, new: Any, path: str = '') -> list[str]:
-    """Where two JSON values differ, one line each."""
+    """The differences between two JSON values, one line each."""
     if isinstance(old, dict) and isinstance(new, dict):
         lines = []
         for name in sorted(old.keys() | new.keys()):

@@ -1,4 +1,4 @@
-"""One process at a time in a run folder, or at an output file."""
+"""Locks: one process at a time works in a run folder or on an output file."""
 
 import contextlib
 import fcntl
@@ -20,28 +20,28 @@ class Held:
         self._lock, self._handle = lock, handle
 
     def check(self) -> None:
-        """Raises a `UserError` where the lock's file was removed, and the folder with
-        it."""
+        """Raises a `UserError` if the lock file was removed, for example with its
+        folder."""
         if self._handle is not None and not _is_same(self._lock, self._handle):
             raise UserError(
                 f'{self._lock.parent} was removed or moved while this process worked '
-                'in it; what it would have left there is lost, so run it again'
+                'in it; its output is lost, so run the same command again'
             )
 
 
 @contextlib.contextmanager
 def exclusive(workdir: pathlib.Path) -> Iterator[Held]:
-    """A context in which no other process trains in a run folder, which it makes.
+    """A context in which no other process trains in a run folder.
 
-    The system lets the lock go, however the process ends. A new folder in which
-    nothing was begun is removed again.
+    The folder is created if needed, and a new folder that stays empty is removed at
+    the end. The operating system releases the lock when the process ends in any way.
 
     Raises:
-        UserError: another process is at work there.
+        UserError: another process works there.
     """
     lock = workdir / LOCK
     new = not workdir.exists() and not jax.process_index()
-    with contextlib.suppress(OSError):  # the run says what it cannot write
+    with contextlib.suppress(OSError):  # the run reports what it cannot write
         workdir.mkdir(parents=True, exist_ok=True)
     with _held(lock, f'{workdir} is in use', 'another --workdir') as held:
         try:
@@ -56,9 +56,8 @@ def exclusive(workdir: pathlib.Path) -> Iterator[Held]:
 def exclusive_file(file: pathlib.Path) -> Iterator[Held]:
     """A context in which no other process works on an output file.
 
-    The lock is a hidden file beside it, which goes when the context ends. After a kill
-    it stays, but holds nobody back. A new folder in which nothing was written is
-    removed again.
+    The lock is a hidden file beside it, removed when the context ends. After a kill the
+    file stays, but it locks nothing. A new folder that stays empty is removed.
 
     Raises:
         UserError: another process works on the file.
@@ -78,21 +77,22 @@ def exclusive_file(file: pathlib.Path) -> Iterator[Held]:
 
 @contextlib.contextmanager
 def _held(lock, busy, instead):
-    """Holds a lock file, where the disk has locks and can be written."""
-    if jax.process_index():  # the first host has it for all
+    """Holds a lock file, if the disk supports locks and can be written."""
+    if jax.process_index():  # the first host holds the lock for all hosts
         yield Held(lock, None)
         return
     with contextlib.ExitStack() as stack:
         handle = None
-        while handle is None or not _is_same(lock, handle):  # removed as it was opened
+        # another process may remove the file between opening and locking
+        while handle is None or not _is_same(lock, handle):
             try:
                 handle = stack.enter_context(lock.open('w')).fileno()
                 fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 raise UserError(
-                    f'{busy} by another process; wait until it ends, or give {instead}'
+                    f'{busy} by another process; wait until it ends, or name {instead}'
                 ) from None
-            except OSError:  # a place that cannot be written, or a disk without locks
+            except OSError:  # the folder is read-only, or the disk has no locks
                 break
         yield Held(lock, handle)
 

@@ -1,8 +1,9 @@
-"""The most memory that a stretch of a program, such as a stage, has had in use.
+"""Measures the peak memory of a stretch of a program, such as a stage.
 
-Memory of the first device where its backend tells, else of the process. Both are told
-as a peak since the process began, which only Linux can set back. Elsewhere that peak
-counts for a stretch that raised it, and the largest of many samples for any other.
+It is the memory of the first device if its backend reports it, else of the process.
+Both report the peak since the process began, and only Linux can reset the latter.
+Without a reset, the reported peak is used if it rose during the stretch; if it did not
+rise, the largest of many samples is used.
 """
 
 import pathlib
@@ -17,25 +18,25 @@ _PROC = pathlib.Path('/proc/self')
 
 
 class Stretch:
-    """Measures from its beginning on."""
+    """Measures peak memory from its construction on."""
 
     def __init__(self):
         self._ended = threading.Event()
         self._largest_sample = 0
-        self._set_back = not _device_stats() and _set_peak_back()
+        self._was_reset = not _device_stats() and _reset_peak()
         self._peak_before = _peak()
-        if not self._set_back:
+        if not self._was_reset:
             threading.Thread(target=self._sample, daemon=True).start()
 
     def peak_bytes(self) -> int:
-        """The most bytes in use since the beginning."""
+        """The peak memory since construction, in bytes."""
         peak = _peak()
-        if self._set_back or peak > self._peak_before:
+        if self._was_reset or peak > self._peak_before:
             return peak
         return max(self._largest_sample, _in_use()) or peak
 
     def end(self) -> None:
-        """Takes no more samples."""
+        """Stops sampling."""
         self._ended.set()
 
     def _sample(self):
@@ -47,7 +48,7 @@ _current: Stretch | None = None
 
 
 def begin() -> None:
-    """Begins a new stretch, which ends the one before."""
+    """Ends the current stretch and begins a new one."""
     global _current
     if _current:
         _current.end()
@@ -55,7 +56,7 @@ def begin() -> None:
 
 
 def peak_bytes() -> int:
-    """The most bytes in use since the last `begin`, or since the process began."""
+    """The peak memory in bytes since the last `begin`, or since the process began."""
     return _current.peak_bytes() if _current else _peak()
 
 
@@ -64,25 +65,25 @@ def _peak() -> int:
         return int(stats['peak_bytes_in_use'])
     if size := _size('VmHWM'):
         return size
-    unit = 1 if sys.platform == 'darwin' else 1024  # bytes there, KiB elsewhere
+    unit = 1 if sys.platform == 'darwin' else 1024  # bytes on macOS, else KiB
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
 
 def _in_use() -> int:
-    """Bytes in use now; 0 where nobody tells."""
+    """Bytes in use now; 0 if unknown."""
     if stats := _device_stats():
         return int(stats.get('bytes_in_use', 0))
     return _size('VmRSS')
 
 
 def _device_stats() -> dict[str, int]:
-    """What the backend tells of the first device; empty where it tells no peak."""
+    """Memory statistics of the first device; empty if the backend reports no peak."""
     stats = jax.local_devices()[0].memory_stats() or {}
     return stats if 'peak_bytes_in_use' in stats else {}
 
 
 def _size(name: str) -> int:
-    """A size from Linux's account of this process, in bytes; 0 where there is none."""
+    """A size from /proc/self/status, in bytes; 0 if unknown."""
     try:
         lines = (_PROC / 'status').read_text().splitlines()
     except OSError:
@@ -91,8 +92,8 @@ def _size(name: str) -> int:
     return 1024 * int(sizes[0]) if sizes else 0
 
 
-def _set_peak_back() -> bool:
-    """Makes what is in use now the peak of the process, where Linux permits it."""
+def _reset_peak() -> bool:
+    """Resets the peak of the process to the memory in use now, if Linux permits it."""
     try:
         (_PROC / 'clear_refs').write_text('5')
     except OSError:

@@ -1,4 +1,4 @@
-"""Figures of a run: one JSON line a step, final results, samples, memory."""
+"""Figures of a run: one JSON line per step, final results, samples."""
 
 import collections
 import math
@@ -12,17 +12,17 @@ from perl.system import jsonl
 from perl.system.errors import UserError
 
 METRICS, SAMPLES, RESULTS = 'metrics.jsonl', 'samples.jsonl', 'results.json'
-_LARGEST = 1e15  # of steps and seconds
+_LARGEST = 1e15  # limit of steps and seconds
 
 
 class Sink(Protocol):
-    """Something that takes the figures of a step."""
+    """Receives the figures of every step."""
 
     def write(self, step: int, figures: Mapping[str, float]) -> None:
-        """Takes them."""
+        """Receives the figures of a step."""
 
     def close(self) -> None:
-        """Lets go of what it holds."""
+        """Releases its resources."""
 
 
 class Metrics:
@@ -37,12 +37,12 @@ class Metrics:
         """Opens the file to append to.
 
         Args:
-            folder: of the stage; made if it is not there.
-            tensorboard: also write event files to `folder/tensorboard`.
-            sinks: others that take every step too.
+            folder: folder of the stage; created if needed.
+            tensorboard: whether to also write event files to `folder/tensorboard`.
+            sinks: also receive the figures of every step.
 
         Raises:
-            UserError: tensorboard without tensorboardX.
+            UserError: tensorboard is set, but tensorboardX is not installed.
         """
         self._file = pathlib.Path(folder) / METRICS
         self._file.parent.mkdir(parents=True, exist_ok=True)
@@ -54,24 +54,24 @@ class Metrics:
         jsonl.mend(self._file)
 
     def last_step(self) -> int:
-        """The largest step that a line is of; 0 where there are no lines.
+        """The largest step in the file; 0 if it has no lines.
 
         Raises:
-            UserError: a line is not of a step.
+            UserError: a line has no valid step or seconds.
         """
         return max((row['step'] for row in self._rows()), default=0)
 
     def truncate_after(self, step: int) -> None:
-        """Drops the lines of later steps, which a resume writes anew, and lets
-        `seconds` go on from the last line that stays.
+        """Drops the lines of later steps, which a resume writes again, and continues
+        `seconds` from the last remaining line.
 
         Raises:
-            UserError: a line is not of a step, or the lines up to `step` are not one of
-                each.
+            UserError: a line has no valid step or seconds, or there is not exactly one
+                line for each step up to `step`.
         """
         rows = self._rows()
-        kept = [row for row in rows if row['step'] <= step]
-        steps = [row['step'] for row in kept]
+        up_to_step = [row for row in rows if row['step'] <= step]
+        steps = [row['step'] for row in up_to_step]
         if steps != list(range(1, step + 1)):
             stage = self._file.parent
             raise UserError(
@@ -79,10 +79,10 @@ class Metrics:
                 f'step {step}; put a copy back, or remove {stage} to train '
                 f'{stage.name} from the beginning'
             )
-        if len(kept) < len(rows):
-            jsonl.save_rows(self._file, kept)
-        if kept:
-            self._began = time.monotonic() - kept[-1]['seconds']
+        if len(up_to_step) < len(rows):
+            jsonl.save_rows(self._file, up_to_step)
+        if up_to_step:
+            self._began = time.monotonic() - up_to_step[-1]['seconds']
 
     def _rows(self):
         rows = jsonl.rows(self._file)
@@ -96,18 +96,18 @@ class Metrics:
         return rows
 
     def check(self) -> None:
-        """Raises a `UserError` where the file was removed, maybe with its folder."""
+        """Raises a `UserError` if the file was removed, for example with its folder."""
         if not self._file.exists():
             raise UserError(
                 f'{self._file} was removed or moved while the stage was training; run '
-                'the same command again, which goes on from what is left'
+                'the same command again, which continues from what is left'
             )
 
     def write(self, step: int, figures: Mapping[str, Any]) -> None:
-        """Appends a step's figures, on the disk when this returns.
+        """Appends a step's figures; they are on the disk when this returns.
 
         Args:
-            step: that they are of.
+            step: number of the step.
             figures: scalars of any kind; NaN and infinities become null.
 
         Raises:
@@ -127,7 +127,7 @@ class Metrics:
 
 
 class TensorBoard:
-    """Event files, by tensorboardX."""
+    """Writes event files with tensorboardX."""
 
     def __init__(self, folder: str | os.PathLike):
         try:
@@ -140,7 +140,7 @@ class TensorBoard:
         self._writer = SummaryWriter(str(folder))
 
     def write(self, step: int, figures: Mapping[str, float]) -> None:
-        """Takes the figures of a step."""
+        """Writes the figures of a step."""
         for name, x in figures.items():
             self._writer.add_scalar(name, x, step)
         self._writer.flush()
@@ -151,7 +151,7 @@ class TensorBoard:
 
 
 def read(folder: str | os.PathLike) -> list[dict[str, float | None]]:
-    """The lines of a stage's `metrics.jsonl`; none where there is no such file."""
+    """The lines of a stage's `metrics.jsonl`; empty if the file does not exist."""
     return jsonl.rows(pathlib.Path(folder) / METRICS)
 
 
@@ -160,36 +160,36 @@ def append_samples(
 ) -> None:
     """Appends rows to a stage's `samples.jsonl`.
 
-    Rows of the same or a later `step`, which an interrupted sitting left, give way;
-    rows without a step are of the finished stage, later than any.
+    Old rows of the same or a later `step`, left by an interrupted sitting, are removed.
+    Rows without a step belong to the finished stage and count as later than any step.
 
     Args:
-        folder: of the stage.
-        rows: of JSON values, all of one step.
+        folder: folder of the stage.
+        rows: JSON objects, all of one step.
     """
     rows = list(rows)
     file = pathlib.Path(folder) / SAMPLES
     file.parent.mkdir(parents=True, exist_ok=True)
     old = jsonl.rows(file)
-    kept = [row for row in old if any(_step(row) < _step(new) for new in rows)]
-    if len(kept) < len(old):
-        jsonl.save_rows(file, kept)
+    earlier = [row for row in old if any(_step(row) < _step(new) for new in rows)]
+    if len(earlier) < len(old):
+        jsonl.save_rows(file, earlier)
     jsonl.mend(file)
     jsonl.append(file, rows)
 
 
 def read_samples(folder: str | os.PathLike) -> list[dict[str, Any]]:
-    """The rows of a stage's `samples.jsonl`; none where there is no such file."""
+    """The rows of a stage's `samples.jsonl`; empty if the file does not exist."""
     return jsonl.rows(pathlib.Path(folder) / SAMPLES)
 
 
 def results(
     workdir: str | os.PathLike, stage: str, figures: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """Puts the figures of a stage into `results.json` and returns all of it.
+    """Writes the figures of a stage into `results.json`; returns the file's content.
 
     Raises:
-        UserError: the file that is there is no JSON object.
+        UserError: the existing file does not hold a JSON object.
     """
     file = pathlib.Path(workdir) / RESULTS
     merged = read_results(workdir) | {stage: dict(figures)}
@@ -199,10 +199,10 @@ def results(
 
 
 def read_results(workdir: str | os.PathLike) -> dict[str, Any]:
-    """What `results.json` holds; nothing where there is no such file.
+    """The content of `results.json`; empty if the file does not exist.
 
     Raises:
-        UserError: it is no JSON object.
+        UserError: the file does not hold a JSON object.
     """
     return jsonl.load(pathlib.Path(workdir) / RESULTS)
 
@@ -212,7 +212,7 @@ def _step(row):
 
 
 def _disorder(steps, last):
-    """What is wrong with lines that should be of steps 1 to `last`."""
+    """Describes how `steps` differ from 1 to `last`."""
     count = collections.Counter(steps)
     for step in range(1, last + 1):
         if not count[step]:

@@ -1,4 +1,4 @@
-"""Names of your own code in a config: `module:name`, found from the working directory.
+"""Imports a user's code that a config names as `module:name`.
 
 A data set, a tuning, a reward or a model family that is not part of this package is
 given as `module:name`. The module is imported as `python -c 'import module'` would do
@@ -20,14 +20,14 @@ def find(name: str, what: str) -> Any:
 
     Args:
         name: `module:name`; the module may be dotted.
-        what: what the object is for, such as `reward`, for errors.
+        what: purpose of the object, such as `reward`, for errors.
 
     Raises:
-        UserError: there is no such module or name, or the module fails on import.
+        UserError: the module or name does not exist, or the import fails.
     """
     module_name, _, attribute = name.partition(':')
     if not (module_name and attribute):
-        raise UserError(f'{what}: {name!r} is not of the form module:name')
+        raise UserError(f'{what}: {name!r} does not have the form module:name')
     here = os.getcwd()
     if here not in sys.path:
         sys.path.insert(0, here)

@@ -1,4 +1,4 @@
-"""Shows how far a stage is: a bar on a terminal, else a line every half minute."""
+"""Shows the progress of a stage: a bar on a terminal, else a line per half minute."""
 
 import sys
 import time
@@ -11,21 +11,21 @@ EVERY = 30.0  # seconds between two lines
 
 
 class Progress:
-    """A context that is told of each step, and writes to stderr."""
+    """A context that counts steps and shows the progress on stderr."""
 
     def __init__(self, total: int, done: int, name: str, shown: tuple[str, ...] = ()):
         """Starts the clock.
 
         Args:
-            total: steps of the stage.
-            done: steps of earlier sittings.
-            name: of the stage.
-            shown: the metrics to show.
+            total: number of steps of the stage.
+            done: number of steps done in earlier sittings.
+            name: name of the stage.
+            shown: names of the metrics to show.
         """
         self._total, self._done, self._name, self._shown = total, done, name, shown
         # tqdm shows nothing where stderr is not a terminal
         self._bar = tqdm.tqdm(total=total, initial=done, desc=name, disable=None)
-        self._began = self._told = self._last = time.monotonic()
+        self._began = self._printed = self._last = time.monotonic()
         self._first = done
 
     def __enter__(self) -> 'Progress':
@@ -40,7 +40,7 @@ class Progress:
         self._bar.close()
 
     def step(self, figures: Mapping[str, float]) -> None:
-        """Counts a step, and shows some of its figures."""
+        """Counts a step and shows some of its figures."""
         self._done += 1
         shown = {
             name: f'{figures[name]:.3g}' for name in self._shown if name in figures
@@ -51,9 +51,9 @@ class Progress:
             return
         now = time.monotonic()
         took, self._last = now - self._last, now
-        # a step that may take too long for the next line to be in time has one now
-        if now - self._told + took > EVERY:
-            self._told = now
+        # print now if the next step would probably end more than EVERY after a line
+        if now - self._printed + took > EVERY:
+            self._printed = now
             print(self._line(now, shown), file=sys.stderr, flush=True)
 
     def _line(self, now, shown):

@@ -1,15 +1,18 @@
-"""Compares a tree of settings with the tree of its defaults: names and types.
+"""Compares the names and types of a tree of settings with those of its defaults.
 
-A setting must have the type of its default. A whole number may stand for a number, a
-path for text, and a list for a tuple, since JSON has no tuples.
+A setting must have the type of its default. But a whole number is accepted as a number,
+a path as text, and a list as a tuple, since JSON has no tuples.
 """
 
+import math
 import os
 from collections.abc import Mapping
 from typing import Any
 
 from perl.system.errors import UserError
 from perl.system.suggest import meant
+
+LARGEST = 10**15  # of a whole number in a file that this package writes
 
 _TYPES = {
     bool: 'True or False',
@@ -24,8 +27,8 @@ def check_names(settings: Any, defaults: Any, where: str = '') -> None:
     """Raises a `UserError` for the first name that the defaults do not have.
 
     Args:
-        settings: a mapping or a `ConfigDict`, maybe with sections in it.
-        defaults: the same with every name that is known.
+        settings: a mapping or a `ConfigDict`; it may contain sections.
+        defaults: the same with all known names.
         where: the path of the settings, for the error.
     """
     for name, value in settings.items():
@@ -38,8 +41,8 @@ def check_names(settings: Any, defaults: Any, where: str = '') -> None:
 
 
 def check_types(settings: Any, defaults: Any, where: str = '') -> None:
-    """Raises a `UserError` for the first setting of another type than its default, or
-    that is missing; arguments as of `check_names`."""
+    """Raises a `UserError` for the first setting that is missing or does not have the
+    type of its default; arguments as in `check_names`."""
     for name, default in defaults.items():
         path = join(where, name)
         if name not in settings:
@@ -56,11 +59,11 @@ def check_types(settings: Any, defaults: Any, where: str = '') -> None:
 def check_type(where: str, value: Any, default: Any) -> None:
     """Raises a `UserError` unless a value has the type of its default.
 
-    The elements of a list must be text where those of the default are, or where it has
-    none.
+    The elements of a list must be text if those of the default are text, or if the
+    default is empty.
     """
     kind = next((kind for kind in _TYPES if isinstance(default, kind)), None)
-    if kind is None:  # the default says nothing of the type
+    if kind is None:  # the default does not fix the type
         return
     if kind is tuple and isinstance(value, tuple | list):
         if all(isinstance(element, str) for element in default):
@@ -74,6 +77,38 @@ def check_type(where: str, value: Any, default: Any) -> None:
         if is_section(value):
             shown = 'a section of settings'
         raise UserError(f'{where}: {shown} is not {_TYPES[kind]}, such as {default!r}')
+
+
+def check_fields(values: Any, defaults: Mapping[str, Any], where: str = '') -> None:
+    """Raises a `UserError` unless a JSON object from a file has just these fields, of
+    these types, and no number in it is infinite or beyond all use.
+
+    Args:
+        values: of the file, whatever it is.
+        defaults: every field with a value of its type.
+        where: the file, for the error.
+    """
+    if not is_section(values):
+        raise UserError(f'{where or "it"}: {values!r:.60} is not a section of fields')
+    check_names(dict.fromkeys(values), defaults, where)  # not those of its sections
+    check_types(values, defaults, where)
+    check_numbers(values, where)
+
+
+def check_numbers(value: Any, where: str = '') -> None:
+    """Raises a `UserError` for the first number in a JSON value that is not finite, or
+    larger than any that this package writes."""
+    if is_section(value):
+        for name, x in value.items():
+            check_numbers(x, join(where, name))
+    elif isinstance(value, list | tuple):
+        for place, x in enumerate(value):
+            check_numbers(x, f'{where}[{place}]')
+    # a whole number of many digits is no float, so it is compared first
+    elif isinstance(value, int) and abs(value) > LARGEST:
+        raise UserError(f'{where}: the number is larger than {LARGEST:g}')
+    elif isinstance(value, float) and not math.isfinite(value):
+        raise UserError(f'{where}: {value} must be finite')
 
 
 def is_section(value: Any) -> bool:

@@ -19,7 +19,8 @@ def schedule(config: Any, steps: int) -> optax.Schedule:
     A linear warmup that does not start at zero reaches the learning rate at update
     `warmup`; then the rate is constant, or falls so that the last of the `steps`
     updates has `final * learning_rate`. A stage that warms up until its last update has
-    no room to fall, and ends at the learning rate.
+    no room to fall, and ends where the warmup has come to: at the learning rate, or a
+    step below it.
     """
     peak, warmup = config.learning_rate, min(config.warmup, steps)
     falling = max(steps - 1 - warmup, 1)

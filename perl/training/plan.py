@@ -123,9 +123,9 @@ def _placed(state, mesh):
     ]
 
     def place(path, x):
-        own = jax.tree_util.keystr(path)
+        moment = jax.tree_util.keystr(path)
         for name, parameter in parameters:
-            if own.endswith(name) and x.shape == parameter.shape:
+            if moment.endswith(name) and x.shape == parameter.shape:
                 return _struct(x.shape, x.dtype, parameter.sharding)
         return _struct(x.shape, x.dtype, everywhere)
 

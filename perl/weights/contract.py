@@ -1,11 +1,12 @@
-"""The three verbs of a weight, whatever kind of leaf it is.
+"""The three operations of a weight: einsum, take and dense.
 
-A weight is an array, or a `Bound` leaf: something that computes with a frozen weight
-and more. Layer code calls `einsum(eqn, x, w)`, an embedding `take(w, ids)`, merging
-`dense(w)`; each asks the leaf. A new kind of weight (another adapter, a quantised
-kernel) is a new class with these three verbs, and no model changes.
+A weight is an array, or a `Bound` leaf: an object that computes with a frozen weight
+and, for example, an adapter. Layer code calls `einsum(eqn, x, w)`, an embedding calls
+`take(w, ids)`, merging calls `dense(w)`; each calls the leaf's method. A new kind of
+weight (another adapter, a quantised kernel) is a new class with these three methods;
+no model changes.
 
-Dimensions used all over the package: B batch, T tokens, S keys, D width, H query
+Dimensions in all of the package: B batch, T tokens, S keys, D width, H query
 heads, K key/value heads, N head width, F hidden width, V vocabulary, R rank,
 L layers.
 """
@@ -23,18 +24,18 @@ from perl.weights.product import product
 
 
 class Bound(abc.ABC):
-    """A weight leaf that is not an array; it lives only inside a jitted step.
+    """A weight leaf that is not an array; it exists only inside a jitted step.
 
-    A subclass is a frozen dataclass, registered as a pytree. The weight that it sits
-    on is its field `base`, which may be an array or a `Bound` leaf again.
+    A subclass is a frozen dataclass, registered as a pytree. Its field `base` is the
+    weight below it: an array or another `Bound` leaf.
     """
 
     base: Any
 
     @abc.abstractmethod
     def contract(self, eqn: str, x: jax.Array, dtype: Any) -> jax.Array:
-        """`einsum(eqn, x, weight)` in `dtype`, of the shape that `eqn` says; it has no
-        spaces."""
+        """`einsum(eqn, x, weight)` in `dtype`; `eqn`, which has no spaces, states the
+        shape."""
 
     @abc.abstractmethod
     def rows(self, ids: jax.Array) -> jax.Array:
@@ -47,7 +48,7 @@ class Bound(abc.ABC):
 
 
 class Adapter(abc.ABC):
-    """A trained leaf that sits beside a kernel: what a tuning puts into a delta.
+    """A trained leaf beside a kernel; a delta consists of adapters and arrays.
 
     A subclass is a frozen dataclass, registered as a pytree.
     """
@@ -56,26 +57,26 @@ class Adapter(abc.ABC):
     def bind(
         self, base: Any, ids: jax.Array | None = None, key: jax.Array | None = None
     ) -> Bound:
-        """The weight that the model reads: structural, no copy, no compute.
+        """The weight that the model reads: only structure, no copy, no computation.
 
         Args:
             base: the kernel, an array or a `Bound` leaf.
-            ids: `[B]` int32, which of the stacked adapters serves each example.
-            key: a random key that turns dropout on.
+            ids: `[B]` int32, the index of the stacked adapter for each example.
+            key: a random key for dropout; None turns dropout off.
         """
 
     def with_dropout(self, rate: float) -> Self:
-        """The same arrays with another rate of dropout, where the kind has any."""
+        """The same arrays with another dropout rate, if this kind has dropout."""
         del rate
         return self
 
     @classmethod
     def stack(cls, adapters: Sequence[Self], axis: int) -> Self:
-        """Several adapters of one kernel in one, to be chosen by `ids`.
+        """Stacks several adapters of one kernel into one; `ids` selects from it.
 
         Args:
             adapters: of this kind.
-            axis: where the new axis goes in every array.
+            axis: position of the new axis in every array.
 
         Raises:
             UserError: this kind cannot be stacked.
@@ -91,13 +92,13 @@ Weight = jax.Array | Bound
 
 
 def einsum(eqn: str, x: jax.Array, w: Weight, dtype: Any = None) -> jax.Array:
-    """`jnp.einsum(eqn, x, w)` in the dtype of `x`, whatever kind of leaf `w` is.
+    """`jnp.einsum(eqn, x, w)` in the dtype of `x`, for a weight `w` of any kind.
 
     Args:
         eqn: two operands, explicit output; the first label of `x` is the batch.
-        x: activations, of the shape that `eqn` says, `[B, T, ...]`.
+        x: activations `[B, T, ...]`, in the shape that `eqn` states.
         w: the weight; its leading axes are the inputs, as the model declares them.
-        dtype: of the result; that of `x` by default.
+        dtype: dtype of the result; by default that of `x`.
     """
     eqn, dtype = eqn.replace(' ', ''), dtype or x.dtype
     if isinstance(w, Bound):
@@ -117,8 +118,8 @@ def dense(w: Weight) -> jax.Array:
 
 
 def on_base(function: Callable[[jax.Array], jax.Array], w: Weight) -> Weight:
-    """The weight with `function` applied to the frozen array below all adapters, of
-    whatever shape."""
+    """The weight with `function` applied to the frozen array below all adapters (any
+    shape)."""
     if isinstance(w, Bound):
         return dataclasses.replace(w, base=on_base(function, w.base))
     return function(w)

@@ -4,16 +4,16 @@ from typing import Any, NamedTuple
 
 import jax
 
-LAYERS = 'layers'  # the subtree, and the first axis, of what every layer has
+LAYERS = 'layers'  # the subtree of per-layer parameters, and their first axis
 
 
 class Leaf(NamedTuple):
     """One parameter as the model declares it.
 
     Attributes:
-        shape: with the layer axis first under `layers`.
+        shape: shape; under `layers` the layer axis comes first.
         axes: the logical name of each axis; shardings derive from it.
-        inputs: how many axes (after the layer axis) are inputs of a kernel;
+        inputs: number of input axes of a kernel (after the layer axis);
             0 for parameters that are not kernels (norms, biases).
         std: standard deviation of the normal initialiser; None initialises to ones.
     """
@@ -25,17 +25,17 @@ class Leaf(NamedTuple):
 
     @property
     def layered(self) -> bool:
-        """Whether the first axis counts the layers."""
+        """Whether the first axis is the layer axis."""
         return self.axes[:1] == (LAYERS,)
 
 
 def is_leaf(x: Any) -> bool:
-    """Whether a node of a tree is one declared parameter."""
+    """Whether a node of a tree is a declared parameter."""
     return isinstance(x, Leaf)
 
 
 def abstract(tree: Any, dtype: str = 'float32') -> Any:
-    """A tree of `Leaf` as shapes and dtypes, for tracing without memory."""
+    """A tree of `Leaf` as a tree of shapes and dtypes, for tracing without memory."""
     return jax.tree.map(
         lambda leaf: jax.ShapeDtypeStruct(leaf.shape, dtype), tree, is_leaf=is_leaf
     )

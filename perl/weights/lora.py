@@ -27,11 +27,11 @@ class Lora(Adapter):
     """Two low-rank factors of one kernel (LoRA, arXiv 2106.09685, eq. 3).
 
     Attributes:
-        a: `[*inputs, R]` float32 (a leading `L` where layers are stacked, then a
-            leading number of adapters where several are stacked).
-        b: `[R, *outputs]` float32, likewise.
-        scale: multiplies the product of the factors.
-        dropout: rate on the adapter's input while training.
+        a: `[*inputs, R]` float32, with leading axes for stacked layers (`L`) and then
+            for stacked adapters, if any.
+        b: `[R, *outputs]` float32, with the same leading axes.
+        scale: factor of the product of the factors.
+        dropout: dropout rate on the adapter's input in training.
     """
 
     a: jax.Array
@@ -46,14 +46,15 @@ class Lora(Adapter):
         return Adapted(base, self, ids, key)
 
     def with_dropout(self, rate: float) -> 'Lora':
-        """The same factors with another rate of dropout."""
+        """The same factors with another dropout rate."""
         return dataclasses.replace(self, dropout=rate)
 
     @classmethod
     def stack(cls, adapters: Sequence['Lora'], axis: int) -> 'Lora':
-        """Factors of several adapters in one; lower ranks get columns of zeros.
+        """Stacks the factors of several adapters; lower ranks are padded with zeros.
 
-        The scales are folded into `b`, so adapters of different scale can be stacked.
+        The scales are multiplied into `b`, so adapters of different scale can be
+        stacked.
         """
         rank = max(lora.a.shape[-1] for lora in adapters)
         a = [_pad(x.a, rank, x.a.ndim - 1) for x in adapters]
@@ -79,7 +80,7 @@ class Adapted(Bound):
         base: the kernel, an array or another kind of weight.
         lora: its factors; with `ids` they carry a leading axis of adapters.
         ids: `[B]` int32, the adapter of each example, or None.
-        key: a random key for dropout, or None to leave dropout out.
+        key: a random key for dropout, or None for no dropout.
     """
 
     base: Weight
@@ -88,7 +89,7 @@ class Adapted(Bound):
     key: jax.Array | None = None
 
     def contract(self, eqn: str, x: jax.Array, dtype: Any) -> jax.Array:
-        """`x W + s (x A) B`, of the shape that `eqn` says."""
+        """`x W + s (x A) B`, in the shape that `eqn` states."""
         return einsum(eqn, x, self.base, dtype) + self._low_rank(eqn, x, dtype)
 
     def rows(self, ids: jax.Array) -> jax.Array:

@@ -1,4 +1,4 @@
-"""The contraction of activations with one array, as one product of two matrices."""
+"""Contracts activations with a weight array as one matrix product."""
 
 import math
 from typing import Any
@@ -10,18 +10,18 @@ import jax.numpy as jnp
 def product(eqn: str, x: jax.Array, w: jax.Array, dtype: Any) -> jax.Array:
     """`jnp.einsum(eqn, x, w)` in `dtype`, over the last axes of `x`.
 
-    The gradients of a matrix product contract one axis too; for an einsum of tensors,
-    XLA would first copy every operand of the gradient of `w` in transposed order.
+    The gradients of a matrix product contract one axis too. For an einsum of tensors,
+    XLA would first make a transposed copy of every operand of the gradient of `w`.
 
     Args:
         eqn: two operands, explicit output, no spaces.
-        x: activations `[B, ..., *inputs]`; the labels shared with `w` are the last.
-        w: an array whose shared labels are all first or all last.
-        dtype: of the result, in which the products are summed.
+        x: activations `[B, ..., *inputs]`; the labels shared with `w` come last.
+        w: an array in which the shared labels all come first or all come last.
+        dtype: dtype of the result and of the accumulation.
     """
     x_labels, w_labels, out = eqn.replace('->', ',').split(',')
     shared = [c for c in x_labels if c in w_labels]
-    if any(c in out for c in shared):  # each example has a kernel of its own
+    if any(c in out for c in shared):  # one kernel per example
         return jnp.einsum(eqn, x, w, preferred_element_type=dtype)
     split, first = x.ndim - len(shared), w_labels[0] in shared
     inner = math.prod(x.shape[split:])

@@ -125,8 +125,15 @@ def test_a_flipped_bit_is_damage(saved):
         bundle.load(saved)
 
 
+def card_of(folder):
+    """What `adapter.json` says, without its checksum, as an older version wrote it."""
+    card = json.loads((folder / 'adapter.json').read_text())
+    del card['checksum']
+    return card
+
+
 def test_a_card_of_old_has_no_digest(saved):
-    card = json.loads((saved / 'adapter.json').read_text())
+    card = card_of(saved)
     del card['sha256']
     (saved / 'adapter.json').write_text(json.dumps(card))
     bundle.load(saved)
@@ -143,11 +150,40 @@ def test_a_card_of_old_has_no_digest(saved):
         lambda card: card['tuning'].pop('name'),
         lambda card: card.update(adapters=[]),
         lambda card: card.update(tuning='lora'),
+        lambda card: card.update(role=None),
+        lambda card: card.update(base=['base1']),
+        lambda card: card.update(sha256=7),
+        lambda card: card.update(shift='0'),
+        lambda card: card.update(shift=float('nan')),
+        lambda card: card.update(scale=True),
+        lambda card: card.update(scale=0.0),
+        lambda card: card.update(scale=10**400),
+        lambda card: card['tuning'].update(rank='3'),
+        lambda card: card['tuning'].update(rank=10**400),
+        lambda card: card['tuning'].update(alpha=[6.0]),
+        lambda card: card['tuning'].update(rank_stabilised=0),
+        lambda card: card['tuning'].update(targets=None),
+        lambda card: card['tuning'].update(targets=[7]),
+        lambda card: card['tuning'].update(name=7),
+        lambda card: card['adapters'].update({'layers/attention/q': None}),
+        lambda card: card['adapters']['layers/attention/q'].update(scale=1e999),
     ],
 )
 def test_a_card_that_does_not_fit_is_damaged(saved, change):
-    card = json.loads((saved / 'adapter.json').read_text())
+    card = card_of(saved)
     change(card)
     (saved / 'adapter.json').write_text(json.dumps(card))
     with pytest.raises(UserError, match='is damaged'):
+        bundle.load(saved)
+
+
+@pytest.mark.parametrize(
+    ('old', 'new'),
+    [('"shift": 0.0', '"shift": 8.0'), ('"rank": 3', '"rank": 7'), ('e1"', 'e3"')],
+)
+def test_a_changed_digit_of_the_card_is_damage(saved, old, new):
+    file = saved / 'adapter.json'
+    assert old in file.read_text()
+    file.write_text(file.read_text().replace(old, new))
+    with pytest.raises(UserError, match=r'adapter\.json does not fit its own checksum'):
         bundle.load(saved)

@@ -343,7 +343,7 @@ def test_what_cannot_be_read_is_neither_damaged_nor_removed(copy, monkeypatch, n
         with monkeypatch.context() as patch:
             patch.setattr(pathlib.Path, 'open', refuse)
             checkpoints = Checkpoints(copy)
-            said = f'{broken} cannot be read: {os.strerror(number)}; .* nothing was re'
+            said = f'{broken} cannot be read: {os.strerror(number)}; .* no file was re'
             with pytest.raises(UserError, match=said):
                 checkpoints.restore(state())
     assert {path: path.read_bytes() for path in files(copy)} == kept
@@ -364,7 +364,7 @@ def test_other_inputs_are_named(tmp_path):
         ({'more': 1}, 'more: was None, is 1'),
     ):
         again = Checkpoints(folder, inputs={**INPUTS, **changes})
-        said = rf'{folder / "1"} was made from other inputs \({said}\); put the old '
+        said = rf'{folder / "1"} was made from other inputs \({said}\); restore the '
         # also where the state has another structure
         for example in (state(), {'w': jnp.zeros(3)}):
             with pytest.raises(UserError, match=said):

@@ -185,6 +185,13 @@ def test_a_config_without_a_part_is_refused(tmp_path, name):
     assert not (tmp_path / 'run').exists()
 
 
+@pytest.mark.parametrize('name', ['../x', 'a/b', '..', '/x', 'a\nb', '.'])
+def test_a_name_that_is_none_of_a_folder(name):
+    config = configs.experiment(name)
+    with pytest.raises(UserError, match=r'name: .* is not the name of a folder'):
+        rules.validate(config)
+
+
 def test_a_config_without_a_stage_of_its_own_is_refused():
     config = configs.experiment('x')
     del config.sft

@@ -139,7 +139,7 @@ def test_dtypes_and_shapes():
 
 
 def test_bare_prompts_do_not_train():
-    with pytest.raises(UserError, match='bare prompts'):
+    with pytest.raises(UserError, match='these are prompts only'):
         collate(examples_of(['p']), [0])
     with pytest.raises(UserError, match="'together'"):
         collate(examples_of(['p']), [0], 'together')

@@ -16,6 +16,19 @@ def ids(text):
     return [3 + byte for byte in text.encode()]
 
 
+def test_ratings_that_contradict_each_other_once_cut_are_counted():
+    ratings = [
+        Rating('p', 'abcdX', 1.0),
+        Rating('p', 'abcdY', 0.0),  # other text and label, the same four tokens
+        Rating('p', 'abcdZ', 1.0),  # the label agrees
+        Rating('p', 'abcdX', 0.0),  # two people on one text
+        Rating('q', 'abcdY', 0.0),  # another prompt
+    ]
+    examples, counts = encode(ratings, BYTES, 8, 4)
+    assert len(examples) == 5 and counts['equal_after_cut'] == 1
+    assert encode(ratings, BYTES, 8, 9)[1]['equal_after_cut'] == 0
+
+
 def test_bos_first_and_eos_last():
     examples, counts = encode([Demonstration('ab', 'c')], BYTES, 8, 8)
     assert examples.prompts[0].tolist() == [1, *ids('ab')]
@@ -157,8 +170,11 @@ def test_equal_completions_of_a_ranking_are_left_out():
 @pytest.mark.parametrize(
     ('completions', 'message'),
     [
-        (('aaaax', 'aaaay'), '40 of 40 .* 40 of them only once cut.*lengths.response'),
-        (('same', 'same'), '40 of 40 .* 0 of them only once cut.*that differ'),
+        (
+            ('aaaax', 'aaaay'),
+            '40 of 40 .* 40 of them only after cutting.*lengths.response',
+        ),
+        (('same', 'same'), '40 of 40 .* 0 of them only after cutting.*that differ'),
     ],
 )
 def test_a_split_of_equal_completions_is_an_error(completions, message):

@@ -38,6 +38,16 @@ def test_a_group_leaks_across_kinds():
     assert data.counts == {'leaks_dropped': 1}
 
 
+def test_a_group_leaks_whatever_its_white_space():
+    found = Groups()
+    found.add('ratings', 'train', 'what is on ?', Rating('p', 'x', 1.0))
+    found.add('ratings', 'train', '', Rating('q', 'x', 1.0))
+    found.add('prompts', 'val', ' what is on?', 'asked')
+    data = found.dataset('made up')
+    assert [x.prompt for x in data.ratings['train']] == ['q']
+    assert data.counts == {'leaks_dropped': 1}
+
+
 def test_votes_are_kept_and_repetitions_are_not():
     found = Groups()
     for _ in range(2):

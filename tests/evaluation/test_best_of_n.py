@@ -35,6 +35,11 @@ def test_best_of_n_needs_gold(opened, monkeypatch):
         best_of_n.best_of_n(opened, None, None, 'test', 8)
 
 
+def test_best_of_n_has_an_end(opened):
+    with pytest.raises(UserError, match='5000000000 samples are more than 65536'):
+        best_of_n.check(opened, 'test', 5_000_000_000)
+
+
 def test_best_of_n_needs_prompts(opened, monkeypatch):
     plain = dataclasses.replace(opened.dataset, prompts={'val': []})
     monkeypatch.setattr(opened, 'dataset', plain)

@@ -43,13 +43,13 @@ def test_reward_model(opened):
 
 
 def test_ratings(opened, monkeypatch):
-    """A comparison's responses as two ratings."""
+    """A comparison's responses as two ratings; a label of 1/2 is a good one."""
     pairs = opened.dataset.comparisons
     ratings = {
         split: [
-            Rating(x.prompt, text, 1.0 - place, (('desk', f'{len(text) % 2}'),))
+            Rating(x.prompt, text, label, (('desk', f'{len(text) % 2}'),))
             for x in records
-            for place, text in enumerate(x.completions)
+            for label, text in zip((0.5, 0.0), x.completions, strict=True)
         ]
         for split, records in pairs.items()
     }
@@ -65,8 +65,9 @@ def test_ratings(opened, monkeypatch):
     assert set(found['by_group']) == {'label', 'desk'}
     want = reward_scores.evaluate(opened, 'reward', role, 'test')
     label = found['by_group']['label']
-    total = sum(row['n'] * row['accuracy'] for row in label) / want['n']
-    assert total == pytest.approx(want['accuracy'])
+    for part in (label, found['by_margin']):
+        total = sum(row['n'] * row['accuracy'] for row in part) / want['n']
+        assert total == pytest.approx(want['accuracy'])
 
 
 def test_groups_of_comparisons():

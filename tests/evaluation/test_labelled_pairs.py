@@ -32,3 +32,11 @@ def test_pairs_of_one_prompt_are_one_observation():
 def test_without_a_pair_that_gold_decides_there_is_no_agreement():
     got = agreement([Comparison('p', ('a', 'b'))])
     assert got['gold_agreement'] is None and got['ties'] == 1
+
+
+def test_pairs_of_one_dialog_are_one_observation_and_keep_their_group():
+    pairs = [Comparison(f'p{i}', ('aa', 'a'), group='dialog') for i in range(9)]
+    pairs.append(Comparison('q', ('aa', 'a')))
+    rows, figures = labelled_pairs.label_pairs(pairs, longer)
+    assert [row.get('group') for row in rows] == ['dialog'] * 9 + [None]
+    assert figures['agreement_ci95'][0] < wilson(3, 3)[0]

@@ -79,7 +79,9 @@ def test_a_broken_function_is_one_line_with_the_first_pair(function, words, firs
     ) as error:
         call(function)
     prompt = PROMPTS[RESPONSES.index(first)]
-    assert str(error.value).endswith(f"fails on is '{first}' to the prompt '{prompt}'")
+    assert str(error.value).endswith(
+        f"that fails is '{first}' to the prompt '{prompt}'"
+    )
     assert '\n' not in str(error.value)
 
 

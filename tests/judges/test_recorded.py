@@ -70,13 +70,13 @@ def test_a_cut_last_line_is_dropped(tmp_path):
         (pair('a', 'b', preference=1.5), 'line 2: the preference 1.5 is not between'),
         (pair('a', 'b', preference='x'), "line 2: the preference 'x' is not"),
         (pair('a', 'b', preference=True), 'line 2: the preference True'),
-        (pair('a', 'b', verdict=3), 'line 2: the verdict 3 is none of 1, 2, tie'),
-        (pair('a', 'b', verdict=0), 'line 2: the verdict 0 is none'),
+        (pair('a', 'b', verdict=3), 'line 2: the verdict 3 is not one of 1, 2, tie'),
+        (pair('a', 'b', verdict=0), 'line 2: the verdict 0 is not one'),
         (pair('a', None, verdict=1), 'line 2: needs the texts prompt, first, second'),
         ([1], 'line 2: not a JSON object'),
         (pair('a', 'b', preference=10**400), 'line 2: the preference 1000'),
         (pair('a', 'b', preference=float('nan')), 'line 2: the preference nan is not'),
-        (pair('a', 'b', verdict=[[1]]), r'line 2: the verdict \[\[1\]\] is none'),
+        (pair('a', 'b', verdict=[[1]]), r'line 2: the verdict \[\[1\]\] is not one'),
         (pair('a', 'b', verdict=1, labeller='other'), 'several labellers'),
     ],
 )
@@ -121,5 +121,5 @@ def test_scores(tmp_path):
 
 def test_a_file_that_is_no_text(tmp_path):
     (tmp_path / 'a.jsonl').write_bytes(b'\xff\xfe\x00')
-    with pytest.raises(UserError, match='line 1: byte 1 is no text in UTF-8'):
+    with pytest.raises(UserError, match='line 1: byte 1 is not UTF-8'):
         recorded.preference(tmp_path / 'a.jsonl')

@@ -71,6 +71,13 @@ def saved(tmp_path):
     return tmp_path
 
 
+def card_of(folder):
+    """What `model.json` says, as a person would write it: without a checksum."""
+    card = json.loads((folder / 'model.json').read_text())
+    del card['checksum']
+    return card
+
+
 @pytest.mark.parametrize('lost', ['model.json', 'model.safetensors'])
 def test_a_missing_file_is_named(saved, lost):
     (saved / lost).unlink()
@@ -91,7 +98,7 @@ def test_the_weights_have_a_checksum(saved):
 
 
 def test_a_base_of_old_has_no_checksum(saved):
-    card = json.loads((saved / 'model.json').read_text())
+    card = card_of(saved)
     del card['sha256']
     (saved / 'model.json').write_text(json.dumps(card))
     flip(saved / 'model.safetensors')
@@ -167,14 +174,14 @@ def test_a_cut_file_is_damaged(saved, file, keep):
     ],
 )
 def test_weights_of_another_architecture(saved, change, says):
-    said = json.loads((saved / 'model.json').read_text())
+    said = card_of(saved)
     (saved / 'model.json').write_text(json.dumps({**said, **change}))
     with pytest.raises(UserError, match=says):
         store.load(saved)
 
 
 def test_an_unknown_field_of_the_architecture(saved):
-    said = json.loads((saved / 'model.json').read_text())
+    said = card_of(saved)
     (saved / 'model.json').write_text(json.dumps({**said, 'colour': 'red'}))
     with pytest.raises(UserError, match='colour'):
         store.load(saved)
@@ -262,7 +269,7 @@ def test_stories260k_continues_a_text_without_a_second_space(shared):
     'changes', [{'kv_heads': 0}, {'width': '16'}, {'width': -16}, {'layers': 2.0}]
 )
 def test_an_architecture_that_is_none(saved, changes):
-    said = json.loads((saved / 'model.json').read_text())
+    said = card_of(saved)
     (saved / 'model.json').write_text(json.dumps({**said, **changes}))
     name = next(iter(changes))
     with pytest.raises(UserError, match=rf'model\.json: model\.{name}: .* whole'):
@@ -286,10 +293,19 @@ def test_an_architecture_that_is_none(saved, changes):
     ],
 )
 def test_a_field_of_another_type(saved, field, value):
-    card = json.loads((saved / 'model.json').read_text())
+    card = card_of(saved)
     (saved / 'model.json').write_text(json.dumps({**card, field: value}))
     with pytest.raises(UserError, match=rf'model\.json.*{field}'):
         store.load(saved)
+
+
+def test_a_number_of_the_architecture_that_was_changed(saved):
+    file = saved / 'model.json'
+    file.write_text(file.read_text().replace('"norm_eps": 1e-05', '"norm_eps": 9e-05'))
+    with pytest.raises(UserError, match=r'model\.json does not fit its own checksum'):
+        store.load(saved)
+    file.write_text(json.dumps(card_of(saved)))  # changed on purpose
+    assert store.load(saved)[0].norm_eps == 9e-05
 
 
 @pytest.mark.parametrize('said', [b'\xff\xfe{}', b'[]', b'3', b'{"a":' * 9999])

@@ -70,6 +70,16 @@ def test_a_negative_estimate_of_kl_is_not_cut_off():
     assert axes.get_ylim()[0] < -0.5
 
 
+@pytest.mark.parametrize('kind', ['dpo', 'policy'])
+def test_no_point_lies_on_the_upper_edge(kind):
+    names = {'dpo': ['loss', 'val_loss'], 'policy': ['entropy', 'no_eos']}[kind]
+    rows = [{'step': i, **dict.fromkeys(names, 0.7)} for i in range(1, 4)]
+    draw = curves.supervised if kind == 'dpo' else curves.policy
+    for axes in draw(folder(kind, rows), 'a').axes:
+        highest = max(max(line.get_ydata()) for line in axes.get_lines())
+        assert axes.get_ylim()[1] >= 1.04 * highest
+
+
 def test_without_data_there_is_no_figure():
     assert curves.supervised(folder('sft', []), 'a') is None
     assert curves.policy(folder('policy', [{'step': 1, 'x': 1}]), 'a') is None

@@ -68,6 +68,17 @@ def test_reward_models_stand_beside_baselines_on_axes_by_kind():
         assert low < 0.5 and high >= 1
 
 
+@pytest.mark.parametrize('positives', [312, 250, 0])
+def test_what_the_more_frequent_label_reaches_is_written_inside(positives):
+    ratings = {'kind': 'reward', 'reward_kind': 'pointwise', 'n': 312}
+    ratings |= {'accuracy': 0.9, 'positives': positives}
+    figure = drawn(accuracies.accuracies(folder({'b': ratings})))
+    (axes,) = figure.axes
+    (text,) = [x for x in axes.texts if 'majority' in x.get_text()]
+    box = text.get_window_extent()
+    assert axes.bbox.x0 <= box.x0 and box.x1 <= axes.bbox.x1 + 1
+
+
 def test_without_data_there_is_no_figure():
     nothing = folder({})
     assert plots.time(nothing) is None and accuracies.accuracies(nothing) is None

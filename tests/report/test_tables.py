@@ -51,6 +51,7 @@ POLICY = {
     'algorithm': 'ppo',
     'tuning': 'full',
     'prompts': 200,
+    'clusters': 40,
     'reward_before': -0.0854,
     'reward_after': 1.243,
     'reward_ci95': [1.1505, 1.3241],
@@ -124,6 +125,7 @@ def test_what_a_policy_gained_and_who_says_so():
     ]
     assert shown['responses without an end, cut at the limit'] == ['83 %']
     assert shown['held-out prompts (test split)'] == ['200']
+    assert shown['independent groups (prompts, dialogs)'] == ['40']
 
 
 def test_odd_figures_are_left_out():

@@ -151,3 +151,47 @@ def test_a_config_of_another_version(finished, tmp_path):
         opening.open_finished(workdir)
     with pytest.raises(UserError, match=r'sft\.keep_best: was False, is None'):
         runs.run(runs.config('pair=1'), workdir)
+
+
+@pytest.mark.parametrize(
+    'edit',
+    [
+        lambda stage, other: shutil.copytree(other, stage, dirs_exist_ok=True),
+        lambda stage, other: rewrite(stage / 'adapter.json', shift=3.0),
+        lambda stage, other: rewrite(stage / 'adapter.json', role='policy'),
+    ],
+    ids=['the adapter of another stage', 'its shift', 'its role'],
+)
+def test_what_a_stage_made_was_exchanged(finished, tmp_path, edit):
+    """Every command that opens a run by its folder notices it."""
+    workdir = runs.clone(finished, tmp_path / 'run')
+    edit(workdir / 'reward' / 'adapter', finished / 'reward_full' / 'adapter')
+    says = r'adapter\.json is not what the stage reward has made; put that back, or'
+    with pytest.raises(UserError, match=says):
+        opening.open_finished(workdir)
+
+
+def rewrite(file, **changes):
+    values = json.loads(file.read_text())
+    del values['checksum']
+    file.write_text(json.dumps(values | changes))
+
+
+def test_what_a_stage_made_may_be_gone(finished, tmp_path):
+    """A folder may be thinned out: what is left is still evaluated."""
+    workdir = runs.clone(finished, tmp_path / 'run')
+    shutil.rmtree(workdir / 'reward_full' / 'adapter')
+    assert opening.open_finished(workdir).reward_role('reward')
+
+
+def test_a_valid_edit_of_the_config_is_told(finished, tmp_path, capfd):
+    workdir = runs.clone(finished, tmp_path / 'run')
+    assert opening.open_finished(workdir) and not capfd.readouterr().err
+    config = json.loads((workdir / 'config.json').read_text())
+    config['reward']['label_smoothing'] = 0.25
+    (workdir / 'config.json').write_text(json.dumps(config))
+    assert opening.open_finished(workdir)
+    assert capfd.readouterr().err == (
+        'reward: since it was trained: config.reward.label_smoothing: was 0.0, '
+        'is 0.25\n'
+    )

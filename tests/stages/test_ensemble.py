@@ -16,7 +16,8 @@ from perl.adapters import averaging, bundle, tree
 from perl.evaluation import reward_scores
 from perl.judges import panel
 from perl.models import heads
-from perl.runs import opening, reward_models
+from perl.runs import opening, reward_models, teachers
+from perl.runs.judging import open_judge
 from perl.system import jsonl
 from perl.system.errors import UserError
 from perl.system.metrics import read
@@ -258,10 +259,22 @@ def test_panels_by_name(made, run):
     [
         (lambda f: (f / 'ensemble.json').unlink(), 'has no ensemble yet; run the'),
         (lambda f: (f / 'ensemble.json').write_text('{'), 'is damaged'),
-        (lambda f: (f / 'ensemble.json').write_text('{"of": []}'), 'no combine'),
+        (lambda f: (f / 'ensemble.json').write_text('{"of": []}'), 'combine is m'),
         (lambda f: (f / 'gate.safetensors').unlink(), 'gate.safetensors is not there'),
         (lambda f: (f / 'gate.safetensors').write_bytes(b'x'), 'is damaged'),
-        (lambda f: fewer(f), r'is not one of 2 members'),
+        (lambda f: flip(f / 'gate.safetensors'), 'the sha256 of gate.safetensors is'),
+        (lambda f: flip(f / 'ensemble.json'), 'ensemble.json or its gate is damaged'),
+        (lambda f: edit(f, of=['reward_a', 'warm']), r'is not one of 2 members'),
+        (lambda f: edit(f, of=None), r'of: None .* is not a list'),
+        (lambda f: edit(f, of=[]), 'it has no members'),
+        (lambda f: edit(f, of=[7]), r'of\[0\]: 7 .* is not text'),
+        (lambda f: edit(f, combine='most'), "combine: 'most' is not one of mean, min"),
+        (lambda f: edit(f, shift='0'), "shift: '0' .* is not a number"),
+        (lambda f: edit(f, shift=float('inf')), 'shift: inf must be finite'),
+        (lambda f: edit(f, scale=0), 'a scale that is not above 0'),
+        (lambda f: edit(f, scale=10**400), r'scale: the number is larger than'),
+        (lambda f: edit(f, deviations=None), 'deviations: None .* is not a number'),
+        (lambda f: edit(f, colour='red'), 'colour is unknown'),
     ],
 )
 def test_a_spoilt_ensemble_is_said(made, run, tmp_path, spoil, says):
@@ -272,10 +285,16 @@ def test_a_spoilt_ensemble_is_said(made, run, tmp_path, spoil, says):
         reward_models.load_panel(moved, 'by_gate')
 
 
-def fewer(folder):
+def flip(file):
+    data = bytearray(file.read_bytes())
+    data[-7] ^= 1
+    file.write_bytes(data)
+
+
+def edit(folder, **changes):
     card = json.loads((folder / 'ensemble.json').read_text())
-    card['of'] = card['of'][:2]
-    (folder / 'ensemble.json').write_text(json.dumps(card))
+    del card['checksum']
+    (folder / 'ensemble.json').write_text(json.dumps(card | changes))
 
 
 def test_the_evaluation_knows_them_all(made, run, figures):
@@ -284,6 +303,33 @@ def test_the_evaluation_knows_them_all(made, run, figures):
     for name in names:
         assert found[name]['accuracy'] == figures[name]['accuracy']
     assert found['warp against sft']['win_rate'] == figures['warp']['win_rate']
+
+
+@pytest.mark.parametrize(
+    ('judge', 'trained'),
+    [
+        ('by_mole', True),  # the ensemble that trained it
+        ('reward_b', True),  # a member of it
+        ('by_min', True),  # another ensemble of its members
+        ('warm', True),  # an average that is a member
+        ('reward', False),
+        ('probe', False),
+    ],
+)
+def test_a_judge_that_trained_the_policy_is_known(run, judge, trained):
+    teacher = teachers.trained_by(run, 'policy_b')
+    assert teacher == ('by_mole', '')
+    assert teachers.taught(run, teacher, open_judge(judge, run)) is trained
+    elsewhere = run.workdir / judge
+    folder = elsewhere if (elsewhere / 'ensemble.json').is_file() else None
+    by_folder = open_judge(str(folder or elsewhere / 'adapter'), run)
+    assert teachers.taught(run, teacher, by_folder) is trained
+
+
+def test_a_policy_from_elsewhere_has_no_known_teacher(run, tmp_path):
+    assert teachers.trained_by(run, str(tmp_path)) is None
+    assert teachers.trained_by(run, str(run.workdir / 'policy_b' / 'adapter'))
+    assert not teachers.taught(run, ('', ''), open_judge('reward', run))
 
 
 def test_the_report_shows_them(made):

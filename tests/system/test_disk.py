@@ -39,7 +39,7 @@ def test_what_mends_it_depends_on_the_cause():
     numbers = (errno.ENOSPC, errno.EACCES, errno.EIO, errno.EROFS, errno.ENOENT)
     mends = [disk.mend(OSError(number, 'x')) for number in numbers]
     assert len({*mends}) == 5
-    assert mends[0] == 'free some space' and 'disk itself failed' in mends[2]
+    assert mends[0] == 'free some space' and 'the disk failed' in mends[2]
     error = disk.user_error('could not save', OSError(errno.ENOSPC, 'Full'), 'safe')
     assert str(error) == (
         'could not save: Full; free some space, and run the same command again: safe'

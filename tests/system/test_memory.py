@@ -27,7 +27,7 @@ def rises_and_falls():
 
 
 def test_a_peak_is_of_its_stretch():
-    if not memory._set_peak_back():
+    if not memory._reset_peak():
         pytest.skip('this system does not let a process set its peak back')
     large, small, middle = rises_and_falls()
     assert large - small > 200 * MIB
@@ -36,7 +36,7 @@ def test_a_peak_is_of_its_stretch():
 
 def test_without_it_a_stretch_counts_what_it_raised(monkeypatch):
     now, peak = 10 * MIB, 10 * MIB
-    monkeypatch.setattr(memory, '_set_peak_back', lambda: False)
+    monkeypatch.setattr(memory, '_reset_peak', lambda: False)
     monkeypatch.setattr(memory, '_in_use', lambda: now)
     monkeypatch.setattr(memory, '_peak', lambda: peak)
     memory.begin()
@@ -50,7 +50,7 @@ def test_without_it_a_stretch_counts_what_it_raised(monkeypatch):
 
 def test_samples_hold_what_was_there_between(monkeypatch):
     monkeypatch.setattr(memory, '_SECONDS', 0.001)
-    monkeypatch.setattr(memory, '_set_peak_back', lambda: False)
+    monkeypatch.setattr(memory, '_reset_peak', lambda: False)
     monkeypatch.setattr(memory, '_peak', lambda: 900 * MIB)
     used = iter([30 * MIB, *[5 * MIB] * 10**6])
     monkeypatch.setattr(memory, '_in_use', lambda: next(used))

@@ -32,8 +32,8 @@ def test_an_object_of_the_working_directory(module):
         ('mine_for_test:brevity', 'there is no module mine_for_test'),
         ('needy_for_tests:x', 'there is no module not_installed_anywhere'),
         ('broken_for_tests:x', 'failed with ZeroDivisionError: division by zero'),
-        ('mine_for_tests', 'is not of the form module:name'),
-        (':brevity', 'is not of the form module:name'),
+        ('mine_for_tests', 'does not have the form module:name'),
+        (':brevity', 'does not have the form module:name'),
     ],
 )
 def test_what_is_not_there_is_one_line(module, name, says):

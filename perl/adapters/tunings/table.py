@@ -7,7 +7,7 @@ from typing import Any
 from perl.adapters.tunings.base import Tuning
 from perl.adapters.tunings.full import Full
 from perl.adapters.tunings.lora import LoraTuning
-from perl.system import plugins
+from perl.system import plugins, schema
 from perl.system.errors import UserError
 from perl.system.suggest import meant
 
@@ -35,14 +35,21 @@ def create(settings: Mapping[str, Any]) -> Tuning:
     name alone; those that belong to another tuning are left out.
 
     Raises:
-        UserError: there is no such tuning, or no tuning has such a field.
+        UserError: there is no such tuning, no tuning has such a field, or a field is of
+            another type than its default.
     """
+    schema.check_type('tuning.name', settings['name'], '')
     kind = kind_named(settings['name'])
     known = _fields(kind)
     anywhere = known.union(*map(_fields, TUNINGS.values()))
     for name in settings:
         if name not in anywhere:
             raise UserError(f'tuning.{name} is unknown{meant(name, anywhere)}')
+    for field in dataclasses.fields(kind):
+        if field.name in settings and field.default is not dataclasses.MISSING:
+            schema.check_type(
+                f'tuning.{field.name}', settings[field.name], field.default
+            )
     return kind(
         **{
             name: tuple(value) if isinstance(value, list) else value

@@ -72,8 +72,10 @@ def use_base(config: ConfigDict, base: str) -> None:
     config.tokenizer.kind = 'file'
     folder = pathlib.Path(base)
     places = [folder, folder / 'tokenizer']
-    found = [x for x in places if any((x / name).is_file() for name in _TOKENIZERS)]
-    config.tokenizer.path = str([*found, folder][0])
+    with_tokenizer = [
+        x for x in places if any((x / name).is_file() for name in _TOKENIZERS)
+    ]
+    config.tokenizer.path = str([*with_tokenizer, folder][0])
 
 
 def window(config: ConfigDict, lengths: tuple[int, int]) -> None:

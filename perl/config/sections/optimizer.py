@@ -13,7 +13,7 @@ def optimizer_config(learning_rate: float, **changes: Any) -> ConfigDict:
             'learning_rate': learning_rate,  # its largest value
             'schedule': 'cosine',  # after the warmup: constant | linear | cosine
             'warmup': 10,  # updates in which the learning rate rises
-            'final': 0.1,  # share of the learning rate that the last update has
+            'final': 0.1,  # last update's share of learning_rate, if the warmup is over
             'b1': 0.9,  # decay of AdamW's mean of gradients
             'b2': 0.999,  # decay of AdamW's mean of squared gradients
             'eps': 1e-8,  # added to the denominator of AdamW

@@ -1,4 +1,4 @@
-"""Rows of CSV, whose cells may be in quotes, and of TSV, where quotes are text."""
+"""Rows of CSV, in which cells may be quoted, and of TSV, in which quotes are text."""
 
 import csv
 import itertools
@@ -18,13 +18,13 @@ Cells = Iterator[tuple[int, list[str]]]
 def cells(
     file: pathlib.Path, separator: str = ',', source: str = '', header: bool = True
 ) -> Cells:
-    """(number, cells) of the rows of CSV, any header too; blank ones do not count.
+    """(number, cells) of the rows of CSV, including a header, without blank rows.
 
     Args:
         file: CSV, maybe gzipped.
-        separator: what stands between cells.
-        source: the address to get the file from again, if there is one.
-        header: there is one, so that errors count rows below it.
+        separator: the character between cells.
+        source: the address of the file for a new download, if it has one.
+        header: whether there is a header; errors then count the rows below it.
 
     Raises:
         UserError: the file is damaged, or the quotes of a cell do not match.
@@ -47,7 +47,7 @@ def cells(
 
 
 def tab_cells(file: pathlib.Path) -> Cells:
-    """(number, cells) of the rows of TSV: a line each, any header too.
+    """(number, cells) of the rows of TSV, one per line, including a header.
 
     Raises:
         UserError: the file is damaged.
@@ -69,33 +69,32 @@ def read(
 
     Args:
         file: CSV or TSV.
-        tabs: it is TSV.
-        columns: those that are wanted; no two columns may have the name of one.
+        tabs: whether the file is TSV.
+        columns: the wanted columns; the file may have each of them only once.
 
     Raises:
-        UserError: as `cells` and `tab_cells`, or a row longer than the header.
+        UserError: as `cells` and `tab_cells`, or a row has more cells than the header.
     """
     rows = tab_cells(file) if tabs else cells(file)
     _, header = next(rows, (0, []))
     for name in columns:
         if header.count(name) > 1:
             raise UserError(
-                f'{file} has {header.count(name)} columns {name!r}; rename those that '
-                'are not meant'
+                f'{file} has {header.count(name)} columns {name!r}; rename the others'
             )
     for number, row in rows:
         if len(row) > len(header):
-            mend = 'no cell can have a tab in it'
+            fix = 'replace a tab inside a cell'
             if not tabs:
-                mend = "put a cell with a ',' in it in quotes"
+                fix = "put a cell with a ',' in it in quotes"
             raise UserError(
                 f'{file}, row {number - 1} has {len(row)} cells, the header '
-                f'{len(header)}; take out what is too much, or {mend}'
+                f'{len(header)}; remove the extra cells, or {fix}'
             )
         yield number - 1, dict(itertools.zip_longest(header, row))
 
 
 def columns_of(file: pathlib.Path, tabs: bool) -> list[str]:
-    """The header; raises as `read` does."""
+    """The column names of the header; raises as `read` does."""
     rows = tab_cells(file) if tabs else cells(file)
     return next((row for _, row in rows), [])

@@ -1,6 +1,6 @@
-"""How errors show a value of a user's data."""
+"""Short excerpts of a user's data for error messages."""
 
 
 def shown(value: object) -> str:
-    """The beginning of a value: a few words of a user's text, no more."""
+    """The first 40 characters of a value."""
     return f'{value!r:.40}'

@@ -14,7 +14,7 @@ class Features:
 
     Attributes:
         place: the file and the number of the record, for errors.
-        source: where to get the file again.
+        source: the address of the file for a new download.
         values: {name: list of bytes, integers or floats}.
     """
 
@@ -23,27 +23,27 @@ class Features:
     values: dict[str, tfrecord.Feature]
 
     def all_bytes(self, name: str) -> list[bytes]:
-        """The byte strings of a feature; none where it is absent."""
+        """The byte strings of a feature; [] if it is absent."""
         return self._all(name, bytes, 'byte strings')
 
     def texts(self, name: str) -> list[str]:
-        """The same as text; what is not UTF-8 becomes the replacement character."""
+        """The strings of a feature; invalid UTF-8 becomes the replacement character."""
         return [x.decode('utf-8', 'replace') for x in self.all_bytes(name)]
 
     def numbers(self, name: str) -> list[float] | list[int]:
-        """The numbers of a feature; none where it is absent."""
+        """The numbers of a feature; [] if it is absent."""
         return self._all(name, int | float, 'numbers')
 
     def text(self, name: str) -> str:
-        """The one text of a feature."""
+        """The string of a feature that has exactly one."""
         return self._one(name, self.texts(name))
 
     def integer(self, name: str) -> int:
-        """The one integer of a feature."""
+        """The integer of a feature that has exactly one."""
         return self._one(name, self._all(name, int, 'integers'))
 
     def bad(self, what: str) -> UserError:
-        """The error that names the record, and says how to mend it."""
+        """The error that names the record and says how to fix it."""
         return UserError(f'{self.place}: {what}; get the file again from {self.source}')
 
     def _all(self, name, kind, what):

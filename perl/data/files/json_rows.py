@@ -1,4 +1,4 @@
-"""Rows of JSON files: of an array, or one a line."""
+"""Rows of JSON files: an array, or one object per line."""
 
 import pathlib
 from collections.abc import Iterator
@@ -11,13 +11,13 @@ from perl.system.errors import UserError
 
 
 def read(file: pathlib.Path, source: str = '') -> Iterator[tuple[int, dict[str, Any]]]:
-    """(number, object) of the rows; of JSON lines it is the number of the line.
+    """(number, object) of the rows; in JSON lines the number is that of the line.
 
-    Blank lines are passed over.
+    Blank lines are skipped.
 
     Args:
         file: JSON, maybe gzipped.
-        source: the address to get the file from again, if there is one.
+        source: the address of the file for a new download, if it has one.
 
     Raises:
         UserError: the file is damaged, or a row is not a JSON object.
@@ -29,14 +29,14 @@ def read(file: pathlib.Path, source: str = '') -> Iterator[tuple[int, dict[str, 
     for number, row in rows(file, source, again):
         if not isinstance(row, dict):
             raise UserError(
-                f'{file}, row {number} is {shown(row)}, not an object; mend or delete '
+                f'{file}, row {number} is {shown(row)}, not an object; fix or delete '
                 f'it{again}'
             )
         yield number, row
 
 
 def columns_of(file: pathlib.Path) -> list[str]:
-    """The names that any row has; raises as `read` does."""
+    """The union of the names in all rows; raises as `read` does."""
     return list(dict.fromkeys(name for _, row in read(file) for name in row))
 
 
@@ -75,6 +75,6 @@ def _not_json(
 ) -> UserError:
     place = f'row {row}' if row == line else f'row {row}, line {line},'
     return UserError(
-        f'{file}, {place} is not JSON ({error.msg}, column {error.colno}); mend or '
+        f'{file}, {place} is not JSON ({error.msg}, column {error.colno}); fix or '
         f'delete it{again}'
     )

@@ -1,4 +1,4 @@
-"""JSON text to values, with errors that quote nothing of the text."""
+"""Parses JSON; errors do not quote the text."""
 
 import json
 import re
@@ -6,16 +6,16 @@ from collections.abc import Iterator
 from json import JSONDecodeError
 from typing import Any
 
-DEEPEST = 100  # lists and objects within each other; deeper values overflow the stack
+DEEPEST = 100  # levels of nested lists and objects; more could overflow the stack
 _SPACE = re.compile(r'[ \t\n\r]*')
 _DECODER = json.JSONDecoder()
 
 
 def parse(text: str) -> Any:
-    """The one value of a text.
+    """The value of a JSON text.
 
     Raises:
-        JSONDecodeError: what is wrong, in a few words, and where.
+        JSONDecodeError: says briefly what is wrong and where.
     """
     value, end = _value(text, _skip(text, 0))
     _check_end(text, end)
@@ -26,7 +26,7 @@ def elements(text: str) -> Iterator[tuple[int, int, Any]]:
     """(start, end, value) of each element of an array, one at a time.
 
     Raises:
-        JSONDecodeError: as `parse` does, when the faulty element is reached.
+        JSONDecodeError: as `parse` does, when it reaches the faulty element.
     """
     start = _skip(text, 0)
     if text[start : start + 1] != '[':
@@ -46,7 +46,7 @@ def elements(text: str) -> Iterator[tuple[int, int, Any]]:
 
 
 def _value(text: str, start: int) -> tuple[Any, int]:
-    """The value that begins at a place, and where it ends."""
+    """The value that begins at an index, and the index of its end."""
     too_deep = f'nested more than {DEEPEST} levels deep'
     try:
         value, end = _DECODER.raw_decode(text, start)
@@ -54,7 +54,7 @@ def _value(text: str, start: int) -> tuple[Any, int]:
         raise JSONDecodeError(too_deep, text, start) from None
     except JSONDecodeError:
         raise
-    except ValueError:  # what Python says when it refuses to convert a number
+    except ValueError:  # Python refuses to convert a very long number
         raise JSONDecodeError('a number has too many digits', text, start) from None
     openings = text.count('[', start, end) + text.count('{', start, end)
     if openings > DEEPEST and _deeper(value, DEEPEST):
@@ -63,7 +63,7 @@ def _value(text: str, start: int) -> tuple[Any, int]:
 
 
 def _deeper(value: Any, levels: int) -> bool:
-    """Whether lists and objects are within each other on more than `levels` levels."""
+    """Whether lists and objects are nested more than `levels` levels deep."""
     level = [value]
     for _ in range(levels + 1):
         level = [x for x in level if isinstance(x, dict | list)]

@@ -1,7 +1,7 @@
-"""Rows of released data sets, from local files or the hub; errors say how to mend them.
+"""Rows of released data sets, from local files or the hub; errors say how to fix them.
 
-Files are JSON (lines or an array, maybe with .gz) or Parquet. The hub is asked by
-`read_hub` alone, which a reader calls only where its option `hub` is set.
+Files are JSON (lines or an array, maybe with .gz) or Parquet. Only `read_hub` uses the
+hub, and a reader calls it only if its option `hub` is set.
 """
 
 import dataclasses
@@ -16,7 +16,7 @@ from perl.system.errors import UserError
 
 
 class _Values(dict):
-    """A row in which what is not there is None, as in Parquet."""
+    """A row in which a missing value is None, as in Parquet."""
 
     def __missing__(self, key: str) -> None:
         return None
@@ -24,20 +24,20 @@ class _Values(dict):
 
 @dataclasses.dataclass(frozen=True)
 class Line(Row):
-    """A row that also knows where its data set comes from.
+    """A row that also has the source of its data set.
 
     Attributes:
-        source: the address to get the file from again.
+        source: the address of the file for a new download.
     """
 
     source: str = ''
 
     def at(self, column: str) -> 'Line':
-        """The object in a column, as a row of its own."""
+        """The object in a column, as a row."""
         return self._object(column, self.values[column])
 
     def each(self, column: str, count: int | None = None) -> list['Line']:
-        """The objects in a list, of exactly `count` where that is given."""
+        """The objects in a list, which must have `count` elements if given."""
         values = self.values[column]
         if not isinstance(values, list) or len(values) != (count or len(values)):
             wanted = 'a list' if count is None else f'a list of {count}'
@@ -45,7 +45,7 @@ class Line(Row):
         return [self._object(column, value) for value in values]
 
     def one_of(self, column: str, *known: int | str) -> int | str:
-        """A value out of a few."""
+        """A value that must be one of the known values."""
         value = self.values[column]
         if value not in known or isinstance(value, bool):
             listed = ', '.join(map(str, known))
@@ -62,9 +62,9 @@ class Line(Row):
         return float(value)
 
     def bad(self, column: str, what: str) -> UserError:
-        """The error that names file, row and column, and says how to mend it."""
+        """The error that names file, row and column and says how to fix it."""
         return UserError(
-            f'{self.file}, row {self.number}: {column!r} {what}; mend or delete the '
+            f'{self.file}, row {self.number}: {column!r} {what}; fix or delete the '
             f'row, or get the file again from {self.source}'
         )
 
@@ -78,14 +78,14 @@ class Line(Row):
 
 
 def find(root: str | pathlib.Path, *patterns: str, source: str) -> list[pathlib.Path]:
-    """The files of the first pattern that any file matches, in order.
+    """The sorted files of the first pattern that matches any file.
 
-    Of a file that is there with and without .gz it is the one without.
+    If a file exists with and without .gz, the one without is used.
 
     Args:
-        root: the folder that a person names as `data.root`.
-        patterns: where the files may be below it, the usual place first.
-        source: where to get them.
+        root: the folder that the user names as `data.root`.
+        patterns: possible paths below the folder, the usual one first.
+        source: the address of the files for a download.
 
     Raises:
         UserError: no folder is named, or none of the patterns matches.
@@ -108,7 +108,7 @@ def read(file: pathlib.Path, columns: list[str], source: str) -> Iterator[Line]:
     """The rows of a file; a row of JSON need not have all the columns.
 
     Raises:
-        UserError: the file is damaged, or a row of it is no JSON object.
+        UserError: the file is damaged, or a row is not a JSON object.
     """
     if file.suffix == '.parquet':
         for row in read_rows(file, columns):
@@ -119,18 +119,18 @@ def read(file: pathlib.Path, columns: list[str], source: str) -> Iterator[Line]:
 
 
 def read_hub(repository: str, split: str, source: str, **options) -> Iterator[Line]:
-    """The rows of a data set of the Hugging Face hub; goes to the network.
+    """The rows of a data set on the Hugging Face hub; uses the network.
 
-    Only the data set is asked for: downloads are not reported to the hub.
+    It only requests the data set: downloads are not reported to the hub.
 
     Args:
         repository: owner and name.
-        split: of the repository.
+        split: a split of the repository.
         source: its address, for errors.
-        options: of `datasets.load_dataset`.
+        options: options of `datasets.load_dataset`.
 
     Raises:
-        UserError: the hub does not give it.
+        UserError: the download fails.
     """
     os.environ.setdefault('HF_UPDATE_DOWNLOAD_COUNTS', '0')
     os.environ.setdefault('HF_HUB_DISABLE_TELEMETRY', '1')

@@ -1,4 +1,4 @@
-"""Opens files that may be gzipped; refuses those that unpack to far too much."""
+"""Opens files that may be gzipped; refuses files that unpack to too many bytes."""
 
 import gzip
 import io
@@ -6,16 +6,16 @@ import pathlib
 
 from perl.system.errors import UserError
 
-# Text shrinks to a tenth or so. A small file that unpacks to gigabytes would fill the
-# memory, so it is refused before anything is read from it.
+# Text compresses to about a tenth. A small file that unpacks to gigabytes would fill
+# the memory, so it is refused before it is read.
 LARGEST_RATIO = 100
-SMALL = 256 * 2**20  # bytes that may be unpacked from any file
+SMALL = 256 * 2**20  # bytes that any file may unpack to
 _MAGIC = b'\x1f\x8b'
 _CHUNK = 2**20
 
 
 def open_binary(file: pathlib.Path) -> io.BufferedIOBase:
-    """A file to read as bytes, unpacked if its content is gzip, whatever its name.
+    """Opens a file to read bytes; unpacks it if its content (not its name) is gzip.
 
     Raises:
         UserError: it unpacks to more than `LARGEST_RATIO` times its size and to more
@@ -31,12 +31,12 @@ def open_binary(file: pathlib.Path) -> io.BufferedIOBase:
 
 
 def allowed_size(packed: int) -> int:
-    """How many bytes may come out of a file of `packed` bytes."""
+    """The largest allowed unpacked size of a file of `packed` bytes."""
     return max(SMALL, LARGEST_RATIO * packed)
 
 
 def refusal(file: pathlib.Path) -> UserError:
-    """The error for a file that holds more than `allowed_size`."""
+    """The error for a file that unpacks to more than `allowed_size`."""
     size = file.stat().st_size
     return UserError(
         f'{file} has {_readable(size)} and unpacks to more than '

@@ -1,7 +1,7 @@
-"""Reads the wanted columns of Parquet files by pyarrow, in place and a batch at a time.
+"""Reads wanted columns of Parquet files with pyarrow, one batch at a time.
 
-Columns of other names are not looked at, whatever their type. Nothing is copied to
-another file, and nothing goes to the network.
+Other columns are not read, so their types do not matter. No file is copied, and the
+network is not used.
 """
 
 import contextlib
@@ -12,8 +12,8 @@ from typing import Any
 from perl.data.files import packed
 from perl.system.errors import UserError
 
-_BATCH = 256  # rows that are in memory at once
-_MANY_ROWS = 2**21  # that any file may have
+_BATCH = 256  # rows in memory at the same time
+_MANY_ROWS = 2**21  # number of rows that any file may have
 
 
 def read(
@@ -23,11 +23,11 @@ def read(
 
     Args:
         file: Parquet.
-        columns: those to read; any that the file does not have is left out.
+        columns: the columns to read; columns that the file lacks are left out.
 
     Raises:
-        UserError: the file is damaged, has a wanted column twice, text that is not
-            UTF-8, or far more content than its size lets expect.
+        UserError: the file is damaged, has a wanted column twice, has text that is not
+            UTF-8, or has far more content than its size suggests.
     """
     with _opened(file) as table:
         names = table.schema_arrow.names
@@ -35,8 +35,8 @@ def read(
         for name in wanted:
             if names.count(name) > 1:
                 raise UserError(
-                    f'{file} has {names.count(name)} columns {name!r}; rename those '
-                    'that are not meant'
+                    f'{file} has {names.count(name)} columns {name!r}; rename the '
+                    'others'
                 )
         size = file.stat().st_size
         allowed = packed.allowed_size(size)
@@ -82,7 +82,7 @@ def _values(file: pathlib.Path, before: int, name: str, column: Any) -> list[Any
     """The values of a column in a batch that follows `before` rows."""
     try:
         return column.to_pylist()
-    except (ValueError, OverflowError):  # one of them has no value in Python
+    except (ValueError, OverflowError):  # Python cannot represent one of them
         for number, value in enumerate(column, before + 1):
             try:
                 value.as_py()

@@ -1,4 +1,4 @@
-"""The files that a setting names: one, several, all of a folder or all of a pattern."""
+"""The files that a setting names: by path, list, folder or pattern."""
 
 import glob
 import pathlib
@@ -11,16 +11,16 @@ Path = str | pathlib.Path
 
 
 def expand(where: Path | Sequence[Path], setting: str) -> list[pathlib.Path]:
-    """The files that are named, in order.
+    """The named files, in order.
 
     Args:
         where: a file; a folder, for the tables in it; a pattern with *, ? or [ in it,
-            unless there is a file of that very name; or a list of these.
+            unless a file has exactly that name; or a list of these.
         setting: the name of the setting, for errors.
 
     Raises:
-        UserError: a folder or a pattern without files, or an empty list. That a file is
-            there is for its reader to check.
+        UserError: a folder or a pattern has no files, or the list is empty. The reader
+            checks whether a single file exists.
     """
     if not isinstance(where, Path):
         if not where:
@@ -46,7 +46,7 @@ def _is_table(file: pathlib.Path) -> bool:
 
 
 def without_copies(files: Iterable[pathlib.Path]) -> list[pathlib.Path]:
-    """The files in order; of one that is there with and without .gz the one without."""
+    """The sorted files; if a file exists with and without .gz, the one without."""
     chosen = {}
     for file in sorted(files):
         chosen.setdefault(str(file).removesuffix('.gz'), file)

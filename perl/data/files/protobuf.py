@@ -1,4 +1,4 @@
-"""Protocol buffers without their classes: the fields of a message by their numbers."""
+"""Reads protocol buffers without generated classes, by field numbers."""
 
 from collections.abc import Iterator
 
@@ -7,14 +7,14 @@ NOTHING = memoryview(b'')
 
 
 class Damaged(ValueError):
-    """The bytes are no protocol buffer, or not the one that was expected."""
+    """The bytes are not a protocol buffer, or not the expected one."""
 
 
 def fields(content: memoryview) -> Iterator[tuple[int, Value]]:
-    """(number, value) of each field: a varint as it stands, of all else the bytes.
+    """(number, value) of each field: a varint as an integer, all else as bytes.
 
     Raises:
-        Damaged: a field ends after its message or has a wire type that there is not.
+        Damaged: a field ends after its message, or its wire type is unknown.
     """
     at = 0
     while at < len(content):
@@ -32,7 +32,7 @@ def fields(content: memoryview) -> Iterator[tuple[int, Value]]:
 
 def repeated(content: Value, number: int) -> list[Value]:
     """The values of one field of a message, in order."""
-    return [value for found, value in fields(message(content)) if found == number]
+    return [value for field, value in fields(message(content)) if field == number]
 
 
 def message(value: Value) -> memoryview:
@@ -69,7 +69,7 @@ def integers(value: Value) -> list[int]:
 
 
 def _size(content: memoryview, at: int, kind: int) -> tuple[int, int]:
-    """How many bytes a field has, and where they begin."""
+    """The size of a field in bytes, and the index where it begins."""
     if kind == 2:
         return _varint(content, at)
     if kind not in (1, 5):

@@ -1,6 +1,7 @@
-"""The rows of a local table, with exact complaints."""
+"""The rows of a local table; errors name the file, row and column."""
 
 import dataclasses
+import decimal
 import itertools
 import math
 import pathlib
@@ -12,19 +13,19 @@ from perl.data.files.excerpts import shown
 from perl.system.errors import UserError
 from perl.system.suggest import meant
 
-# JSON can write half of a surrogate pair, which no tokenizer takes.
+# JSON can contain half of a surrogate pair, which tokenizers refuse.
 _HALF = re.compile('[\ud800-\udfff]')
-# An error shows at most so many names of columns, each of so many characters: the
-# first row of a table without a header passes for names.
+# The most column names in an error, and the most characters of each: without a header,
+# the first row of a table is taken for names.
 _SHOWN, _NAME_CHARS = 12, 24
 
 
 @dataclasses.dataclass(frozen=True)
 class Row:
-    """One row; each method takes a column and raises UserError naming file and row.
+    """One row; each method reads a column and raises a UserError with file and row.
 
     Attributes:
-        file, number: where it is; the first row below any header is row 1.
+        file, number: its file and number; the first row below a header is row 1.
         values: {column: value}.
     """
 
@@ -33,32 +34,37 @@ class Row:
     values: dict
 
     def text(self, column: str) -> str:
-        """A string, maybe empty."""
+        """A string; it may be empty."""
         return self._string(self.values[column], column)
 
     def filled(self, column: str) -> str:
-        """A string with something in it."""
+        """A string that is not blank."""
         return self._something(self.text(column), column)
 
     def filled_list(self, column: str) -> list[str]:
-        """Two strings or more, each with something in it."""
+        """A list of two or more strings that are not blank."""
         values = self.values[column]
         if not isinstance(values, list) or len(values) < 2:
             raise self._error(column, f'is {shown(values)}, not a list of two or more')
         return [self._something(self._string(v, column), column) for v in values]
 
     def has(self, column: str) -> bool:
-        """Whether there is a value in a column that may be left out."""
+        """Whether an optional column has a value in this row."""
         return self.values.get(column) not in (None, '')
 
     def key(self, column: str) -> str:
-        """What rows that belong together share: text, or a number or date as text."""
+        """The value that related rows share: text, or a number or date as text.
+
+        Rows are related whatever the white space, and however a file writes a whole
+        number (1, 1.0 or a decimal 1.00).
+        """
         value = self.values[column]
         if value is None or isinstance(value, str):
-            return self.filled(column)
-        if isinstance(value, float) and value.is_integer():
-            value = int(value)  # as a table has whole numbers beside missing ones
-        if isinstance(value, list | dict) or value != value:
+            return ' '.join(self.filled(column).split())
+        whole = isinstance(value, float | decimal.Decimal) and math.isfinite(value)
+        if whole and value == int(value):
+            value = int(value)
+        if isinstance(value, list | dict | bytes) or value != value:
             raise self._error(column, f'is {shown(value)}, not text or a number')
         return str(value)
 
@@ -92,13 +98,13 @@ class Row:
             raise self._error(column, f'is {shown(value)}, not text')
         if not value.isascii() and _HALF.search(value):
             raise self._error(
-                column, 'has half a character, such as \\ud83d alone; mend it'
+                column, 'has half of a surrogate pair, such as \\ud83d; fix the text'
             )
         return value
 
     def _something(self, text: str, column: str) -> str:
         if not text.strip():
-            raise self._error(column, 'is empty; drop the row or give it text')
+            raise self._error(column, 'is empty; drop the row or fill it in')
         return text
 
     def _error(self, column: str, what: str) -> UserError:
@@ -115,12 +121,13 @@ def read_rows(
 
     Args:
         path: the file.
-        columns: those that are needed; others are left out.
-        optional: those that are taken where the file has them.
-        why: {column: what to tell where there is no such column}.
+        columns: required columns.
+        optional: columns that are read if the file has them.
+        why: {column: advice for the error if the column is missing}.
 
     Raises:
-        UserError: no such file, kind, column or row; damage, with the row if known.
+        UserError: the file, its kind, a column or all rows are missing, or the file is
+            damaged (with the row if known).
     """
     file = pathlib.Path(path)
     wanted = [*columns, *optional]
@@ -129,7 +136,7 @@ def read_rows(
     if first is None:
         raise UserError(f'{file} has no rows')
     if any(column not in first[1] for column in columns):
-        # a row of JSON need not have them all, but some row must
+        # a row of JSON need not have all columns, but each must be in some row
         _check_columns(file, columns, why or {})
     for number, values in itertools.chain([first], rows):
         yield Row(file, number, {column: values.get(column) for column in wanted})
@@ -150,5 +157,5 @@ def _check_columns(
             reason = f'; {why[column]}' if column in why else ''
             raise UserError(
                 f'{file} has no column {column!r}{meant(column, names)} (there is '
-                f'{", ".join(listed)}){reason}'
+                f'{", ".join(listed) or "none"}){reason}'
             )

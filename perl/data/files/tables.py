@@ -1,7 +1,7 @@
 """Reads files of rows: JSON, JSON lines, CSV and TSV, maybe gzipped, and Parquet.
 
-Strings stay strings, whatever they look like. Errors name the file and the row and
-quote next to nothing of its text.
+Strings are never converted. Errors name the file and the row and quote very little of
+its text.
 """
 
 import pathlib
@@ -16,7 +16,7 @@ SUFFIXES = ('.json', '.jsonl', '.csv', '.tsv', '.parquet')
 
 
 def kind(file: pathlib.Path) -> str:
-    """What a file's name says it is: one of `SUFFIXES`, or another suffix, or ''."""
+    """The suffix of a file's name without .gz: one of `SUFFIXES`, another, or ''."""
     return pathlib.Path(file.name.removesuffix('.gz')).suffix
 
 
@@ -25,16 +25,16 @@ def read(
 ) -> Iterator[tuple[int, dict[str, Any]]]:
     """(number, {column: value}) of the rows of a file of any kind.
 
-    The first row below any header is row 1; in JSON lines it is the number of the line.
+    The first row below a header is row 1; in JSON lines the number is that of the line.
 
     Args:
-        file: its name tells its kind.
-        columns: those that are wanted. Others may be left out, and so may any that the
-            file or the row does not have.
+        file: the suffix of its name determines its kind.
+        columns: the wanted columns. Other columns, and columns that the file or the row
+            does not have, may be missing in the result.
 
     Raises:
-        UserError: no such file or kind; damage, with the place if it is known; a wanted
-            column that is there twice.
+        UserError: the file does not exist or its kind is unknown; the file is damaged
+            (with the place if known); a wanted column occurs twice.
     """
     _check(file)
     match kind(file):
@@ -46,7 +46,7 @@ def read(
 
 
 def columns_of(file: pathlib.Path) -> list[str]:
-    """The names of all columns that a file has; of JSON, those of any row."""
+    """The names of all columns of a file; for JSON, of all its rows."""
     _check(file)
     match kind(file):
         case '.parquet':
@@ -66,4 +66,4 @@ def _check(file: pathlib.Path) -> None:
     if not file.is_file():
         raise UserError(f'there is no file {file}')
     if suffix == '.parquet' and file.suffix == '.gz':
-        raise UserError(f'{file}: Parquet packs its columns itself; gunzip it')
+        raise UserError(f'{file}: a Parquet file cannot be read from .gz; gunzip it')

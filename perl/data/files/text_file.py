@@ -1,4 +1,4 @@
-"""Text files in UTF-8, maybe gzipped, that say where a byte is not UTF-8."""
+"""Reads text files in UTF-8, maybe gzipped; errors say which byte is not UTF-8."""
 
 import contextlib
 import io
@@ -11,8 +11,8 @@ from typing import TextIO
 from perl.data.files import packed
 from perl.system.errors import UserError
 
-# `opened` reads a byte that is not UTF-8 as one of these characters, which UTF-8 cannot
-# write, so that the byte is found beside its line.
+# `opened` decodes a byte that is not UTF-8 to one of these characters, which UTF-8
+# cannot encode. So the invalid byte can be found in the text.
 _ESCAPED = re.compile('[\udc80-\udcff]')
 
 
@@ -20,8 +20,8 @@ class BadByte(Exception):
     """A byte that is not UTF-8.
 
     Attributes:
-        line: of the file, from 1.
-        place: of the byte in the line, from 1.
+        line: number of the line, from 1.
+        place: position of the byte in the line, from 1.
         byte: its value.
     """
 
@@ -32,17 +32,17 @@ class BadByte(Exception):
 
 @contextlib.contextmanager
 def opened(file: pathlib.Path, source: str = '', newline: str = '') -> Iterator[TextIO]:
-    """A file to read as text; bytes that are not UTF-8 are for `lines` to find.
+    """Opens a file to read text; `lines` detects bytes that are not UTF-8.
 
     Args:
         file: gzipped or not.
-        source: the address to get it from again, if there is one.
-        newline: what ends a line, as of `open`.
+        source: the address of the file for a new download, if it has one.
+        newline: what ends a line, as in `open`.
 
     Raises:
-        UserError: it cannot be read or is damaged, or it unpacks to too much.
+        UserError: it cannot be read, is damaged, or unpacks to too many bytes.
     """
-    again = f'get it again from {source}' if source else 'mend it or get it again'
+    again = f'get it again from {source}' if source else 'fix it or get it again'
     try:
         with (
             packed.open_binary(file) as content,
@@ -72,7 +72,7 @@ def lines(text: TextIO) -> Iterator[str]:
 
 
 def bad_byte(content: str, start: int, end: int) -> BadByte | None:
-    """The first byte between two places of a file's text that is not UTF-8."""
+    """The first byte that is not UTF-8 between two indices of a file's text."""
     match = _ESCAPED.search(content, start, end)
     if not match:
         return None
@@ -86,7 +86,7 @@ def bad_byte(content: str, start: int, end: int) -> BadByte | None:
 def not_utf8(
     file: pathlib.Path, row: int, error: BadByte, source: str = ''
 ) -> UserError:
-    """The error that names the place of a byte."""
+    """The error that says where the byte is."""
     where = '' if error.line == row else f' of line {error.line}'
     place = f'row {row}' if row else 'the header'
     again = f', or get it again from {source}' if source else ''

@@ -1,7 +1,8 @@
 """TFRecord files of tf.train.Example, without TensorFlow.
 
-A file is a run of records, maybe gzipped: the length of the payload (8 bytes, little-
-endian), the masked CRC-32C of that (4), the payload, and its CRC (4).
+A file is a sequence of records, maybe gzipped. A record is the length of the payload (8
+bytes, little-endian), the masked CRC-32C of the length (4), the payload, and its CRC
+(4).
 """
 
 import pathlib
@@ -16,7 +17,7 @@ from perl.system.errors import UserError
 
 Feature = list[bytes] | list[float] | list[int]
 
-_CHUNK = 2**24  # bytes; a payload is read in such parts, since its length may be wrong
+_CHUNK = 2**24  # bytes; a payload is read in chunks, since its length may be wrong
 
 
 def read(
@@ -26,12 +27,12 @@ def read(
 
     Args:
         path: the file.
-        names: of the features; others are not looked into. An absent one is no key.
-        source: where to get the file again.
+        names: names of the features to read. An absent feature is not in the result.
+        source: the address of the file for a new download.
 
     Raises:
-        UserError: the file is damaged, or is not a TFRecord file; the record is named.
-            The checksum of a length is checked, that of a payload is not.
+        UserError: the file is damaged, or is not a TFRecord file; the message names the
+            record. The checksum of a length is checked, that of a payload is not.
     """
     number = 1
     try:
@@ -43,14 +44,14 @@ def read(
         if isinstance(error, OSError) and error.strerror:
             raise UserError(f'{path} cannot be read: {error.strerror}') from error
         raise UserError(
-            f'{path}, record {number}: it is damaged, or is not a tf.train.Example '
+            f'{path}, record {number}: damaged, or not a tf.train.Example '
             f'({error}); get the file again from {source}'
         ) from error
 
 
 def _payload(file: BinaryIO, header: bytes) -> bytearray:
     if len(header) < 12 or _masked_crc(header[:8]) != header[8:]:
-        raise Damaged('its length does not agree with its checksum')
+        raise Damaged('its length does not match its checksum')
     (size,) = struct.unpack('<Q', header[:8])
     payload = bytearray()
     while len(payload) < size:
@@ -64,7 +65,7 @@ def _payload(file: BinaryIO, header: bytes) -> bytearray:
 
 
 def _masked_crc(content: bytes) -> bytes:
-    """CRC-32C (Castagnoli), rotated and shifted as TFRecord has it."""
+    """CRC-32C (Castagnoli), rotated and shifted as in TFRecord."""
     crc = 0xFFFFFFFF
     for byte in content:
         crc ^= byte
@@ -76,15 +77,15 @@ def _masked_crc(content: bytes) -> bytes:
 
 
 def _example(payload: memoryview, names: Collection[str]) -> dict[str, Feature]:
-    """Example: features (1) of feature (1), a map from name (1) to values (2)."""
-    found = {}
+    """An Example: features (1) with feature (1), a map from name (1) to values (2)."""
+    example = {}
     for features in protobuf.repeated(payload, 1):
         for entry in protobuf.repeated(features, 1):
             parts = dict(protobuf.fields(protobuf.message(entry)))
             name = protobuf.text(parts.get(1, NOTHING))
             if name in names:
-                found[name] = _feature(protobuf.message(parts.get(2, NOTHING)))
-    return found
+                example[name] = _feature(protobuf.message(parts.get(2, NOTHING)))
+    return example
 
 
 def _feature(feature: memoryview) -> Feature:

@@ -1,8 +1,8 @@
-"""Anthropic HH: dialogs whose last answer was preferred, for harm and for help.
+"""Anthropic HH: comparisons of dialogs by harmlessness and by helpfulness.
 
 https://github.com/anthropics/hh-rlhf, MIT (Bai et al. 2022, arXiv 2204.05862). A row is
 {"chosen", "rejected"}: two dialogs, '\\n\\nHuman: …\\n\\nAssistant: …', that differ
-in the last answer. The content is offensive by design.
+only in the last answer. The content is offensive by design.
 """
 
 from collections.abc import Iterator
@@ -22,20 +22,20 @@ HELPFUL = ('helpful-base', 'helpful-rejection-sampled', 'helpful-online')
 def load_harmlessness(
     root: str = '', test_only: bool = False, hub: bool = False
 ) -> Dataset:
-    """Comparisons of harmless-base; the preferred answers to imitate; the prompts.
+    """Comparisons of harmless-base; preferred answers as demonstrations; prompts.
 
     There is no official validation split: two thirds of the test file are 'val', as in
-    RLAIF (arXiv 2309.00267). Rows whose prompts differ, with an empty answer or with
-    twice the same are dropped and counted.
+    RLAIF (arXiv 2309.00267). A row is dropped and counted if its two prompts differ, an
+    answer is empty, or both answers are equal.
 
     Args:
-        root: the folder that holds harmless-base/{train,test}.jsonl.gz.
-        test_only: there is no train file; split the test file 8 to 1 to 1. Dialogs that
-            begin with the same words of the human share a split.
-        hub: read it from the hub instead.
+        root: the folder that contains harmless-base/{train,test}.jsonl.gz.
+        test_only: whether there is no train file; the test file is then split 8:1:1.
+            Dialogs with the same first human turn are in the same split.
+        hub: whether to read from the hub instead.
 
     Raises:
-        UserError: a file is missing or damaged, or a row is no such dialog.
+        UserError: a file is missing or damaged, or a row is not such a dialog.
     """
     return _load('harmlessness', root, ('harmless-base',), test_only, hub)
 
@@ -46,7 +46,7 @@ def load_helpfulness(
     test_only: bool = False,
     hub: bool = False,
 ) -> Dataset:
-    """The same of helpful-base, or of several `parts` (out of `HELPFUL`)."""
+    """As `load_harmlessness`, for helpful-base or several `parts` of `HELPFUL`."""
     for part in parts:
         if part not in HELPFUL:
             raise UserError(f'data.parts: {part!r} is not one of {", ".join(HELPFUL)}')
@@ -54,18 +54,18 @@ def load_helpfulness(
 
 
 def first_human(prompt: str) -> str:
-    """What the human said first: dialogs of one conversation share it."""
+    """The first human turn; dialogs of one conversation share it."""
     return prompt.removeprefix('\n\nHuman:').partition(CUE)[0].strip()
 
 
 def _load(name, root, parts, test_only, hub):
-    found = Groups()
+    groups = Groups()
     for part in parts:
         for split in ('test',) if test_only else ('train', 'test'):
             for row in _rows(root, part, split, hub):
                 tags = (('part', part),) if len(parts) > 1 else ()
-                _add(found, row, split, test_only, tags)
-    return found.dataset(name)
+                _add(groups, row, split, test_only, tags)
+    return groups.dataset(name)
 
 
 def _rows(root: str, part: str, split: str, hub: bool) -> Iterator[Line]:
@@ -78,23 +78,23 @@ def _rows(root: str, part: str, split: str, hub: bool) -> Iterator[Line]:
         if split == 'test' or not str(root):
             raise
         raise UserError(
-            f'{error}; with the test file alone give --config.data.test_only=True'
+            f'{error}; with only the test file give --config.data.test_only=True'
         ) from None
     yield from lines.read(files[0], ['chosen', 'rejected'], SOURCE)
 
 
-def _add(found: Groups, row: Line, split: str, test_only: bool, tags: tuple) -> None:
+def _add(groups: Groups, row: Line, split: str, test_only: bool, tags: tuple) -> None:
     (prompt, chosen), (other, rejected) = (
         _cut(row, column) for column in ('chosen', 'rejected')
     )
     if prompt != other:
-        found.counts['different_prompts_dropped'] += 1
+        groups.counts['different_prompts_dropped'] += 1
         return
     if not chosen.strip() or not rejected.strip():
-        found.counts['empty_responses_dropped'] += 1
+        groups.counts['empty_responses_dropped'] += 1
         return
     if chosen.strip() == rejected.strip():
-        found.counts['identical_pairs_dropped'] += 1
+        groups.counts['identical_pairs_dropped'] += 1
         return
     group = prompt
     if test_only:
@@ -103,14 +103,14 @@ def _add(found: Groups, row: Line, split: str, test_only: bool, tags: tuple) -> 
     elif split == 'test':
         split = split_of(group, (0, 2, 1))
     pair = Comparison(prompt, (chosen, rejected), tags=tags)
-    found.add('comparisons', split, group, pair)
-    found.add('demonstrations', split, group, Demonstration(prompt, chosen))
-    found.add('prompts', split, group, prompt)
-    found.add('text', split, group, prompt + chosen)
+    groups.add('comparisons', split, group, pair)
+    groups.add('demonstrations', split, group, Demonstration(prompt, chosen))
+    groups.add('prompts', split, group, prompt)
+    groups.add('text', split, group, prompt + chosen)
 
 
 def _cut(row: Line, column: str) -> tuple[str, str]:
-    """The prompt up to the last answer, and the answer."""
+    """The dialog up to the last answer, and the last answer."""
     before, cue, answer = row.text(column).rpartition(CUE)
     if not cue:
         raise row.bad(column, f'has no {CUE.strip()!r}')

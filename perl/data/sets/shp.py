@@ -1,8 +1,8 @@
 """Stanford Human Preferences: two comments on a Reddit post, the preferred one first.
 
 https://huggingface.co/datasets/stanfordnlp/SHP (Ethayarajh et al. 2022). The official
-splits are by post. Of two comments the preferred one has more votes although it is not
-the earlier one, so that votes are no matter of time.
+splits are by post. The preferred comment has more votes although it is not the earlier
+one, so that its votes are not due to more time.
 """
 
 import collections
@@ -42,47 +42,49 @@ def load(
     strength: str = '',
     hub: bool = False,
 ) -> Dataset:
-    """Comparisons of comments; the preferred ones to imitate; posts as prompts.
+    """Comparisons of comments; preferred ones as demonstrations; posts as prompts.
 
     Args:
-        root: the folder with {train,validation,test}.json, or with a folder of these
-            for each domain.
-        domains: some of `DOMAINS`; all by default. Each must be there.
-        min_score_ratio: votes of the better comment over those of the other; pairs of
-            'train' below it are dropped and counted. The card advises 2, PERL has 0.
-        max_pairs_per_post: further pairs of a post of 'train' are dropped and counted;
-            0 keeps all. The card advises 5.
-        strength: 'margin' says how much better by log(ratio), 'preference' how sure by
-            ratio / (1 + ratio), the same in log-odds; '' says nothing.
-        hub: read it from the hub instead.
+        root: the folder with {train,validation,test}.json, or with one folder of these
+            files per domain.
+        domains: some of `DOMAINS`; all by default. Each must exist.
+        min_score_ratio: the least ratio of the votes of the better comment to those of
+            the other; pairs of 'train' below it are dropped and counted. The data card
+            advises 2, PERL has 0.
+        max_pairs_per_post: the most pairs of a post of 'train'; further pairs are
+            dropped and counted. 0 keeps all. The data card advises 5.
+        strength: 'margin' sets the margin to log(ratio), 'preference' sets the
+            preference to ratio / (1 + ratio), which has the same log-odds; '' sets
+            neither.
+        hub: whether to read from the hub instead.
 
     Raises:
-        UserError: a file is missing or damaged, a row or an option wrong.
+        UserError: a file is missing or damaged, or a row or an option is wrong.
     """
     for domain in domains:
         if domain not in DOMAINS:
             raise UserError(f'data.domains: {domain!r}{near_miss(domain, DOMAINS)}')
     if strength not in STRENGTHS:
         raise UserError(f'data.strength: {strength!r} is not margin, preference or ""')
-    found, missing = Groups(official=True), set(domains)
+    groups, missing = Groups(official=True), set(domains)
     for split, name in SPLIT_FILES.items():
-        seen = collections.Counter()
+        pairs_of_post = collections.Counter()
         for row in _rows(root, name, domains, hub):
             missing.discard(_domain(row))
             post, ratio = row.filled('post_id'), row.between('score_ratio', 1, 1e9)
             if split == 'train' and ratio < min_score_ratio:
-                found.counts['low_score_ratio_dropped'] += 1
-            elif split == 'train' and 0 < max_pairs_per_post <= seen[post]:
-                found.counts['pairs_over_limit_dropped'] += 1
+                groups.counts['low_score_ratio_dropped'] += 1
+            elif split == 'train' and 0 < max_pairs_per_post <= pairs_of_post[post]:
+                groups.counts['pairs_over_limit_dropped'] += 1
             else:
-                seen[post] += 1
-                _add(found, split, post, row, _strength(strength, ratio))
+                pairs_of_post[post] += 1
+                _add(groups, split, post, row, _strength(strength, ratio))
     if missing:
         raise UserError(
-            f'data.domains: no row is of {", ".join(sorted(missing))}; leave it out '
+            f'data.domains: no row has {", ".join(sorted(missing))}; leave it out '
             f'or get the files again from {SOURCE}'
         )
-    return found.dataset('shp')
+    return groups.dataset('shp')
 
 
 def _rows(root: str, name: str, domains: tuple[str, ...], hub: bool) -> Iterator[Line]:
@@ -111,7 +113,7 @@ def _local(root: str, name: str, domains: tuple[str, ...]) -> Iterator[Line]:
 
 
 def _domain(row: Line) -> str:
-    """Without the split, which the released field names too: 'askbaking_train'."""
+    """The domain without the split that the released field has: 'askbaking_train'."""
     return row.filled('domain').partition('_')[0]
 
 
@@ -122,17 +124,17 @@ def _strength(kind: str, ratio: float) -> dict[str, float]:
 
 
 def _add(
-    found: Groups, split: str, post: str, row: Line, strength: dict[str, float]
+    groups: Groups, split: str, post: str, row: Line, strength: dict[str, float]
 ) -> None:
     prompt = f'POST: {row.filled("history").strip()}\n\nRESPONSE:'
-    said = [f' {row.filled(f"human_ref_{side}").strip()}' for side in 'AB']
-    better, worse = said if row.one_of('labels', 0, 1) else reversed(said)
+    texts = [f' {row.filled(f"human_ref_{side}").strip()}' for side in 'AB']
+    better, worse = texts if row.one_of('labels', 0, 1) else reversed(texts)
     if better == worse:
-        found.counts['identical_pairs_dropped'] += 1
+        groups.counts['identical_pairs_dropped'] += 1
         return
     tags = (('domain', _domain(row)),)
     pair = Comparison(prompt, (better, worse), **strength, tags=tags)
-    found.add('comparisons', split, post, pair)
-    found.add('demonstrations', split, post, Demonstration(prompt, better))
-    found.add('prompts', split, post, prompt)
-    found.add('text', split, post, prompt + better)
+    groups.add('comparisons', split, post, pair)
+    groups.add('demonstrations', split, post, Demonstration(prompt, better))
+    groups.add('prompts', split, post, prompt)
+    groups.add('text', split, post, prompt + better)

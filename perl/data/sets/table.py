@@ -1,4 +1,4 @@
-"""The readers of data sets, one row each, and how one is called by its name."""
+"""The table of data set readers, and loading a data set by name."""
 
 import inspect
 import pathlib
@@ -45,15 +45,15 @@ _RECORDS = {
 
 
 def load(name: str, **options: Any) -> Dataset:
-    """The data set of a name, read with the options of its reader.
+    """Reads the data set with a name.
 
     Args:
-        name: one of `READERS`, or `module:function` of your own.
+        name: one of `READERS`, or `module:function` of your code.
         **options: the arguments of the reader.
 
     Raises:
-        UserError: an unknown name or option, with the near miss, a missing option, or
-            what the reader finds wrong in its files.
+        UserError: the name or an option is unknown (the message suggests a similar
+            one), an option is missing, or the reader finds an error in its files.
     """
     if ':' in name:
         reader = plugins.find(name, 'data.name')
@@ -61,8 +61,8 @@ def load(name: str, **options: Any) -> Dataset:
         return _call(name, reader, options)
     if name not in READERS:
         raise UserError(
-            f'data.name: no data set is called {name!r}{near_miss(name, READERS)}; one '
-            'of your own is called module:function'
+            f'data.name: no data set is called {name!r}{near_miss(name, READERS)}; '
+            'name your code module:function'
         )
     _check_options(name, READERS[name], options)
     _check_types(READERS[name], options)
@@ -90,7 +90,7 @@ def _check_options(name: str, reader: Any, options: Mapping[str, Any]) -> None:
 
 
 def _check_types(reader: Callable[..., Dataset], options: Mapping[str, Any]) -> None:
-    """An option has the type of its default; one that has none is text."""
+    """Checks that options have the types of their defaults; text without a default."""
     parameters = inspect.signature(reader).parameters
     for option, value in options.items():
         default = parameters[option].default
@@ -99,7 +99,7 @@ def _check_types(reader: Callable[..., Dataset], options: Mapping[str, Any]) -> 
 
 
 def _call(name: str, reader: Callable[..., Any], options: Mapping[str, Any]) -> Dataset:
-    """What a person's own reader returns; what it raises becomes one line."""
+    """The data set of a user's reader; an error that it raises becomes one line."""
     try:
         dataset = reader(**options)
     except UserError:
@@ -124,7 +124,7 @@ def _call(name: str, reader: Callable[..., Any], options: Mapping[str, Any]) -> 
 
 
 def _check_records(where: str, rows: dict[str, list], record_type: type) -> None:
-    """Records of one kind are of its type; a split that is not named has none."""
+    """Checks the type of all records of one kind; adds missing splits as empty."""
     for split, records in rows.items():
         if split not in SPLITS:
             raise UserError(

@@ -1,9 +1,8 @@
-"""Reddit TL;DR: posts with the summaries of their authors, and people's comparisons.
+"""Reddit TL;DR: posts with summaries by their authors, and human comparisons.
 
 https://github.com/openai/summarize-from-feedback (Stiennon et al. 2020, arXiv
-2009.01325). The posts of tldr_3_filtered are what its filter left: summaries of 24 to
-48 tokens, posts of up to 512. The summaries of tldr_3_filtered_queries are not
-filtered, so it is never read.
+2009.01325). tldr_3_filtered has summaries of 24 to 48 tokens and posts of up to 512
+tokens. The summaries of tldr_3_filtered_queries are not filtered, so it is not read.
 """
 
 from collections.abc import Iterator
@@ -24,7 +23,7 @@ ARTICLE = 'Article:\n{}\n\nTL;DR:\n'
 SUP4 = tuple(f'batch{number}' for number in range(3, 11))
 STRENGTHS = ('', 'margin', 'preference')
 SCALES = ('slider', 'sure')
-# valid1 chose models, final figures are on valid2.
+# The paper selected models on valid1 and reports final figures on valid2.
 _SPLITS = {'train': 'train', 'valid1': 'val', 'valid2': 'test'}
 _POST_FILES = {'train': 'train', 'valid': 'val', 'test': 'test'}
 
@@ -38,25 +37,26 @@ def load(
     confidence: str = 'slider',
     hub: bool = False,
 ) -> Dataset:
-    """Comparisons of summaries; the authors' own to imitate; posts as prompts.
+    """Comparisons of summaries; the authors' summaries as demonstrations; post prompts.
 
-    A post that is in several splits, of posts or comparisons, is left in the most
+    A post that is in several splits, of posts or comparisons, stays only in the most
     held-out one.
 
     Args:
         root: the folder with comparisons/*.json and tldr_3_filtered/*.jsonl.
-        post_chars: a longer post (or article) is cut at the last newline before so many
-            characters, and counted; 0 leaves it to the window, which cuts on the left.
-        batches: train on comparisons of these alone, such as `SUP4`; all by default.
-        cnndm: read the comparisons on CNN/DM articles too; they are held out.
-        strength: 'margin' (0 to 1) and 'preference' (1/2 to 1) take the worker's
-            confidence where it is given; '' leaves it.
-        confidence: how the 1 to 9 of the files are read, which nothing documents:
+        post_chars: a longer post (or article) is cut at the last newline within this
+            many characters, and counted; with 0 only `encode` cuts it, on the left.
+        batches: the batches of comparisons to train on, such as `SUP4`; all by default.
+        cnndm: whether to read the comparisons on CNN/DM articles too; they are held
+            out.
+        strength: 'margin' (0 to 1) or 'preference' (1/2 to 1) set this field from the
+            worker's confidence, if it is given; '' ignores the confidence.
+        confidence: the meaning of the scale from 1 to 9, which is not documented:
             'slider' from the first summary to the second, 'sure' from unsure to sure.
-        hub: read copies on the hub instead.
+        hub: whether to read copies on the hub instead.
 
     Raises:
-        UserError: a file is missing or damaged, a row or an option wrong.
+        UserError: a file is missing or damaged, or a row or an option is wrong.
     """
     for name, value, known in (
         ('strength', strength, STRENGTHS),
@@ -64,24 +64,24 @@ def load(
     ):
         if value not in known:
             raise UserError(f'data.{name}: {value!r} is not one of {known}')
-    found = Groups(official=True)
+    groups = Groups(official=True)
     for split, row in _posts(root, hub):
-        prompt = _post(row, post_chars, found)
+        prompt = _post(row, post_chars, groups)
         response = f' {row.filled("summary").strip()}'
-        _add(found, split, row, 'demonstrations', Demonstration(prompt, response))
-        _add(found, split, row, 'prompts', prompt)
-        _add(found, split, row, 'text', prompt + response)
+        _add(groups, split, row, 'demonstrations', Demonstration(prompt, response))
+        _add(groups, split, row, 'prompts', prompt)
+        _add(groups, split, row, 'text', prompt + response)
     for row in _comparisons(root, hub):
         split = _SPLITS[row.one_of('split', *_SPLITS)]
         article = row.at('info').values['article']
         if article and not cnndm:
-            found.counts['cnndm_skipped'] += 1
+            groups.counts['cnndm_skipped'] += 1
         elif split == 'train' and batches and row.filled('batch') not in batches:
-            found.counts['other_batches_dropped'] += 1
+            groups.counts['other_batches_dropped'] += 1
         else:
-            found.counts['cnndm_read'] += bool(article)
-            _compare(found, split, row, post_chars, strength, confidence)
-    return found.dataset('tldr')
+            groups.counts['cnndm_read'] += bool(article)
+            _compare(groups, split, row, post_chars, strength, confidence)
+    return groups.dataset('tldr')
 
 
 def _posts(root: str, hub: bool) -> Iterator[tuple[str, Line]]:
@@ -99,7 +99,7 @@ def _posts(root: str, hub: bool) -> Iterator[tuple[str, Line]]:
 
 def _comparisons(root: str, hub: bool) -> Iterator[Line]:
     if hub:
-        # The parquet branch: the library no longer runs the script of the main one.
+        # The parquet branch, since `datasets` no longer runs the main branch's script.
         for split in ('train', 'validation'):
             files = {split: f'comparisons/{split}/*.parquet'}
             options = {'data_files': files, 'revision': 'refs/convert/parquet'}
@@ -111,29 +111,29 @@ def _comparisons(root: str, hub: bool) -> Iterator[Line]:
 
 
 def _compare(
-    found: Groups, split: str, row: Line, chars: int, strength: str, scale: str
+    groups: Groups, split: str, row: Line, chars: int, strength: str, scale: str
 ) -> None:
     info = row.at('info')
     if info.values['article']:
-        prompt = ARTICLE.format(_shortened(info.filled('article'), chars, found))
+        prompt = ARTICLE.format(_shortened(info.filled('article'), chars, groups))
     else:
-        prompt = _post(info, chars, found)
+        prompt = _post(info, chars, groups)
     choice = row.one_of('choice', 0, 1)
     texts = [f' {x.filled("text").strip()}' for x in row.each('summaries', 2)]
     if texts[0] == texts[1]:
-        found.counts['identical_pairs_dropped'] += 1
+        groups.counts['identical_pairs_dropped'] += 1
         return
     sure = _sure(row, choice, scale) if strength else None
-    said = {}
+    fields = {}
     if sure is not None:
-        said = {strength: sure if strength == 'margin' else (1 + sure) / 2}
-    said['tags'] = (('batch', row.filled('batch')),)
+        fields = {strength: sure if strength == 'margin' else (1 + sure) / 2}
+    fields['tags'] = (('batch', row.filled('batch')),)
     ordered = (texts[choice], texts[1 - choice])
-    _add(found, split, info, 'comparisons', Comparison(prompt, ordered, **said))
+    _add(groups, split, info, 'comparisons', Comparison(prompt, ordered, **fields))
 
 
 def _sure(row: Line, choice: int, scale: str) -> float | None:
-    """How sure the worker was, 0 to 1, or None where the row does not say."""
+    """The worker's confidence, 0 to 1, or None if the row has none."""
     extra = row.values['extra'] and row.at('extra')
     if not extra or extra.values['confidence'] is None:
         return None
@@ -148,20 +148,20 @@ def _sure(row: Line, choice: int, scale: str) -> float | None:
     return abs(value - 5) / 4
 
 
-def _post(row: Line, chars: int, found: Groups) -> str:
-    post = _shortened(row.text('post').strip(), chars, found)
+def _post(row: Line, chars: int, groups: Groups) -> str:
+    post = _shortened(row.text('post').strip(), chars, groups)
     return TEMPLATE.format(row.filled('subreddit'), row.text('title'), post)
 
 
-def _shortened(text: str, chars: int, found: Groups) -> str:
-    """Cut at the last newline that leaves at most `chars` characters, or within."""
+def _shortened(text: str, chars: int, groups: Groups) -> str:
+    """Cuts a text at the last newline within `chars` characters, or at `chars`."""
     if not chars or len(text) <= chars:
         return text
-    kept = text[:chars].rpartition('\n')[0].rstrip() or text[:chars]
-    found.counts['posts_cut'] += 1
-    found.counts['post_characters_cut'] += len(text) - len(kept)
-    return kept
+    shortened = text[:chars].rpartition('\n')[0].rstrip() or text[:chars]
+    groups.counts['posts_cut'] += 1
+    groups.counts['post_characters_cut'] += len(text) - len(shortened)
+    return shortened
 
 
-def _add(found: Groups, split: str, row: Line, kind: str, record: object) -> None:
-    found.add(kind, split, row.filled('id'), record)
+def _add(groups: Groups, split: str, row: Line, kind: str, record: object) -> None:
+    groups.add(kind, split, row.filled('id'), record)

@@ -1,4 +1,4 @@
-"""Tokenizers: made from a corpus, or read from the files of another project."""
+"""Tokenizers: trained on a corpus, or loaded from files of other projects."""
 
 from perl.data.tokenizers.files import load, train_sentencepiece
 from perl.data.tokenizers.json_file import Json

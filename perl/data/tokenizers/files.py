@@ -1,4 +1,4 @@
-"""Where tokenizers come from: a folder, a file, or a corpus."""
+"""Loads a tokenizer from a folder or file, or trains one on a corpus."""
 
 import io
 import json
@@ -25,17 +25,17 @@ __all__ = [
 ]
 
 NAMES = ('tokenizer.json', 'tokenizer.model', 'tokenizer.bin')
-# what some tokenizer.json change: spaces, line ends, ligatures, accents, capitals
+# characters that some tokenizer.json change: spaces, line ends, ligatures, accents
 _PROBE = ' A  b\n ﬁ²e\u0301'
 
 
 def load(path: str | pathlib.Path) -> Tokenizer:
-    """The tokenizer at a path: what `save` wrote, or a file of another project.
+    """The tokenizer at a path: the output of `save`, or a file of another project.
 
-    `'bytes'` is the one that needs no file. A folder without our meta file is searched
-    for `tokenizer.json`, `tokenizer.model` and `tokenizer.bin`. Where it has both of
-    the first two, the one that gives every text back is taken, `tokenizer.json` if both
-    do. A `tokenizer.json` takes the names of its special tokens from
+    `'bytes'` is the byte tokenizer, which needs no file. A folder without our meta file
+    is searched for `tokenizer.json`, `tokenizer.model` and `tokenizer.bin`. If it has
+    both of the first two, the one with an exact round trip is used, or `tokenizer.json`
+    if both are exact. The names of the special tokens of a `tokenizer.json` come from
     `tokenizer_config.json` beside it. A `.gguf` file has its tokenizer inside, and
     `hub:org/name` names one of the Hugging Face hub.
 
@@ -70,14 +70,14 @@ def train_sentencepiece(
     byte_fallback: bool = True,
     symbols: tuple[str, ...] = ('\n',),
 ) -> SentencePiece:
-    """A SentencePiece model of a corpus, exact and deterministic.
+    """Trains a SentencePiece model on a corpus; it is exact and deterministic.
 
-    Ids: 0 pad, 1 bos, 2 eos, 3 unk, then `symbols`, which no other piece runs across.
-    Text is taken as it is: no normalisation, no leading space, spaces kept. A small
-    corpus may fill fewer than `vocab_size` pieces.
+    Ids: 0 pad, 1 bos, 2 eos, 3 unk, then `symbols`, which no other piece contains. Text
+    is not changed: no normalisation, no leading space, no removed spaces. A small
+    corpus may give fewer than `vocab_size` pieces.
 
     Raises:
-        UserError: the corpus is empty or the size holds not even the characters.
+        UserError: the corpus is empty, or `vocab_size` is too small for its characters.
     """
     import sentencepiece
 
@@ -108,7 +108,7 @@ def train_sentencepiece(
     except Exception as error:
         reason = str(error).strip().splitlines()[-1]
         raise UserError(
-            f'SentencePiece cannot make {vocab_size} pieces of this corpus: {reason}'
+            f'SentencePiece cannot make {vocab_size} pieces from this corpus: {reason}'
         ) from error
     return SentencePiece(model.getvalue())
 
@@ -130,10 +130,10 @@ def _from_contents(files: dict[str, bytes]) -> Tokenizer:
 
 
 def _of_both(json_file: pathlib.Path, model_file: pathlib.Path) -> Tokenizer:
-    """Of two files of one vocabulary, the one that gives every text back."""
+    """The tokenizer with an exact round trip, from two files of one vocabulary."""
     try:
         model = _from_file(model_file)
-    except UserError:  # Llama 3 keeps a file of another format under this name
+    except UserError:  # Llama 3 has a file of another format with this name
         return _from_file(json_file)
     if _special_tokens(json_file)['eos'] is None:
         return model
@@ -158,7 +158,7 @@ def _from_meta(folder: pathlib.Path, meta: dict) -> Tokenizer:
         special = {role: meta[role] for role in ('pad', 'bos', 'eos')}
         tokenizer = Json((folder / 'tokenizer.json').read_text('utf-8'), **special)
     else:
-        raise UserError(f'{META} names no kind of tokenizer that is known')
+        raise UserError(f'{META} does not name a known kind of tokenizer')
     older = meta.get('prefix') or not meta.get('exact', True)
     if older or tokenizer.leading_space != space:
         raise UserError(
@@ -176,8 +176,8 @@ def _from_file(file: pathlib.Path) -> Tokenizer:
     special = _special_tokens(file)
     if special['eos'] is None:
         raise UserError(
-            'which of its tokens end a text? Put tokenizer_config.json with eos_token '
-            'beside it, or build Json(content, pad=…, bos=…, eos=…) yourself'
+            'its end-of-sequence token is unknown; put tokenizer_config.json with '
+            'eos_token beside it, or call Json(content, pad=…, bos=…, eos=…)'
         )
     special['pad'] = special['pad'] or special['eos']
     special['bos'] = special['bos'] or special['pad']
@@ -193,5 +193,5 @@ def _special_tokens(file: pathlib.Path) -> dict[str, str | None]:
         token = config.get(f'{role}_token')
         named[role] = token.get('content') if isinstance(token, dict) else token
         if not isinstance(named[role], str | None):
-            raise UserError(f'{config_file}: {role}_token is {token!r:.40}, no text')
+            raise UserError(f'{config_file}: {role}_token is {token!r:.40}, not text')
     return named

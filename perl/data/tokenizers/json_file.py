@@ -1,4 +1,4 @@
-"""The `tokenizer.json` of the `tokenizers` library, for texts in parts."""
+"""The `tokenizer.json` of the `tokenizers` library, changed for parts of texts."""
 
 import collections
 import json
@@ -9,8 +9,8 @@ from typing import Any
 from perl.data.tokenizers.vocabularies import LeadingSpace, digest, write
 from perl.system.errors import UserError
 
-# the steps of a tokenizer.json that may touch the edges of a text, and the name of
-# their list where there are several
+# the steps of a tokenizer.json that can change the start or end of a text, and the key
+# of the list in a sequence of such steps
 _STEPS = {
     'normalizer': 'normalizers',
     'pre_tokenizer': 'pretokenizers',
@@ -20,13 +20,13 @@ _SPACES = (' ', '▁')
 
 
 class Json(LeadingSpace):
-    """A `tokenizer.json`, its special tokens by name.
+    """A `tokenizer.json` with named special tokens.
 
-    It is exact but for what its normalizer does to characters (such as lower case or
-    NFKC), with which its vocabulary was trained.
+    It is exact except for the changes of its normalizer (such as lower case or NFKC)
+    and for white space that its pre-tokenizer drops; its vocabulary was trained so.
 
     Args:
-        content: of the file.
+        content: the text of the file.
         pad, bos, eos: the special tokens.
 
     Raises:
@@ -41,7 +41,7 @@ class Json(LeadingSpace):
             self._tokenizer = tokenizers.Tokenizer.from_str(json.dumps(settings))
         except Exception as error:
             raise UserError(f'not a tokenizer.json: {error}') from error
-        # `perl.data.examples` cuts, so that what is cut can be counted
+        # `perl.data.examples` cuts texts and counts the cuts
         self._tokenizer.no_truncation()
         self._tokenizer.no_padding()
         self._tokenizer.encode_special_tokens = True
@@ -83,7 +83,7 @@ class Json(LeadingSpace):
     def unknown(self, text: str, ids: Sequence[int]) -> int:
         if self._unknown is not None:
             return ids.count(self._unknown)
-        # byte-pair encoding without an "unknown" leaves such characters out
+        # byte-pair encoding without an unknown token drops unknown characters
         normalizer = self._tokenizer.normalizer
         written = normalizer.normalize_str(text) if normalizer else text
         texts = (written, self._text(ids))
@@ -96,8 +96,8 @@ class Json(LeadingSpace):
 
 
 def for_parts(settings: dict[str, Any]) -> tuple[dict[str, Any], bool]:
-    """The settings of a tokenizer.json, changed so that it encodes and decodes a part
-    of a text as it is: without a space before it, and without stripping its ends.
+    """Changes the settings of a tokenizer.json so that it encodes and decodes a part of
+    a text exactly: no space is put before it, and its ends are not stripped.
 
     Three steps put a space before a text: the normalizer Prepend (Llama 2) and the
     pre-tokenizers Metaspace and ByteLevel, with their `prepend_scheme` and
@@ -112,7 +112,7 @@ def for_parts(settings: dict[str, Any]) -> tuple[dict[str, Any], bool]:
         if role != 'decoder':
             leading_space |= any(map(_puts_space, steps))
         if any(step['type'] == 'Metaspace' for step in steps):
-            # it would leave no spaces for Metaspace, which then could not mark them
+            # it would remove the spaces that Metaspace must mark
             steps = [step for step in steps if step['type'] != 'WhitespaceSplit']
         steps = [_plain(step) for step in steps if not _strips(step)]
         changed[role] = {'type': 'Sequence', several: steps} if steps else None
@@ -122,7 +122,7 @@ def for_parts(settings: dict[str, Any]) -> tuple[dict[str, Any], bool]:
 
 
 def _flat(step, several):
-    """The steps of a step that may be a sequence of others, or null."""
+    """The steps in a step, which may be a sequence of steps or null."""
     if step is None:
         return []
     if step['type'] != 'Sequence':
@@ -143,15 +143,15 @@ def _puts_space(step):
 
 
 def _strips(step):
-    """Whether a step does nothing but change the ends of a text."""
+    """Whether a step only changes the start or end of a text."""
     if step['type'] == 'Prepend':
         return _puts_space(step)
-    # a decoder names what it strips; a normalizer strips white space
+    # a decoder has the characters to strip; a normalizer strips white space
     return step['type'] == 'Strip' and step.get('content', ' ') in _SPACES
 
 
 def _plain(step):
-    """A step that puts no space before a text."""
+    """The step, changed so that it does not put a space before a text."""
     if step['type'] == 'ByteLevel' and 'add_prefix_space' in step:
         return {**step, 'add_prefix_space': False}
     if step['type'] == 'Metaspace':
@@ -161,7 +161,7 @@ def _plain(step):
 
 
 def _unknown_id(model, tokenizer):
-    """The id that stands for what the vocabulary lacks; None where there is none."""
+    """The id for unknown text; None if the vocabulary has no such token."""
     if model.get('unk_id') is not None:
         return model['unk_id']
     token = model.get('unk_token')

@@ -18,7 +18,10 @@ def read(content: bytes) -> tuple[list[bytes], list[float]]:
     """The pieces and their scores.
 
     The file is an int32 (the longest piece), then for each token a float32 score, an
-    int32 length and the bytes. Raises UserError when it ends in the middle of one.
+    int32 length and the bytes.
+
+    Raises:
+        UserError: the file ends inside a token or has too few tokens.
     """
     pieces, scores, at = [], [], 4
     while at < len(content):
@@ -29,8 +32,8 @@ def read(content: bytes) -> tuple[list[bytes], list[float]]:
         piece = content[at + 8 : at + 8 + max(length, 0)]
         if length < 0 or len(piece) < length:
             raise UserError(
-                f'the llama2.c tokenizer breaks off in token {len(pieces)}: '
-                'the file is damaged or of another format'
+                f'the llama2.c tokenizer ends inside token {len(pieces)}: '
+                'the file is damaged or has another format'
             )
         pieces.append(piece)
         scores.append(score)
@@ -44,12 +47,12 @@ def read(content: bytes) -> tuple[list[bytes], list[float]]:
 
 
 def words(text: str) -> list[str]:
-    """The stretches that no merge crosses: a word with the spaces before it."""
+    """Splits a text into words, each with the spaces before it; merges stay inside."""
     return re.findall(r' *[^ ]+| +', text)
 
 
 def merge(word: str, ids: dict[bytes, int], scores: list[float]) -> tuple[int, ...]:
-    """Characters (or their bytes) merged by the best score first, leftmost at a tie."""
+    """Merges characters (or their bytes), best score first, leftmost in a tie."""
     parts: list[tuple[bytes, int]] = []
     for character in word:
         raw = character.encode('utf-8', 'surrogatepass')
@@ -61,7 +64,7 @@ def merge(word: str, ids: dict[bytes, int], scores: list[float]) -> tuple[int, .
         candidates = [
             (-scores[ids[left + right]], place)
             for place, ((left, i), (right, j)) in enumerate(itertools.pairwise(parts))
-            # A raw byte is no character: only pieces merge.
+            # Only pieces are merged, never raw bytes.
             if min(i, j) >= PIECES and left + right in ids
         ]
         if not candidates:
@@ -79,7 +82,7 @@ class Llama2c(LeadingSpace):
         leading_space: whether a space goes before the start of a text, as in llama2.c.
 
     Raises:
-        UserError: the file is damaged or of another format.
+        UserError: the file is damaged or has another format.
     """
 
     def __init__(self, content: bytes, leading_space: bool = True):
@@ -95,7 +98,7 @@ class Llama2c(LeadingSpace):
 
     @property
     def fingerprint(self) -> str:
-        # False is what runs without a leading space have always been known by
+        # False keeps the fingerprint of existing runs without a leading space
         how = 'leading space' if self.leading_space else False
         return digest('llama2c', how, self._content)
 

@@ -1,4 +1,4 @@
-"""SentencePiece models, with their normalisation switched off."""
+"""SentencePiece models without their normalisation."""
 
 import pathlib
 from collections.abc import Sequence
@@ -7,24 +7,23 @@ from perl.data.tokenizers.vocabularies import LeadingSpace, digest, write
 from perl.system.errors import UserError
 
 # ModelProto.normalizer_spec {precompiled_charsmap: '', add_dummy_prefix: false,
-# remove_extra_whitespaces: false} on the wire: protobuf merges a message that is
-# appended into the one before it.
+# remove_extra_whitespaces: false} in wire format: protobuf merges an appended message
+# into the previous one.
 _EXACT = b'\x1a\x06\x12\x00\x18\x00\x20\x00'
 
 
 class SentencePiece(LeadingSpace):
-    """A SentencePiece model, exact: `encode(prompt) + encode(response)` is the text.
+    """A SentencePiece model with an exact round trip for texts in parts.
 
-    What the model does to a text before it cuts it into pieces is switched off
-    (normalisation of characters, the collapse of spaces), but for the space before the
-    start of a text. Even so U+2581, with which SentencePiece writes a space, becomes
-    one. A model without a pad takes eos for it, one without a bos takes pad (as T5
-    does).
+    The model's preprocessing (normalisation of characters, merging of spaces) is
+    switched off, except for the space before the start of a text. One exception: U+2581
+    decodes to a space, because SentencePiece uses it for spaces. A model without pad
+    uses eos as pad, one without bos uses pad as bos (as T5 does).
 
     Args:
         model: the serialised model.
-        leading_space: whether a space goes before the start of a text; by default where
-            the model was trained so (`add_dummy_prefix`).
+        leading_space: whether a space is put before the start of a text; by default as
+            in the model's training (`add_dummy_prefix`).
 
     Raises:
         UserError: it is not a SentencePiece model, or it has no end-of-sequence token.
@@ -52,7 +51,7 @@ class SentencePiece(LeadingSpace):
 
     @property
     def fingerprint(self) -> str:
-        # True is what runs without a leading space have always been known by
+        # True keeps the fingerprint of existing runs without a leading space
         how = 'leading space' if self.leading_space else True
         return digest('sentencepiece', how, self._model)
 
@@ -72,5 +71,5 @@ class SentencePiece(LeadingSpace):
 
 
 def _or(token: int, other: int) -> int:
-    """`token`, or `other` where SentencePiece says -1 for 'there is none'."""
+    """`token`, or `other` if it is -1, which SentencePiece uses for 'none'."""
     return token if token >= 0 else other

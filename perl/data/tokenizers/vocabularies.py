@@ -1,8 +1,8 @@
-"""What every tokenizer does, and the one that needs no file: UTF-8 bytes.
+"""The interface of tokenizers, and the byte tokenizer, which needs no file.
 
-`encode` adds no special tokens and text can never become one; `decode` drops them.
-Special ids are explicit, and pad may equal eos: nothing ever asks an id whether it is
-padding. Unless a tokenizer says otherwise it is exact, also for a text in parts:
+`encode` adds no special tokens, and text never becomes one; `decode` drops them.
+Special ids are explicit, and pad may equal eos: the code never compares an id with pad.
+Unless a tokenizer documents otherwise it is exact, also for a text in parts:
 decode(encode(a) + encode(b)) == a + b.
 """
 
@@ -19,7 +19,7 @@ META = 'tokenizer.meta.json'
 
 
 class Tokenizer(Protocol):
-    """What the package asks of a tokenizer."""
+    """The interface of a tokenizer."""
 
     size: int
     pad: int
@@ -28,38 +28,38 @@ class Tokenizer(Protocol):
 
     @property
     def fingerprint(self) -> str:
-        """Sixteen hex digits of the sha256 of everything that decides the ids."""
+        """Sixteen hex digits of the sha256 of all that determines the ids."""
 
     def encode(self, text: str, start: bool = False) -> list[int]:
         """The ids of a text, without special tokens.
 
         Args:
-            text: all of a text, or a part of one that goes on where another ended.
-            start: the text begins here, so that a tokenizer whose vocabulary was
-                trained with a space before every text puts it there. A prompt is
-                encoded with it, and the response that continues it without.
+            text: a whole text, or a part that continues an earlier part.
+            start: whether the text begins here. A tokenizer whose vocabulary was
+                trained with a space before every text then adds this space. Prompts are
+                encoded with start=True, responses that continue them with False.
         """
 
     def decode(self, ids: Sequence[int]) -> str:
-        """The text of some ids; special tokens vanish.
+        """The text of ids, without special tokens.
 
-        Ids that begin with bos are the start of a text: the space that `encode` put
-        there is taken off again.
+        If the ids begin with bos, they are the start of a text, and the space that
+        `encode` added is removed.
         """
 
     def unknown(self, text: str, ids: Sequence[int]) -> int:
-        """How many tokens of `encode(text)` are missing or stand for "unknown", because
-        the vocabulary lacks a character of the text."""
+        """The number of tokens of `encode(text)` that are missing or the unknown token,
+        because the vocabulary lacks a character of the text."""
 
     def save(self, folder: str | pathlib.Path) -> None:
-        """Writes what `load(folder)` needs."""
+        """Writes the files that `load(folder)` needs."""
 
 
 class LeadingSpace(abc.ABC):
-    """The part of a tokenizer that puts a space before the start of a text.
+    """Base class of tokenizers that may put a space before the start of a text.
 
     Attributes:
-        leading_space: whether it does, because its vocabulary was trained so.
+        leading_space: whether it does so, as in the training of its vocabulary.
         bos: the id before the start of a text.
     """
 
@@ -76,17 +76,17 @@ class LeadingSpace(abc.ABC):
 
     @abc.abstractmethod
     def _ids(self, text: str) -> list[int]:
-        """The ids of a text as it is."""
+        """The ids of a text, without a leading space."""
 
     @abc.abstractmethod
     def _text(self, ids: Sequence[int]) -> str:
-        """The text of some ids as it is, without special tokens."""
+        """The text of ids without special tokens; a leading space stays."""
 
 
 def write(
     folder: str | pathlib.Path, meta: dict, file: str = '', content: bytes = b''
 ) -> None:
-    """Puts a tokenizer's meta data, and its file where it has one, in a folder."""
+    """Writes a tokenizer's metadata, and its file if it has one, into a folder."""
     folder = pathlib.Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     if file:
@@ -95,7 +95,7 @@ def write(
 
 
 def digest(*parts: object) -> str:
-    """Sixteen hex digits of the sha256 of some values."""
+    """Sixteen hex digits of the sha256 of values."""
     sha = hashlib.sha256()
     for part in parts:
         sha.update(part if isinstance(part, bytes) else repr(part).encode())

@@ -1,8 +1,8 @@
-"""How well scores agree with people: on ratings, and on comparisons.
+"""Agreement of scores with labels, for ratings and comparisons.
 
-A score is a logit: above 0 it says 'good'. A label of at least 1/2 is good. Statistics
-take weights `[..., n]` of the rows, whose leading axes are resamples, and give `[...]`;
-without weights each row counts once.
+A score is a logit: above 0 it means 'good'. A label of at least 1/2 is good. Statistics
+take weights `[..., n]` of the rows, whose leading axes are resamples, and return
+`[...]`; without weights each row counts once.
 """
 
 from typing import Any
@@ -24,7 +24,7 @@ def accuracy(
     threshold: float = 0.0,
     weights: Weights = None,
 ) -> np.ndarray:
-    """The share of ratings on whose side of the threshold the score lies.
+    """The share of ratings whose score is on the right side of the threshold.
 
     Scores and labels `[n]`, weights `[..., n]` -> `[...]`.
     """
@@ -40,18 +40,17 @@ def balanced_accuracy(
 ) -> np.ndarray:
     """The mean of the accuracies on good and on bad ratings; NaN if one is absent.
 
-    Answering always the same gives 1/2. Scores and labels `[n]`, weights `[..., n]` ->
-    `[...]`.
+    A constant answer gives 1/2. Scores and labels `[n]`, weights `[..., n]` -> `[...]`.
     """
     good, right = _good(labels), (scores > threshold) == _good(labels)
     return (_share(right, good, weights) + _share(right, ~good, weights)) / 2
 
 
 def auc(scores: np.ndarray, labels: np.ndarray, weights: Weights = None) -> np.ndarray:
-    """The chance that a good rating outscores a bad one, ties counting half.
+    """The probability that a good rating outscores a bad one; a tie counts half.
 
     The Mann-Whitney statistic: scores and labels `[n]`, weights `[..., n]` -> `[...]`.
-    NaN where there is but one class.
+    NaN if there is only one class.
     """
     good = _good(labels)
     weights = np.ones(len(good)) if weights is None else weights
@@ -67,17 +66,17 @@ def auc(scores: np.ndarray, labels: np.ndarray, weights: Weights = None) -> np.n
 
 
 def best_threshold(scores: np.ndarray, labels: np.ndarray) -> float:
-    """The threshold with the highest balanced accuracy, for choosing on validation.
+    """The threshold with the highest balanced accuracy, to be chosen on validation.
 
-    It lies midway between two neighbouring scores `[n]`; 0 with one class only, or
-    where no threshold beats chance.
+    It is midway between two neighbouring scores `[n]`; 0 if there is only one class or
+    no threshold beats chance.
     """
     values = np.unique(scores)
     if len(values) < 2:
         return 0.0
     between = (values[:-1] + values[1:]) / 2
     good = _good(labels)
-    # Counting the scores below each candidate takes one sort instead of n passes.
+    # Sorting once and counting the scores below each candidate avoids n passes.
     below = [
         np.searchsorted(np.sort(scores[side]), between, 'right') / max(1, side.sum())
         for side in (good, ~good)
@@ -98,16 +97,16 @@ def rating_metrics(
     Args:
         scores: `[n]` logits.
         labels: `[n]` in [0, 1].
-        threshold: for the balanced accuracy; `best_threshold` of the validation
-            split. The plain accuracy is at 0, where the model itself says 1/2.
-        clusters: `[n]`, what each rating belongs to; by default each is on its own.
+        threshold: for the balanced accuracy; `best_threshold` of the validation split.
+            The plain accuracy uses 0, where the model's probability is 1/2.
+        clusters: `[n]`, the cluster of each rating; by default every row is its own.
 
     Returns:
         n, clusters (their number), positives, accuracy, balanced_accuracy, auc,
         threshold, and ci95: the interval [low, high] of each figure by its name.
 
     Raises:
-        UserError: lengths differ, nothing was scored or a score is not finite.
+        UserError: lengths differ, there are no scores, or a score is not finite.
     """
     scores, labels = _checked(scores), np.asarray(labels)
     n, good = len(scores), _good(labels)
@@ -117,7 +116,7 @@ def rating_metrics(
             'split that the labels come from'
         )
     at = cluster.numbers(clusters, n)
-    # a class has at least as many independent ratings as clusters
+    # the smaller number of clusters among the two classes
     fewest = min(len(np.unique(at[side])) for side in (good, ~good))
     figures = {
         'balanced_accuracy': lambda w: balanced_accuracy(scores, labels, threshold, w),
@@ -145,18 +144,19 @@ def comparison_metrics(pairs: Pairs, clusters: Clusters = None) -> dict[str, Any
     """All figures of n scored comparisons, some of which may be labelled as ties.
 
     Args:
-        pairs: of the comparisons.
-        clusters: `[n]`, what each comparison belongs to; by default each is on its own.
+        pairs: the pairs of the comparisons.
+        clusters: `[n]`, the cluster of each comparison; by default every row is its
+            own.
 
     Returns:
-        n (comparisons with a decided label) and their clusters and pairs; accuracy (the
-        mean over them of the share of pairs in the right order, a pair of equal scores
-        being half right) and ci95 by name; score_ties (their pairs of equal score); and
-        labelled_ties (comparisons whose label is a tie, which no order can get right or
-        wrong). Without a decided label the accuracy is NaN.
+        n (comparisons not labelled as ties), their clusters and pairs; accuracy (their
+        mean share of pairs in the right order; a pair of equal scores is half right)
+        and ci95 by name; score_ties (their pairs with equal scores); and labelled_ties
+        (comparisons labelled as ties, which are left out of the accuracy). The accuracy
+        is NaN if all comparisons are labelled as ties.
 
     Raises:
-        UserError: nothing was scored, or a score is not finite.
+        UserError: there are no scores, or a score is not finite.
     """
     _checked(pairs.margins, pairs.rows)
     at = cluster.numbers(clusters, pairs.n)

@@ -1,4 +1,4 @@
-"""A reward model beside its baselines, on the same records."""
+"""Compares a reward model with its baselines on the same records."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -11,7 +11,7 @@ from perl.evaluation.figures.baselines import Records
 from perl.evaluation.figures.intervals import Interval, share
 from perl.evaluation.figures.resampling import bootstrap
 
-# by which figure a reward model is compared; an AUC needs no threshold
+# the figure used to compare reward models; an AUC needs no threshold
 FIGURES = {'pairwise': 'accuracy', 'pointwise': 'auc'}
 
 
@@ -21,19 +21,20 @@ def against_baselines(
     scores: Sequence[np.ndarray],
     figures: Mapping[str, Any],
 ) -> dict[str, Any]:
-    """The baselines of a reward model, and how far it is above the best of them.
+    """The baselines of a reward model, and the difference from the best of them.
 
     Args:
-        records: comparisons or ratings by split; 'train' and 'val' are fitted on.
-        split: what the model was measured on, n records.
-        scores: n arrays `[K]` of the model.
-        figures: of the model, with its reward_kind.
+        records: comparisons or ratings by split; baselines are fitted on 'train' and
+            'val'.
+        split: the split on which the model was measured, n records.
+        scores: the model's scores, n arrays `[K]`.
+        figures: the model's figures, including reward_kind.
 
     Returns:
-        baselines: the figures of each by its name (see `baselines.metrics`). And, where
-        one can be compared, best_baseline: its name and rule, the figure (accuracy of
-        comparisons, AUC of ratings) of the `model` and of the `baseline`, their
-        difference and difference_ci95, of which the records are the same.
+        baselines: the figures of each by its name (see `baselines.metrics`). If there
+        is a finite baseline, also best_baseline: its name and rule, the figure
+        (accuracy of comparisons, AUC of ratings) of the `model` and of the `baseline`,
+        their difference and difference_ci95, paired by record.
     """
     measured = baselines.metrics(records, split)
     figure = FIGURES[figures['reward_kind']]
@@ -92,15 +93,15 @@ def _difference(records, model, baseline, intervals) -> Interval:
     """The 95 % interval of the difference of two scorers on the same records."""
     at = clusters.of_records(records)
     if isinstance(records[0], Comparison):
-        sure = np.array([record.preference for record in records])
-        both = [pairs.of_scores(scores, sure) for scores in (model, baseline)]
+        preferences = np.array([record.preference for record in records])
+        both = [pairs.of_scores(scores, preferences) for scores in (model, baseline)]
         decided = ~both[0].tied
         lead = (both[0].right() - both[1].right())[decided]
         low, high = share((1 + lead) / 2, at[decided])
         return 2 * low - 1, 2 * high - 1
     labels = np.array([rating.label for rating in records])
     one, other = np.ravel(model), np.ravel(baseline)
-    if np.ptp(other) == 0:  # the AUC of one score for all is 1/2, and not measured
+    if np.ptp(other) == 0:  # the AUC of a constant score is exactly 1/2
         low, high = intervals['auc']
         return low - 0.5, high - 0.5
     return bootstrap(

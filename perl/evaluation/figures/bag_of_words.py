@@ -1,4 +1,4 @@
-"""Texts as the words and pairs of neighbouring words that are in them, by TF-IDF."""
+"""TF-IDF features of texts: words and pairs of neighbouring words."""
 
 import re
 from collections.abc import Iterable, Sequence
@@ -8,20 +8,20 @@ import scipy.sparse
 
 _WORD = re.compile(r'\w+|[^\w\s]')
 
-# A text in parts, each with a mark that tells its words from those of other parts.
+# The parts of a text, each with a mark that distinguishes its words from other parts.
 Parts = Sequence[tuple[str, str]]
 
 
 class BagOfWords:
-    """The words and word pairs that at least two of n texts have, and how rare each is.
+    """Features for the words and word pairs that occur in at least two of n texts.
 
-    A text becomes 1 + log(count) of each, times log((1 + n) / (1 + texts with it)) + 1,
-    scaled to length 1: the features of scikit-learn's `TfidfVectorizer` with
-    sublinear_tf and min_df=2.
+    The feature of a word or pair is 1 + log(count), times log((1 + n) / (1 + texts with
+    it)) + 1; a text's features are scaled to length 1. They are those of scikit-learn's
+    `TfidfVectorizer` with sublinear_tf and min_df=2.
     """
 
     def __init__(self, texts: Iterable[Parts]):
-        """Reads the n texts."""
+        """Counts the words of n texts."""
         self._words: dict[str, int] = {}
         counts = [self._count(text, learn=True) for text in texts]
         self._pairs = np.unique(
@@ -44,7 +44,7 @@ class BagOfWords:
         return table
 
     def _count(self, text, learn=False):
-        """The numbers of the words of a text, and of its pairs of them."""
+        """The ids of a text's words, and of its word pairs."""
         words, pairs = [np.zeros(0, int)], [np.zeros(0, int)]
         for mark, part in text:
             names = [mark + word for word in _WORD.findall(part.lower())]
@@ -58,7 +58,7 @@ class BagOfWords:
         return np.concatenate(words), np.concatenate(pairs)
 
     def _table(self, counts):
-        """How often each text has each word and pair."""
+        """The count of each word and pair in each text."""
         columns, ends = [np.zeros(0, int)], [0]
         for words, pairs in counts:
             at = np.searchsorted(self._pairs, pairs)

@@ -1,9 +1,9 @@
-"""What a reward model has to beat: scorers that understand nothing.
+"""Simple baselines that a reward model should beat.
 
-The accuracy of a reward model says little by itself. Where most labels are alike, where
-people prefer the longer response, or where single words give the label away, a model
-that has learned nothing else looks good. Each baseline is fitted on the training split,
-takes its settings from the validation split, and scores the records of the model.
+The accuracy of a reward model alone says little. If most labels are equal, if people
+prefer the longer response, or if single words reveal the label, a model that has
+learned only this looks good. Each baseline is fitted on the training split, takes its
+settings from the validation split, and scores the same records as the model.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -21,9 +21,9 @@ from perl.evaluation.figures.accuracy import (
 )
 from perl.evaluation.figures.bag_of_words import BagOfWords
 
-MOST = 20_000  # training records that the bag of words reads, evenly spaced
-CHARACTERS = 3000  # of a prompt's end and of a response's beginning that it reads
-STRENGTHS = (0.1, 1.0, 10.0)  # inverse regularisation, of which validation chooses
+MOST = 20_000  # most training records of the bag of words, evenly spaced
+CHARACTERS = 3000  # it reads the end of a prompt and the beginning of a response
+STRENGTHS = (0.1, 1.0, 10.0)  # inverse regularisation, chosen on validation
 
 Records = Sequence[Comparison] | Sequence[Rating]
 # n records -> n arrays [K]: the scores of a comparison's completions, or one logit
@@ -33,17 +33,18 @@ Scorer = Callable[[Records], list[np.ndarray]]
 def metrics(
     records: Mapping[str, Records], split: str
 ) -> dict[str, tuple[dict[str, Any], list[np.ndarray]]]:
-    """The figures of every baseline on a split, and its scores, by its name.
+    """The figures and scores of every baseline on a split, by name.
 
     Args:
-        records: comparisons or ratings by split; 'train' and 'val' are fitted on.
-        split: what is measured, n records.
+        records: comparisons or ratings by split; baselines are fitted on 'train' and
+            'val'.
+        split: the split to measure on, n records.
 
     Returns:
-        Of ratings 'majority', 'length' and 'bag_of_words' with `rating_metrics`, of
+        For ratings 'majority', 'length' and 'bag_of_words' with `rating_metrics`, for
         comparisons 'chance', 'length' and 'bag_of_words' with `comparison_metrics`;
         each with its rule in words. The scores are n arrays `[K]`. A baseline that
-        cannot be fitted, for want of records or of a second class, is left out.
+        cannot be fitted, because records or a second class are missing, is left out.
     """
     val, test = records['val'], records[split]
     at, measured = clusters.of_records(test), {}
@@ -63,7 +64,7 @@ def metrics(
 
 
 def fit(train: Records, val: Records) -> dict[str, tuple[Scorer, str]]:
-    """Every baseline that the records allow, by name, and its rule in words."""
+    """The baselines that the records allow, by name, each with its rule in words."""
     if not train:
         return {}
     if isinstance(train[0], Comparison):
@@ -79,8 +80,8 @@ def fit(train: Records, val: Records) -> dict[str, tuple[Scorer, str]]:
 
 
 def majority(train: Sequence[Rating]) -> tuple[Scorer, str]:
-    """Always the answer that is the more frequent in `train`, by its log-odds."""
-    # One more of each class keeps the odds of a one-sided split finite.
+    """A constant: the log-odds of a good rating in `train`."""
+    # One extra rating per class keeps the odds finite if a class is missing.
     good = _labels(train) == 1
     log_odds = np.log((good.sum() + 1) / ((~good).sum() + 1))
     rule = f'always {"good" if log_odds > 0 else "bad"}'
@@ -88,9 +89,9 @@ def majority(train: Sequence[Rating]) -> tuple[Scorer, str]:
 
 
 def length(train: Records) -> tuple[Scorer, str]:
-    """The longer response wins, or the shorter one where that is more often right; of
-    ratings logistic regression on the lengths (log characters) of prompt and response.
-    """
+    """For comparisons: the longer response wins, or the shorter one if that is more
+    often right. For ratings: logistic regression on the log characters of prompt and
+    response."""
     sizes = _sizes(train)
     centre, spread = sizes.mean(0), sizes.std(0)
     scale = np.where(spread > 0, spread, 1)
@@ -114,8 +115,9 @@ def bag_of_words(
     """Logistic regression on words and word pairs (TF-IDF).
 
     Args:
-        train: to fit on; of more than `MOST` records so many, evenly spaced.
-        val: to choose the strength on, by log loss; without it, the middle one.
+        train: records to fit on; at most `MOST` are used, evenly spaced.
+        val: records to choose the strength, by log loss; if empty, the middle one is
+            used.
         strengths: inverse regularisation, scikit-learn's C.
     """
     train, val = _some(train), _some(val)
@@ -143,7 +145,8 @@ def _fitted(records, features, strength):
 
 
 def _design(records, features):
-    """What is regressed: features of ratings, differences of those of a pair."""
+    """Inputs and targets of the regression: features of ratings, or differences of the
+    features of pairs."""
     features = scipy.sparse.csr_array(features)
     if isinstance(records[0], Rating):
         return features, _labels(records)
@@ -165,7 +168,7 @@ def _responses(record):
 
 
 def _sizes(records):
-    """Log characters of each response; of ratings of the prompt, too: `[m, 1 or 2]`."""
+    """Log characters of responses, for ratings also of prompts: `[m, 1 or 2]`."""
     if isinstance(records[0], Rating):
         sizes = [(len(x.prompt), len(x.response)) for x in records]
     else:
@@ -174,7 +177,7 @@ def _sizes(records):
 
 
 def _texts(records):
-    """Each response; a rating's prompt stands before it and its words are marked."""
+    """The marked parts of each response; for ratings the prompt is the first part."""
     for record in records:
         prompt = isinstance(record, Rating)
         before = [('<', record.prompt[-CHARACTERS:])] if prompt else []
@@ -183,7 +186,7 @@ def _texts(records):
 
 
 def _labels(records):
-    """Labels 0 or 1 of ratings, preferences of comparisons: `[n]`."""
+    """Labels 0 or 1 for ratings, preferences for comparisons: `[n]`."""
     if records and isinstance(records[0], Rating):
         return np.array([float(rating.label >= 0.5) for rating in records])
     return np.array([comparison.preference for comparison in records], float)

@@ -1,4 +1,4 @@
-"""What the best of n samples is expected to be worth, from N >= n samples."""
+"""Estimates the expected reward of the best of n samples from N >= n samples."""
 
 from collections.abc import Sequence
 
@@ -8,26 +8,26 @@ from perl.system.errors import UserError
 
 
 def best_of_n_kl(n: np.ndarray) -> np.ndarray:
-    """KL of the best of n samples to the policy sampled from, in nats: [...] -> [...].
+    """KL of best-of-n sampling to the sampled policy, in nats: `[...]` -> `[...]`.
 
-    log n - (n - 1) / n: exact where no two samples are alike, else an upper bound
-    (Beirami et al. 2024, arXiv 2401.01879).
+    log n - (n - 1) / n: exact if no two samples are equal, else an upper bound (Beirami
+    et al. 2024, arXiv 2401.01879).
     """
     n = np.asarray(n, float)
     return np.log(n) - (n - 1) / n
 
 
 def best_of_n(proxy: np.ndarray, values: np.ndarray, n: int) -> np.ndarray:
-    """The expected value of the proxy's best of n, from N >= n samples of each prompt.
+    """The expected value of the proxy's best of n, from N >= n samples per prompt.
 
-    The mean over all subsets of n, without going through them: the i-th worst sample is
+    The mean over all subsets of n, without enumerating them: the i-th worst sample is
     the best of C(i - 1, n - 1) of the C(N, n) subsets (Nakano et al. 2021, WebGPT,
-    appendix I). Among equal proxies the choice is a fair toss.
+    appendix I). Among equal proxies the choice is uniformly random.
 
     Args:
-        proxy: `[prompts, N]` rewards that choose.
-        values: `[prompts, N]` rewards of what is chosen; gold, or the proxy itself.
-        n: of how many.
+        proxy: `[prompts, N]` rewards that choose the sample.
+        values: `[prompts, N]` rewards of the chosen sample; gold, or the proxy itself.
+        n: the number of samples to choose from.
 
     Returns:
         `[prompts]`.
@@ -57,7 +57,7 @@ def best_of_n_curve(
 
 
 def _chosen(N, n):
-    """The share of subsets of n in which each of N ranks, worst first, is the best."""
+    """For each of N ranks, worst first: the share of subsets of n whose best it is."""
     weights, share = np.zeros(N), n / N
     for rank in range(N, n - 1, -1):
         weights[rank - 1] = share
@@ -66,7 +66,7 @@ def _chosen(N, n):
 
 
 def _fair(proxy, values):
-    """Values from the worst proxy to the best, equal proxies having their mean."""
+    """Values from the worst proxy to the best; equal proxies get their mean value."""
     _, at, counts = np.unique(proxy, return_inverse=True, return_counts=True)
     means = np.bincount(at, values) / counts
     return np.repeat(means, counts)

@@ -1,8 +1,8 @@
-"""Where a reward model is right: accuracy by group, and by how sure it was.
+"""Accuracy of a reward model by group, and by its confidence.
 
-The accuracy of one reward model differs more between batches of labels, and between
-sure and unsure labellers, than between sizes of model (N+ implementation details, Huang
-et al. 2024, arXiv 2403.17031), so one figure hides much.
+The accuracy of a reward model differs more between batches of labels, and between sure
+and unsure labellers, than between model sizes (N+ implementation details, Huang et al.
+2024, arXiv 2403.17031), so one overall figure is not enough.
 """
 
 from collections.abc import Hashable, Sequence
@@ -21,9 +21,9 @@ def by_group(
     """The accuracy of each group, in the order of the groups' names.
 
     Args:
-        right: `[n]` in [0, 1]; of a comparison with several pairs, the share in the
+        right: `[n]` in [0, 1]; for a comparison with several pairs, the share in the
             right order. Equal scores are half right.
-        groups: `[n]`, what each row belongs to: a batch, a labeller's confidence, a
+        groups: `[n]`, the group of each row: a batch, a labeller's confidence, a
             domain.
         clusters: `[n]`; by default every row is its own.
 
@@ -49,12 +49,12 @@ def by_margin(
     buckets: int = 5,
     clusters: Clusters = None,
 ) -> list[dict[str, Any]]:
-    """The accuracy by how far apart the two scores were, in buckets of equal size.
+    """The accuracy by the difference of the two scores, in buckets of equal size.
 
     Args:
         right: `[n]` in [0, 1].
         margins: `[n]`, |difference of the rewards| or |logit of a rating|.
-        buckets: how many; fewer where margins repeat.
+        buckets: the number of buckets; fewer if margins repeat.
         clusters: `[n]`; by default every row is its own.
 
     Returns:

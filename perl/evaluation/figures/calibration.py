@@ -1,8 +1,8 @@
-"""Whether the probabilities of a reward model are what they say.
+"""Calibration of a reward model's probabilities.
 
 A rating is good with probability sigma(logit). One completion beats another with
-probability sigma(margin), so a pair is judged by its confidence sigma(|margin|) and by
-whether the order is right: the same curve as with every pair in both orders.
+probability sigma(margin), so a pair has the confidence sigma(|margin|) that its order
+is right. This gives the same curve as using every pair in both orders.
 """
 
 from typing import Any
@@ -27,7 +27,7 @@ from perl.system.errors import UserError
 
 
 def brier(probabilities: np.ndarray, outcomes: np.ndarray) -> np.ndarray:
-    """The mean squared error of the probabilities (Brier 1950): [..., n] -> [...]."""
+    """The mean squared error of probabilities (Brier 1950): `[..., n]` -> `[...]`."""
     return np.mean((probabilities - outcomes) ** 2, -1)
 
 
@@ -44,33 +44,36 @@ def calibration_metrics(
 
     Args:
         logits: `[n]` margins of pairs, or logits of ratings.
-        outcomes: `[n]` in [0, 1]: how sure it is that the better one is better, or how
-            good the rated response is. A pair of outcome 1/2 is a labelled tie.
-        fitted_on: the same two of validation, where the temperature is fitted.
-        pairs: whether these are margins, judged by their confidence.
+        outcomes: `[n]` in [0, 1]: the preferences of pairs, or the labels of ratings. A
+            pair with outcome 1/2 is a labelled tie.
+        fitted_on: logits and outcomes of validation, to fit the temperature.
+        pairs: whether the logits are margins of pairs.
         clusters: `[n]`; by default every row is its own.
-        bins: of the curve.
-        seed: of the resampling.
+        bins: number of bins of the curve.
+        seed: seed of the resampling.
 
     Returns:
-        n, pairs, temperature, and by `before` and `after`: ece with ece_ci95,
-        ece_by_chance (mean and 95 % quantile if calibrated), ece_equal_mass,
-        largest_gap, brier, log_loss, confidence (mean), found (mean outcome), curve.
-        Labelled ties are left out of all of these. Where there are some, `ties` has
-        their n and by `before` and `after` the mean confidence, which 1/2 is right for,
-        and its distance from 1/2 as ece.
+        n, pairs, temperature, and for `before` and `after` the temperature: ece with
+        ece_ci95, ece_by_chance (mean and 95 % quantile of a calibrated model),
+        ece_equal_mass, largest_gap, brier, log_loss, confidence (mean), found (mean
+        outcome), curve. Labelled ties are left out of these figures. If there are any,
+        `ties` has their n, and for `before` and `after` their mean confidence, which
+        should be 1/2, and its distance from 1/2 as ece.
 
     Raises:
         UserError: there are no logits, one is not finite, or all pairs are ties.
     """
     logits, outcomes = _checked(logits), np.asarray(outcomes, np.float64)
-    held, said = _checked(fitted_on[0]), np.asarray(fitted_on[1], np.float64)
+    val_logits = _checked(fitted_on[0])
+    val_outcomes = np.asarray(fitted_on[1], np.float64)
     clusters = cluster.numbers(clusters, len(logits))
     decided = outcomes != 0.5 if pairs else np.ones(len(logits), bool)
     if not decided.any():
         raise UserError('calibration: all pairs are labelled as ties')
-    usable = said != 0.5 if pairs else np.ones(len(held), bool)
-    fitted = temperature.fit(held[usable], said[usable]) if usable.any() else 1.0
+    usable = val_outcomes != 0.5 if pairs else np.ones(len(val_logits), bool)
+    fitted = 1.0
+    if usable.any():
+        fitted = temperature.fit(val_logits[usable], val_outcomes[usable])
     scaled = {'before': logits, 'after': logits / fitted}
     figures = {
         when: _figures(
@@ -93,7 +96,7 @@ def _of_ties(margins):
 
 
 def _figures(logits, outcomes, pairs, clusters, bins, seed):
-    missed = brier(expit(logits), outcomes)
+    error = brier(expit(logits), outcomes)
     if pairs:
         logits, outcomes = _folded(logits, outcomes)
     p = expit(logits)
@@ -104,7 +107,7 @@ def _figures(logits, outcomes, pairs, clusters, bins, seed):
         'ece_by_chance': list(ece_by_chance(p, outcomes, edges, clusters, seed)),
         'ece_equal_mass': float(ece(p, outcomes, equal_mass(p, bins))),
         'largest_gap': largest_gap(p, outcomes, edges),
-        'brier': float(missed),
+        'brier': float(error),
         'log_loss': float(temperature.log_loss(logits, outcomes)),
         'confidence': float(p.mean()),
         'found': float(outcomes.mean()),

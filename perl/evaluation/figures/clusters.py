@@ -1,9 +1,8 @@
 """Clusters: rows that are not independent, such as the turns of one dialog.
 
-Several comparisons of one prompt, or several turns of one dialog, are right or wrong
-together. An interval that takes each row for a new observation is too narrow, so every
-interval of an evaluation takes the cluster of each row, and treats clusters as the
-observations.
+Several comparisons of one prompt, or several turns of one dialog, tend to be right or
+wrong together. An interval that treats each row as a new observation is too narrow, so
+every interval of an evaluation treats clusters as the observations.
 """
 
 from collections.abc import Hashable, Mapping, Sequence
@@ -19,8 +18,8 @@ def numbers(clusters: Clusters, n: int) -> np.ndarray:
     """Clusters as numbers 0, 1, … in the order of their first rows: int `[n]`.
 
     Args:
-        clusters: `[n]` names of any kind; None where every row is its own cluster.
-        n: rows.
+        clusters: `[n]` names of any kind; None if every row is its own cluster.
+        n: number of rows.
 
     Raises:
         ValueError: there are not n names.
@@ -35,15 +34,15 @@ def numbers(clusters: Clusters, n: int) -> np.ndarray:
 
 
 def count(clusters: Clusters, n: int) -> int:
-    """How many clusters n rows are in."""
+    """The number of clusters of n rows."""
     return len(np.unique(numbers(clusters, n)))
 
 
 def of_records(records: Sequence[Comparison] | Sequence[Rating]) -> np.ndarray:
     """The cluster of each of n comparisons or ratings: int `[n]`.
 
-    It is the record's `group` (a dialog, a post, a screen), or the prompt where the
-    record has none. A record with neither is its own cluster.
+    It is the record's `group` (a dialog, a post, a screen), or the prompt if the record
+    has no group. A record with neither is its own cluster.
     """
     names = [
         ('group', record.group)
@@ -60,8 +59,8 @@ def of_prompts(prompts: Sequence[str], groups: Mapping[str, str]) -> np.ndarray:
     """The cluster of each of n prompts: int `[n]`.
 
     Args:
-        prompts: n.
-        groups: the group of each prompt that shares one, see `Dataset.prompt_groups`.
-            Any other prompt is its own cluster.
+        prompts: n prompts.
+        groups: the group of each prompt that has one, see `Dataset.prompt_groups`. Any
+            other prompt is its own cluster.
     """
     return numbers([groups.get(prompt, prompt) for prompt in prompts], len(prompts))

@@ -13,13 +13,13 @@ BINS = 10
 
 
 def equal_width(bins: int = BINS, low: float = 0.0) -> np.ndarray:
-    """Edges `[bins + 1]` of bins of one width from `low` to 1; 1/2 for confidences."""
+    """Edges `[bins + 1]` of equally wide bins from `low` (1/2 for confidences) to 1."""
     return np.linspace(low, 1.0, bins + 1)
 
 
 def equal_mass(probabilities: np.ndarray, bins: int = BINS) -> np.ndarray:
-    """Edges `[bins + 1]` of bins that hold equally many of the probabilities `[n]`;
-    fewer where these repeat."""
+    """Edges `[bins + 1]` of bins with equally many of the probabilities `[n]`; fewer
+    bins if probabilities repeat."""
     edges = np.unique(np.quantile(probabilities, np.linspace(0, 1, bins + 1)))
     return edges if len(edges) > 1 else np.repeat(edges, 2)
 
@@ -33,7 +33,7 @@ def reliability(
     """The reliability curve, one row for each bin that is not empty.
 
     Args:
-        probabilities: `[n]` of the outcome 1.
+        probabilities: `[n]`, of the outcome 1.
         outcomes: `[n]` in [0, 1]; 1/2 is a tie.
         edges: `[bins + 1]`; a probability on an edge belongs to the bin below it.
         clusters: `[n]`; by default every row is its own.
@@ -68,9 +68,9 @@ def ece(
 ) -> np.ndarray:
     """The expected calibration error: sum_b n_b / n |said_b - found_b|.
 
-    Guo et al. 2017, arXiv 1706.04599, eq. 3; 0 for a calibrated model with infinitely
-    many examples, and more with few: see `ece_by_chance`. Probabilities and outcomes
-    `[n]`, weights of the rows `[..., n]` -> `[...]`.
+    Guo et al. 2017, arXiv 1706.04599, eq. 3. For a calibrated model it is 0 with
+    infinitely many examples and above 0 with few: see `ece_by_chance`. Probabilities
+    and outcomes `[n]`, weights of the rows `[..., n]` -> `[...]`.
     """
     gaps = _gaps(probabilities, outcomes, edges)
     weights = np.ones(len(gaps)) if weights is None else weights
@@ -99,18 +99,18 @@ def ece_by_chance(
 ) -> Interval:
     """Mean and 95 % quantile of the ECE that a calibrated model would have by chance.
 
-    Each cluster's errors (probability minus outcome) get a random sign, which leaves
-    them as large and as dependent as they are, and makes their mean 0: the wild cluster
-    bootstrap (Cameron, Gelbach and Miller 2008, Rev. Econ. Stat. 90, 414). An ECE below
-    the quantile is no sign of miscalibration.
+    Each cluster's errors (probability minus outcome) get a random sign, which keeps
+    their size and dependence and makes their mean 0: the wild cluster bootstrap
+    (Cameron, Gelbach and Miller 2008, Rev. Econ. Stat. 90, 414). An ECE below the
+    quantile does not indicate miscalibration.
 
     Args:
-        probabilities: `[n]` of the outcome 1.
+        probabilities: `[n]`, of the outcome 1.
         outcomes: `[n]` in [0, 1].
         edges: `[bins + 1]`.
         clusters: `[n]`; by default every row is its own.
-        seed: of the signs.
-        draws: how often they are drawn.
+        seed: seed of the signs.
+        draws: number of draws.
     """
     n = len(probabilities)
     at = cluster.numbers(clusters, n)
@@ -132,12 +132,12 @@ def ece_interval(
     clusters: Clusters = None,
     seed: int = 0,
 ) -> Interval:
-    """An interval of the ECE that infinitely many examples would have.
+    """An interval of the ECE for infinitely many examples.
 
-    An ECE is biased upwards, and its bootstrap is so once more. The interval therefore
-    goes as far down from the estimate as the bootstrap goes up from it, and down to 0
-    where a calibrated model has so large an ECE by chance (`ece_by_chance`). Arguments
-    as of `ece_by_chance`, arrays `[n]`; NaN twice with fewer than two clusters.
+    An ECE is biased upwards, and its bootstrap even more. The interval therefore
+    extends as far below the estimate as the bootstrap extends above it, and to 0 if a
+    calibrated model can have this ECE by chance (`ece_by_chance`). Arguments are as in
+    `ece_by_chance`, arrays `[n]`; (NaN, NaN) with fewer than two clusters.
     """
     error = float(ece(probabilities, outcomes, edges))
     _, high = bootstrap(

@@ -1,7 +1,8 @@
 """Confidence intervals and a sign test for rows in clusters (see `clusters`).
 
-A figure in [0, 1] has a score interval, which stays honest at the edge: of 20 rows out
-of 20 it says [0.84, 1], where a bootstrap says [1, 1]. Other figures are bootstrapped.
+A figure in [0, 1] has a score interval, which is also valid at the edge: for 20 right
+rows of 20 it is [0.84, 1], where a bootstrap gives [1, 1]. Other figures are
+bootstrapped.
 """
 
 import numpy as np
@@ -20,8 +21,8 @@ def wilson(successes: float, n: float, level: float = 0.95) -> Interval:
     """Wilson's score interval of a proportion; (0, 1) if n is 0.
 
     Args:
-        successes: their number, which need not be whole.
-        n: trials, or an effective number of them.
+        successes: number of successes, may be fractional.
+        n: number of trials, or an effective number.
         level: the coverage.
     """
     if n == 0:
@@ -41,9 +42,9 @@ def tango(mean: float, decided: float, n: float, level: float = 0.95) -> Interva
     than Wilson's, since a tie varies less than a toss between a win and a loss.
 
     Args:
-        mean: of the outcomes.
+        mean: the mean outcome.
         decided: the share of wins and losses, at least |2 mean - 1|.
-        n: outcomes, or an effective number of them.
+        n: number of outcomes, or an effective number.
         level: the coverage.
     """
     if decided == 1:
@@ -53,7 +54,7 @@ def tango(mean: float, decided: float, n: float, level: float = 0.95) -> Interva
     wins, losses = n * (decided + lead) / 2, n * (decided - lead) / 2
 
     def excess(truth, side):
-        # how far the lead is from `truth`, less z standard errors if that were true
+        # distance of the lead from `truth` minus z standard errors under `truth`
         b = -wins - losses + (2 * n - wins + losses) * truth
         c = -losses * truth * (1 - truth)
         lost = (np.sqrt(max(b * b - 8 * n * c, 0.0)) - b) / (4 * n)
@@ -74,14 +75,14 @@ def share(
 ) -> Interval:
     """The interval of the mean of outcomes in [0, 1], such as an accuracy.
 
-    `tango` with an effective number of rows: n over the design effect, which is by how
-    much clusters raise the variance of the mean. The variance is that of the jackknife
-    over clusters (MacKinnon, Nielsen and Webb 2023, J. Econometrics 232, 272), with a t
-    quantile as in Korn and Graubard 1998 (Survey Methodology 24, 193); Dean and Pagano
-    2015 (J. Surv. Stat. Methodol. 3, 484) compare such intervals. Few outcomes that
-    differ from the rest say little about the design effect, so one more is assumed
-    whose whole cluster agrees with it. Clusters that agree wholly are also the limit:
-    the effective number is never below that of the clusters (Kish).
+    `tango` with an effective number of rows: n divided by the design effect, the factor
+    by which clusters raise the variance of the mean. The variance is that of the
+    jackknife over clusters (MacKinnon, Nielsen and Webb 2023, J. Econometrics 232,
+    272), with a t quantile as in Korn and Graubard 1998 (Survey Methodology 24, 193);
+    Dean and Pagano 2015 (J. Surv. Stat. Methodol. 3, 484) compare such intervals. If
+    few outcomes differ from the rest, the measured design effect is unreliable, so one
+    more such outcome is assumed, with a cluster in full agreement. Full agreement is
+    also the limit: the effective number is never below Kish's number of clusters.
 
     Args:
         outcomes: `[n]` in [0, 1]; 1/2 is a tie, other values are shares of pairs.
@@ -89,14 +90,14 @@ def share(
         level: the coverage.
 
     Returns:
-        The lower and upper end; NaN twice if n is 0.
+        The lower and upper end; (NaN, NaN) if n is 0.
     """
     x, n = np.asarray(outcomes, float), len(outcomes)
     if n == 0:
         return np.nan, np.nan
     mean, decided = float(x.mean()), float(np.abs(2 * x - 1).mean())
     effective, spread = float(n), x.var()
-    if spread > 0:  # rows that are shares of several pairs vary less than single pairs
+    if spread > 0:  # shares of several pairs vary less than single pairs
         effective *= (decided - (2 * mean - 1) ** 2) / (4 * spread)
     members = np.bincount(numbers(clusters, n)).astype(float)
     groups = len(members)
@@ -121,23 +122,23 @@ def bounded(
     fewest: float | None = None,
     level: float = 0.95,
 ) -> Interval:
-    """The interval of a smooth statistic in [0, 1] that is no mean, such as an AUC.
+    """The interval of a smooth statistic in [0, 1] that is not a mean, such as an AUC.
 
-    Wilson's, with as many observations as give the variance of the jackknife over
-    clusters and a t quantile; of an AUC, Newcombe 2006 (Statistics in Medicine 25, 559)
-    has such intervals.
+    Wilson's interval with an effective number of observations that gives the variance
+    of the jackknife over clusters, and a t quantile. Newcombe 2006 (Statistics in
+    Medicine 25, 559) has such intervals for an AUC.
 
     Args:
         statistic: maps weights `[..., n]` of the rows to `[...]`.
-        n: rows.
+        n: number of rows.
         clusters: `[n]`; by default every row is its own.
-        fewest: how many independent observations there are at least, which are counted
-            where the statistic is 0 or 1 and does not vary; all clusters by default.
+        fewest: a lower bound of the number of independent observations, used if the
+            statistic is 0 or 1 and does not vary; by default the number of clusters.
         level: the coverage.
 
     Returns:
-        The lower and upper end; the value twice where it cannot vary, and NaN twice
-        where it is NaN.
+        The lower and upper end; (value, value) if it cannot vary, (NaN, NaN) if it is
+        NaN.
     """
     at = numbers(clusters, n)
     groups = int(at.max(initial=-1)) + 1
@@ -159,11 +160,11 @@ def bounded(
 
 
 def sign_test(leads: np.ndarray, clusters: Clusters = None) -> float:
-    """The two-sided p-value of wins against losses, were both sides equal.
+    """The two-sided p-value of the wins and losses if both sides are equally good.
 
     Args:
         leads: `[n]`, above 0 for a win, below 0 for a loss, 0 for a tie.
-        clusters: `[n]`; by default every row is its own. A cluster counts once: as a
+        clusters: `[n]`; by default every row is its own. A cluster counts once, as a
             win, a loss or a tie by the sum of its leads.
 
     Returns:
@@ -178,7 +179,7 @@ def sign_test(leads: np.ndarray, clusters: Clusters = None) -> float:
 
 
 def _few(groups, level):
-    """What a t quantile in the place of the normal one does to a number of rows."""
+    """The factor on the effective number that replaces the normal quantile by t."""
     if groups < 2:
         return 0.0
     q = (1 + level) / 2

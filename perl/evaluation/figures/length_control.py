@@ -1,16 +1,16 @@
-"""Whether a policy wins by being better or only by being longer.
+"""The length-controlled win rate: is a policy better, or only longer?
 
-The length-controlled win rate is AlpacaEval 2's (Dubois et al. 2024, arXiv 2404.04475):
-a logistic regression explains each verdict by the policy and by the difference in
-length, and the rate is what it predicts for a difference of 0,
+It is that of AlpacaEval 2 (Dubois et al. 2024, arXiv 2404.04475): a logistic regression
+explains each verdict by the policy and by the difference in length, and the rate is its
+prediction for a difference of 0,
 
     P(win) = sigma(theta + phi tanh((length_a - length_b) / std))
 
-std being the standard deviation (n - 1) of the differences. Their third term, the
-difficulty of each prompt, is estimated from many policies; here are two, so it is left
-out. Theirs has an L1 penalty of cross-validated weight and adds verdicts on responses
-that game the length; here both coefficients carry a slight ridge penalty, and Newton's
-method finds the optimum, for all weightings of the pairs at once.
+where std is the standard deviation (n - 1) of the differences. Their third term, the
+difficulty of each prompt, needs many policies to estimate; it is left out. They use an
+L1 penalty with a cross-validated weight and add verdicts on responses that exploit
+length; here both coefficients have a small ridge penalty, and Newton's method finds the
+optimum for all weightings of the pairs at once.
 """
 
 from typing import Any
@@ -22,8 +22,8 @@ from perl.evaluation.figures import clusters as cluster
 from perl.evaluation.figures.clusters import Clusters
 from perl.evaluation.figures.intervals import bounded, share
 
-RIDGE = 0.01  # times (theta^2 + phi^2) / 2, beside a log loss summed over the pairs
-TOLERANCE = 0.1  # lengths that differ by no more of their mean are alike
+RIDGE = 0.01  # times (theta^2 + phi^2) / 2, added to the summed log loss
+TOLERANCE = 0.1  # lengths are alike if they differ by at most this share of their mean
 _STEPS, _STRIDE = 50, 2.0
 
 
@@ -34,12 +34,12 @@ def controlled_rate(
 
     Args:
         outcomes: `[..., n]`, 1 for a win, 0.5 for a tie, 0 for a loss.
-        difference: `[..., n]`, how much longer the one that wins with 1 is.
+        difference: `[..., n]`, the length of the winner at outcome 1 minus the other's.
         weights: `[..., n]`, how often each pair counts; by default once.
 
     Returns:
-        sigma(theta), `[...]`. NaN where one side is always the longer one: equal length
-        lies outside of such data, and no regression can say what would happen there.
+        sigma(theta), `[...]`. NaN if one side is always longer: equal length is then
+        outside of the data, and the regression would extrapolate.
     """
     theta, _ = fit(outcomes, difference, weights=weights)
     counted = np.ones(np.shape(difference)) if weights is None else weights
@@ -57,7 +57,7 @@ def fit(
     """theta and phi, `[...]` each, with the lowest penalised log loss.
 
     A tie counts as half a win and half a loss. Outcomes, difference and weights are
-    `[..., n]`, as of `controlled_rate`.
+    `[..., n]`, as in `controlled_rate`.
     """
     if weights is None:
         weights = np.ones(np.shape(difference))
@@ -72,7 +72,7 @@ def fit(
         determinant = a * c - b * b
         step = (c * slope - b * slope_x) / determinant
         step_x = (a * slope_x - b * slope) / determinant
-        # a full step may overshoot where nearly all outcomes are alike
+        # a full step may overshoot if nearly all outcomes are equal
         shrink = np.minimum(1, _STRIDE / np.maximum(np.hypot(step, step_x), 1e-12))
         theta, phi = theta - shrink * step, phi - shrink * step_x
         if np.max(np.hypot(step, step_x), initial=0) < 1e-10:
@@ -83,19 +83,19 @@ def fit(
 def length_metrics(
     outcomes: np.ndarray, a: np.ndarray, b: np.ndarray, clusters: Clusters = None
 ) -> dict[str, Any]:
-    """All that can be said of length in a win rate of `a` over `b`.
+    """The effect of length on the win rate of `a` over `b`.
 
     Args:
         outcomes: `[n]`, 1, 0.5 or 0.
         a, b: `[n]` lengths of the two responses.
-        clusters: `[n]`, what each prompt belongs to; by default each is on its own.
+        clusters: `[n]`, the cluster of each prompt; by default every row is its own.
 
     Returns:
-        win_rate (raw), length_controlled_win_rate with its _ci95 (`intervals.bounded`),
-        length_effect (phi: what one standard deviation of length is worth, tanh(1) of
-        it, in log-odds), longer (share of pairs where a is), and strata: rows of the
-        win rate where a is shorter, of like length, longer, each with n and ci95. NaN
-        as `controlled_rate` says.
+        win_rate (raw), length_controlled_win_rate with its _ci95 (`intervals.bounded`;
+        NaN as in `controlled_rate`), length_effect (phi; a difference of one standard
+        deviation changes the log-odds by phi tanh(1)), longer (share of pairs in which
+        a is longer), and strata: the win rate where a is shorter, alike in length or
+        longer, each with n and ci95.
     """
     outcomes = np.asarray(outcomes, float)
     a, b = np.asarray(a, float), np.asarray(b, float)
@@ -122,12 +122,12 @@ def strata(
     clusters: Clusters = None,
     tolerance: float = TOLERANCE,
 ) -> list[dict[str, Any]]:
-    """The win rate of `a` where it is shorter, alike and longer: no model at all.
+    """The win rate of `a` where it is shorter, alike and longer, without a model.
 
     Args:
         outcomes: `[n]`, 1, 0.5 or 0.
         a, b: `[n]` lengths.
-        clusters: `[n]`; by default every pair is its own.
+        clusters: `[n]`; by default every row is its own.
         tolerance: lengths are alike if |a - b| <= tolerance (a + b) / 2.
 
     Returns:
@@ -150,7 +150,7 @@ def strata(
 
 
 def _feature(difference, weights):
-    """tanh(difference / std), the std being of the weighted pairs: `[..., n]`."""
+    """tanh(difference / std), with the std of the weighted pairs: `[..., n]`."""
     total = weights.sum(-1, keepdims=True)
     mean = np.sum(weights * difference, -1, keepdims=True) / total
     squares = np.sum(weights * (difference - mean) ** 2, -1, keepdims=True)

@@ -12,16 +12,16 @@ def fit(
     strength: float = 1.0,
     intercept: bool = True,
 ) -> tuple[np.ndarray, float]:
-    """Coefficients `[features]` and the intercept with the lowest penalised loss.
+    """Coefficients `[features]` and intercept with the lowest penalised loss.
 
-    The loss is strength * (summed log loss) + |coefficients|^2 / 2, as scikit-learn's
-    `LogisticRegression(C=strength)` has it; the intercept is free of penalty.
+    The loss is strength * (summed log loss) + |coefficients|^2 / 2, as in
+    scikit-learn's `LogisticRegression(C=strength)`; the intercept has no penalty.
 
     Args:
         x: `[n, features]`.
         y: `[n]` in [0, 1], labels or probabilities.
-        strength: the inverse of the regularisation.
-        intercept: whether there is one.
+        strength: the inverse of the regularisation strength.
+        intercept: whether to fit an intercept.
     """
     x = scipy.sparse.csr_array(x)
     transposed = x.T.tocsr()

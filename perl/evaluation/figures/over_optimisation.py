@@ -1,4 +1,4 @@
-"""Over-optimisation: how the true reward rises and falls as a proxy is pushed.
+"""Over-optimisation: how the true reward rises and falls as a proxy is optimised.
 
 Gao, Schulman and Hilton 2022 (arXiv 2210.10760). With d = sqrt(KL(policy || start)) and
 R the gain in reward over the start,
@@ -7,9 +7,9 @@ R the gain in reward over the start,
     RL           R(d) = d (alpha - beta log d)    peak at d = exp(alpha / beta - 1)
 
 Both are linear in alpha and beta. For best of n the reward of the start is known: it
-is that of n = 1. For RL it is fitted too, as an intercept. The batch of the first
-iteration would be one noisy measurement of it, whose error every gain would share. The
-RL form has an infinite slope at 0 and must not be trusted there.
+is that of n = 1. For RL it is fitted too, as an intercept; the batch of the first
+iteration would give only one noisy measurement, and its error would be in every gain.
+The RL form has an infinite slope at 0 and is not valid there.
 """
 
 import dataclasses
@@ -26,11 +26,11 @@ NEAREST = 0.1  # nats; points of RL with less KL are left out of a fit
 
 @dataclasses.dataclass(frozen=True)
 class Fit:
-    """A fitted curve; arrays `[...]` where many were fitted at once.
+    """A fitted curve; arrays `[...]` if many were fitted at once.
 
     Attributes:
         form: best_of_n or rl.
-        alpha, beta: of the formulas above.
+        alpha, beta: the coefficients of the formulas above.
         start: the reward at KL 0.
     """
 
@@ -55,7 +55,7 @@ class Fit:
 
     @property
     def highest(self) -> np.ndarray:
-        """The gain over the start there: `[...]`."""
+        """The gain over the start at the peak: `[...]`."""
         at = self.peak
         with np.errstate(all='ignore'):
             gain = self.beta * at ** (2 if self.form == 'best_of_n' else 1)
@@ -70,16 +70,16 @@ def fit(
     Args:
         form: best_of_n or rl.
         d: `[points]` square roots of KL.
-        rewards: `[..., points]`; of best_of_n gains over the start.
+        rewards: `[..., points]`; for best_of_n gains over the start.
         weights: `[..., points]`, how often each point counts; by default once.
 
     Returns:
-        alpha, beta and, of rl, start: `[...]`; NaN where the points do not determine
+        alpha, beta and, for rl, start: `[...]`; NaN if the points do not determine
         them.
     """
     x, y = _terms(form, np.asarray(d, float))
     terms = np.stack([x, -y] if form == 'best_of_n' else [x, -y, np.ones_like(x)], -1)
-    # columns of one length, so that the determinant says how far they are independent
+    # columns are scaled to length 1, so that the determinant measures independence
     lengths = np.sqrt(np.sum(terms**2, 0))
     terms = terms / np.where(lengths > 0, lengths, 1)
     weights = np.ones(len(x)) if weights is None else np.asarray(weights, float)
@@ -107,18 +107,18 @@ def fit_metrics(
     Args:
         form: best_of_n or rl.
         kl: `[points]` nats. For `rl`, points below `NEAREST` are left out.
-        rewards: of `rl` `[points]`, the reward of each iteration; of `best_of_n`
+        rewards: for `rl` `[points]`, the reward of each iteration; for `best_of_n`
             `[prompts, points]`, gains over the start.
-        clusters: `[prompts]` of `best_of_n`, what each prompt belongs to.
-        seed: of the bootstrap. It draws prompts, or blocks of neighbouring iterations,
-            which are not independent (of n^(1/3) iterations: Kuensch 1989, Ann. Stat.
+        clusters: `[prompts]` for `best_of_n`, the cluster of each prompt.
+        seed: seed of the bootstrap. It draws prompts, or for `rl` blocks of n^(1/3)
+            neighbouring iterations, which are not independent (Kuensch 1989, Ann. Stat.
             17, 1217; Hall, Horowitz and Jing 1995, Biometrika 82, 561).
 
     Returns:
         form, points, alpha, beta, start (the reward at KL 0, 0 for gains), peak (d),
         peak_kl, highest (the gain over the start at the peak), r2, farthest (the
-        largest d measured: a peak beyond it is a guess), and ci95 of alpha, beta and
-        peak. NaN where the points do not determine the curve.
+        largest measured d; a peak beyond it is extrapolated), and ci95 of alpha, beta
+        and peak. NaN if the points do not determine the curve.
     """
     kl, rewards = np.asarray(kl, float), np.asarray(rewards, float)
     near = kl < (NEAREST if form == 'rl' else 0.0)
@@ -160,7 +160,7 @@ def _intervals(form, d, rewards, clusters, seed):
             lambda weights: figure(drawn(weights)), len(rewards), clusters, seed
         )
 
-    # a peak may be infinite, its transform is not
+    # a peak may be infinite, but its transform is finite
     nearest, farthest = interval(lambda curve: -1 / (1 + curve.peak))
     return {
         'alpha': list(interval(lambda curve: curve.alpha)),

@@ -1,4 +1,4 @@
-"""Scored comparisons as pairs: a ranking of K completions is K (K - 1) / 2 pairs."""
+"""Scored comparisons as pairs: a ranking of K completions has K (K - 1) / 2 pairs."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -13,9 +13,9 @@ class Pairs:
     Attributes:
         margins: float64 `[m]`, the score of the completion ranked higher minus that of
             the other.
-        rows: int `[m]`, the comparison that each pair is of.
-        preferences: float64 `[n]`, how sure the label is that the order is right: 1/2
-            is a tie, and below 1/2 the other order is more likely.
+        rows: int `[m]`, the comparison of each pair.
+        preferences: float64 `[n]`, the probability that the order is right: 1/2 is a
+            tie, below 1/2 the reverse order is more likely.
     """
 
     margins: np.ndarray
@@ -24,7 +24,7 @@ class Pairs:
 
     @property
     def n(self) -> int:
-        """Comparisons."""
+        """The number of comparisons."""
         return len(self.preferences)
 
     @property
@@ -38,12 +38,15 @@ class Pairs:
         return self.preferences[self.rows]
 
     def right(self) -> np.ndarray:
-        """The share of each comparison's pairs in the order of the label, `[n]`; equal
-        scores, and a label that is a tie, are half right."""
-        signs = np.sign(self.margins) * np.sign(2 * self.outcomes - 1)
-        return np.bincount(self.rows, (1 + signs) / 2, self.n) / np.bincount(
+        """The share of each comparison's pairs in the labelled order, `[n]`; pairs with
+        equal scores or with a tie as label are half right."""
+        return np.bincount(self.rows, self.pairs_right(), self.n) / np.bincount(
             self.rows, minlength=self.n
         )
+
+    def pairs_right(self) -> np.ndarray:
+        """Which pairs are in the order of the label: `[m]`, 1, 1/2 or 0."""
+        return (1 + np.sign(self.margins) * np.sign(2 * self.outcomes - 1)) / 2
 
 
 def of_scores(
@@ -53,8 +56,8 @@ def of_scores(
 
     Args:
         scores: `[n, K]`, the best completion of each comparison first; or n arrays
-            `[K]`, where K differs.
-        preferences: `[n]`; by default every order is right.
+            `[K]` if K differs.
+        preferences: `[n]`; by default all 1.
     """
     better, worse, rows = places([len(row) for row in scores])
     flat = np.concatenate([np.zeros(0), *scores])
@@ -64,13 +67,13 @@ def of_scores(
 
 
 def places(sizes: Sequence[int]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The pairs of rankings of K completions, which stand one after another.
+    """The pairs of n rankings whose completions are concatenated in one array.
 
     Args:
         sizes: `[n]`, K of each ranking.
 
     Returns:
-        int `[m]` each: the places of the better and of the worse completion of each
+        int `[m]` each: the indices of the better and of the worse completion of each
         pair, and its ranking; in the order of the rankings.
     """
     sizes = np.asarray(sizes, int)
@@ -80,8 +83,8 @@ def places(sizes: Sequence[int]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         rows = np.flatnonzero(sizes == size)
         ranks = np.array(np.triu_indices(size, 1))
         at = first[rows][:, None] + ranks[:, None, :]
-        belongs = np.broadcast_to(rows[:, None], at.shape[1:])
-        parts.append(np.concatenate([at, belongs[None]]).reshape(3, -1))
+        rankings = np.broadcast_to(rows[:, None], at.shape[1:])
+        parts.append(np.concatenate([at, rankings[None]]).reshape(3, -1))
     better, worse, rows = np.concatenate(parts, axis=1)
     order = np.argsort(rows, kind='stable')
     return better[order], worse[order], rows[order]

@@ -7,10 +7,10 @@ import scipy.stats
 
 from perl.evaluation.figures.clusters import Clusters, numbers
 
-# weights of the rows [..., n] -> [...]: many resamples are one call
+# weights of the rows [..., n] -> [...]; one call computes many resamples
 Statistic = Callable[[np.ndarray], np.ndarray]
 
-_ROUND = 1 << 20  # elements of the weights that are drawn at once, to bound memory
+_ROUND = 1 << 20  # most elements of the weights drawn at once, to limit memory
 _BLOCKS = 1000
 
 
@@ -22,24 +22,24 @@ def bootstrap(
     resamples: int = 2000,
     level: float = 0.95,
 ) -> tuple[float, float]:
-    """The expanded percentile bootstrap interval, clusters being drawn.
+    """The expanded percentile bootstrap interval; clusters are resampled.
 
-    Percentiles alone are too narrow where there are few clusters; those taken here are
-    further out by sqrt(G / (G - 1)) and a t quantile with G - 1 degrees of freedom, G
-    being the number of clusters (Hesterberg 2015, American Statistician 69, 371).
+    Plain percentiles are too narrow for few clusters. Here they are further out by
+    sqrt(G / (G - 1)) and a t quantile with G - 1 degrees of freedom, where G is the
+    number of clusters (Hesterberg 2015, American Statistician 69, 371).
 
     Args:
-        statistic: maps weights `[..., n]` of the rows to `[...]`, so that many
-            resamples are one call. A weight is how often the row's cluster was drawn.
-        n: rows.
+        statistic: maps weights `[..., n]` of the rows to `[...]`; one call computes
+            many resamples. A weight is how often the row's cluster was drawn.
+        n: number of rows.
         clusters: `[n]`; by default every row is its own.
-        seed: of the resampling.
+        seed: seed of the resampling.
         resamples: how often G clusters are drawn with replacement.
         level: the coverage.
 
     Returns:
-        The lower and upper end. Resamples where the statistic is NaN are left out; NaN
-        twice where nothing remains, or with fewer than two clusters.
+        The lower and upper end. Resamples with a NaN statistic are left out; (NaN, NaN)
+        if none remains, or with fewer than two clusters.
     """
     at = numbers(clusters, n)
     groups = int(at.max(initial=-1)) + 1
@@ -73,18 +73,18 @@ def mean(values: np.ndarray) -> Statistic:
 
 
 def jackknife(statistic: Statistic, n: int, clusters: Clusters = None) -> float:
-    """The variance of a statistic by leaving out one cluster after another.
+    """The variance of a statistic, by leaving out each cluster in turn.
 
     Args:
         statistic: maps weights `[..., n]` of the rows to `[...]`.
-        n: rows.
-        clusters: `[n]`; by default every row is its own. More than 1,000 are merged
-            into 1,000 blocks, which are left out instead.
+        n: number of rows.
+        clusters: `[n]`; by default every row is its own. More than 1,000 clusters are
+            merged into 1,000 blocks, which are left out instead.
 
     Returns:
         (G - 1) / G times the sum of squared distances from the statistic of all rows.
-        Where the statistic is NaN without a cluster, that one is passed over; NaN if
-        fewer than two remain.
+        Clusters without which the statistic is NaN are skipped; NaN if fewer than two
+        remain.
     """
     at, value = numbers(clusters, n), statistic(np.ones(n))
     groups = int(at.max(initial=-1)) + 1

@@ -1,8 +1,8 @@
-"""Overlap with reference texts (ROUGE) and lengths.
+"""Overlap with reference texts (ROUGE) and lengths of responses.
 
 ROUGE-N and ROUGE-L of Lin 2004 as F1, with the words of Google's `rouge_score` 0.1.2
-without stemming: lower case, [a-z0-9]+. Other scripts have no words there, so a text in
-them scores 0.
+without stemming: lower case, [a-z0-9]+. Text in other scripts has no such words and
+scores 0.
 """
 
 import collections
@@ -35,7 +35,7 @@ def rouge(reference: str, response: str) -> dict[str, float]:
 
 
 def best_rouge(references: Sequence[str], response: str) -> dict[str, float]:
-    """The same against the nearest of several references, chosen for each figure."""
+    """The highest score over several references, separately for each figure."""
     scores = [rouge(reference, response) for reference in references]
     return {name: max(one[name] for one in scores) for name in NAMES}
 
@@ -48,9 +48,9 @@ def rouge_metrics(
     """Mean ROUGE of n responses.
 
     Args:
-        references: of each response, one or more.
-        responses: n.
-        clusters: `[n]`, what each prompt belongs to; by default each is on its own.
+        references: one or more references for each response.
+        responses: n responses.
+        clusters: `[n]`, the cluster of each prompt; by default every row is its own.
 
     Returns:
         n, rouge1, rouge2, rougeL and ci95: the interval (`intervals.share`) by name.

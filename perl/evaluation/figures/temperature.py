@@ -1,29 +1,29 @@
-"""The temperature that makes the probabilities of a reward model honest."""
+"""Temperature scaling, which calibrates the probabilities of a reward model."""
 
 import numpy as np
 import scipy.optimize
 from scipy.special import expit
 
-# 1 / T is looked for within this factor of the logits' own scale.
+# 1 / T is searched within this factor of the inverse scale of the logits.
 _REACH = 1e3
 
 
 def log_loss(logits: np.ndarray, outcomes: np.ndarray) -> np.ndarray:
-    """The mean of -y log sigma(z) - (1 - y) log sigma(-z): [..., n] -> [...], nats."""
+    """The mean of -y log sigma(z) - (1 - y) log sigma(-z), in nats:
+    `[..., n]` -> `[...]`."""
     return np.mean(np.logaddexp(0, logits) - outcomes * logits, -1)
 
 
 def fit(logits: np.ndarray, outcomes: np.ndarray) -> float:
-    """The T > 0 with the lowest log loss of sigma(logits / T): more than 1 where the
-    model is too sure (temperature scaling, Guo et al. 2017, section 4.2).
+    """The T > 0 with the lowest log loss of sigma(logits / T); above 1 if the model is
+    overconfident (temperature scaling, Guo et al. 2017, section 4.2).
 
-    The loss is convex in 1/T, so its slope has one root. Where it has none, a model no
-    better than chance or one that makes no mistake, T is at the end of its range: a
-    thousand times, or a thousandth of, the root mean square of the logits. 1 if all
-    logits are 0.
+    The loss is convex in 1/T, so its slope has at most one root. Without a root (a
+    model no better than chance, or without a mistake) T is at the end of its range:
+    1000 or 1/1000 times the root mean square of the logits. 1 if all logits are 0.
 
     Args:
-        logits: `[n]`, of ratings, or margins of pairs.
+        logits: `[n]` logits of ratings, or margins of pairs.
         outcomes: `[n]` in [0, 1].
     """
     scale = float(np.sqrt(np.mean(np.square(logits))))

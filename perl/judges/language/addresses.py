@@ -1,4 +1,4 @@
-"""Addresses of servers, the keys to them, and how both are kept out of sight."""
+"""Server addresses and API keys, and how to hide secrets in them."""
 
 import base64
 import os
@@ -12,10 +12,10 @@ _VARIABLE = re.compile(r'[A-Za-z_][A-Za-z0-9_]*')
 
 
 def chat(url: str) -> str:
-    """The address of the chat completions below a base address.
+    """The address of the chat completions for a base address.
 
     Raises:
-        UserError: `url` is not an address of HTTP.
+        UserError: `url` is not an HTTP address.
     """
     try:
         parsed = httpx2.URL(url)
@@ -23,30 +23,34 @@ def chat(url: str) -> str:
         parsed = httpx2.URL('')
     if parsed.scheme not in ('http', 'https') or not parsed.host:
         raise UserError(
-            f'url: {shown(url)!r} is not an address of HTTP; it looks like '
+            f'url: {shown(url)!r} is not an HTTP address; give one like '
             'http://localhost:8000/v1'
+        )
+    if parsed.port is not None and not 0 < parsed.port < 2**16:
+        raise UserError(
+            f'url: {shown(url)!r} has the port {parsed.port}, not one of 1 to 65535'
         )
     path = parsed.path.rstrip('/').removesuffix('/chat/completions')
     return str(parsed.copy_with(path=f'{path}/chat/completions', fragment=None))
 
 
 def check_public(url: str) -> None:
-    """Raises a `UserError` for an address with a secret in it, or what may be one.
+    """Raises a `UserError` for an address that contains or may contain a secret.
 
-    A config is saved in the run folder, and its addresses with it.
+    The config is saved in the run folder, including its addresses.
     """
     parsed = httpx2.URL(chat(url))
     if parsed.userinfo or parsed.query:
         part = 'a name or password' if parsed.userinfo else 'a query (?…)'
         raise UserError(
-            f'url: {shown(url)!r} came with {part}, which config.json would keep; '
-            'leave it out, and name the environment variable that holds the key as '
-            'key_env'
+            f'url: {shown(url)!r} was given with {part}, which config.json would '
+            'contain; leave it out, and set key_env to the name of the environment '
+            'variable with the key'
         )
 
 
 def shown(url: str) -> str:
-    """An address without name, password, query and fragment."""
+    """An address without user name, password, query and fragment."""
     if not re.search(r'[@?#]', url):
         return url
     try:
@@ -54,26 +58,26 @@ def shown(url: str) -> str:
     except httpx2.InvalidURL:
         parsed = httpx2.URL('')
     if not parsed.host or '@' in parsed.path:
-        return '…'  # nobody knows which part of it is secret
+        return '…'  # any part of it may be secret
     bare = parsed.copy_with(username=None, password=None, query=None, fragment=None)
     return str(bare)
 
 
 def secret(key_env: str) -> str:
-    """The key in an environment variable; '' where no variable is named.
+    """The key in an environment variable; '' if no variable is named.
 
     Raises:
-        UserError: the variable is not set, or it does not hold a key.
+        UserError: the variable is not set, or its value is not a key.
     """
     if not key_env:
         return ''
     if not _VARIABLE.fullmatch(key_env):
         raise UserError(
-            'key_env: takes the name of an environment variable, not the key itself; '
-            'put the key into a variable and give its name'
+            'key_env: give the name of an environment variable, not the key itself; '
+            'put it into a variable and name that variable'
         )
     key = os.environ.get(key_env, '').strip()
-    # a key that was given by mistake has small letters; it must not be repeated
+    # if it has small letters, it may be the key, given by mistake: do not print it
     name = f'{key_env} ' if key_env.isupper() else ''
     if not key:
         raise UserError(
@@ -81,14 +85,14 @@ def secret(key_env: str) -> str:
         )
     if not key.isascii() or not key.isprintable():
         raise UserError(
-            f'key_env: the environment variable {name}holds characters that no header '
-            'can carry; set it to the key alone'
+            f'key_env: the environment variable {name}has characters that an HTTP '
+            'header cannot contain; set it to the key only'
         )
     return key
 
 
 def secrets(url: str, key: str) -> list[str]:
-    """Everything in an address and a key that must not be shown, longest first."""
+    """All parts of an address and a key that must not be shown, longest first."""
     parsed = httpx2.URL(url)
     raw = parsed.userinfo.decode('ascii')
     login = f'{parsed.username}:{parsed.password}'

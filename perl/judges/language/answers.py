@@ -1,4 +1,4 @@
-"""Answers of language models, kept on disk: a known one is not asked for again."""
+"""Stores answers of language models on disk, so that no question is asked twice."""
 
 import hashlib
 import json
@@ -16,16 +16,16 @@ from perl.system.errors import UserError
 
 
 def key(*parts: Any) -> str:
-    """The sha256 of some JSON values."""
+    """The sha256 of JSON values."""
     text = json.dumps(parts, sort_keys=True, ensure_ascii=False)
     return hashlib.sha256(text.encode('utf-8', 'surrogatepass')).hexdigest()
 
 
 class Answers:
-    """A file that grows by one JSON object, on a line, for each answer.
+    """Answers by key, stored as lines of JSON in a file.
 
-    Without a file they are kept in memory only. A last line that a crash cut off is
-    dropped. Threads may share it.
+    Without a file they are only in memory. A last line that a crash cut off is dropped.
+    Threads may share an object.
 
     Raises:
         UserError: a line is damaged or has no key.
@@ -40,8 +40,8 @@ class Answers:
             for number, row in enumerate(jsonl.rows(self._file), 1):
                 if not isinstance(row.get('key'), str):
                     raise UserError(
-                        f'{self._file}: line {number} is not an answer that was kept '
-                        'here; remove the line, or name another file'
+                        f'{self._file}: line {number} is not a stored answer; remove '
+                        'the line, or name another file'
                     )
                 self._rows[row['key']] = row
 
@@ -49,11 +49,11 @@ class Answers:
         return len(self._rows)
 
     def get(self, key: str) -> dict[str, Any] | None:
-        """The answer with a key, if it is known."""
+        """The answer with a key, or None."""
         return self._rows.get(key)
 
     def put(self, rows: Iterable[Mapping[str, Any]]) -> None:
-        """Keeps answers, each with its `key`; they are on the disk on return."""
+        """Stores answers, each with its `key`; they are on the disk on return."""
         rows = [jsonl.plain(row) for row in rows]
         with self._lock:
             if self._file is not None:
@@ -69,14 +69,14 @@ def line(
     question: Mapping[str, str],
     chances: Sequence[float] | None,
 ) -> dict[str, Any]:
-    """An answer as it is kept; `recorded` can read it too.
+    """An answer in the stored form; `judges.recorded` can read it too.
 
     Args:
-        key: of the question and all that the answer depends on.
+        key: identifies the question and all that the answer depends on.
         judge: the model that answered.
-        template: of the question.
+        template: the template of the question.
         question: its texts by field.
-        chances: the probability of each option, None where there is no verdict.
+        chances: the probability of each option; None for no verdict.
     """
     known = chances is not None and np.isfinite(chances).all()
     name = 'preference' if template.fields == PAIR else 'score'
@@ -90,8 +90,8 @@ def line(
 
 
 def chances(row: Mapping[str, Any], template: Template) -> np.ndarray:
-    """The probability of each option in a kept answer, float64 [options]; NaN for no
-    verdict.
+    """The probability of each option in a stored answer, float64 `[options]`; NaN for
+    no verdict.
 
     Raises:
         UserError: the answer is damaged, or has another number of options.
@@ -104,20 +104,20 @@ def chances(row: Mapping[str, Any], template: Template) -> np.ndarray:
     )
     if not numbers or len(values) != len(template.options):
         raise UserError(
-            f'answers: the one with the key {row["key"]:.16}… is damaged; remove its '
-            'line from the file of answers'
+            f'answers: the answer with the key {row["key"]:.16}… is damaged; remove '
+            'its line from the file of answers'
         )
     return np.array(values, np.float64)
 
 
 def remembered(choose: Choose, answers: Answers, name: str, chunk: int = 256) -> Choose:
-    """`choose`, but known answers are not asked for, and new ones are kept.
+    """`choose` with stored answers: it is called only for new questions.
 
     Args:
         choose: answers the questions.
-        answers: where they are kept.
-        name: of the judge: everything that its answers depend on.
-        chunk: questions between two saves.
+        answers: the stored answers; new ones are added.
+        name: identifies the judge and all that its answers depend on.
+        chunk: number of questions between two saves.
     """
 
     def chosen(
@@ -125,7 +125,7 @@ def remembered(choose: Choose, answers: Answers, name: str, chunk: int = 256) ->
     ) -> np.ndarray:
         keys = [key(name, template.text, question) for question in questions]
         new = {k: q for k, q in zip(keys, questions, strict=True) if not answers.get(k)}
-        # in an order of their own, so that a batch does not depend on the caller's
+        # sorted, so that the batches do not depend on the order of the questions
         todo = sorted(new.items())
         for start in range(0, len(todo), chunk):
             part = todo[start : start + chunk]

@@ -1,4 +1,4 @@
-"""Runs a coroutine beside the main thread, so that Ctrl-C is always heard."""
+"""Runs a coroutine in another thread, so that the main thread handles Ctrl-C."""
 
 import asyncio
 import concurrent.futures
@@ -9,23 +9,49 @@ from typing import Any
 from perl.system import interrupt
 
 
-def run(work: Callable[[asyncio.Event], Coroutine[Any, Any, Any]]) -> Any:
-    """The value of a coroutine, which runs in an event loop on a thread of its own.
+class _Daemons(concurrent.futures.ThreadPoolExecutor):
+    """Runs each call in a thread of its own that nobody waits for at the end.
 
-    It works in a notebook too, where the main thread has an event loop already. The
-    first Ctrl-C sets the event and waits for the coroutine to end, the second leaves at
-    once. Inside an `Interrupt`, KeyboardInterrupt comes with the second Ctrl-C only, so
-    there it leaves at once.
+    asyncio looks up the addresses of servers in threads. A look-up cannot be stopped,
+    and can hang for minutes where the network is broken.
+    """
+
+    def submit(
+        self, function: Callable[..., Any], /, *args: Any, **options: Any
+    ) -> concurrent.futures.Future:
+        """Begins a call."""
+        future: concurrent.futures.Future = concurrent.futures.Future()
+        future.set_running_or_notify_cancel()
+
+        def call():
+            try:
+                future.set_result(function(*args, **options))
+            except BaseException as error:
+                future.set_exception(error)
+
+        threading.Thread(target=call, daemon=True).start()
+        return future
+
+
+def run(work: Callable[[asyncio.Event], Coroutine[Any, Any, Any]]) -> Any:
+    """Runs a coroutine in an event loop in a new thread, and returns its result.
+
+    This also works in a notebook, where the main thread already has an event loop. The
+    first Ctrl-C sets the event and waits for the coroutine to end; the second does not
+    wait. Inside an `Interrupt`, only the second Ctrl-C raises KeyboardInterrupt, so
+    there it does not wait.
 
     Args:
-        work: makes the coroutine; its event is set when it should end soon.
+        work: makes the coroutine; the event is set when it should end soon.
     """
     stop = asyncio.Event()
     started: concurrent.futures.Future = concurrent.futures.Future()
     ended: concurrent.futures.Future = concurrent.futures.Future()
 
     async def main():
-        started.set_result(asyncio.get_running_loop())
+        loop = asyncio.get_running_loop()
+        loop.set_default_executor(_Daemons())
+        started.set_result(loop)
         return await work(stop)
 
     def thread():
@@ -34,7 +60,7 @@ def run(work: Callable[[asyncio.Event], Coroutine[Any, Any, Any]]) -> Any:
         except BaseException as error:
             ended.set_exception(error)
 
-    # a daemon, since the process must not wait for it when it leaves
+    # a daemon thread, so that the process does not wait for it at exit
     threading.Thread(target=thread, daemon=True).start()
     try:
         return ended.result()

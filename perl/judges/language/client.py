@@ -1,4 +1,4 @@
-"""Chat completions over HTTP, with patience for a server that is slow or broken."""
+"""A client for chat completions over HTTP, with timeouts and retries."""
 
 import asyncio
 import math
@@ -14,24 +14,24 @@ from perl.system.errors import UserError
 
 
 class Stopped(Exception):
-    """A stop was asked for while a question waited for its next try."""
+    """A stop was requested before the next request of a question."""
 
 
 class Client:
-    """Asks one OpenAI-compatible server.
+    """A client of one OpenAI-compatible server.
 
-    Proxies that the environment names are not used.
+    Proxies from the environment are not used.
 
     Args:
-        url: the base address, which most servers want to end in `/v1`.
-        key_env: the environment variable with the key; without one no key is sent.
+        url: the base address; for most servers it ends in `/v1`.
+        key_env: the environment variable with the key; with '' no key is sent.
         timeout: seconds from the start of a request to the end of its answer.
-        retries: how often a question is asked again after a fault that may pass.
+        retries: the most repeated requests after temporary faults.
         backoff: seconds before the first retry, doubled each time.
-        patience: the longest wait in seconds that a server may ask for.
+        patience: the longest wait in seconds that a server may request.
 
     Attributes:
-        url: the address as it may be shown.
+        url: the address without secrets, for messages.
         secrets: texts that must not be shown or written, longest first.
 
     Raises:
@@ -57,36 +57,36 @@ class Client:
         self.secrets = addresses.secrets(self._address, key)
         self._key_env, self._timeout = key_env, timeout
         self._retries, self._backoff, self._patience = retries, backoff, patience
-        # asks for no compression: a small answer could grow without bound
+        # no compression: a small answer could unpack to any size
         self._headers = {'Accept-Encoding': 'identity'}
         if key:
             self._headers['Authorization'] = f'Bearer {key}'
-        self._certificates = httpx2.create_ssl_context()  # of $SSL_CERT_FILE as well
+        self._certificates = httpx2.create_ssl_context()  # also those of $SSL_CERT_FILE
         self._reached = False
 
     def http(self) -> httpx2.AsyncClient:
-        """Connections for one event loop, to be used in `async with`."""
+        """Connections for one event loop; use them in `async with`."""
         return httpx2.AsyncClient(
             headers=self._headers,
-            trust_env=False,  # no proxy sees what is asked
+            trust_env=False,  # no proxy receives the questions
             verify=self._certificates,
-            timeout=None,  # `complete` bounds the whole request
+            timeout=None,  # `complete` limits the time of the whole request
             limits=httpx2.Limits(max_connections=None),
         )
 
     async def complete(
         self, http: httpx2.AsyncClient, body: Mapping[str, Any], stop: asyncio.Event
     ) -> tuple[dict[str, Any], int]:
-        """The first choice of a chat completion, and how many requests it took.
+        """The first choice of a chat completion, and the number of requests.
 
         Args:
-            http: from `http`.
-            body: of the request.
-            stop: no further request begins when it is set.
+            http: connections from `http`.
+            body: the body of the request.
+            stop: an event; when it is set, no further request begins.
 
         Raises:
-            UserError: it cannot be had; the line says what to mend.
-            Refused: the server turns down this question only.
+            UserError: the request fails; the message says how to fix it.
+            Refused: the server refuses only this question.
             Stopped: `stop` is set.
         """
         for tried in range(1, self._retries + 2):
@@ -101,18 +101,18 @@ class Client:
                 fault = passing
             await self._wait(fault, tried, stop)
         raise UserError(
-            f'{self.url}: {fault}, {tried} times; mend the server or give it longer, '
-            'and run the same command again: the answers so far are kept'
+            f'{self.url}: {fault}, {tried} times; fix the server or raise the timeout, '
+            'and run the same command again: the answers so far are saved'
         )
 
     async def _wait(self, fault, tried, stop):
-        """Waits before the next try, if there is one."""
+        """Waits before the next request, if there is one."""
         wait = self._backoff * 2.0 ** min(tried - 1, 60) * random.uniform(0.5, 1.0)
         wait = min(wait, self._patience) if fault.wait is None else fault.wait
         if wait > self._patience:
             raise UserError(
-                f'{self.url}: {fault} and asks to wait {wait:.0f} s; run the same '
-                'command again then, the answers so far are kept'
+                f'{self.url}: {fault} and requests to wait {wait:.0f} s; run the same '
+                'command again after that, the answers so far are saved'
             )
         if tried <= self._retries:
             try:
@@ -131,8 +131,8 @@ class Client:
             if self._reached:
                 raise Passing(f'the connection failed ({reason})') from None
             raise UserError(
-                f'{self.url}: nobody answers there ({reason}); start the server or '
-                'mend the address'
+                f'{self.url}: no server answers there ({reason}); start the server or '
+                'correct the address'
             ) from None
         except httpx2.HTTPError as error:
             reason = replies.hide(str(error), self.secrets) or type(error).__name__

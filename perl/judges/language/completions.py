@@ -1,4 +1,4 @@
-"""Reads chat completions: the option that an answer names, and its probability."""
+"""Reads chat completions: the option in an answer, and the option probabilities."""
 
 import math
 from collections.abc import Mapping
@@ -8,8 +8,8 @@ from perl.judges.language.questions import Template
 
 
 def well_formed(text: str) -> str:
-    """A text that UTF-8 can carry: '?' for a half of a surrogate pair, which JSON may
-    hold."""
+    """The text with '?' for each half of a surrogate pair, which JSON can contain but
+    UTF-8 cannot."""
     return text.encode('utf-8', 'replace').decode('utf-8')
 
 
@@ -18,8 +18,8 @@ def read(
 ) -> tuple[str, list[float] | None]:
     """The text of a completion, and the probability of each option `[options]`.
 
-    The probabilities are those at the token of the answer, where the server tells them;
-    else they are 0 and 1. They are None where the text names no option.
+    The probabilities are those at the token of the answer if the server returns
+    log-probs, else 0 and 1. They are None if the text does not name one option.
     """
     text = choice['message'].get('content')
     text = well_formed(text) if isinstance(text, str) else ''
@@ -33,13 +33,13 @@ def read(
 
 
 def _soft(choice, options, option):
-    """Shares of the options at the first token that is the answer as a whole."""
+    """Shares of the options at the first token that is the whole answer."""
     try:
         tokens = choice['logprobs']['content']
         thought = [i for i, t in enumerate(tokens) if '</think>' in t['token']]
         tokens = tokens[thought[-1] + 1 :] if thought else tokens
         place = next(t for t in tokens if t['token'].strip().upper() == options[option])
-        # the token of the answer may or may not be among the likeliest ones
+        # the token of the answer need not be among the most likely ones
         likely = {t['token']: t['logprob'] for t in [place, *place['top_logprobs']]}
         words = [token.strip().upper() for token in likely]
         unsure = _beginnings(options, words) - {options[option]}
@@ -50,11 +50,11 @@ def _soft(choice, options, option):
         total = sum(weights)
         return [w / total for w in weights] if 0 < total < math.inf else None
     except (LookupError, TypeError, AttributeError, StopIteration, OverflowError):
-        return None  # the server tells no log-probs, or tells them in its own way
+        return None  # the server returns no log-probs, or in another form
 
 
 def _beginnings(options, words):
-    """Options that may go on to a longer one, as "1" does where no "10" is a token."""
+    """Options that may continue to a longer one, as "1" does if "10" is not a token."""
     return {
         option
         for option in options

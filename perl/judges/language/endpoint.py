@@ -1,7 +1,7 @@
-"""Any OpenAI-compatible chat endpoint as a language model that chooses.
+"""An OpenAI-compatible chat endpoint as a language model that chooses options.
 
-Each prompt and its responses are sent to the server that is named, and to nobody else.
-An answer is on the disk as soon as it has arrived.
+Each prompt and its responses are sent only to the named server. An answer is written to
+the disk as soon as it arrives.
 """
 
 import asyncio
@@ -21,7 +21,7 @@ from perl.judges.language.questions import Template
 from perl.judges.language.replies import Refused, hide
 from perl.system.errors import UserError
 
-# so many questions refused before any is answered, and the request itself is wrong
+# if so many questions are refused before any is answered, the request itself is wrong
 _HOPELESS = 3
 
 
@@ -29,15 +29,15 @@ class Endpoint:
     """A `Choose` that asks a server.
 
     Args:
-        client: of the server.
-        model: its name there.
-        answers: the known ones, to which each new one is added.
-        max_tokens: of an answer; a model that thinks aloud needs many.
-        logprobs: ask for the probabilities of the answer, for soft labels; without
-            them, or from a server that has none, a verdict is 0 or 1.
-        again: how often a model that names no option is asked once more.
-        concurrency: requests on their way at once.
-        extra: further fields of a request; None takes a field out.
+        client: the client of the server.
+        model: the model's name on the server.
+        answers: the stored answers; new ones are added.
+        max_tokens: the most tokens of an answer; a reasoning model needs many.
+        logprobs: whether to request log-probs, for soft labels; without them, or if the
+            server has none, a verdict is 0 or 1.
+        again: how often the question is repeated if an answer names no option.
+        concurrency: the number of simultaneous requests.
+        extra: further fields of a request; None removes a field.
     """
 
     def __init__(
@@ -55,7 +55,7 @@ class Endpoint:
         self._max_tokens, self._logprobs = max_tokens, logprobs
         self._again, self._concurrency = again, concurrency
         self._extra = dict(extra or {})
-        self._rows: dict[str, dict] = {}  # the answers to all that was asked, by key
+        self._rows: dict[str, dict] = {}  # all answers used so far, by key
         self._counts: collections.Counter = collections.Counter()
         self._refusal = ''
 
@@ -64,8 +64,7 @@ class Endpoint:
     ) -> np.ndarray:
         """The probability of each option, float64 `[n, options]`; NaN for no verdict.
 
-        The first Ctrl-C waits for the requests that are on their way, the second leaves
-        at once.
+        The first Ctrl-C waits for the running requests, the second does not wait.
         """
         rows = [tuple(question.values()) for question in questions]
         once = dict(zip(rows, questions, strict=True))
@@ -75,12 +74,12 @@ class Endpoint:
         return np.array([known[row] for row in rows])
 
     def report(self) -> dict[str, Any]:
-        """Counts of all that was asked, earlier sittings included.
+        """Counts of all questions so far, including those of earlier sittings.
 
         Returns:
             requests and retries; unparsable answers, which name no option; refused
             questions, with the reason of the first as `refusal`; and cached, how often
-            this sitting used a known answer.
+            this sitting used a stored answer.
         """
         rows = self._rows.values()
         requests = sum(row.get('requests', 1) for row in rows)
@@ -96,7 +95,7 @@ class Endpoint:
         return counts | ({'refusal': self._refusal} if self._refusal else {})
 
     async def _ask_all(self, template, once, stop):
-        """{row: probabilities} of all questions, so many at once as may be."""
+        """{row: probabilities} of all questions, with limited concurrency."""
         todo, known = iter(once.items()), {}
         bar = tqdm(desc=self._model, total=len(once), disable=None)
 
@@ -114,7 +113,7 @@ class Endpoint:
             async with self._client.http() as http:
                 count = min(self._concurrency, len(once))
                 workers = (work(http) for _ in range(count))
-                # requests on their way have been paid for: they end in any case
+                # running requests may cost money, so their answers are awaited
                 ends = await asyncio.gather(*workers, return_exceptions=True)
         faults = [end for end in ends if end is not None]
         for fault in sorted(faults, key=lambda fault: isinstance(fault, Stopped)):
@@ -122,7 +121,7 @@ class Endpoint:
         return known
 
     async def _settle(self, ask, template, question):
-        """Asks, and asks again where the answer names no option."""
+        """Asks a question, and repeats it if the answer names no option."""
         text = well_formed(template.fill(question))
         messages = [{'role': 'user', 'content': text}]
         nothing = np.full(len(template.options), np.nan)
@@ -152,7 +151,7 @@ class Endpoint:
             try:
                 first, requests = await ask(body)
             except Refused as refusal:
-                # a replay has no verdict then, but the next sitting asks again
+                # the stored row has no verdict, and the next sitting asks again
                 row = line(name, self._model, template, question, None)
                 self._keep(name, row | {'refused': str(refusal)})
                 raise
@@ -191,5 +190,5 @@ class Endpoint:
     def _hopeless(self):
         return UserError(
             f'{self._client.url}: refuses every question, with {self._refusal}; change '
-            'what is asked for (log-probs, the number of tokens, other fields)'
+            'the request (log-probs, the number of tokens, other fields)'
         )

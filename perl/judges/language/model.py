@@ -1,7 +1,7 @@
-"""Labels by one of our own language models: log-probs of the options.
+"""A language model of a run as a labeller, by the log-probs of the options.
 
 RLAIF (arXiv 2309.00267): softmax over the log-probs of "1" and "2" after the question,
-in both orders; d-RLAIF scores a response by the same over "1" ... "10".
+in both orders. d-RLAIF scores a response in the same way with "1" ... "10".
 """
 
 import bisect
@@ -26,18 +26,18 @@ from perl.system.errors import UserError
 
 @dataclasses.dataclass(frozen=True)
 class Model:
-    """A `Choose` that reads the options off a language model's next-token log-probs.
+    """A `Choose` that computes a language model's log-probs of the options.
 
     Attributes:
         arch: the decoder.
         params: its parameters, bound or plain.
-        tokenizer: of the model.
-        batch_size: questions of a forward pass.
-        multiple: of which row lengths are multiples.
-        answers: the known answers, to which new ones are added; None keeps none.
-        name: of the model: everything that its answers depend on.
-        cut, too_long: keys of the questions whose prompt was cut, and of those that
-            have no room in the window even without it.
+        tokenizer: the model's tokenizer.
+        batch_size: number of questions per forward pass.
+        multiple: row lengths are multiples of this.
+        answers: the stored answers; new ones are added. None stores no answers.
+        name: identifies the model and all that its answers depend on.
+        cut, too_long: keys of the questions with a cut prompt, and of those that do not
+            fit into the window even without the prompt.
     """
 
     arch: Architecture
@@ -55,8 +55,8 @@ class Model:
     ) -> np.ndarray:
         """The probability of each option, float64 `[n, options]`.
 
-        A prompt that is too long loses its beginning. A question that has no room in
-        the window even without its prompt is not answered: a row of NaN.
+        A prompt that is too long loses its beginning. A question that does not fit into
+        the window even without its prompt gets no verdict: a row of NaN.
 
         Raises:
             UserError: the tokenizer cannot tell the options apart.
@@ -65,11 +65,11 @@ class Model:
             return self._choose(template, questions)
         known = remembered(self._choose, self.answers, self.name)
         chances = known(template, questions)
-        self._encode_all(template, questions)  # counts, of known answers too
+        self._encode_all(template, questions)  # updates the counts for stored answers
         return chances
 
     def report(self) -> dict[str, int]:
-        """How many questions had a prompt that was cut, and how many had no room."""
+        """The number of questions with a cut prompt, and of those that did not fit."""
         return {'prompts_cut': len(self.cut), 'too_long': len(self.too_long)}
 
     def _choose(self, template, questions):
@@ -80,7 +80,7 @@ class Model:
             prompts, [options] * len(prompts), np.ones(len(prompts)), self.tokenizer.pad
         )
         log_probs = np.full((len(prompts), len(options)), np.nan)
-        # by length, so that a batch pads little, and then in an order of their own
+        # sorted by length for little padding, then by ids for a fixed order
         fitting.sort(key=lambda i: (len(prompts[i]), prompts[i].tolist()))
         for start in range(0, len(fitting), self.batch_size):
             rows = fitting[start : start + self.batch_size]
@@ -110,19 +110,19 @@ class Model:
         )
         if len({tuple(ids) for ids in options if len(ids)}) < len(options):
             raise UserError(
-                f'labeller: the tokenizer cannot tell the answers '
-                f'{", ".join(template.options)} apart; take another model'
+                f'labeller: the tokenizer has equal ids for some of the answers '
+                f'{", ".join(template.options)}; use another model'
             )
         return options
 
     def _encode_all(self, template, questions):
-        """Ids of each question, bos first, and the number of ids there is room for."""
+        """The ids of each question, bos first, and the most ids that fit."""
         room = self.arch.max_length - max(map(len, self._options(template)))
         return [self._encode(template, question, room) for question in questions], room
 
     def _encode(self, template, question, room):
-        """The question as ids, bos first; a long prompt loses its beginning, maybe
-        all of it."""
+        """The ids of a question, bos first; a long prompt loses its beginning or all of
+        its text."""
         prompt = question['prompt']
 
         def ids(cut):
@@ -135,21 +135,21 @@ class Model:
         cut = bisect.bisect_left(
             range(len(prompt)), True, key=lambda cut: len(ids(cut)) <= room
         )
-        left = np.array(ids(cut), np.int32)
-        counted = self.cut if len(left) <= room else self.too_long
+        shortened = np.array(ids(cut), np.int32)
+        counted = self.cut if len(shortened) <= room else self.too_long
         counted.add(key(template.text, question))
-        return left
+        return shortened
 
 
 def probabilities(log_probs: np.ndarray, options: Sequence[np.ndarray]) -> np.ndarray:
-    """The probability of each option, given that it is one of them: `[n, options]`.
+    """The probability of each option, normalised over the options: `[n, options]`.
 
-    Where one option begins another, as "1" does "10", its log-prob counts both; it
-    keeps only what does not go on to the longer one.
+    If one option is a prefix of another, as "1" of "10", its probability includes that
+    of the longer option, which is therefore subtracted.
 
     Args:
-        log_probs: float64 `[n, options]`, each of a whole option as a continuation.
-        options: the tokens of each.
+        log_probs: float64 `[n, options]`, of each whole option as a continuation.
+        options: the token ids of each option.
     """
     weights = np.exp(log_probs - log_probs.max(1, keepdims=True))
     for i in sorted(range(len(options)), key=lambda i: -len(options[i])):
@@ -162,7 +162,7 @@ def probabilities(log_probs: np.ndarray, options: Sequence[np.ndarray]) -> np.nd
 
 
 def option_log_probs(arch: Architecture, params: Any, batch: Any) -> jax.Array:
-    """Log-probs float32 `[B, S]` of `targets`, each at the slot that predicts it.
+    """Log-probs of `targets`, float32 `[B, S]`, at the slots that predict them.
 
     Args:
         arch: the decoder.

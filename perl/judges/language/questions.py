@@ -1,7 +1,7 @@
-"""The questions that language models are asked, and how their answers are read.
+"""Question templates for language models, and how their answers are parsed.
 
 The questions follow RLAIF (arXiv 2309.00267) and the evaluation prompts of PERL (arXiv
-2403.10704, table 8) in our own words.
+2403.10704, table 8), but with different wording.
 """
 
 import dataclasses
@@ -21,12 +21,12 @@ class Template:
     """A question with a few possible answers.
 
     Attributes:
-        name: on the command line.
-        fields: the texts that are put in, each in the place of `{field}`.
+        name: its name on the command line.
+        fields: the names of the texts that replace `{field}`.
         text: the question; the answer follows its last character.
-        options: the answers, upper case where they are words.
-        values: the number that each answer stands for.
-        trim: characters that are taken off the end of a response.
+        options: the possible answers; words are in upper case.
+        values: the number for each answer.
+        trim: characters that are removed from the end of a response.
     """
 
     name: str
@@ -37,7 +37,7 @@ class Template:
     trim: str = ''
 
     def fill(self, texts: Mapping[str, str]) -> str:
-        """The question about these texts, which may have braces themselves."""
+        """The question about these texts; braces in a text are not replaced."""
 
         def put(match):
             field = match[1]
@@ -47,14 +47,14 @@ class Template:
 
     @property
     def reminder(self) -> str:
-        """The next message to a model whose answer names none of the options."""
+        """The next message to a model after an answer that names no option."""
         return f'Reply with nothing but one of these: {", ".join(self.options)}.'
 
     def parse(self, answer: str) -> int | None:
-        """The place of the option that an answer names; None for none or several.
+        """The index of the option that an answer names; None for none or several.
 
-        The thoughts of a reasoning model before `</think>` do not count, nor does the
-        '/10' of '7/10'.
+        Text before `</think>` (of a reasoning model) is ignored, and so is the '/10' of
+        '7/10'.
         """
         text = answer.rpartition('</think>')[2].upper()
         if len(self.options) > 2:
@@ -142,7 +142,7 @@ SCORE = Template(
 
 
 def pairwise(name: str) -> Template:
-    """The pairwise template of a name, or of a text file with all three fields.
+    """The pairwise template with a name, or from a text file with all three fields.
 
     Raises:
         UserError: `name` is neither, or the file lacks a field or is not UTF-8.
@@ -164,5 +164,5 @@ def pairwise(name: str) -> Template:
         ) from None
     for field in PAIR:
         if '{' + field + '}' not in text:
-            raise UserError(f'template: {file} lacks {{{field}}}; write it in')
+            raise UserError(f'template: {file} lacks {{{field}}}; add it')
     return Template(file.stem, PAIR, text)

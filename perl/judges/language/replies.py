@@ -1,4 +1,4 @@
-"""Replies of a server over HTTP: read up to a limit, and sorted into kinds of fault."""
+"""HTTP replies of a server: reads them up to a limit and classifies faults."""
 
 import dataclasses
 import email.utils
@@ -20,14 +20,14 @@ _REFUSED = (400, 413, 422)
 
 
 class Refused(Exception):
-    """The server will not answer this one question, and says why."""
+    """The server refuses this question; the message has its reason."""
 
 
 class Passing(Exception):
-    """A fault that may pass.
+    """A fault that may be temporary.
 
     Attributes:
-        wait: how many seconds the server asks to wait, or None.
+        wait: the seconds that the server requests to wait, or None.
     """
 
     def __init__(self, reason: str, wait: float | None = None):
@@ -37,12 +37,12 @@ class Passing(Exception):
 
 @dataclasses.dataclass(frozen=True)
 class Reply:
-    """A whole reply.
+    """A complete reply.
 
     Attributes:
-        status: of HTTP.
-        headers: of HTTP.
-        content: the body, uncompressed.
+        status: the HTTP status.
+        headers: the HTTP headers.
+        content: the uncompressed body.
         secrets: texts that must not be shown, longest first.
     """
 
@@ -53,7 +53,7 @@ class Reply:
 
     @property
     def words(self) -> str:
-        """The text of the server, in a few words and without secrets."""
+        """The beginning of the server's message, without secrets."""
         try:
             text = jsonl.parse(self.content)
             for name in ('error', 'message'):
@@ -74,11 +74,11 @@ def hide(text: str, secrets: Sequence[str]) -> str:
 
 
 async def read(response: httpx2.Response, secrets: Sequence[str]) -> Reply:
-    """The reply, of at most `LIMIT` bytes even when it is compressed.
+    """The reply, of at most `LIMIT` bytes after decompression.
 
     Raises:
-        UserError: it is larger.
-        Passing: it is compressed in a way that nobody asked for, or damaged.
+        UserError: the reply is larger.
+        Passing: its compression is unknown, or it is damaged.
     """
     content = bytearray()
     async for chunk in response.aiter_raw():
@@ -103,24 +103,24 @@ def choice(reply: Reply) -> dict[str, Any]:
         first = jsonl.parse(reply.content)['choices'][0]
         first['message'].get('content')
     except (ValueError, LookupError, TypeError, AttributeError):
-        fault = f'answered with no chat completion ({reply.words})'
+        fault = f'did not answer with a chat completion ({reply.words})'
         raise Passing(fault) from None
     return first
 
 
 def complain(reply: Reply, url: str, model: str, key_env: str) -> None:
-    """Raises what a reply that is not a success means.
+    """Raises the error for a reply without success.
 
     Args:
-        reply: of a status other than 200.
-        url: the address, as it may be shown.
-        model: the model that was asked for.
+        reply: a reply with a status other than 200.
+        url: the address without secrets.
+        model: the requested model.
         key_env: the environment variable of the key, or ''.
 
     Raises:
         Passing: the server is busy or broken.
-        Refused: it will not answer this question.
-        UserError: a person has to mend something.
+        Refused: the server refuses this question.
+        UserError: the user must change a setting.
     """
     status, words = reply.status, reply.words
     if status in _BUSY:
@@ -129,17 +129,17 @@ def complain(reply: Reply, url: str, model: str, key_env: str) -> None:
         raise Refused(f'{status} ({words})')
     if status in (401, 403):
         if key_env:
-            mend = f'mend the key in ${key_env}'
+            fix = f'correct the key in ${key_env}'
         else:
-            mend = 'name the environment variable that holds your key'
+            fix = 'name the environment variable that has your key'
     elif status == 404:
-        mend = (
+        fix = (
             'give the base address, which mostly ends in /v1, and a model that the '
-            f'server has: {model!r} may be none'
+            f'server has: it may not have {model!r}'
         )
     else:
-        mend = 'give the address of an OpenAI-compatible server'
-    raise UserError(f'{url}: answered {status} ({words}); {mend}')
+        fix = 'give the address of an OpenAI-compatible server'
+    raise UserError(f'{url}: answered {status} ({words}); {fix}')
 
 
 def _decompressed(content):
@@ -157,12 +157,12 @@ def _decompressed(content):
 def _too_large():
     return UserError(
         f'answered with more than {LIMIT >> 20} MiB; give the address of an '
-        'OpenAI-compatible server, or ask for fewer tokens or no log-probs'
+        'OpenAI-compatible server, or request fewer tokens or no log-probs'
     )
 
 
 def _wait(reply):
-    """Seconds of a Retry-After header, which is a number or a date; None without."""
+    """The seconds of a Retry-After header (a number or a date), or None."""
     text = reply.headers.get('retry-after', '')
     try:
         seconds = float(text)

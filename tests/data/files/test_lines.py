@@ -27,7 +27,7 @@ def test_numbers_are_those_of_the_lines(tmp_path, name):
 def test_half_a_character_is_refused(tmp_path):
     made = row(tmp_path, {'whole': '\U0001f600', 'half': '\ud83d'})
     assert made.text('whole') == '\U0001f600'
-    with pytest.raises(UserError, match=r"row 1: 'half' has half a character.* mend"):
+    with pytest.raises(UserError, match=r"row 1: 'half' has half of a surrogate.* fix"):
         made.text('half')
 
 
@@ -41,7 +41,7 @@ def test_parquet(tmp_path):
     ('take', 'said'),
     [
         (lambda row: row.text('nothing'), "'nothing' is missing"),
-        (lambda row: row.filled('blank'), "'blank' is empty; mend"),
+        (lambda row: row.filled('blank'), "'blank' is empty; fix"),
         (lambda row: row.text('number'), "'number' is 3, not text"),
         (lambda row: row.at('number'), "'number' is 3, not an object"),
         (lambda row: row.each('list', 2), "'list' is .*, not a list of 2"),
@@ -61,7 +61,7 @@ def test_complaints_name_the_place_and_the_mend(tmp_path, take, said):
         take(row(tmp_path, values))
     text = str(caught.value)
     assert text.startswith(f'{tmp_path / "a.jsonl"}, row 1: ')
-    assert text.endswith(f'mend or delete the row, or get the file again from {SOURCE}')
+    assert text.endswith(f'fix or delete the row, or get the file again from {SOURCE}')
 
 
 @pytest.mark.parametrize(
@@ -69,9 +69,9 @@ def test_complaints_name_the_place_and_the_mend(tmp_path, take, said):
     [
         (
             ['{}', '{"a": '],
-            r'a.jsonl, row 2 is not JSON \(.*column 7\); mend or',
+            r'a.jsonl, row 2 is not JSON \(.*column 7\); fix or',
         ),
-        (['{}', '[1]'], r'a.jsonl, row 2 is \[1\], not an object; mend .* from'),
+        (['{}', '[1]'], r'a.jsonl, row 2 is \[1\], not an object; fix .* from'),
     ],
 )
 def test_lines_that_are_no_objects(tmp_path, content, said):

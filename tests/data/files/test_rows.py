@@ -1,6 +1,9 @@
 """Rows: what columns may hold, and errors that say where."""
 
+import datetime
+import decimal
 import json
+import pathlib
 
 import pytest
 
@@ -16,10 +19,37 @@ def one(tmp_path, **values):
 
 @pytest.mark.parametrize(
     ('value', 'key'),
-    [('x', 'x'), (3, '3'), (3.0, '3'), (2.5, '2.5'), (0, '0'), (True, 'True')],
+    [
+        ('x', 'x'),
+        (' a\tdialog ', 'a dialog'),
+        (3, '3'),
+        (3.0, '3'),
+        (2.5, '2.5'),
+        (0, '0'),
+        (True, 'True'),
+        (1e300, str(int(1e300))),
+    ],
 )
 def test_keys(tmp_path, value, key):
     assert one(tmp_path, group=value).key('group') == key
+
+
+@pytest.mark.parametrize(
+    ('value', 'key'),
+    [
+        (decimal.Decimal('3.00'), '3'),
+        (decimal.Decimal('2.50'), '2.50'),
+        (datetime.date(2020, 1, 2), '2020-01-02'),
+    ],
+)
+def test_keys_that_only_parquet_has(value, key):
+    assert rows.Row(pathlib.Path('a.parquet'), 1, {'group': value}).key('group') == key
+
+
+def test_bytes_are_no_key():
+    row = rows.Row(pathlib.Path('a.parquet'), 7, {'group': b'x'})
+    with pytest.raises(UserError, match=r"a.parquet, row 7: 'group' is b'x', not text"):
+        row.key('group')
 
 
 @pytest.mark.parametrize(
@@ -65,6 +95,13 @@ def test_a_column_that_the_first_row_lacks(tmp_path):
         {'a': 'x', 'b': None, 'c': None},
         {'a': 'y', 'b': 'z', 'c': None},
     ]
+
+
+def test_a_row_without_columns(tmp_path):
+    file = tmp_path / 'a.json'
+    file.write_text('{}')
+    with pytest.raises(UserError, match=r"has no column 'a' \(there is none\)$"):
+        next(rows.read_rows(file, ['a']))
 
 
 def test_rows_come_one_at_a_time(tmp_path):

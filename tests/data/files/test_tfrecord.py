@@ -54,8 +54,8 @@ def test_damage_names_the_record(tmp_path):
         content[:-1]: 'record 2: .*too early',
         content[: record + 5]: 'record 2: .*checksum',
         content[:record] + b'\x01' + content[record + 1 :]: 'record 2: .*checksum',
-        b'no such thing at all': 'record 1: it is damaged, or is not a',
-        b'\x1f\x8b' + content: 'record 1: it is damaged, or is not a',
+        b'no such thing at all': 'record 1: damaged, or not a',
+        b'\x1f\x8b' + content: 'record 1: damaged, or not a',
     }
     for bad, said in cases.items():
         path.write_bytes(bad)

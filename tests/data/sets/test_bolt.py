@@ -95,7 +95,9 @@ def test_an_id_of_two_conversations(tmp_path):
     assert every(made.prompts) == ['A: hi\n\nTL;DR:']
     assert made.counts['repeated_conversations_dropped'] == 1
     files['b'] = conversation('c', ['bye'])
-    with pytest.raises(UserError, match=r"a.xml and .*b.xml have different .*'c': giv"):
+    with pytest.raises(
+        UserError, match=r"a.xml and .*b.xml have different .*'c'; chang"
+    ):
         data.load('bolt', root=write(tmp_path, files, rows))
 
 
@@ -123,14 +125,14 @@ def test_splits_that_the_table_names(tmp_path):
     ('text', 'said'),
     [
         ('<conversation', 'a.xml is not XML'),
-        ('<talk/>', 'a.xml has no <conversation>: take it out of data.root'),
+        ('<talk/>', 'a.xml has no <conversation>; remove it from data.root'),
         (
             conversation('a', ['x', 'y']).replace(' participant="101"', ''),
-            'a.xml, message 2: it has no participant; mend',
+            'a.xml, message 2: it has no participant; fix',
         ),
         (
             conversation('a', ['x']).replace('body>', 'text>'),
-            'a.xml, message 1: it has no <body>; mend',
+            'a.xml, message 1: it has no <body>; fix',
         ),
     ],
 )
@@ -157,7 +159,7 @@ def test_missing_files_say_where_to_get_them(tmp_path):
     with pytest.raises(UserError, match=r'no .*xml: get it from .*LDC2018T19'):
         data.load('bolt', root=str(tmp_path))
     (tmp_path / 'a.xml').write_text(conversation('a', ['x']))
-    with pytest.raises(UserError, match=r'no .*summaries.jsonl: give a table'):
+    with pytest.raises(UserError, match=r'no .*summaries.jsonl: put a table'):
         data.load('bolt', root=str(tmp_path))
 
 

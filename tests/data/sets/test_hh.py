@@ -91,7 +91,7 @@ def test_equal_answers_are_dropped(tmp_path):
 @pytest.mark.parametrize(
     ('row', 'said'),
     [
-        ({'chosen': dialog(1, ' a')}, "row 2: 'rejected' is missing; mend or delete"),
+        ({'chosen': dialog(1, ' a')}, "row 2: 'rejected' is missing; fix or delete"),
         (
             {'chosen': dialog(1, ' a'), 'rejected': 3},
             "row 2: 'rejected' is 3, not text",

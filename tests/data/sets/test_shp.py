@@ -66,7 +66,7 @@ def test_a_domain_that_is_not_there(tmp_path):
     with pytest.raises(UserError, match=r'no .*askdocs/train.json: get it from'):
         data.load('shp', root=root, domains=('askbaking', 'askdocs'))
     root = flat(tmp_path / 'flat', [preference(0)])
-    with pytest.raises(UserError, match='no row is of askdocs, askvet; leave it out'):
+    with pytest.raises(UserError, match='no row has askdocs, askvet; leave it out'):
         data.load('shp', root=root, domains=('askvet', 'askbaking', 'askdocs'))
 
 

@@ -157,7 +157,7 @@ def test_confidence_of_another_scale(tmp_path):
 )
 def test_bad_comparisons(tmp_path, change, said):
     root = write(tmp_path, [], [judged(1), judged(2, **change)])
-    with pytest.raises(UserError, match=f'batch3.json, row 2: {said}; mend or delete'):
+    with pytest.raises(UserError, match=f'batch3.json, row 2: {said}; fix or delete'):
         data.load('tldr', root=root, strength='margin')
 
 

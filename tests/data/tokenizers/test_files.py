@@ -120,8 +120,8 @@ def test_json_beside_its_config(tmp_path):
     ('said', 'message'),
     [
         ('[]', 'not a JSON object'),
-        ('{"eos_token": 3}', 'eos_token is 3, no text'),
-        ('{"eos_token": {"id": 3}}', 'which of its tokens end a text'),
+        ('{"eos_token": 3}', 'eos_token is 3, not text'),
+        ('{"eos_token": {"id": 3}}', 'its end-of-sequence token is unknown'),
     ],
 )
 def test_a_config_that_is_none(tmp_path, said, message):
@@ -277,7 +277,7 @@ class TestReal:
         exact.save(tmp_path)
         assert tokenizers.load(tmp_path).fingerprint == exact.fingerprint
         assert exact.fingerprint != Llama2c(content).fingerprint
-        with pytest.raises(UserError, match='breaks off in token'):
+        with pytest.raises(UserError, match='ends inside token'):
             Llama2c(content[:-3])
 
     @pytest.mark.parametrize(

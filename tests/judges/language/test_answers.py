@@ -65,7 +65,7 @@ def test_a_damaged_answer(tmp_path, chances):
     row = json.loads(file.read_text()) | {'chances': chances}
     file.write_text(json.dumps(row) + '\n')
     again = remembered(counted([]), Answers(file), 'm')
-    with pytest.raises(UserError, match=r'the one with the key .* is damaged'):
+    with pytest.raises(UserError, match=r'the answer with the key .* is damaged'):
         again(BRIEF, QUESTIONS[:1])
 
 

@@ -3,7 +3,9 @@
 import asyncio
 import os
 import signal
+import socket
 import threading
+import time
 
 import pytest
 
@@ -93,3 +95,29 @@ def test_inside_an_interrupt_the_second_is_the_first_that_raises():
         background.run(work)
     assert interrupt.requested and not ended
     release.set()
+
+
+def test_nobody_waits_for_the_look_up_of_an_address(monkeypatch):
+    """It hangs where the network is broken, and cannot be stopped."""
+    release = threading.Event()
+    monkeypatch.setattr(socket, 'getaddrinfo', lambda *args, **kw: release.wait(60))
+
+    async def work(stop):
+        loop = asyncio.get_running_loop()
+        async with asyncio.timeout(0.05):
+            await loop.getaddrinfo('nowhere.invalid', 80)
+
+    began = time.monotonic()
+    with pytest.raises(TimeoutError):
+        background.run(work)
+    waiting = [x for x in threading.enumerate() if not x.daemon]
+    assert time.monotonic() - began < 10
+    assert waiting == [threading.main_thread()], 'the process ends without them'
+    release.set()
+
+
+def test_the_address_that_was_looked_up():
+    async def work(stop):
+        return await asyncio.get_running_loop().getaddrinfo('127.0.0.1', 80)
+
+    assert background.run(work)[0][4] == ('127.0.0.1', 80)

@@ -63,9 +63,9 @@ def test_a_fault_that_passes(name):
         ('slow', r'no answer within 0.3 s, 2 times'),
         ('drips', r'no answer within 0.3 s, 2 times'),
         ('drips at once', r'no answer within 0.3 s, 2 times'),
-        ('nested', r'answered with no chat completion'),
+        ('nested', r'did not answer with a chat completion'),
         ('unknown coding', r'answered in the unknown encoding br'),
-        ('no json', r'answered with no chat completion \(<html>Sign in</html>\)'),
+        ('no json', r'did not answer with a chat completion \(<html>Sign in</html>\)'),
         ('an error', 'upstream died'),
         ('dropped', r'the connection broke \(.+\), 2 times'),
         ('torn', r'the connection broke \(.+\), 2 times'),
@@ -78,7 +78,9 @@ def test_a_fault_that_stays(name, words):
             one(judge)
     assert len(server.requests) == 2
     text = str(caught.value)
-    assert server.url in text and '\n' not in text and 'answers so far are kept' in text
+    assert (
+        server.url in text and '\n' not in text and 'answers so far are saved' in text
+    )
 
 
 def test_waits_grow():
@@ -118,7 +120,7 @@ def test_too_long_a_wait_is_an_error():
     busy = Reply('come back tomorrow', 429, {'Retry-After': '86400'})
     with (
         chat.serve(after(then=busy)) as server,
-        pytest.raises(UserError, match=r'come back tomorrow.*asks to wait 86400 s'),
+        pytest.raises(UserError, match=r'come back tomorrow.*requests to wait 86400 s'),
     ):
         one(endpoint(server))
     assert len(server.requests) == 1
@@ -129,7 +131,10 @@ def test_too_long_a_wait_is_an_error():
     [
         (Reply('bad key', 401), r'401 \(bad key\); name the environment variable'),
         (Reply('not yours', 403), r'403 \(not yours\)'),
-        (Reply('no model m', 404), r"404 \(no model m\).*ends in /v1.*'m' may be none"),
+        (
+            Reply('no model m', 404),
+            r"404 \(no model m\).*ends in /v1.*may not have 'm'",
+        ),
         (Reply(status=301, raw=b''), r'301 \(no text\); give the address'),
         (Reply('no logprobs here', 400), r'refuses every question, with 400 \(no logp'),
     ],
@@ -147,7 +152,7 @@ def test_the_key_is_not_repeated(monkeypatch):
     reply = Reply('the key secret-7 is wrong', 401)
     with chat.serve(after(then=reply)) as server:
         judge = endpoint(server, client={'key_env': 'MY_KEY'})
-        with pytest.raises(UserError, match=r'mend the key in \$MY_KEY') as caught:
+        with pytest.raises(UserError, match=r'correct the key in \$MY_KEY') as caught:
             one(judge)
     assert 'secret' not in str(caught.value)
 
@@ -226,12 +231,12 @@ def test_a_query_is_sent():
 @pytest.mark.parametrize(
     ('url', 'words'),
     [
-        ('http://joe:s3cret@a/v1', 'came with a name or password'),
-        ('http://s3cret@a/v1', 'came with a name or password'),
-        ('https://a/v1?api_key=s3cret', r'came with a query'),
-        ('ftp://joe:s3cret@a/v1', 'is not an address of HTTP'),
-        ('joe:s3cret@a', 'is not an address of HTTP'),
-        ('http://joe:s3/cret@a/v1', 'is not an address of HTTP'),
+        ('http://joe:s3cret@a/v1', 'was given with a name or password'),
+        ('http://s3cret@a/v1', 'was given with a name or password'),
+        ('https://a/v1?api_key=s3cret', r'was given with a query'),
+        ('ftp://joe:s3cret@a/v1', 'is not an HTTP address'),
+        ('joe:s3cret@a', 'is not an HTTP address'),
+        ('http://joe:s3/cret@a/v1', 'is not an HTTP address'),
     ],
 )
 def test_an_address_for_a_config_has_no_secret(url, words):
@@ -257,13 +262,16 @@ def test_a_key_in_the_place_of_its_variable_is_not_repeated(key):
         (
             'localhost:8000',
             '',
-            'is not an address of HTTP; it looks like http://localhost',
+            'is not an HTTP address; give one like http://localhost',
         ),
-        ('ftp://host/v1', '', 'is not an address'),
-        ('http://', '', 'is not an address'),
-        ('http://host:port/v1', '', 'is not an address'),
+        ('ftp://host/v1', '', 'is not an HTTP address'),
+        ('http://host:99999/v1', '', 'has the port 99999, not one of 1 to 65535'),
+        ('http://host:0/v1', '', 'has the port 0, not one of'),
+        ('http://127.0.0.1:-1/v1', '', 'has the port -1, not one of'),
+        ('http://', '', 'is not an HTTP address'),
+        ('http://host:port/v1', '', 'is not an HTTP address'),
         ('http://a/v1', 'NOT_SET', 'NOT_SET with the key is not set'),
-        ('http://a/v1', 'ODD', 'characters that no header can carry'),
+        ('http://a/v1', 'ODD', 'characters that an HTTP header cannot contain'),
     ],
 )
 def test_bad_settings(url, key_env, words, monkeypatch):
@@ -295,7 +303,7 @@ def test_a_password_in_the_address_is_sent_and_not_shown():
             one(endpoint(server))
     assert server.headers[0]['Authorization'].startswith('Basic ')
     assert 'secret' not in str(caught.value)
-    with pytest.raises(UserError, match='is not an address') as caught:
+    with pytest.raises(UserError, match='is not an HTTP address') as caught:
         Client('http://joe:secret@host:port/v1')
     assert 'secret' not in str(caught.value)
 
@@ -313,6 +321,6 @@ def test_nobody_there():
         url = f'http://127.0.0.1:{closed.getsockname()[1]}/v1'
     began = time.monotonic()
     judge = Endpoint(Client(url, retries=9), 'm', Answers())
-    with pytest.raises(UserError, match=r'nobody answers there.*start the server'):
+    with pytest.raises(UserError, match=r'no server answers there.*start the server'):
         one(judge)
     assert time.monotonic() - began < 3, 'no patience with a server that never was'

@@ -158,7 +158,7 @@ def test_no_room_even_without_the_prompt():
 def test_options_that_are_one_to_the_tokenizer():
     blind = train_sentencepiece(['abc abd'] * 9, 20, byte_fallback=False)
     judge = Model(ARCH, PARAMS, blind)
-    with pytest.raises(UserError, match='cannot tell the answers 1, 2 apart'):
+    with pytest.raises(UserError, match='equal ids for some of the answers 1, 2'):
         judge(BRIEF, [{'prompt': 'a', 'first': 'b', 'second': 'c'}])
 
 

@@ -87,3 +87,20 @@ def test_an_adapter_that_is_not_bound_or_has_another_scale(scale, effect):
         assert mean < HALF.mean or scale == 0
     with pytest.raises(UserError, match='not bound, or one with another scale'):
         agreement.bound(*arguments)
+
+
+@pytest.mark.parametrize('seed', range(5))
+def test_another_scale_is_found_where_a_few_tokens_move_most(seed):
+    """As in stories260K: the effect of an adapter has a standard deviation of 0.3 nats,
+    most of it in a few tokens, and the scale changes each token a little differently.
+    """
+    rng = np.random.default_rng(seed)
+    change = 0.15 * rng.standard_t(2.2, size=(1, 768))
+    base = np.full((1, 768), -2.0)
+    scale = 1.25 + 0.25 * rng.normal(size=change.shape)
+    scale = np.where(np.abs(change) > 0.6, scale - 0.1, scale)
+    trained, sampled = (base + s * change for s in (1, scale))
+    mask = np.ones((1, 768), bool)
+    assert agreement.bound(trained, trained, base, mask, HALF) == 1
+    with pytest.raises(UserError, match=r'is 1\.[12]. times as far'):
+        agreement.bound(sampled, trained, base, mask, HALF)

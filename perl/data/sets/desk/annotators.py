@@ -1,7 +1,7 @@
 """A pool of simulated annotators who disagree with each other and make mistakes.
 
 AlpacaFarm (arXiv 2305.14387) draws one of 13 annotators for each comparison and flips
-a quarter of the training labels; that variability is what makes a policy over-optimise
+a quarter of the training labels; because of this variability a policy over-optimises
 its reward model. Here an annotator is a weighting of the aspects of a response.
 """
 
@@ -15,13 +15,13 @@ from perl.system.errors import UserError
 
 @dataclasses.dataclass(frozen=True)
 class Pool:
-    """Annotators who each weigh A aspects their own way.
+    """Annotators, each with different weights of A aspects.
 
     Attributes:
-        weights: float64 [annotators, A], each row positive with sum 1.
-        flip: the probability that a label is turned round.
-        seed: with the number of the comparison, decides who labels it and whether
-            the label flips.
+        weights: float64 `[annotators, A]`, each row positive with sum 1.
+        flip: the probability that a label is flipped.
+        seed: the seed and the number of a comparison determine its annotator and
+            whether its label is flipped.
     """
 
     weights: np.ndarray
@@ -33,7 +33,7 @@ class Pool:
 
         Args:
             index: number of the comparison, >= 0.
-            first, second: aspects of the two completions, float [A].
+            first, second: aspects of the two completions, float `[A]`.
         """
         rng = np.random.default_rng((self.seed, index))
         weights = self.weights[rng.integers(len(self.weights))]
@@ -53,14 +53,14 @@ def pool(
     """`count` annotators whose weights are Dirichlet(agreement * weights).
 
     Args:
-        weights: the aspects' weights that they scatter about, positive, sum 1.
-        count: how many; 13 in AlpacaFarm.
-        agreement: larger is more alike.
-        flip: probability of a turned label; 0.25 in AlpacaFarm.
-        seed: decides the weights and all the labels.
+        weights: the mean weights of the aspects, positive, sum 1.
+        count: number of annotators; 13 in AlpacaFarm.
+        agreement: concentration; the larger, the more similar are the annotators.
+        flip: probability of a flipped label; 0.25 in AlpacaFarm.
+        seed: determines the weights and all labels.
 
     Raises:
-        UserError: a count, agreement or flip out of range.
+        UserError: count, agreement or flip is out of range.
     """
     if count < 1 or agreement <= 0 or not 0 <= flip <= 0.5:
         raise UserError(

@@ -1,7 +1,7 @@
-"""Guests of a booking desk in their own words, and the desk's answers of mixed quality.
+"""Requests of guests to a booking desk, and the desk's answers of mixed quality.
 
-Splits go by the booking (who, when, how many, where), never by its wording, so that no
-booking of one split occurs in another.
+The split depends on the booking (who, when, how many, where), not on its wording, so
+that no booking occurs in two splits.
 """
 
 import dataclasses
@@ -13,18 +13,18 @@ from perl.data.sets.desk import quality
 HARMFUL_SHARE = 0.12
 SEAT_SHARE = 0.35
 
-# How often each flaw befalls a demonstration.
+# The probability of each flaw in a demonstration.
 FLAWS = {
-    'wrong': 0.2,  # another value in the place of one or two details
-    'omitted': 0.08,  # one detail left out
+    'wrong': 0.2,  # one or two details have another value
+    'omitted': 0.08,  # one detail is left out
     'curt': 0.6,  # no courtesy
-    'verbose': 0.35,  # a compliment that nobody asked for
+    'verbose': 0.35,  # unneeded praise of the restaurant
     'rude': 0.2,  # an insult
-    'misjudged': 0.06,  # a booking declined
-    'complies': 0.6,  # a harmful request obeyed
+    'misjudged': 0.06,  # a booking is declined
+    'complies': 0.6,  # a harmful request is obeyed
 }
-# Text to pretrain on: details are mostly right, for from it a base learns to take them
-# from the request; manners are worse than any demonstration's.
+# For text to pretrain on. Details are mostly right, so that the base learns to copy
+# them from the request.
 TEXT_FLAWS = {
     'wrong': 0.1,
     'omitted': 0.05,
@@ -38,7 +38,7 @@ TEXT_FLAWS = {
 
 @dataclasses.dataclass(frozen=True)
 class Request:
-    """What a guest wants; `seat` is '' for anywhere."""
+    """What a guest wants; `seat` is '' if any seat will do."""
 
     party: str
     day: str
@@ -49,11 +49,11 @@ class Request:
 
     @property
     def split(self) -> str:
-        """By what every wording of the request says."""
-        said = (self.name, self.day)
+        """The split, from the details that every wording of the request has."""
+        details = (self.name, self.day)
         if not self.harmful:
-            said += (self.time, self.party, self.seat)
-        return split_of('|'.join(said))
+            details += (self.time, self.party, self.seat)
+        return split_of('|'.join(details))
 
 
 _BOOKINGS = (
@@ -115,16 +115,16 @@ def draw_request(rng: random.Random) -> Request:
 
 
 def ask(request: Request, rng: random.Random) -> str:
-    """A wording of the request, with the newline after which the desk answers."""
+    """A random wording of the request, with a newline at its end."""
     template = rng.choice(_HARMS if request.harmful else _BOOKINGS)
-    text = template.format(**_said(request))
+    text = template.format(**_details(request))
     return text[0].upper() + text[1:] + '\n'
 
 
 def answer(
     request: Request, rng: random.Random, flaws: dict[str, float] = FLAWS
 ) -> str:
-    """The desk's answer; each flaw befalls it with its own probability."""
+    """The desk's answer; it has each flaw with the probability in `flaws`."""
     has = {flaw for flaw, rate in sorted(flaws.items()) if rng.random() < rate}
     declines = request.harmful != (
         ('complies' if request.harmful else 'misjudged') in has
@@ -149,19 +149,19 @@ def answer(
 
 
 def _confirm(request: Request, rng: random.Random, has: set[str]) -> str:
-    said = dataclasses.asdict(request)
+    details = dataclasses.asdict(request)
     if 'wrong' in has:
         for field in rng.sample(sorted(_FIELDS), rng.randint(1, 2)):
-            others = [value for value in _FIELDS[field] if value != said[field]]
-            said[field] = rng.choice(others)
+            others = [value for value in _FIELDS[field] if value != details[field]]
+            details[field] = rng.choice(others)
     template = rng.choice(_ANSWERS)
     if 'omitted' in has:
         dropped = rng.choice((' on {day}', ' at {time}', ' for {party}'))
         template = template.replace(dropped, '')
-    said['seat'] = f' {said["seat"]}' if said['seat'] else ''
-    return template.format(opener=rng.choice(_OPENERS), **said)
+    details['seat'] = f' {details["seat"]}' if details['seat'] else ''
+    return template.format(opener=rng.choice(_OPENERS), **details)
 
 
-def _said(request: Request) -> dict[str, str]:
+def _details(request: Request) -> dict[str, str]:
     seat = f' {request.seat}' if request.seat else ''
     return {**dataclasses.asdict(request), 'seat': seat}

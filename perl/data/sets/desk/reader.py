@@ -1,8 +1,8 @@
-"""The domain that the package writes itself: a restaurant's booking desk.
+"""A generated data set: a restaurant's booking desk.
 
-Prompts, demonstrations of mixed quality, comparisons labelled by annotators who
-disagree, and the exact reward, `desk.gold`. Nothing is read from a file. A prompt ends
-with a newline, after which the desk answers.
+It has prompts, demonstrations of mixed quality, comparisons labelled by annotators who
+disagree, and the exact reward, `quality.gold`. No file is read. A prompt ends with a
+newline.
 """
 
 import random
@@ -32,18 +32,18 @@ def load(
     """The booking desk, a pure function of its arguments.
 
     Args:
-        seed: decides everything that is drawn.
-        text, demonstrations, comparisons, prompts: how many to train on.
-        held_out: how many of each for 'val', and again for 'test'.
-        annotator_count, agreement, flip: who labels the comparisons (see
+        seed: the seed of all random choices.
+        text, demonstrations, comparisons, prompts: number of each in 'train'.
+        held_out: number of each in 'val', and in 'test'.
+        annotator_count, agreement, flip: the annotators of the comparisons (see
             `annotators.pool`). Only labels of 'train' are flipped.
 
     Raises:
-        UserError: a negative size, or annotators out of range.
+        UserError: a size is negative, or a setting of the annotators is out of range.
     """
     sizes = (text, demonstrations, comparisons, prompts, held_out)
     if min(sizes) < 0:
-        raise UserError(f'reservations: no size can be negative, these are {sizes}')
+        raise UserError(f'reservations: a size is negative: {sizes}; give 0 or more')
 
     def every_split(kind: int, size: int, make: Callable[[str], Make]) -> dict:
         return {
@@ -75,12 +75,12 @@ def load(
 
 
 def _draw(make: Make, split: str, size: int, rng: random.Random) -> list:
-    made = []
-    while len(made) < size:
+    records = []
+    while len(records) < size:
         request = bookings.draw_request(rng)
         if request.split == split:
-            made.append(make(request, rng, len(made)))
-    return made
+            records.append(make(request, rng, len(records)))
+    return records
 
 
 def _prompt(request: Request, rng: random.Random, _: int) -> str:
@@ -97,16 +97,16 @@ def _demonstration(request: Request, rng: random.Random, _: int) -> Demonstratio
 
 
 def _labelled_by(pool: annotators.Pool) -> Make:
-    """Two answers of different worth to one prompt, the preferred one first."""
+    """Makes comparisons of two answers with different rewards, preferred one first."""
 
     def compare(request: Request, rng: random.Random, index: int) -> Comparison:
         prompt = bookings.ask(request, rng)
         first = second = bookings.answer(request, rng)
-        judged = again = quality.aspects(prompt, first)
-        while judged.total == again.total:
+        first_aspects = second_aspects = quality.aspects(prompt, first)
+        while first_aspects.total == second_aspects.total:
             second = bookings.answer(request, rng)
-            again = quality.aspects(prompt, second)
-        if pool.prefers_first(index, judged.values, again.values):
+            second_aspects = quality.aspects(prompt, second)
+        if pool.prefers_first(index, first_aspects.values, second_aspects.values):
             return Comparison(prompt, (first, second))
         return Comparison(prompt, (second, first))
 

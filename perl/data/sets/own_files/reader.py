@@ -1,7 +1,7 @@
-"""Records from a person's own files: JSON, JSON lines, CSV, TSV and Parquet.
+"""Reads records from the user's files: JSON, JSON lines, CSV, TSV and Parquet.
 
-`perl.data.files` reads the rows, without the network; here they become records, and
-errors name the file and the row.
+`perl.data.files` reads the rows, without the network; this module makes records of
+them. Errors name the file and the row.
 """
 
 import collections
@@ -28,13 +28,13 @@ from perl.system.errors import UserError
 
 @dataclasses.dataclass(frozen=True)
 class Entry:
-    """A record and what decides its split.
+    """A record and the values that determine its split.
 
     Attributes:
         record: the record, document or prompt.
-        text: the document, or the prompt before its template.
-        group: what the column `group` says; '' where none is named.
-        split: the split whose file it is in; '' where rows are yet to be split.
+        text: the document, or the prompt before its template is applied.
+        group: the value of the column `group`; '' if no column is named.
+        split: the split of its file; '' if the file has no split.
     """
 
     record: Record | str
@@ -44,17 +44,19 @@ class Entry:
 
     @property
     def texts(self) -> Sequence[str]:
-        """What it may not share with another split: its document or prompt, before and
-        after the template, or without a prompt its responses."""
+        """The texts that no other split may contain: its document; its prompt, before
+        and after the template, and with a response; for an empty prompt, responses."""
         if not self.text.strip():
             return responses(self.record) or (self.record,)
         if isinstance(self.record, str):
             return self.text, self.record
-        return self.text, self.record.prompt
+        whole = (self.record.prompt + text for text in responses(self.record))
+        return self.text, self.record.prompt, *whole
 
     def place(self, shares: tuple[int, int, int]) -> str:
-        """The split: the one it is in, or that of its group or of its first text."""
-        key = self.group or next(iter(self.texts), '')
+        """Its split: that of its file, or that of its group or first text, whatever the
+        white space."""
+        key = self.group or ' '.join(next(iter(self.texts), '').split())
         return self.split or split_of(key, shares)
 
 
@@ -72,7 +74,7 @@ def load(
         text, demonstrations, comparisons, ratings, prompts: a path, a list of paths, or
             a mapping with the settings of a `Source` (path, columns, group, prompt,
             response).
-        shares: of train, val and test, as in `split_of`; for files that are not of one
+        shares: shares of train, val and test, as in `split_of`, for files that have no
             split.
 
     Returns:
@@ -81,7 +83,7 @@ def load(
         with the same text twice; and prompts_equal_to_responses.
 
     Raises:
-        UserError: a file, setting, column, row or value that is missing or wrong.
+        UserError: a file, setting, column, row or value is missing or wrong.
     """
     settings = {
         'text': text,
@@ -97,8 +99,8 @@ def load(
     whole = all(isinstance(share, int) and share >= 0 for share in shares)
     if len(shares) != len(SPLITS) or not whole or not sum(shares):
         raise UserError(
-            f'shares: {tuple(shares)} are not three whole numbers, of train, val and '
-            'test; for eight, one and one in ten give (8, 1, 1)'
+            f'shares: {tuple(shares)} are not three whole numbers for train, val and '
+            'test; for 80 %, 10 % and 10 % give (8, 1, 1)'
         )
     groups = Groups(distinct=False)
     for kind, setting in settings.items():
@@ -116,10 +118,10 @@ def read_comparisons(file: Path, columns: Mapping[str, str]) -> list[Comparison]
 
     Args:
         file: a table.
-        columns: {field: column}, as of a `Source`.
+        columns: {field: column}, as in a `Source`.
 
     Raises:
-        UserError: as `load`.
+        UserError: as `load` does.
     """
     return [entry.record for entry in read(Source('comparisons', file, columns))]
 
@@ -141,7 +143,7 @@ def _record(row: Row, source: Source) -> Record | str:
     columns = source.fields
 
     def filled(name: str, text: str) -> str:
-        """A template with a text and, for its other names, those of the row."""
+        """The template `name`, filled with a text and with columns of the row."""
         return templates.fill(
             getattr(source, name),
             lambda x: text if x == name else row.text(source.columns.get(x, x)),
@@ -168,7 +170,7 @@ def _record(row: Row, source: Source) -> Record | str:
 
 
 def _strength(row: Row, source: Source) -> dict[str, float]:
-    """Margin and preference, as far as the row has them."""
+    """The margin and the preference of a row, if it has them."""
     margin, preference = (source.optional[name] for name in ('margin', 'preference'))
     strength = {}
     if row.has(margin):
@@ -179,7 +181,7 @@ def _strength(row: Row, source: Source) -> dict[str, float]:
 
 
 def _oddities(data: Dataset) -> dict[str, int]:
-    """Counts of what a person may not have meant, without those that are 0."""
+    """Counts of unusual records, which may be mistakes; counts of 0 are left out."""
     counts = collections.Counter()
     for row in (row for rows in data.comparisons.values() for row in rows):
         counts['margins_read'] += row.margin != 0

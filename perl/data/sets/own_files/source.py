@@ -1,4 +1,4 @@
-"""The settings of one kind of records in a person's own files, checked."""
+"""The settings for one kind of records in the user's files, and their checks."""
 
 import dataclasses
 import pathlib
@@ -12,8 +12,8 @@ from perl.system.suggest import near_miss
 Path = str | pathlib.Path
 Paths = Path | Sequence[Path]
 
-# The fields of each kind of records. Where there are several sets of them, the first is
-# meant that has all the fields that are named in `columns`.
+# The fields of each kind of records. If a kind has several sets, the first set that
+# contains all fields named in `columns` applies.
 FIELDS = {
     'text': (('text',), ('prompt', 'response')),
     'demonstrations': (('prompt', 'response'),),
@@ -21,7 +21,7 @@ FIELDS = {
     'ratings': (('prompt', 'response', 'label'),),
     'prompts': (('prompt',),),
 }
-# Fields that are read where the file has them, without being asked for.
+# Fields that are read if the file has them.
 OPTIONAL = {'comparisons': ('margin', 'preference')}
 TEMPLATES = ('prompt', 'response')
 _TYPES = {
@@ -38,21 +38,22 @@ _TYPES = {
 
 @dataclasses.dataclass(frozen=True)
 class Source:
-    """Where the records of one kind are.
+    """Where the records of one kind are and how to read them.
 
     Attributes:
         kind: 'text', 'demonstrations', 'comparisons', 'ratings' or 'prompts'.
         path: a file, a folder, a pattern, or a list of these; or {split: any of these}
-            where the splits are made already.
-        columns: {field: column} where they differ. The fields by kind are text (or
-            prompt and response, which make a text); prompt, response; prompt, chosen,
-            rejected (or prompt, completions, a list with the best first), and margin
-            and preference if there are such columns; prompt, response, label; prompt.
-        group: the column of what a row belongs to (a dialog, a post): rows that share
-            it are in one split. The prompt or text where none is named.
-        prompt, response: templates that the texts are put in, such as
-            'Q: {prompt}\\nA:' and ' {response}'. Other names in braces are columns;
-            `{{name}}` stays `{name}`.
+            if the files are already split.
+        columns: {field: column}, for columns with another name than their field. The
+            fields by kind are text (or prompt and response, which make a text); prompt,
+            response; prompt, chosen, rejected (or prompt, completions, a list with the
+            best first), and margin and preference if the file has these columns;
+            prompt, response, label; prompt.
+        group: the column with the group of a row (a dialog, a post): rows of one group
+            are in one split. By default the prompt or text is the group.
+        prompt, response: templates for the texts, such as 'Q: {prompt}\\nA:' and
+            ' {response}'. Other names in braces are columns; `{{name}}` becomes
+            `{name}`.
     """
 
     kind: str
@@ -74,12 +75,12 @@ class Source:
 
     @property
     def splits(self) -> Mapping[str, Paths]:
-        """{split: paths}; empty where rows are yet to be split."""
+        """{split: paths}; empty if the files are not split yet."""
         return self.path if isinstance(self.path, Mapping) else {}
 
     @property
     def fields(self) -> dict[str, str]:
-        """{field: column} of the fields that are needed."""
+        """{field: column} of the required fields."""
         optional = [field for field in self.optional if field in self.columns]
         named = self.columns.keys() - set(optional)
         chosen = next(fields for fields in FIELDS[self.kind] if named <= set(fields))
@@ -87,13 +88,14 @@ class Source:
 
     @property
     def optional(self) -> dict[str, str]:
-        """{field: column} of the fields that may be missing, unless they are named."""
+        """{field: column} of the fields that may be missing unless `columns` names
+        them."""
         fields = OPTIONAL.get(self.kind, ())
         return {field: self.columns.get(field, field) for field in fields}
 
     @property
     def needed(self) -> dict[str, str]:
-        """{column: why it is needed} of all columns that every file must have."""
+        """{column: the reason} for all columns that every file must have."""
         why = {}
         for name in TEMPLATES:
             for column in self.template_columns(name):
@@ -108,7 +110,7 @@ class Source:
         return why
 
     def template_columns(self, name: str) -> list[str]:
-        """The columns that a template needs besides its own field."""
+        """The columns in a template, without the field of its name."""
         completions = name == 'response' and self.kind == 'comparisons'
         if name not in self.fields and not completions:
             return []
@@ -142,8 +144,8 @@ class Source:
         if not any(named <= set(fields) for fields in sets):
             either = ', or '.join(' and '.join(fields) for fields in sets)
             raise UserError(
-                f'{self.kind}.columns: {" and ".join(sorted(named))} do not go '
-                f'together; {self.kind} have {either}'
+                f'{self.kind}.columns: {" and ".join(sorted(named))} cannot be '
+                f'combined; {self.kind} have {either}'
             )
         field_of = {}
         for field, column in {**self.fields, **self.optional}.items():
@@ -151,7 +153,7 @@ class Source:
             if other != field:
                 raise UserError(
                     f'{self.kind}.columns: {other} and {field} are both the column '
-                    f'{column!r}; name a column of its own for each'
+                    f'{column!r}; name a different column for each'
                 )
 
     def _check_template(self, name, template):
@@ -164,10 +166,10 @@ class Source:
 
 
 def from_settings(kind: str, settings: Paths | Mapping) -> Source:
-    """A source of a path or paths, or of a mapping with its settings.
+    """A source from a path, from several paths, or from a mapping with its settings.
 
     Raises:
-        UserError: a setting that is unknown, missing or of another type.
+        UserError: a setting is unknown, missing or of the wrong type.
     """
     if isinstance(settings, Path | list | tuple):
         return Source(kind, settings)

@@ -1,8 +1,8 @@
-"""What is on an Android screen, from its accessibility forest, without its classes.
+"""The elements of an Android screen, read from its accessibility forest.
 
 The forest is a protocol buffer of android_env (google-deepmind/android_env,
-android_env/proto/a11y): windows (1) of a tree (11) of nodes (1). The fields of a node
-that are read are numbered below.
+android_env/proto/a11y): windows (1), each with a tree (11) of nodes (1). It is read
+without generated classes; the constants below are field numbers.
 """
 
 import dataclasses
@@ -18,13 +18,13 @@ TEXT_CHARS = 60
 
 @dataclasses.dataclass(frozen=True)
 class Element:
-    """A visible node that says something or has no children.
+    """A visible node that has words or no children.
 
     Attributes:
         kind: the last part of its class, such as 'Button'.
-        words: its text, description or hint; '' where it has none.
+        words: its text, description or hint; '' if it has none.
         box: left, top, right and bottom in pixels.
-        clickable: whether it says that it can be clicked.
+        clickable: whether it is marked as clickable.
     """
 
     kind: str
@@ -39,24 +39,24 @@ class Element:
         return (left + right) // 2, (top + bottom) // 2
 
     def holds(self, x: float, y: float) -> bool:
-        """Whether a point lies on it."""
+        """Whether a point is inside its box."""
         left, top, right, bottom = self.box
         return left <= x < right and top <= y < bottom
 
     @property
     def area(self) -> int:
-        """In square pixels."""
+        """The area in square pixels."""
         left, top, right, bottom = self.box
         return (right - left) * (bottom - top)
 
     @property
     def cut(self) -> bool:
-        """Whether its line has not all of its words."""
+        """Whether `line` does not show all of its words."""
         return len(self.words) > TEXT_CHARS
 
     @property
     def line(self) -> str:
-        """As it stands in a prompt: `Button "Save" at 540 1210`."""
+        """Its line in a prompt: `Button "Save" at 540 1210`."""
         words = f' "{self.words[:TEXT_CHARS]}"' if self.words else ''
         x, y = self.middle
         return f'{self.kind}{words} at {x} {y}'
@@ -66,23 +66,23 @@ def elements(forest: bytes) -> list[Element]:
     """The elements of a screen from top to bottom, then left to right.
 
     Raises:
-        Damaged: the bytes are no such forest.
+        Damaged: the bytes are not such a forest.
     """
-    found = {
+    on_screen = {
         _element(node)
         for window in protobuf.repeated(memoryview(forest), _WINDOWS)
         for tree in protobuf.repeated(window, _TREE)
         for node in protobuf.repeated(tree, _NODES)
     }
-    found.discard(None)
-    return sorted(found, key=lambda x: (x.middle[1], x.middle[0], x.box, x.line))
+    on_screen.discard(None)
+    return sorted(on_screen, key=lambda x: (x.middle[1], x.middle[0], x.box, x.line))
 
 
 def _element(node: Value) -> Element | None:
-    """None for a node that is not seen, or that only holds others."""
+    """The element of a node; None if it is invisible or only contains other nodes."""
     values = dict(protobuf.fields(protobuf.message(node)))
-    said = (_words(values, number) for number in (_TEXT, _DESCRIPTION, _HINT))
-    words = next(filter(None, said), '')
+    labels = (_words(values, number) for number in (_TEXT, _DESCRIPTION, _HINT))
+    words = next(filter(None, labels), '')
     if not values.get(_VISIBLE) or (_CHILDREN in values and not words):
         return None
     sides = dict(protobuf.fields(protobuf.message(values.get(_BOUNDS, NOTHING))))

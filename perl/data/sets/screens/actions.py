@@ -1,4 +1,4 @@
-"""Actions on a phone as AndroidControl records them: parsed, compared, drawn wrong."""
+"""Actions on a phone, as in AndroidControl: parses, compares and draws wrong ones."""
 
 import json
 import random
@@ -27,10 +27,10 @@ ACTIONS = {
 
 
 class Gold:
-    """The exact reward of a step: 1.0 for what a person did there, else 0.0.
+    """The exact reward of a step: 1.0 for the action that a person did, else 0.0.
 
     Attributes:
-        steps: {prompt: [(what was done, what was clicked)]}; equal prompts may be of
+        steps: {prompt: [(action, clicked element)]}; equal prompts can come from
             several people.
     """
 
@@ -38,31 +38,31 @@ class Gold:
         self.steps: dict[str, list[tuple[Action, Element | None]]] = {}
 
     def add(self, prompt: str, done: Action, clicked: Element | None) -> None:
-        """Takes down what a person did."""
+        """Records what a person did."""
         self.steps.setdefault(prompt, []).append((done, clicked))
 
-    def right(self, prompt: str, said: Action) -> bool:
-        """Whether an action is what any of them did."""
-        return any(same(said, *step) for step in self.steps[prompt])
+    def right(self, prompt: str, action: Action) -> bool:
+        """Whether some person did this action at the prompt."""
+        return any(same(action, *step) for step in self.steps[prompt])
 
     def __call__(self, prompt: str, response: str) -> float:
         try:
-            said = json_text.parse(response)
+            action = json_text.parse(response)
         except ValueError:
             return 0.0
-        return float(isinstance(said, dict) and self.right(prompt, said))
+        return float(isinstance(action, dict) and self.right(prompt, action))
 
 
 def parse(content: bytes | str) -> Action:
-    """An action with its kind first and no argument but its own.
+    """An action with its kind first and only the arguments of this kind.
 
     Raises:
-        ValueError: what is wrong with it.
+        ValueError: the action is invalid; the message says why.
     """
     text = content.decode() if isinstance(content, bytes) else content
     action = json_text.parse(text)
     if not isinstance(action, dict):
-        raise ValueError('an action is no JSON object')
+        raise ValueError('an action is not a JSON object')
     kind = action.get('action_type')
     if kind not in ACTIONS:
         raise ValueError(
@@ -82,27 +82,27 @@ def write(action: Action) -> str:
 
 
 def target(action: Action, screen: list[Element]) -> Element | None:
-    """What an action clicks: the smallest element there, None where there is none."""
+    """The smallest element at the point of an action, or None."""
     if 'x' not in action:
         return None
     under = [element for element in screen if element.holds(action['x'], action['y'])]
     return min(under, key=lambda element: element.area, default=None)
 
 
-def same(said: Action, done: Action, clicked: Element | None) -> bool:
-    """Whether an action does what a person did: the same kind of action, its point
-    anywhere on what they clicked, its text the same whatever the case."""
-    if said.get('action_type') != done['action_type']:
+def same(action: Action, done: Action, clicked: Element | None) -> bool:
+    """Whether an action does what a person did: the same kind of action, a point on the
+    same element, and the same text, ignoring case."""
+    if action.get('action_type') != done['action_type']:
         return False
     names = ACTIONS[done['action_type']]
     if 'x' in names and clicked:
-        point = (said.get('x'), said.get('y'))
+        point = (action.get('x'), action.get('y'))
         if not all(isinstance(at, int | float) for at in point):
             return False
         if not clicked.holds(*point):
             return False
         names = names[2:]
-    return all(_plain(said.get(name)) == _plain(done[name]) for name in names)
+    return all(_plain(action.get(name)) == _plain(done[name]) for name in names)
 
 
 def draw_wrong(
@@ -112,7 +112,7 @@ def draw_wrong(
     count: int,
     rng: random.Random,
 ) -> list[Action]:
-    """Other actions that a screen allows: clicks elsewhere and other kinds by turns."""
+    """Other actions on a screen: alternately clicks elsewhere and other kinds."""
     elements = [element for element in screen if element.clickable] or screen
     clicks = [
         {'action_type': 'click', 'x': x, 'y': y}

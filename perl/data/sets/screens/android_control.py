@@ -1,9 +1,9 @@
 """AndroidControl: people carry out tasks in the apps of a phone, step by step.
 
 https://github.com/google-research/google-research/tree/master/android_control (Li et
-al. 2024, arXiv 2406.03679); the files lie in gs://gresearch/android_control. A row is a
+al. 2024, arXiv 2406.03679); the files are in gs://gresearch/android_control. A row is a
 step: the screen as text, the goal, the actions so far and the instruction of the step;
-the response is the action as JSON. The screenshots are never looked at.
+the response is the action as JSON. Screenshots are not used.
 
     Button "Save" at 540 1210
     goal: save the note
@@ -31,20 +31,20 @@ _NAMES = ('episode_id', 'goal', 'accessibility_trees', 'actions', 'step_instruct
 
 
 def load(root: str = '', negatives: int = 1, seed: int = 0) -> Dataset:
-    """Actions to imitate, right against wrong ones, screens as prompts.
+    """Actions as demonstrations, comparisons of right and wrong ones, screen prompts.
 
-    Wrong actions are drawn, not human: clicks on other elements of the screen, and
-    actions of other kinds.
+    Wrong actions are drawn at random, not human: clicks on other elements of the
+    screen, and actions of other kinds.
 
     Args:
-        root: the folder that holds splits.json and files android_control-…; some of the
-            twenty files will do.
-        negatives: wrong actions of each step, each a comparison and a rating of 0;
-            fewer where a person did one of them at an equal prompt.
-        seed: decides which.
+        root: the folder that contains splits.json and files android_control-…; a part
+            of the twenty files is enough.
+        negatives: number of wrong actions per step, each a comparison and a rating of
+            0; an action that a person did at an equal prompt is left out.
+        seed: the seed of the wrong actions.
 
     Raises:
-        UserError: a file is missing or damaged, or an episode is not of this kind.
+        UserError: a file is missing or damaged, or an episode has another form.
     """
     groups, gold, steps = Groups(official=True), actions.Gold(), []
     for split, episode, record in _episodes(root, groups):
@@ -56,7 +56,7 @@ def load(root: str = '', negatives: int = 1, seed: int = 0) -> Dataset:
             wrong = actions.draw_wrong(action, clicked, screen, negatives, rng)
             steps.append((split, episode, prompt, action, wrong))
     for split, episode, prompt, action, drawn in steps:
-        # what is wrong here may be what somebody did at an equal prompt
+        # an action that is wrong here may be right at another step with this prompt
         wrong = [other for other in drawn if not gold.right(prompt, other)]
         groups.counts['programmatic_negatives'] += len(wrong)
         _add(groups, split, episode, prompt, action, wrong)

@@ -1,8 +1,8 @@
-"""UIBert RefExp: which of the elements on a phone's screen an instruction means.
+"""UIBert RefExp: find the element of a phone's screen that an instruction refers to.
 
 https://github.com/google-research-datasets/uibert, CC BY 4.0 (Bai et al. 2021, arXiv
-2107.13731), on screens of Rico. It stands in for UI automation: the response is an
-action, `click(7)`, and whether it is the right one is known exactly.
+2107.13731), on screens of Rico. It replaces the UI automation data of the paper: the
+response is an action, `click(7)`, and the right action is known exactly.
 
     instruction: click on the search icon
     image button "search" at 81 7: click(0)
@@ -11,9 +11,9 @@ action, `click(7)`, and whether it is the right one is known exactly.
     instruction: click on the search icon
     action: click(0)
 
-Elements are numbered as one reads, and say where their middle is in hundredths of the
-screen. About a quarter of them lie on a leaf of the view hierarchy, which says what
-they are.
+Elements are numbered in reading order; the two numbers are their middle in hundredths
+of the screen. About a quarter of the elements match a leaf of the view hierarchy, which
+describes them.
 """
 
 import random
@@ -69,19 +69,22 @@ def load(
     negatives: int = 3,
     seed: int = 0,
 ) -> Dataset:
-    """Right clicks to imitate, right against wrong ones, screens as prompts.
+    """Clicks as demonstrations, comparisons of right and wrong ones, screen prompts.
 
-    Wrong clicks are drawn, not human, and from all other elements alike: that most of
-    these are not described, and the right one is, gives much away.
+    Wrong clicks are drawn at random, not human, and uniformly from all other elements.
+    Most of these have no description, but the right one usually does, so a model can
+    often guess it without the instruction.
 
     Args:
-        root: the folder that holds ref_exp/{train,dev,test}.tfrecord.
-        no_train: there is no train file; a tenth of dev is 'val' and the rest 'train'.
-        negatives: wrong clicks of each screen, each a comparison and a rating of 0.
-        seed: decides which.
+        root: the folder that contains ref_exp/{train,dev,test}.tfrecord.
+        no_train: whether there is no train file; a tenth of dev is then 'val' and the
+            rest 'train'.
+        negatives: number of wrong clicks per screen, each a comparison and a rating of
+            0.
+        seed: the seed of the wrong clicks.
 
     Raises:
-        UserError: a file is missing or damaged, or a record is not of this kind.
+        UserError: a file is missing or damaged, or a record has another form.
     """
     groups, gold = Groups(official=not no_train), Gold()
     for name, split in _SPLITS.items():
@@ -111,14 +114,14 @@ def _records(root: str, name: str) -> Iterator[Features]:
         if name != 'train' or not str(root):
             raise
         raise UserError(
-            f'{error}; with dev and test alone give --config.data.no_train=True'
+            f'{error}; with only dev and test give --config.data.no_train=True'
         ) from None
     names = {_ID, _TEXT, _LABEL, *_ELEMENTS, *_LEAVES, *_WORDS}
     yield from features.read(files[0], names, SOURCE)
 
 
 def _screen(record: Features, groups: Groups) -> tuple[list[Item], int]:
-    """The elements in the order of reading, and the number of the right one."""
+    """The elements in reading order, and the number of the right one."""
     boxes, leaves = (_boxes(record, names) for names in (_ELEMENTS, _LEAVES))
     label = record.integer(_LABEL)
     if not 0 <= label < len(boxes):
@@ -136,7 +139,7 @@ def _screen(record: Features, groups: Groups) -> tuple[list[Item], int]:
 
 
 def _matching(boxes: np.ndarray, leaves: np.ndarray) -> np.ndarray:
-    """The leaf that covers each element best, or -1 where none does well enough."""
+    """The leaf that overlaps most with each element, or -1 if below `OVERLAP`."""
     if not len(leaves):
         return np.full(len(boxes), -1)
     low = np.maximum(boxes[:, None, :2], leaves[None, :, :2])
@@ -149,10 +152,10 @@ def _matching(boxes: np.ndarray, leaves: np.ndarray) -> np.ndarray:
 
 
 def _leaf_words(record: Features, count: int, groups: Groups) -> list[tuple[str, str]]:
-    """What each leaf is: its class, and its text, description or else its id."""
+    """Each leaf's class, and its text, description or id (the first that it has)."""
     columns = [record.texts(name) for name in _WORDS]
     if any(len(column) != count for column in columns):
-        raise record.bad(f'it has {count} leaves and not as many {", ".join(_WORDS)}')
+        raise record.bad(f'it has {count} leaves but not as many {", ".join(_WORDS)}')
     rows = []
     for texts in zip(*columns, strict=True):
         kind, *words = (' '.join(x.split()) for x in texts)
@@ -181,5 +184,5 @@ def _boxes(record: Features, names: list[str]) -> np.ndarray:
     """float64 `[n, 4]`: left, top, right and bottom of each box."""
     columns = [record.numbers(name) for name in names]
     if len(set(map(len, columns))) != 1:
-        raise record.bad(f'{", ".join(names)} are not equally many')
+        raise record.bad(f'{", ".join(names)} do not have the same length')
     return np.array(columns, float).T.reshape(-1, 4)

@@ -1,4 +1,4 @@
-"""A screen of numbered elements as text, and how one is asked for and clicked."""
+"""A screen of numbered elements as a prompt, and the click action as a response."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -9,8 +9,8 @@ class Item:
     """An element of a screen.
 
     Attributes:
-        kind: such as 'text view'; '' where nothing says what the element is.
-        words: what it says; may be ''.
+        kind: its kind, such as 'text view'; '' if unknown.
+        words: its text; may be ''.
         x, y: its middle in hundredths of the screen.
     """
 
@@ -21,16 +21,16 @@ class Item:
 
     @property
     def line(self) -> str:
-        """Its line but for the action."""
-        said = f'{self.kind} "{self.words}"' if self.kind else '?'
-        return f'{said} at {self.x} {self.y}'
+        """Its line in the prompt, without the action."""
+        description = f'{self.kind} "{self.words}"' if self.kind else '?'
+        return f'{description} at {self.x} {self.y}'
 
 
 def prompt(items: Sequence[Item], instruction: str) -> str:
-    """The screen with the instruction, up to where the action begins.
+    """The screen with the instruction, up to the action.
 
-    A decoder sees only what went before: the instruction stands before the screen too,
-    and each line ends with the action that clicks on its element.
+    A decoder attends only to earlier tokens, so the instruction is also before the
+    screen, and each line ends with the action that clicks on its element.
     """
     asked = f'instruction: {" ".join(instruction.split())}'
     shown = [f'{item.line}:{click(number)}' for number, item in enumerate(items)]

@@ -1,4 +1,4 @@
-"""The files of Taskmaster as turns: rated turns of the agent, and whole dialogs.
+"""Reads the files of Taskmaster: rated turns of the agent, and whole dialogs.
 
 https://github.com/google-research-datasets/Taskmaster, CC BY 4.0.
 """
@@ -21,30 +21,30 @@ def rated(root: str, folder: str) -> Iterator[tuple[Line, list[dict], dict]]:
     """(row, context, generation) of the reward rows of a folder such as 'TM-4-2024'.
 
     Raises:
-        UserError: a file is missing or damaged, or what a row holds are no turns.
+        UserError: a file is missing or damaged, or a row does not hold turns.
     """
     for row in _rows(root, f'{folder}/reward/reward_*.json*'):
         context, generation = (_parsed(row, name) for name in ('context', 'generation'))
         if not isinstance(context, list):
             raise row.bad('context', f'is {shown(context)}, not a list of turns')
-        for name, found in (('context', context), ('generation', [generation])):
+        for name, values in (('context', context), ('generation', [generation])):
             try:
-                list(map(turns.check, found))
+                list(map(turns.check, values))
             except ValueError as error:
                 raise row.bad(name, f'has {error}') from None
         if generation['role'] != 'agent':
-            raise row.bad('generation', 'is no turn of the agent')
+            raise row.bad('generation', 'is not a turn of the agent')
         yield row, context, generation
 
 
 def whole(root: str, folder: str, counts: collections.Counter) -> Iterator[list[dict]]:
-    """The dialogs of a folder, each as its turns in the form of the reward rows.
+    """The dialogs of a folder, each as a list of turns in the form of the reward rows.
 
-    An api call and its response hang, in order, on the user turn before the answer.
-    A request or response that is no JSON is left out and counted.
+    In the files, API calls and responses are annotations of the user turn before the
+    answer. A request or response that is not JSON is left out and counted.
 
     Raises:
-        UserError: a file is missing or damaged, or a row is no dialog.
+        UserError: a file is missing or damaged, or a row is not a dialog.
     """
     for row in _rows(root, f'{folder}/data/data_*.json*'):
         yield list(_dialog(row, counts))
@@ -71,7 +71,7 @@ def _dialog(row: Line, counts: collections.Counter) -> Iterator[dict]:
 
 
 def _api_turns(notes: list[Line], counts: collections.Counter) -> Iterator[dict]:
-    """Calls (a call may have no request) and responses, in order."""
+    """API calls (a call may have no request) and responses, in order."""
     name, kinds = '', [note.one_of('name', *_NOTES) for note in notes]
     for note, kind, following in zip(notes, kinds, [*kinds[1:], ''], strict=False):
         value = note.text('value')

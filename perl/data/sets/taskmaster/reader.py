@@ -1,13 +1,15 @@
 """Taskmaster Coffee (TM-4-2024) and Ticketing (TM-3-2020), the data of the paper.
 
-https://github.com/google-research-datasets/Taskmaster, CC BY 4.0. Everything of a
-dialog is in the split of its first user turn, reward rows and demonstrations alike; a
-random split of the rows would leak, because rows are turns of the same dialogs.
+https://github.com/google-research-datasets/Taskmaster, CC BY 4.0. A dialog's first user
+turn determines the split of all its reward rows and demonstrations. A random split of
+the rows would leak, because rows are turns of the same dialogs. First turns that differ
+in white space alone are of one dialog: the more held-out split keeps it, and what the
+other loses is counted.
 """
 
 import collections
 import itertools
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 
 from perl.data.files import lines
 from perl.data.records import (
@@ -20,111 +22,118 @@ from perl.data.records import (
 )
 from perl.data.sets.taskmaster import dialogs, tickettalk
 from perl.data.sets.taskmaster import turns as turn_text
+from perl.data.splits import Groups
 
 
 def load_coffee(root: str, api_chars: int = 400) -> Dataset:
-    """Coffee: ratings, pairs and prompts from the reward rows; dialogs to imitate.
+    """Coffee: ratings, pairs and prompts from reward rows; dialogs as demonstrations.
 
     Text to pretrain on is the dialogs and the longest contexts of the reward rows
     (those that no other context continues).
 
     Args:
-        root: the folder that holds TM-4-2024.
-        api_chars: longest api response that is kept whole, in characters.
+        root: the folder that contains TM-4-2024.
+        api_chars: an API response is cut to this many characters.
 
     Raises:
-        UserError: a file is missing or damaged, or a row is not of this form.
+        UserError: a file is missing or damaged, or a row has another form.
     """
-    data = Dataset('taskmaster_coffee', counts=collections.Counter())
-    _add_rewards(data, root, 'TM-4-2024', api_chars)
-    for dialog in dialogs.whole(root, 'TM-4-2024', data.counts):
-        _add_dialog(data, dialog, api_chars)
-    return data
+    groups = Groups(distinct=False)
+    _add_rewards(groups, root, 'TM-4-2024', api_chars)
+    for dialog in dialogs.whole(root, 'TM-4-2024', groups.counts):
+        _add_dialog(groups, dialog, api_chars)
+    return groups.dataset('taskmaster_coffee')
 
 
 def load_ticketing(root: str, api_chars: int = 400) -> Dataset:
     """Ticketing: reward rows as for Coffee; demonstrations from train-bc.tsv.
 
     Text to pretrain on is the demonstrations and the longest contexts. Arguments and
-    errors as `load_coffee`; `root` holds TM-3-2020.
+    errors are as in `load_coffee`; `root` contains TM-3-2020.
     """
-    data = Dataset('taskmaster_ticketing', counts=collections.Counter())
-    _add_rewards(data, root, 'TM-3-2020', api_chars)
+    groups = Groups(distinct=False)
+    _add_rewards(groups, root, 'TM-3-2020', api_chars)
     below = 'TM-3-2020/splits/train/train-bc.tsv*'
     tsv = lines.find(root, below, source=dialogs.SOURCE)[0]
     for context, target in tickettalk.read(tsv, dialogs.SOURCE):
-        split = split_of(turn_text.first_user(context))
-        prompt = turn_text.prompt(context, data.counts, api_chars)
-        response = turn_text.response(target, data.counts)
-        data.demonstrations[split].append(Demonstration(prompt, response))
-        data.text[split].append(prompt + response)
-    return data
+        dialog = turn_text.first_user(context)
+        prompt = turn_text.prompt(context, groups.counts, api_chars)
+        response = turn_text.response(target, groups.counts)
+        shown = Demonstration(prompt, response)
+        groups.add('demonstrations', split_of(dialog), dialog, shown)
+        groups.add('text', split_of(dialog), dialog, prompt + response)
+    return groups.dataset('taskmaster_ticketing')
 
 
-def _add_rewards(data: Dataset, root: str, folder: str, api_chars: int) -> None:
+def _add_rewards(groups: Groups, root: str, folder: str, api_chars: int) -> None:
     """Adds the ratings, their distinct prompts, the pairs of one context, and text."""
+    counts = groups.counts
     contexts: dict[str, dict] = {split: {} for split in SPLITS}
     for row, context, generation in dialogs.rated(root, folder):
         label = float(row.one_of('reward', 0, 1))
         dialog = turn_text.first_user(context)
         split = split_of(dialog)
-        prompt = turn_text.prompt(context, data.counts, api_chars)
-        response = turn_text.response(generation, data.counts)
+        prompt = turn_text.prompt(context, counts, api_chars)
+        response = turn_text.response(generation, counts)
         if not response.strip():
-            data.counts['empty_responses_dropped'] += 1
+            counts['empty_responses_dropped'] += 1
             continue
-        data.ratings[split].append(Rating(prompt, response, label, group=dialog))
-        data.prompt_groups[prompt] = dialog
-        _, seen = contexts[split].setdefault(row.text('context'), (prompt, {}))
-        seen.setdefault(row.text('generation'), (response, set()))[1].add(label)
-    for split, found in contexts.items():
-        data.prompts[split].extend(dict.fromkeys(text for text, _ in found.values()))
-        data.text[split].extend(_longest(data.prompts[split]))
-        for prompt, seen in found.values():
-            dialog = data.prompt_groups[prompt]
-            pairs = _pairs(prompt, dialog, seen.values(), data.counts)
-            data.comparisons[split].extend(pairs)
+        groups.add('ratings', split, dialog, Rating(prompt, response, label))
+        start = prompt, dialog, {}
+        *_, rated = contexts[split].setdefault(row.text('context'), start)
+        rated.setdefault(row.text('generation'), (response, set()))[1].add(label)
+    for split, rows in contexts.items():
+        prompts = {prompt: dialog for prompt, dialog, _ in rows.values()}
+        for prompt, dialog in prompts.items():
+            groups.add('prompts', split, dialog, prompt)
+        for text, dialog in _longest(prompts):
+            groups.add('text', split, dialog, text)
+        for prompt, dialog, rated in rows.values():
+            for pair in _pairs(prompt, rated.values(), counts):
+                groups.add('comparisons', split, dialog, pair)
 
 
 def _pairs(
-    prompt: str,
-    dialog: str,
-    seen: Iterable[tuple[str, set[float]]],
-    counts: collections.Counter,
+    prompt: str, rated: Iterable[tuple[str, set[float]]], counts: collections.Counter
 ) -> Iterator[Comparison]:
-    """Every liked response before every disliked one of the same context.
+    """Pairs of every good with every bad response to the same context.
 
-    Left out and counted are responses with both labels and pairs of one wording.
+    Responses with both labels and pairs of equal texts are left out and counted.
     """
-    ups = [text for text, labels in seen if labels == {1.0}]
-    downs = [text for text, labels in seen if labels == {0.0}]
-    counts['conflicting_labels'] += sum(len(labels) == 2 for _, labels in seen)
+    ups = [text for text, labels in rated if labels == {1.0}]
+    downs = [text for text, labels in rated if labels == {0.0}]
+    counts['conflicting_labels'] += sum(len(labels) == 2 for _, labels in rated)
     for up, down in itertools.product(ups, downs):
         if up == down:
             counts['identical_pairs_dropped'] += 1
         else:
-            yield Comparison(prompt, (up, down), group=dialog)
+            yield Comparison(prompt, (up, down))
 
 
-def _add_dialog(data: Dataset, dialog: list[dict], api_chars: int) -> None:
-    split = split_of(turn_text.first_user(dialog))
-    said = [turn_text.line(turn, data.counts, api_chars) for turn in dialog]
-    data.text[split].append('\n'.join(said))
-    for place, turn in enumerate(dialog):
+def _add_dialog(groups: Groups, turns: list[dict], api_chars: int) -> None:
+    dialog = turn_text.first_user(turns)
+    split = split_of(dialog)
+    rows = [turn_text.line(turn, groups.counts, api_chars) for turn in turns]
+    groups.add('text', split, dialog, '\n'.join(rows))
+    for place, turn in enumerate(turns):
         if turn['role'] == 'agent':
-            prompt = '\n'.join([*said[:place], turn_text.CUE])
-            response = said[place].removeprefix(turn_text.CUE)
+            prompt = '\n'.join([*rows[:place], turn_text.CUE])
+            response = rows[place].removeprefix(turn_text.CUE)
             if response.strip():
-                data.demonstrations[split].append(Demonstration(prompt, response))
+                shown = Demonstration(prompt, response)
+                groups.add('demonstrations', split, dialog, shown)
             else:
-                data.counts['empty_turns'] += 1
+                groups.counts['empty_turns'] += 1
 
 
-def _longest(texts: list[str]) -> list[str]:
-    """The contexts that no other continues, without the cue at their end."""
-    ordered = sorted(text.removesuffix(turn_text.CUE).rstrip() for text in texts)
-    return [
-        text
-        for text, after in zip(ordered, [*ordered, ''][1:], strict=True)
-        if text and not after.startswith(text)
-    ]
+def _longest(prompts: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+    """The contexts that no other continues, without the cue at their end; with the
+    dialog of each, which `prompts` has by prompt."""
+    contexts = {
+        prompt.removesuffix(turn_text.CUE).rstrip(): dialog
+        for prompt, dialog in prompts.items()
+    }
+    ordered = sorted(contexts)
+    for text, after in zip(ordered, [*ordered, ''][1:], strict=True):
+        if text and not after.startswith(text):
+            yield text, contexts[text]

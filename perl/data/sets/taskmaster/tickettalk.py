@@ -1,9 +1,9 @@
 """The split files of TicketTalk (TM-3-2020, train-bc.tsv) as turns.
 
-A row is context, target and dialog id between tabs. In the context `<U>` is the user,
-`<A>` the agent, `<PN>name<PAN>argument<PAV>value` a call and
-`<PR>name<PRAN>key<PRAV>value` its response; the latest turn stands before `<C>`, the
-earlier ones after it. The target is one turn of the agent with square brackets:
+A row is context, target and dialog id, separated by tabs. In the context `<U>` is the
+user, `<A>` the agent, `<PN>name<PAN>argument<PAV>value` a call and
+`<PR>name<PRAN>key<PRAV>value` its response; the latest turn is before `<C>`, the
+earlier turns are after it. The target is one turn of the agent with square brackets:
 `[A]text` or `[PN]name[PAN]…`.
 """
 
@@ -22,8 +22,8 @@ def read(file: pathlib.Path, source: str) -> Iterator[tuple[list[dict], dict]]:
     """(context, target) of each row of a file, in the form of `turns`.
 
     Raises:
-        UserError: the file is damaged, a row is without three columns, or a target is
-            no turn; it names `source`, where to get the file again.
+        UserError: the file is damaged, a row does not have three columns, or a target
+            is not a turn; the message names `source` for a new download.
     """
     for number, cells in delimited.cells(file, '\t', source, header=False):
         row = Line(file, number, dict(enumerate(cells)), source)
@@ -39,26 +39,26 @@ def read(file: pathlib.Path, source: str) -> Iterator[tuple[list[dict], dict]]:
 
 
 def turns(text: str) -> list[dict]:
-    """The turns of marked-up text; what precedes the first mark is left out."""
+    """The turns of marked-up text; text before the first mark is left out."""
     _, *pieces = _MARK.split(text)
-    found, key = [], ''
+    parsed, key = [], ''
     for mark, value in zip(pieces[::2], pieces[1::2], strict=True):
         value = value.replace('\\n', ' ').strip()
         if mark in ('U', 'A'):
-            found.append({'role': 'user' if mark == 'U' else 'agent', 'text': value})
+            parsed.append({'role': 'user' if mark == 'U' else 'agent', 'text': value})
         elif mark == 'PN':
-            found.append({'role': 'agent', 'api': {value: {}}})
+            parsed.append({'role': 'agent', 'api': {value: {}}})
         elif mark == 'PR':
-            found.append({'role': 'api', 'response': {value: {}}})
+            parsed.append({'role': 'api', 'response': {value: {}}})
         elif mark in ('PAN', 'PRAN'):
             key = value
-        elif mark in ('PAV', 'PRAV') and found:
-            _put(found[-1], key, value)
-    return found
+        elif mark in ('PAV', 'PRAV') and parsed:
+            _put(parsed[-1], key, value)
+    return parsed
 
 
 def _put(turn: dict, key: str, value: str) -> None:
-    """A value of the last call or response; several of one key become a list."""
+    """Adds a value to a call or response; several values of a key become a list."""
     for arguments in (turn.get('api') or turn.get('response') or {}).values():
         if key not in arguments:
             arguments[key] = value

@@ -19,33 +19,33 @@ from perl.data.files.excerpts import shown
 ROLES = ('user', 'agent', 'api')
 CUE = 'agent:'
 
-# What a turn of each may hold.
+# What a turn of each role may contain.
 _BODIES = {'user': ('text',), 'agent': ('text', 'api'), 'api': ('response',)}
 
-# The released menus name the same thing in two ways.
+# The released menus use two names for the same thing.
 _RENAMED = {'menu_items': 'items', 'menu_item_name': 'name', 'attribute_name': 'name'}
 _LONG_ID = re.compile(r'\b([0-9a-f]{6})[0-9a-f]{10,}\b')
 
 
 def prompt(turns: list[dict], counts: collections.Counter, api_chars: int = 400) -> str:
-    """The dialog so far, up to where the agent speaks; counts as `line` does."""
+    """The dialog so far, up to the agent's next turn; counts as `line` does."""
     return '\n'.join([*(line(turn, counts, api_chars) for turn in turns), CUE])
 
 
 def response(turn: dict, counts: collections.Counter) -> str:
-    """An agent's turn as what follows a prompt."""
+    """An agent's turn as the response to a prompt."""
     return line(turn, counts).removeprefix(CUE)
 
 
 def check(turn: object) -> None:
-    """Whether it is a turn.
+    """Checks that a value is a turn.
 
     Raises:
-        ValueError: what it is instead.
+        ValueError: it is not; the message describes the value.
     """
     role = turn.get('role') if isinstance(turn, dict) else None
     if role not in ROLES:
-        raise ValueError(f'{shown(turn)}, no turn of {", ".join(ROLES)}')
+        raise ValueError(f'{shown(turn)}, which is not a turn of {", ".join(ROLES)}')
     body = next((name for name in _BODIES[role] if name in turn), None)
     if body is None:
         raise ValueError(f'a turn of {role} without {" or ".join(_BODIES[role])}')
@@ -54,11 +54,11 @@ def check(turn: object) -> None:
 
 
 def line(turn: dict, counts: collections.Counter, api_chars: int = 400) -> str:
-    """One turn in one line.
+    """A turn as one line.
 
-    Hexadecimal ids of 16 digits or more are cut to six wherever they occur, and api
-    responses to `api_chars` characters; `counts` adds up ids_shortened,
-    api_responses_cut and api_characters_cut.
+    Hexadecimal ids of 16 digits or more are cut to six digits, and API responses to
+    `api_chars` characters; `counts` adds up ids_shortened, api_responses_cut and
+    api_characters_cut.
     """
     role = turn['role']
     if 'text' in turn:
@@ -80,12 +80,12 @@ def line(turn: dict, counts: collections.Counter, api_chars: int = 400) -> str:
 
 
 def first_user(turns: list[dict]) -> str:
-    """The text by which dialogs are split: the user's first turn, '' without one."""
+    """The user's first turn, which determines the split; '' if there is none."""
     return next((turn['text'] for turn in turns if turn['role'] == 'user'), '')
 
 
 def _flat(value: object) -> str:
-    """Nested values without the quotes: `a=1 b=(c=2; c=3)`."""
+    """Nested values as text without quotes: `a=1 b=(c=2; c=3)`."""
     if isinstance(value, dict):
         return ' '.join(
             f'{_RENAMED.get(key, key)}={_nested(inner)}' for key, inner in value.items()

@@ -230,10 +230,14 @@ def test_rankings_too_short(tmp_path):
         ('a.json', '[{"prompt": "x"},\n{"prompt"]', 'row 2.* is not JSON'),
         ('a.csv', 'prompt,b\n1,2\n1,2,3,4\n', 'row 2 has 4 cells, the header 2'),
         ('a.csv', 'prompt,b\nx,y,z\nx,y,z\n', 'a.csv, row 1 has 3 cells, the header 2'),
-        ('a.csv', 'prompt,b\nx,y,\n', "take out what is too much, or put .* ','"),
+        ('a.csv', 'prompt,b\nx,y,\n', "remove the extra cells, or put .* ','"),
         ('a.csv', 'b,prompt\n1\n', "row 1: 'prompt' is missing"),
         ('a.csv', 'prompt,b\n"x,y\nz,y\n', 'a.csv, line 3: .*put a cell with quo'),
-        ('a.tsv', 'prompt\tb\nx\ty\tz\n', 'row 1 has 3 cells, .* have a tab in it'),
+        (
+            'a.tsv',
+            'prompt\tb\nx\ty\tz\n',
+            'row 1 has 3 cells, .* replace a tab',
+        ),
         ('a.jsonl', '{"prompt": "a\u2028\u2028"}\n{"prompt"', 'row 2.* is not JSON'),
         ('a.jsonl', '{"prompt": "a"}\n[1]\n', r'row 2 is \[1\], not an object'),
         ('a.jsonl', '{"prompt": 1%s}' % ('0' * 5000), 'row 1 is not JSON'),
@@ -364,6 +368,27 @@ def test_prompts_of_a_held_out_split_are_in_no_other_kind(tmp_path, kind, other)
     assert len(getattr(made, other)['test']) == 1
 
 
+def test_white_space_does_not_decide_the_split(tmp_path):
+    """Neither that of a prompt nor that of a group: so nothing leaks."""
+    prompts = [f'question number {i}?' for i in range(30)]
+    plain = [{'prompt': x, 'response': 'a', 'of': f'dialog {x}'} for x in prompts]
+    spaced = [
+        {'prompt': row['prompt'].replace(' ', ' \n'), 'of': f' {row["of"]} '}
+        for row in plain
+    ]
+    for group in (None, 'of'):
+        made = data.load(
+            'files',
+            demonstrations={'path': write(tmp_path / 'a.jsonl', plain), 'group': group},
+            prompts={'path': write(tmp_path / 'b.jsonl', spaced), 'group': group},
+        )
+        assert not made.counts and min(kept(made, 'prompts')) > 0
+        for split, rows in made.prompts.items():
+            words = [x.prompt.split() for x in made.demonstrations[split]]
+            assert [x.split() for x in rows] == words
+    assert set(made.prompt_groups.values()) == {x['of'] for x in plain}
+
+
 def test_a_prompt_with_its_template_is_the_same_prompt(tmp_path):
     train = write(tmp_path / 'train.jsonl', [{'prompt': 'Q: why?\nA:'}])
     test = write(tmp_path / 'test.jsonl', [{'prompt': 'why?', 'response': 'so'}])
@@ -373,6 +398,18 @@ def test_a_prompt_with_its_template_is_the_same_prompt(tmp_path):
         demonstrations={'path': {'test': test}, 'prompt': 'Q: {prompt}\nA:'},
     )
     assert kept(made, 'prompts') == [0, 0, 0] and made.counts == {'leaks_dropped': 1}
+
+
+@pytest.mark.parametrize('kind', ['demonstrations', 'comparisons', 'ratings'])
+def test_a_text_that_is_a_prompt_with_its_response_leaks(tmp_path, kind):
+    train = write(tmp_path / 'a.jsonl', [{'text': 'why? a'}, {'text': 'why? other'}])
+    test = write(tmp_path / 'b.jsonl', [{**KINDS[kind], 'prompt': 'why?'}])
+    source = {'path': {'test': test}, 'response': ' {response}'}
+    made = data.load('files', text={'path': {'train': train}}, **{kind: source})
+    assert (
+        made.text['train'] == ['why? other'] and len(getattr(made, kind)['test']) == 1
+    )
+    assert made.counts == {'leaks_dropped': 1}
 
 
 def test_groups_of_given_splits(tmp_path):

@@ -27,7 +27,7 @@ from perl.system.errors import UserError
         (
             'comparisons',
             {'columns': {'completions': 'ranked', 'chosen': 'best'}},
-            'chosen and completions do not go together; comparisons have prompt and',
+            'chosen and completions cannot be combined; comparisons have prompt and',
         ),
         ('prompts', {'prompt': 'Q: {promt}'}, 'the prompt template lacks {prompt}'),
         ('prompts', {'prompt': 'Q: {{prompt}}'}, 'the prompt template lacks {prompt}'),

@@ -43,7 +43,7 @@ def test_every_kind(kind):
 @pytest.mark.parametrize(
     ('text', 'said'),
     [
-        ('[]', 'no JSON object'),
+        ('[]', 'not a JSON object'),
         ('{', 'Expecting'),
         ('{"action_type": "clik"}', "did you mean 'click'"),
         ('{}', 'no action_type None'),

@@ -113,8 +113,8 @@ def test_a_screen_stays_in_one_split(tmp_path):
     [
         ({'image/ref_exp/label': [4]}, 'image/ref_exp/label is 4, of 4 elements'),
         ({'image/ref_exp/label': []}, 'it has 0 values of image/ref_exp/label'),
-        ({'image/object/bbox/ymax': [0.5]}, 'are not equally many'),
-        ({'image/view_hierarchy/text': ['a']}, 'it has 3 leaves and not as many'),
+        ({'image/object/bbox/ymax': [0.5]}, 'do not have the same length'),
+        ({'image/view_hierarchy/text': ['a']}, 'it has 3 leaves but not as many'),
     ],
 )
 def test_bad_records(tmp_path, change, said):

@@ -71,6 +71,25 @@ def test_small_coffee(tmp_path):
     assert made.prompt_groups == {'user: a latte\nagent:': 'a latte'}
 
 
+def test_a_dialog_leaks_whatever_its_white_space(tmp_path):
+    first = 'a latte'
+    other = next(
+        text
+        for spaces in range(1, 99)
+        if data.split_of(text := first + ' ' * spaces) != data.split_of(first)
+    )
+    fake_coffee(tmp_path)
+    context = [{'role': 'user', 'text': other}, {'role': 'agent', 'text': 'Hm'}]
+    file = tmp_path / 'TM-4-2024/reward/reward_01.json'
+    file.write_text(json.dumps([{**GOOD, 'context': json.dumps(context)}]))
+    made = data.load('taskmaster_coffee', root=tmp_path)
+    splits = {data.split_of(first), data.split_of(other)}
+    kept, emptied = sorted(splits, key=data.SPLITS.index, reverse=True)
+    for kind in ('text', 'demonstrations', 'comparisons', 'ratings', 'prompts'):
+        assert not getattr(made, kind)[emptied]
+    assert made.ratings[kept] and made.counts['leaks_dropped']
+
+
 def test_missing_and_damaged_files(tmp_path):
     with pytest.raises(UserError, match=r'TM-4-2024/reward.*github.com'):
         data.load('taskmaster_coffee', root=tmp_path)
@@ -97,10 +116,19 @@ GOOD = {
         ({'context': []}, r"'context' is \[\], not text"),
         ({'context': '['}, r"'context' is not JSON \(Expecting value"),
         ({'context': '{}'}, "'context' is {}, not a list of turns"),
-        ({'context': '["a"]'}, "'context' has 'a', no turn of user, agent, api"),
-        ({'context': '[{"text": "a"}]'}, "'context' has {.*}, no turn of user"),
+        (
+            {'context': '["a"]'},
+            "'context' has 'a', which is not a turn",
+        ),
+        (
+            {'context': '[{"text": "a"}]'},
+            "'context' has {.*}, which is not a turn of user",
+        ),
         ({'context': '[{"role": "user"}]'}, "'context' has a turn of user without"),
-        ({'generation': '[]'}, r"'generation' has \[\], no turn of user, agent, api"),
+        (
+            {'generation': '[]'},
+            r"'generation' has \[\], which is not a turn of user, agent, api",
+        ),
         ({'generation': '{"role": "agent"}'}, "'generation' has a turn of agent with"),
         (
             {'generation': '{"role": "agent", "text": null}'},
@@ -108,7 +136,7 @@ GOOD = {
         ),
         (
             {'generation': '{"role": "user", "text": "a"}'},
-            "'generation' is no turn of the agent",
+            "'generation' is not a turn of the agent",
         ),
         ({'reward': None}, "'reward' is None, not one of 0, 1"),
         ({'reward': 7}, "'reward' is 7, not one of 0, 1"),
@@ -120,7 +148,7 @@ def test_bad_reward_rows(tmp_path, change, said):
     fake_coffee(tmp_path)
     file = tmp_path / 'TM-4-2024/reward/reward_01.json'
     file.write_text(json.dumps([GOOD, {**GOOD, **change}]))
-    with pytest.raises(UserError, match=f'reward_01.json, row 2: {said}.*; mend or'):
+    with pytest.raises(UserError, match=f'reward_01.json, row 2: {said}.*; fix or'):
         data.load('taskmaster_coffee', root=tmp_path)
 
 
@@ -149,7 +177,7 @@ def test_bad_dialogs(tmp_path, dialog, said):
     fake_coffee(tmp_path)
     file = tmp_path / 'TM-4-2024/data/data_01.json'
     file.write_text(json.dumps([{'utterances': []}, dialog]))
-    with pytest.raises(UserError, match=f'data_01.json, row 2{said}.*; mend or'):
+    with pytest.raises(UserError, match=f'data_01.json, row 2{said}.*; fix or'):
         data.load('taskmaster_coffee', root=tmp_path)
 
 
@@ -190,14 +218,18 @@ def test_coffee_counts(coffee):
     assert 22_200 < sum(sizes(coffee.demonstrations)) <= 22_315
     assert coffee.counts['invalid_json_dropped'] == 72
     assert coffee.counts['conflicting_labels'] == 0
+    assert 'leaks_dropped' not in coffee.counts
 
 
 def test_ticketing_counts(ticketing):
+    # of one dialog, whose first turn is in val with another white space
+    leaks = {'ratings': 11, 'prompts': 11, 'text': 1}
+    assert ticketing.counts['leaks_dropped'] == sum(leaks.values())
     dropped = ticketing.counts['empty_responses_dropped']
-    assert sum(sizes(ticketing.ratings)) + dropped == 3667
+    assert sum(sizes(ticketing.ratings)) + dropped + leaks['ratings'] == 3667
     assert dropped == 4
-    assert sizes(ticketing.ratings) == [2902, 467, 294]
-    assert up(ticketing.ratings) == [0.154, 0.182, 0.139]
+    assert sizes(ticketing.ratings) == [2891, 467, 294]
+    assert up(ticketing.ratings) == [0.155, 0.182, 0.139]
     assert sum(sizes(ticketing.comparisons)) == 22
     assert ticketing.counts['conflicting_labels'] == 5
     assert sum(sizes(ticketing.demonstrations)) == 1517
@@ -209,11 +241,12 @@ def test_no_dialog_is_in_two_splits(name, request):
     found = collections.defaultdict(set)
     for split in data.SPLITS:
         rows = made.ratings[split] + made.demonstrations[split]
-        for text in [*made.text[split], *(row.prompt for row in rows)]:
+        prompts = [row.prompt for row in rows + made.comparisons[split]]
+        for text in [*made.text[split], *made.prompts[split], *prompts]:
             lines = text.split('\n')
             users = [line for line in lines if line.startswith('user:')]
             if users:
-                found[users[0]].add(split)
+                found[''.join(users[0].split())].add(split)
     assert not [first for first, splits in found.items() if len(splits) > 1]
 
 

@@ -79,7 +79,7 @@ def test_tickettalk_row(tmp_path):
     [
         (
             '<U>hi\t[A]yes',
-            "row 2: 'columns' are 2 instead of 3; mend or delete the row",
+            "row 2: 'columns' are 2 instead of 3; fix or delete the row",
         ),
         ('<U>hi\tyes\td', "row 2: 'target' starts with neither"),
         ('<U>hi\t[A] \td', "row 2: 'target' has no text"),
@@ -99,9 +99,12 @@ def test_a_long_tickettalk_row(tmp_path):
 @pytest.mark.parametrize(
     ('turn', 'said'),
     [
-        ('hi', "'hi', no turn of user, agent, api"),
-        ({'text': 'hi'}, '{.*}, no turn of user, agent, api'),
-        ({'role': 'system', 'text': 'hi'}, '{.*}, no turn of user, agent, api'),
+        ('hi', "'hi', which is not a turn of user, agent, api"),
+        ({'text': 'hi'}, '{.*}, which is not a turn of user, agent, api'),
+        (
+            {'role': 'system', 'text': 'hi'},
+            '{.*}, which is not a turn of user, agent, api',
+        ),
         ({'role': 'user'}, 'a turn of user without text'),
         ({'role': 'agent', 'response': {}}, 'a turn of agent without text or api'),
         ({'role': 'user', 'text': None}, 'a turn of user whose text is None'),
