@@ -27,6 +27,8 @@ EXTRAS = {
     'cuda': ['jax[cuda13]'],
     'tpu': ['jax[tpu]'],
     'track': ['tensorboardX>=2.6'],
+    # models in GGUF files
+    'gguf': ['gguf>=0.17,<0.20'],
     # what the tests in tests/reference compare with; never imported at run time
     'reference': [
         'peft>=0.18,<0.22',

@@ -58,7 +58,7 @@ def check(
     if 'pretrain' not in config.stages:
         opening.base_path(config, workdir)
     if config.model.path:
-        arch = opening.describe_base(config, tokenizer)[0]
+        arch = opening.describe_base(config, tokenizer)
     else:
         arch = configs.architecture(config, tokenizer.size)
     mesh, devices = sharding.abstract_mesh(**config.mesh), len(sharding.devices())

@@ -17,6 +17,7 @@ from jax.sharding import (
     PartitionSpec,
 )
 
+from perl.system import arrays
 from perl.system.errors import UserError
 from perl.weights import Leaf
 
@@ -126,6 +127,12 @@ def shardings(leaves: Any, mesh: Mesh) -> Any:
         leaves,
         is_leaf=lambda x: isinstance(x, Leaf),
     )
+
+
+def place(leaf: Leaf, x: Any, mesh: Mesh, dtype: str) -> jax.Array:
+    """The numbers of a declared parameter, of its shape, in a dtype on a mesh."""
+    x = x.astype(dtype) if isinstance(x, jax.Array) else arrays.aligned(x, dtype)
+    return jax.device_put(x, shardings(leaf, mesh))
 
 
 def replicated(mesh: Mesh) -> NamedSharding:

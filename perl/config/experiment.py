@@ -25,7 +25,7 @@ def experiment(name: str) -> ConfigDict:
             'seed': 0,  # of everything that is drawn
             'stages': ('pretrain', 'sft', 'reward', 'policy'),  # to run, in order
             'model': {
-                # a saved base, a llama2.c file, or '' for one that pretrain makes
+                # a base, ours or foreign (docs/models.md); '': what pretrain makes
                 'path': '',
                 # of a base to pre-train; module:name for one of your own
                 'family': 'llama',
@@ -48,7 +48,7 @@ def experiment(name: str) -> ConfigDict:
             'tokenizer': {
                 # bytes | sentencepiece, trained on the text | file
                 'kind': 'sentencepiece',
-                'path': '',  # of kind file: a tokenizer, or its folder
+                'path': '',  # of kind file: a tokenizer, or its folder; '': the base's
                 'size': 512,  # vocabulary of a trained sentencepiece
             },
             'data': {

@@ -56,7 +56,8 @@ def validate(config: ConfigDict) -> None:
         configs.architecture(config, vocabulary=1)  # raises what the sizes break
         check_window(config, config.model.max_length)
     one_of('tokenizer.kind', config.tokenizer.kind, 'bytes', 'sentencepiece', 'file')
-    if config.tokenizer.kind == 'file' and not config.tokenizer.path:
+    named = config.tokenizer.path or config.model.path
+    if config.tokenizer.kind == 'file' and not named:
         raise UserError('tokenizer.path: kind "file" needs a path')
     if 'pretrain' in config.stages and config.model.path:
         raise UserError(

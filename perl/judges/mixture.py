@@ -12,10 +12,11 @@ import jax.numpy as jnp
 
 from perl.adapters import tree
 from perl.adapters.tree import LAYERS
-from perl.models import attention, decoder
+from perl.models import attention, decoder, norms
 from perl.models.architecture import Architecture, with_precision
-from perl.models.block import Block, rms_norm
-from perl.models.rotary import rotations
+from perl.models.block import block
+from perl.models.layer_kinds import kinds
+from perl.models.self_attention import describe
 
 GATED = ('gate', 'mole')  # one gate for whole networks; a gate in every block
 
@@ -78,24 +79,22 @@ def mixed(
     Returns:
         States `[N, E, D]`, and the shares `[L, M, N, T]`.
     """
-    rope = rotations(arch, positions)
+    rows = describe(arch, positions, segments)
 
     def step(x, layer):
-        base, deltas, gate = layer
+        weights, deltas, gate, kind = layer
 
         def added(delta):
-            block = Block(arch, parent=None)
-            params = {'params': tree.bind(base, delta)}
-            (out, _), _ = block.apply(params, (x, None), rope, segments, None, None)
-            return out - x
+            return block(arch, tree.bind(weights, delta), x, rows, kind)[0] - x
 
         outputs = jax.vmap(added)(deltas)
-        weights = shares(gate, outputs)
-        total = jnp.einsum('mnt,mntd->ntd', weights, outputs.astype(jnp.float32))
-        return x + total.astype(x.dtype), weights
+        shared = shares(gate, outputs)
+        total = jnp.einsum('mnt,mntd->ntd', shared, outputs.astype(jnp.float32))
+        return x + total.astype(x.dtype), shared
 
     step = jax.checkpoint(step) if arch.remat else step
-    x = decoder.embed(arch, base['embed'], tokens)
-    x, weights = jax.lax.scan(step, x, (base[LAYERS], stacked[LAYERS], gate))
-    states = rms_norm(x, base['norm'], arch.norm_eps)
-    return attention.at(states, output_slots), weights
+    x = decoder.read(arch, base, tokens, positions)
+    layers = base[LAYERS], stacked[LAYERS], gate, kinds(arch)
+    x, shared = jax.lax.scan(step, x, layers)
+    states = norms.normed(arch, x, base, 'norm')
+    return attention.at(states, output_slots), shared

@@ -1,125 +1,17 @@
-"""A decoder described by numbers, and the parameters that follow from them."""
+"""The parameters that follow from the numbers of a decoder."""
 
-import dataclasses
 import functools
 import math
-import sys
 from collections.abc import Callable
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 
-from perl.system.errors import UserError
+from perl.models.description import DTYPES, Architecture
 from perl.weights import Leaf, is_leaf
 
-
-@dataclasses.dataclass(frozen=True)
-class Architecture:
-    """A Llama-type decoder: RMSNorm, rotary positions, grouped queries, SwiGLU.
-
-    Attributes:
-        vocabulary, width, layers, heads, kv_heads, head_width, hidden: the sizes
-            V, D, L, H, K, N, F.
-        max_length: the window, in tokens.
-        rope_theta: base of the rotary frequencies.
-        rope_layout: which two components turn together: `halves` (i, i + N/2; Hugging
-            Face) or `pairs` (2i, 2i + 1; llama2.c and the original weights).
-        norm_eps: of RMSNorm.
-        tied: whether the unembedding is the embedding.
-        qkv_bias: whether queries, keys and values have a bias (Qwen 2).
-        pieces: how many ids the tokenizer has. Rows of the embedding past them are
-            padding: their logits are minus infinity, so that no such id is drawn,
-            scored or counted in an entropy. 0 says that every row has a piece.
-        dtype: of compute and of a frozen base; norms, softmax, heads, adapters and
-            log-probs are float32 whatever it says.
-        precision: of float32 matrix products on GPU and TPU: `highest` computes them in
-            float32, `default` lets JAX round the operands (to TF32 on GPU, to bfloat16
-            on TPU), which is faster. A CPU has float32 products only.
-        scan: one compiled layer for all (fast to compile) or unrolled (fast to run).
-        remat: recompute each layer in the backward pass instead of keeping it.
-    """
-
-    vocabulary: int
-    width: int
-    layers: int
-    heads: int
-    kv_heads: int
-    head_width: int
-    hidden: int
-    max_length: int
-    rope_theta: float = 10000.0
-    rope_layout: str = 'halves'
-    norm_eps: float = 1e-5
-    tied: bool = False
-    qkv_bias: bool = False
-    pieces: int = 0
-    dtype: str = 'float32'
-    precision: str = 'highest'
-    scan: bool = True
-    remat: bool = False
-
-    def __post_init__(self):
-        for field in dataclasses.fields(self):
-            value, (words, holds) = getattr(self, field.name), _TYPES[field.type]
-            if field.name == 'pieces' and value == 0:  # all rows have a piece
-                continue
-            # to Python, True is an integer
-            if (field.type is bool) != isinstance(value, bool) or not holds(value):
-                raise UserError(f'model.{field.name}: {value!r:.40} must be {words}')
-        if self.pieces > self.vocabulary:
-            raise UserError(
-                f'model.pieces: {self.pieces} must be in [0, {self.vocabulary}], the '
-                'rows of the embedding'
-            )
-        if self.heads % self.kv_heads:
-            raise UserError(
-                f'model: heads={self.heads} is no multiple of kv_heads='
-                f'{self.kv_heads}; choose kv_heads among the divisors of heads'
-            )
-        if self.head_width % 2:
-            raise UserError(
-                f'model: head_width={self.head_width} must be even for rotary '
-                'positions; choose an even one'
-            )
-        for field, known in _CHOICES.items():
-            if getattr(self, field) not in known:
-                raise UserError(
-                    f'model.{field}: {getattr(self, field)!r} is not one of '
-                    f'{", ".join(known)}'
-                )
-
-    @property
-    def padding(self) -> int:
-        """Rows of the embedding without a piece of the tokenizer."""
-        return self.vocabulary - (self.pieces or self.vocabulary)
-
-    @property
-    def exact(self) -> bool:
-        """Whether two orders of the same float32 sums agree to float32 rounding.
-
-        So log-probs of the sampler are those of the trainer to about 1e-6. In half
-        precision, or with rounded operands, they differ by hundredths of a nat.
-        """
-        return self.dtype == 'float32' and self.precision == 'highest'
-
-
-# the type of a field: what it must be, for a person, and whether a value is that
-_TYPES = {
-    int: ('a whole number above 0', lambda x: isinstance(x, int) and 0 < x < 2**31),
-    float: (
-        'a finite number, 0 or more',
-        lambda x: isinstance(x, int | float) and 0 <= x <= sys.float_info.max,
-    ),
-    bool: ('true or false', lambda x: True),
-    str: ('text', lambda x: isinstance(x, str)),
-}
-DTYPES = ('float32', 'bfloat16', 'float16')
-_CHOICES = {
-    'rope_layout': ('halves', 'pairs'),
-    'dtype': DTYPES,
-    'precision': ('highest', 'default'),
-}
+__all__ = ['DTYPES', 'Architecture', 'init', 'parameters', 'with_precision']
 
 
 def with_precision(function: Callable) -> Callable:
@@ -142,48 +34,83 @@ def parameters(arch: Architecture) -> dict[str, Any]:
 
     Initial values, shardings, adapter shapes and memory tables derive from this tree.
     """
-    D, H, K, N, F = (
-        arch.width,
-        arch.heads,
-        arch.kv_heads,
-        arch.head_width,
-        arch.hidden,
+    D, V, std = arch.width, arch.vocabulary, arch.width**-0.5
+    tree = {'embed': Leaf((V, D), ('vocab', 'embed'), 1, std)}
+    if arch.positions == 'learned':
+        tree['positions'] = Leaf((arch.max_length, D), (None, 'embed'), 1, std)
+    layers = {'attention': _attention(arch), 'mlp': _mlp(arch)}
+    tree['layers'] = jax.tree.map(
+        lambda leaf: Leaf(
+            (arch.layers, *leaf.shape), ('layers', *leaf.axes), *leaf[2:]
+        ),
+        layers,
+        is_leaf=is_leaf,
     )
-    # each kernel keeps the variance of its input; what writes into the residual
-    # stream is shrunk so that the sum over layers stays near 1 (GPT-2)
-    std = D**-0.5
-    o_std, down_std = (x**-0.5 / math.sqrt(2 * arch.layers) for x in (H * N, F))
+    tree |= _norm(arch, 'norm', (D,), ('norm',))
+    if not arch.tied:
+        tree['unembed'] = Leaf((D, V), ('embed', 'vocab'), 1, std)
+    return tree
 
-    def layer(shape, axes, inputs, std):
-        return Leaf((arch.layers, *shape), ('layers', *axes), inputs, std)
 
-    tree = {
-        'embed': Leaf((arch.vocabulary, D), ('vocab', 'embed'), 1, std),
-        'layers': {
-            'attention': {
-                'norm': layer((D,), ('norm',), 0, None),
-                'q': layer((D, H, N), ('embed', 'heads', 'head'), 1, std),
-                'k': layer((D, K, N), ('embed', 'kv_heads', 'head'), 1, std),
-                'v': layer((D, K, N), ('embed', 'kv_heads', 'head'), 1, std),
-                'o': layer((H, N, D), ('heads', 'head', 'embed'), 2, o_std),
-            },
-            'mlp': {
-                'norm': layer((D,), ('norm',), 0, None),
-                'gate': layer((D, F), ('embed', 'hidden'), 1, std),
-                'up': layer((D, F), ('embed', 'hidden'), 1, std),
-                'down': layer((F, D), ('hidden', 'embed'), 1, down_std),
-            },
-        },
-        'norm': Leaf((D,), ('norm',), 0, None),
+def _attention(arch):
+    """The parameters of attention in one layer. Each kernel keeps the variance of its
+    input; what writes into the residual stream is shrunk so that the sum over layers
+    stays near 1 (GPT-2)."""
+    D, H, K, N = arch.width, arch.heads, arch.kv_heads, arch.head_width
+    heads, kv_heads = ('heads', 'head'), ('kv_heads', 'head')
+    std, o_std = D**-0.5, (H * N) ** -0.5 / math.sqrt(2 * arch.layers)
+    tree = _around(arch) | {
+        'q': Leaf((D, H, N), ('embed', *heads), 1, std),
+        'k': Leaf((D, K, N), ('embed', *kv_heads), 1, std),
+        'v': Leaf((D, K, N), ('embed', *kv_heads), 1, std),
+        'o': Leaf((H, N, D), (*heads, 'embed'), 2, o_std),
     }
     if arch.qkv_bias:
-        tree['layers']['attention'] |= {
-            'q_bias': layer((H, N), ('heads', 'head'), 0, 0.0),
-            'k_bias': layer((K, N), ('kv_heads', 'head'), 0, 0.0),
-            'v_bias': layer((K, N), ('kv_heads', 'head'), 0, 0.0),
+        tree |= {
+            'q_bias': Leaf((H, N), heads, 0, 0.0),
+            'k_bias': Leaf((K, N), kv_heads, 0, 0.0),
+            'v_bias': Leaf((K, N), kv_heads, 0, 0.0),
         }
-    if not arch.tied:
-        tree['unembed'] = Leaf((D, arch.vocabulary), ('embed', 'vocab'), 1, std)
+    if arch.o_bias:
+        tree['o_bias'] = Leaf((D,), ('norm',), 0, 0.0)
+    if arch.qk_norm == 'head':
+        tree |= _norm(arch, 'q_norm', (N,), ('head',))
+        tree |= _norm(arch, 'k_norm', (N,), ('head',))
+    elif arch.qk_norm == 'whole':
+        tree |= _norm(arch, 'q_norm', (H, N), heads)
+        tree |= _norm(arch, 'k_norm', (K, N), kv_heads)
+    return tree
+
+
+def _mlp(arch):
+    """The parameters of the MLP in one layer, as in `_attention`."""
+    D, F = arch.width, arch.hidden
+    std, down_std = D**-0.5, F**-0.5 / math.sqrt(2 * arch.layers)
+    names = ('gate', 'up') if arch.gated else ('up',)
+    tree = _around(arch)
+    tree |= {name: Leaf((D, F), ('embed', 'hidden'), 1, std) for name in names}
+    tree['down'] = Leaf((F, D), ('hidden', 'embed'), 1, down_std)
+    if arch.mlp_bias:
+        tree |= {f'{name}_bias': Leaf((F,), ('hidden',), 0, 0.0) for name in names}
+        tree['down_bias'] = Leaf((D,), ('norm',), 0, 0.0)
+    return tree
+
+
+def _around(arch):
+    """The norms before and after attention, or the MLP."""
+    tree = {}
+    if arch.norm_at in ('before', 'both'):
+        tree |= _norm(arch, 'norm', (arch.width,), ('norm',))
+    if arch.norm_at in ('after', 'both'):
+        tree |= _norm(arch, 'post_norm', (arch.width,), ('norm',))
+    return tree
+
+
+def _norm(arch, name, shape, axes):
+    """A norm that changes no scale before it is trained."""
+    tree = {name: Leaf(shape, axes, 0, 0.0 if arch.norm == 'rms_offset' else None)}
+    if arch.norm == 'layer':
+        tree[f'{name}_bias'] = Leaf(shape, axes, 0, 0.0)
     return tree
 
 

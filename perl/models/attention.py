@@ -10,7 +10,7 @@ Scores and softmax are float32 whatever the inputs are. A query that may see no 
 """
 
 import functools
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -29,7 +29,8 @@ def causal(
     *,
     scale: float | None = None,
     soft_cap: float | None = None,
-    window: int | None = None,
+    window: int | jax.Array | None = None,
+    positions: jax.Array | None = None,
 ) -> jax.Array:
     """Self-attention `[B, T, H, N]` of rows to their own past.
 
@@ -43,28 +44,27 @@ def causal(
         scale: of the scores; 1 / sqrt(N) by default.
         soft_cap: bounds the scores to +-soft_cap with a tanh (Gemma 2, arXiv
             2408.00118); None leaves them.
-        window: how many slots a token sees, itself included; None sees all.
+        window: how many tokens a token sees, itself included; None sees all.
+        positions: `[B, T]` int32, that the window counts: in a row of several
+            completions, the slots of the others are not between. None counts slots.
     """
     tokens, groups = q.shape[1], q.shape[2] // k.shape[2]
     q, k, v = _group(q, k.shape[2], scale), k.swapaxes(1, 2), v.swapaxes(1, 2)
-    slots = jnp.arange(k.shape[2])
+    slots = jnp.arange(k.shape[2])[None]
+    if window is None:
+        positions = None
+    elif positions is None:
+        positions = slots
+    keys = _Slots(slots, segments, positions)
     if output_slots is not None:
-        both = segments if segments is None else (at(segments, output_slots), segments)
-        allowed = _allowed(output_slots, slots, both, window)
+        allowed = _allowed(_at(keys, output_slots), keys, window)
         return _ungroup(_attend(q, k, v, allowed, soft_cap), tokens)
     blocks = []
     for start, stop in _blocks(tokens):
-        oldest = 0 if window is None else max(0, start - window + 1)
-        queries_at, keys_at = slice(start, stop), slice(oldest, stop)
-        both = (
-            segments
-            if segments is None
-            else (segments[:, queries_at], segments[:, keys_at])
-        )
-        allowed = _allowed(slots[None, queries_at], slots[keys_at], both, window)
+        allowed = _allowed(keys.cut(start, stop), keys.cut(0, stop), window)
         queries = q[:, :, start * groups : stop * groups]
-        keys, values = k[:, :, oldest:stop], v[:, :, oldest:stop]
-        blocks.append(_attend(queries, keys, values, allowed, soft_cap))
+        past = k[:, :, :stop], v[:, :, :stop]
+        blocks.append(_attend(queries, *past, allowed, soft_cap))
     return _ungroup(jnp.concatenate(blocks, axis=2), tokens)
 
 
@@ -120,17 +120,39 @@ def _blocks(tokens: int) -> list[tuple[int, int]]:
     return [(i, min(i + size, tokens)) for i in range(0, tokens, size)]
 
 
-def _allowed(t, s, segments, window):
-    """Which keys in slots `s [S]` the queries in slots `t [B or 1, T]` see, as
-    `[B or 1, T, S]`; `segments` are theirs, `[B, T]` and `[B, S]`, or None."""
-    distance = t[..., None] - s[None, None]
-    allowed = distance >= 0
-    if window is not None:
-        allowed &= distance < window
+class _Slots(NamedTuple):
+    """Some slots of the rows, each array `[B or 1, T]` or None."""
+
+    slots: jax.Array
+    segments: jax.Array | None
+    positions: jax.Array | None
+
+    def cut(self, start: int, stop: int) -> '_Slots':
+        return jax.tree.map(lambda x: x[:, start:stop], self)
+
+
+def _at(keys, slots):
+    """The slots that are read, `[B, E]`, of `keys`."""
+    batch = len(slots)
+    rest = keys._replace(slots=None)
+    rest = jax.tree.map(lambda x: jnp.broadcast_to(x, (batch, x.shape[1])), rest)
+    return at(rest, slots)._replace(slots=slots)
+
+
+def _allowed(queries, keys, window):
+    """Which keys `[B or 1, S]` the queries `[B or 1, T]` see: `[B or 1, T, S]`."""
+    pairs = [
+        None if own is None else (own[..., None], seen[:, None])
+        for own, seen in zip(queries, keys, strict=True)
+    ]
+    slots, segments, positions = pairs
+    allowed = slots[0] >= slots[1]
+    if positions is not None:
+        allowed &= positions[0] - positions[1] < window
     if segments is None:
         return allowed
-    queries, keys = segments[0][..., None], segments[1][:, None]
-    return allowed & (keys >= 0) & ((queries == keys) | (keys == 0))
+    own, seen = segments
+    return allowed & (seen >= 0) & ((own == seen) | (seen == 0))
 
 
 def _group(q: jax.Array, kv_heads: int, scale: float | None) -> jax.Array:

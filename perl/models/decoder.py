@@ -1,21 +1,22 @@
-"""The decoder in thin Linen: modules read their weights and call `einsum`.
+"""The decoder: pure functions of its numbers and its parameters.
 
-Parameters are plain trees made by `architecture.init`; a module only reads what it is
-given, so a bound adapter passes through `scan` and `remat` like any array.
+Parameters are plain trees made by `architecture.init`; a function only reads what it is
+given, so a bound adapter passes through `scan` and `checkpoint` like any array.
 """
 
+import functools
 from typing import Any
 
-import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from perl.models import attention
+from perl.models import attention, norms
 from perl.models.architecture import Architecture, with_precision
-from perl.models.block import Block, rms_norm, weight
-from perl.models.rotary import rotations
+from perl.models.block import block
+from perl.models.layer_kinds import kind_of, kinds
+from perl.models.self_attention import describe
 from perl.sharding import constrain
-from perl.weights import Weight, einsum, on_base, take
+from perl.weights import einsum, find, on_base, take
 
 
 def hidden(
@@ -32,7 +33,7 @@ def hidden(
         arch: the decoder.
         params: its parameters, bound or plain.
         tokens: `[B, T]` int32.
-        positions: `[B, T]` int32, rotary position of each token.
+        positions: `[B, T]` int32, the position of each token.
         segments: `[B, T]` int32, who sees whom: -1 is padding, 0 is seen by every
             later token of the row, k > 0 by later tokens of the same segment. None
             is plain causal attention.
@@ -62,20 +63,34 @@ def forward(
     row written at `slot`; `segments [B, S]` then tells which slots are seen (>= 0).
     Layers come stacked where the architecture scans, else as a list.
     """
-    if not arch.scan:
-        params = _by_layer(params)
-    return Decoder(arch).apply(
-        {'params': params}, tokens, positions, segments, cache, slot, output_slots
-    )
+    x = read(arch, params, tokens, positions)
+    rows = describe(arch, positions, segments, slot)
+    run = _scanned if arch.scan else _unrolled
+    x, kv = run(arch, find(params, 'layers'), x, rows, cache, output_slots)
+    return norms.normed(arch, x, params, 'norm'), kv
 
 
 @with_precision
-def embed(arch: Architecture, table: Weight, tokens: jax.Array) -> jax.Array:
-    """What the first block reads, `[B, T, D]` in the compute dtype."""
+def read(
+    arch: Architecture, params: Any, tokens: jax.Array, positions: jax.Array
+) -> jax.Array:
+    """What the first block reads, `[B, T, D]` in the compute dtype.
+
+    Args:
+        arch: the decoder.
+        params: its parameters, bound or plain.
+        tokens: `[B, T]` int32.
+        positions: `[B, T]` int32, looked up where they are learned.
+    """
     # rows are looked up whole: cut as it is stored, the width of the table would
     # compete with the batch for the same devices
-    table = on_base(lambda w: constrain(w, 'vocab', None), table)
-    return constrain(take(table, tokens).astype(arch.dtype), 'batch', None, None)
+    table = on_base(lambda w: constrain(w, 'vocab', None), find(params, 'embed'))
+    x = take(table, tokens).astype(arch.dtype)
+    if arch.embed_scale != 1:
+        x = x * jnp.asarray(arch.embed_scale, x.dtype)
+    if arch.positions == 'learned':
+        x = x + take(find(params, 'positions'), positions).astype(x.dtype)
+    return constrain(x, 'batch', None, None)
 
 
 @with_precision
@@ -88,6 +103,8 @@ def unembed(arch: Architecture, params: Any, states: jax.Array) -> jax.Array:
         logits = einsum('btd,vd->btv', states, params['embed'], jnp.float32)
     else:
         logits = einsum('btd,dv->btv', states, params['unembed'], jnp.float32)
+    if arch.logit_cap:
+        logits = arch.logit_cap * jnp.tanh(logits / arch.logit_cap)
     if not arch.padding:
         return logits
     pieces = jnp.arange(arch.vocabulary)[None, None] < arch.pieces
@@ -104,71 +121,43 @@ def unrolled(arch: Architecture, params: Any) -> Any:
     return {**params, 'layers': _layers(params['layers'])}
 
 
-class Decoder(nn.Module):
-    """Embedding, blocks, final norm.
+def _scanned(arch, layers, x, rows, cache, output_slots):
+    """One program for all layers, whose weights and cache are stacked. Every layer
+    computes all slots, and those that are read are sliced out at the end."""
 
-    Of the last block only the slots that are read are computed, beside all keys and
-    values. Where layers are scanned, every layer runs the same program: all slots are
-    computed, and those that are read are sliced out at the end.
-    """
+    def step(carry, layer):
+        weights, kind, index = layer
+        x, cache, kv = block(arch, weights, carry[0], rows, kind, carry[1], index)
+        return (x, cache), kv
 
-    arch: Architecture
-
-    @nn.compact
-    def __call__(self, tokens, positions, segments, cache, slot, output_slots):
-        arch = self.arch
-        x = embed(arch, weight(self, 'embed'), tokens)
-        rope = rotations(arch, positions)
-        run = self._scanned if arch.scan else self._unrolled
-        x, kv = run(x, cache, rope, segments, slot, output_slots)
-        return rms_norm(x, weight(self, 'norm'), arch.norm_eps), kv
-
-    def _block(self):
-        arch = self.arch
-        return nn.remat(Block, prevent_cse=not arch.scan) if arch.remat else Block
-
-    def _scanned(self, x, cache, rope, segments, slot, output_slots):
-        """One program for all layers, whose weights and cache are stacked."""
-        layers = nn.scan(
-            self._block(),
-            variable_axes={'params': 0},
-            split_rngs={'params': False},
-            in_axes=(nn.broadcast, nn.broadcast, nn.broadcast, 0),
-            length=self.arch.layers,
-        )(self.arch, name='layers')
-        index = None if cache is None else jnp.arange(self.arch.layers)
-        (x, written), kv = layers((x, cache), rope, segments, slot, index)
-        x = x if output_slots is None else attention.at(x, output_slots)
-        return x, kv if cache is None else written
-
-    def _unrolled(self, x, cache, rope, segments, slot, output_slots):
-        """A program of its own for each layer; weights and caches are lists."""
-        kv, last = [], self.arch.layers - 1
-        for i in range(self.arch.layers):
-            layer = self._block()(self.arch, name=_layer(i))
-            carry, slots = (x, cache and cache[i]), output_slots if i == last else None
-            (x, written), new = layer(carry, rope, segments, slot, None, slots)
-            kv.append(new if cache is None else written)
-        return x, kv
+    step = jax.checkpoint(step, prevent_cse=False) if arch.remat else step
+    index = None if cache is None else jnp.arange(arch.layers)
+    (x, written), kv = jax.lax.scan(step, (x, cache), (layers, kinds(arch), index))
+    x = x if output_slots is None else attention.at(x, output_slots)
+    return x, kv if cache is None else written
 
 
-def _by_layer(params):
-    """Parameters as the unrolled decoder reads them: each layer by a name of its own.
-    The gradients of stacked layers are joined in one pass."""
-    params = dict(params)
-    layers = _layers(params.pop('layers'))
-    return params | {_layer(i): weights for i, weights in enumerate(layers)}
+def _unrolled(arch, layers, x, rows, cache, output_slots):
+    """A program of its own for each layer; weights and caches are lists. Of the last
+    one only the slots that are read are computed, beside all keys and values."""
+    kv, last = [], arch.layers - 1
+    for i, weights in enumerate(_layers(layers)):
+        slots = output_slots if i == last else None
+        run = functools.partial(_layer, arch, kind_of(arch, i))
+        run = jax.checkpoint(run) if arch.remat else run
+        x, written, new = run(weights, x, rows, cache and cache[i], slots)
+        kv.append(new if cache is None else written)
+    return x, kv
+
+
+def _layer(arch, kind, weights, x, rows, cache, slots):
+    return block(arch, weights, x, rows, kind, cache, None, slots)
 
 
 def _layers(layers):
-    """The stacked layers apart, as a list."""
+    """The stacked layers apart, as a list; their gradients are joined in one pass."""
     if isinstance(layers, list):
         return layers
     leaves, structure = jax.tree.flatten(layers)
     by_layer = zip(*map(jnp.unstack, leaves), strict=True)
     return [structure.unflatten(weights) for weights in by_layer]
-
-
-def _layer(number):
-    """The name of a layer of the unrolled decoder."""
-    return f'layers_{number}'

@@ -54,7 +54,7 @@ def load(path: str | pathlib.Path) -> tuple[Architecture, Any]:
             ) from None
         raise UserError(
             f'model.path: {error.filename} is not there; give a folder with {CARD} and '
-            f'{ARRAYS}, or a llama2.c .bin file'
+            f'{ARRAYS} or of Hugging Face, a .gguf file, or a llama2.c .bin file'
         ) from None
     except OSError as error:
         raise UserError(
@@ -107,7 +107,8 @@ def fingerprint(params: Any) -> str:
     digest = hashlib.sha256()
     for name, leaf in sorted(flatten(params).items()):
         digest.update(f'{name} {leaf.dtype} {leaf.shape}'.encode())
-        digest.update(np.ascontiguousarray(jax.device_get(leaf)).tobytes())
+        whole = np.ascontiguousarray(jax.device_get(leaf))
+        digest.update(whole.reshape(-1).view(np.uint8))  # its memory, without a copy
     return digest.hexdigest()[:16]
 
 

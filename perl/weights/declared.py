@@ -19,7 +19,7 @@ class Leaf(NamedTuple):
     """
 
     shape: tuple[int, ...]
-    axes: tuple[str, ...]
+    axes: tuple[str | None, ...]
     inputs: int
     std: float | None
 
@@ -66,3 +66,17 @@ def unflatten(flat: dict[str, Any]) -> Any:
 def in_layers(path: str) -> bool:
     """Whether a flattened path lies in the subtree that carries the layer axis."""
     return path.split('/')[0] == LAYERS
+
+
+def find(tree: Any, path: str) -> Any:
+    """The leaf of whatever kind at a path such as `attention/q` of a nested dict.
+
+    Raises:
+        KeyError: there is none.
+    """
+    node = tree
+    for name in path.split('/'):
+        if name not in node:
+            raise KeyError(f'the parameter tree has no {path}')
+        node = node[name]
+    return node

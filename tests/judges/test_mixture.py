@@ -12,9 +12,10 @@ from perl import sharding
 from perl.adapters import tree
 from perl.adapters.tunings import Full, LoraTuning
 from perl.judges import mixture, panel
-from perl.models import decoder, heads
-from perl.models.block import Block, rms_norm
-from perl.models.rotary import rotations
+from perl.models import decoder, heads, norms
+from perl.models.block import block
+from perl.models.layer_kinds import Kind
+from perl.models.self_attention import describe
 from perl.runs.roles import Role
 from perl.system.errors import UserError
 
@@ -49,19 +50,16 @@ score = jax.jit(panel.rewards, static_argnums=0)
 def by_hand(members, gate):
     """Final states and shares, with merged weights, block by block."""
     arch = tiny.arch(scan=False)
-    turn = rotations(arch, BATCH['positions'])
+    rows = describe(arch, BATCH['positions'], BATCH['segments'])
     whole = [
         tree.merge(BASE, {'layers': role.delta['layers']})['layers'] for role in members
     ]
-    x, given = decoder.embed(arch, BASE['embed'], BATCH['tokens']), []
+    x, given = decoder.read(arch, BASE, BATCH['tokens'], BATCH['positions']), []
     for depth in range(arch.layers):
         added = []
         for layers in whole:
             own = jax.tree.map(lambda w, at=depth: w[at], layers)
-            block = Block(arch, parent=None)
-            (out, _), _ = block.apply(
-                {'params': own}, (x, None), turn, BATCH['segments'], None, None
-            )
+            out = block(arch, own, x, rows, Kind())[0]
             added.append(np.asarray(out - x, np.float64))
         z = np.concatenate(added, -1)
         z /= np.sqrt(np.mean(z**2, -1, keepdims=True) + 1e-6)
@@ -69,7 +67,7 @@ def by_hand(members, gate):
         g = np.exp(logits) / np.exp(logits).sum(-1, keepdims=True)
         given.append(g)
         x = x + sum(g[..., [i]] * y for i, y in enumerate(added)).astype(np.float32)
-    return rms_norm(x, BASE['norm'], arch.norm_eps), np.array(given)
+    return norms.normed(arch, x, BASE, 'norm'), np.array(given)
 
 
 @pytest.mark.parametrize('scan, remat', [(False, False), (True, False), (True, True)])

@@ -3,6 +3,7 @@
 from perl.data.tokenizers.files import load, train_sentencepiece
 from perl.data.tokenizers.json_file import Json
 from perl.data.tokenizers.llama2c import Llama2c
+from perl.data.tokenizers.of_base import of_base
 from perl.data.tokenizers.sentence_piece import SentencePiece
 from perl.data.tokenizers.vocabularies import Bytes, Tokenizer
 
@@ -13,5 +14,6 @@ __all__ = [
     'SentencePiece',
     'Tokenizer',
     'load',
+    'of_base',
     'train_sentencepiece',
 ]

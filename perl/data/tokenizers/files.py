@@ -4,12 +4,14 @@ import io
 import json
 import pathlib
 import re
+import tempfile
 from collections.abc import Iterable
 
 from perl.data.tokenizers.json_file import Json
 from perl.data.tokenizers.llama2c import Llama2c
 from perl.data.tokenizers.sentence_piece import SentencePiece
 from perl.data.tokenizers.vocabularies import META, Bytes, Tokenizer
+from perl.models import files as models
 from perl.system import jsonl
 from perl.system.errors import UserError
 
@@ -23,7 +25,7 @@ __all__ = [
     'train_sentencepiece',
 ]
 
-_NAMES = ('tokenizer.json', 'tokenizer.model', 'tokenizer.bin')
+NAMES = ('tokenizer.json', 'tokenizer.model', 'tokenizer.bin')
 # characters that some tokenizer.json change: spaces, line ends, ligatures, accents
 _PROBE = ' A  b\n ﬁ²e\u0301'
 
@@ -35,22 +37,26 @@ def load(path: str | pathlib.Path) -> Tokenizer:
     is searched for `tokenizer.json`, `tokenizer.model` and `tokenizer.bin`. If it has
     both of the first two, the one with an exact round trip is used, or `tokenizer.json`
     if both are exact. The names of the special tokens of a `tokenizer.json` come from
-    `tokenizer_config.json` beside it.
+    `tokenizer_config.json` beside it. A `.gguf` file has its tokenizer inside, and
+    `hub:org/name` names one of the Hugging Face hub.
 
     Raises:
         UserError: the file is missing, damaged or of an unknown kind.
     """
     if str(path) == 'bytes':
         return Bytes()
-    path = pathlib.Path(path)
+    path = models.located(path)
     if not path.exists():
         raise UserError(
             f"no tokenizer at {path}: give a file, a folder or 'bytes' (needs no file)"
         )
+    inside = models.beside(path) if path.suffix == '.gguf' else None
     meta = path / META
     try:
         if meta.is_file():
             return _from_meta(path, json.loads(meta.read_text()))
+        if inside is not None:
+            return _from_contents(inside)
         return _from_folder(path) if path.is_dir() else _from_file(path)
     except UserError as error:
         raise UserError(f'{path}: {error}') from error
@@ -114,12 +120,19 @@ def train_sentencepiece(
 
 
 def _from_folder(folder: pathlib.Path) -> Tokenizer:
-    files = [folder / name for name in _NAMES if (folder / name).is_file()]
+    files = [folder / name for name in NAMES if (folder / name).is_file()]
     if not files:
-        raise UserError(f'the folder has none of {", ".join(_NAMES)}')
+        raise UserError(f'the folder has none of {", ".join(NAMES)}')
     if [file.suffix for file in files[:2]] == ['.json', '.model']:
         return _of_both(*files[:2])
     return _from_file(files[0])
+
+
+def _from_contents(files: dict[str, bytes]) -> Tokenizer:
+    with tempfile.TemporaryDirectory() as folder:
+        for name, content in files.items():
+            (pathlib.Path(folder) / name).write_bytes(content)
+        return _from_folder(pathlib.Path(folder))
 
 
 def _of_both(json_file: pathlib.Path, model_file: pathlib.Path) -> Tokenizer:

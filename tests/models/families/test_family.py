@@ -9,7 +9,7 @@ import tiny
 
 from perl import config as configs
 from perl.models import architecture, decoder
-from perl.models.families import FAMILIES, Family, family_named
+from perl.models.families import FAMILIES, Family
 from perl.system.errors import UserError
 
 BIASED = tiny.arch(qkv_bias=True)
@@ -56,15 +56,6 @@ def test_a_row_sets_fields_and_the_config_the_sizes():
         del fields[name]
     made = row.architecture(**fields)
     assert made == tiny.arch(qkv_bias=True, norm_eps=1e-6)
-
-
-@pytest.mark.parametrize(
-    'name, says',
-    [('lama', "did you mean 'llama'"), ('json:dumps', 'is not a perl.models.families')],
-)
-def test_an_unknown_family_is_named(name, says):
-    with pytest.raises(UserError, match=says):
-        family_named(name)
 
 
 def test_a_row_with_an_unknown_field_is_named():

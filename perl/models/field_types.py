@@ -1,0 +1,30 @@
+"""What the fields of an architecture may be, by their type."""
+
+import sys
+
+from perl.models.scaling import Scaling
+
+
+def _whole(x):
+    return isinstance(x, int) and not isinstance(x, bool) and 0 <= x < 2**31
+
+
+# the type of a field: what it must be, for a person, and whether a value is that
+TYPES = {
+    int: ('a whole number above 0', lambda x: _whole(x) and x > 0),
+    float: (
+        'a finite number, 0 or more',
+        lambda x: isinstance(x, int | float) and 0 <= x <= sys.float_info.max,
+    ),
+    bool: ('true or false', lambda x: True),
+    str: ('text', lambda x: isinstance(x, str)),
+    tuple[int, ...]: (
+        'whole numbers, 0 or more',
+        lambda x: isinstance(x, tuple) and all(map(_whole, x)),
+    ),
+    tuple[bool, ...]: (
+        'values true or false',
+        lambda x: isinstance(x, tuple) and all(isinstance(i, bool) for i in x),
+    ),
+    Scaling | None: ('a scaling', lambda x: x is None or isinstance(x, Scaling)),
+}

@@ -1,0 +1,99 @@
+"""Files of safetensors, one tensor at a time."""
+
+import functools
+import pathlib
+
+import ml_dtypes
+import numpy as np
+from safetensors import SafetensorError, safe_open
+
+from perl.models.files.checkpoint import Tensor
+from perl.system import arrays, disk
+from perl.system.errors import UserError
+
+# what safetensors calls a dtype, and whether a weight of a model may have it
+_DTYPES = {
+    'F32': np.float32,
+    'F16': np.float16,
+    'BF16': ml_dtypes.bfloat16,
+    'F64': np.float64,
+    'F8_E4M3': ml_dtypes.float8_e4m3fn,
+    'F8_E5M2': ml_dtypes.float8_e5m2,
+    'I64': np.int64,
+    'I32': np.int32,
+    'I16': np.int16,
+    'I8': np.int8,
+    'U64': np.uint64,
+    'U32': np.uint32,
+    'U16': np.uint16,
+    'U8': np.uint8,
+    'BOOL': np.bool_,
+}
+_FLOATS = ('F32', 'F16', 'BF16')  # that a weight of a model may be of
+
+
+def tensors_in(file: pathlib.Path) -> dict[str, Tensor]:
+    """The tensors of a file, none of them read.
+
+    Raises:
+        UserError: the file is not there, truncated, or not of safetensors.
+    """
+    found = {}
+    try:
+        with safe_open(file, 'np') as opened:
+            for name in opened.keys():  # noqa: SIM118 (it is no mapping)
+                entry = opened.get_slice(name)
+                shape, dtype = tuple(entry.get_shape()), entry.get_dtype()
+                if dtype not in _DTYPES:
+                    raise UserError(
+                        f'model.path: {file}: {name} has the unknown dtype {dtype}; '
+                        'write the checkpoint in float32, float16 or bfloat16'
+                    )
+                load = functools.partial(_read, file, name)
+                found[name] = Tensor(shape, np.dtype(_DTYPES[dtype]), load)
+    except (SafetensorError, OSError) as error:
+        raise damaged(file, error) from None
+    return found
+
+
+def _read(file, name):
+    # Opened anew for each tensor: the library maps the file into memory, and the pages
+    # that were read count as memory of the process until the file is closed.
+    try:
+        with safe_open(file, 'np') as opened:
+            array = opened.get_tensor(name)
+    except (SafetensorError, OSError) as error:
+        raise damaged(file, error) from None
+    check_finite(array, f'{file}: {name}')
+    return array
+
+
+def damaged(file: pathlib.Path, error: Exception) -> UserError:
+    """The error of a file of safetensors that cannot be read."""
+    if isinstance(error, FileNotFoundError):
+        return UserError(f'model.path: {file} is not there; copy it again')
+    if isinstance(error, OSError):
+        return UserError(
+            f'model.path: {file} cannot be read: {error.strerror or error}; '
+            f'{disk.mend(error)}'
+        )
+    return UserError(
+        f'model.path: {file} is damaged or no file of safetensors ({error}); copy it '
+        'again'
+    )
+
+
+def check_finite(array: np.ndarray, where: str) -> None:
+    """Raises a `UserError` unless an array of any shape holds finite floats of 16 or 32
+    bits."""
+    if array.dtype not in [_DTYPES[name] for name in _FLOATS]:
+        raise UserError(
+            f'model.path: {where} has the dtype {array.dtype}; write the checkpoint in '
+            'float32, float16 or bfloat16'
+        )
+    bad = arrays.not_finite(array)
+    if bad:
+        raise UserError(
+            f'model.path: {where}: {bad} of {array.size} numbers are NaN or infinite; '
+            'copy the checkpoint again'
+        )

@@ -1,0 +1,125 @@
+"""Every family beside transformers: random weights of odd shapes."""
+
+import dataclasses
+import functools
+import json
+
+import foreign_models
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import torch
+import transformers
+
+from perl.models import decoder
+from perl.models.families import from_foreign, load, to_foreign
+from perl.rollout import sampler
+
+CASES = list(foreign_models.CASES)
+LENGTHS = np.array([20, 13, 4])
+RNG = np.random.default_rng(0)
+TOKENS = RNG.integers(0, 61, (3, 20)).astype(np.int32)
+
+
+@functools.cache
+def read(case):
+    """The decoder and its parameters, of the older spelling of the config."""
+    config = foreign_models.raw_config(case)
+    arch = from_foreign(config)[1]
+    source = foreign_models.checkpoint(foreign_models.model_of(case), config)
+    return arch, load(source, arch, 'float32')
+
+
+def ours(case, scan=True):
+    arch, params = read(case)
+    return dataclasses.replace(arch, scan=scan), params
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def logits(arch, params, tokens, positions, segments=None):
+    states = decoder.hidden(arch, params, tokens, positions, segments)
+    return decoder.unembed(arch, params, states)
+
+
+def close(got, want):
+    size = max(1.0, float(np.abs(want).max()))
+    assert np.std(want) > 0.05
+    np.testing.assert_allclose(got, want, atol=1e-5 * max(size, 10.0), rtol=0)
+
+
+@pytest.mark.parametrize('scan', [True, False])
+@pytest.mark.parametrize('case', CASES)
+def test_logits_of_whole_rows(case, scan):
+    arch, params = ours(case, scan)
+    positions = np.broadcast_to(np.arange(20), (3, 20))
+    want = foreign_models.logits(foreign_models.model_of(case), TOKENS)
+    close(logits(arch, params, TOKENS, positions), want)
+
+
+@pytest.mark.parametrize('case', CASES)
+def test_logits_of_rows_with_padding_on_the_left_and_on_the_right(case):
+    arch, params = ours(case, scan=CASES.index(case) % 2 == 1)
+    model = foreign_models.model_of(case)
+    positions, segments = sampler.left_padded(LENGTHS, 20)
+    real = np.asarray(segments >= 0)
+    want = foreign_models.logits(model, TOKENS, positions, real)
+    got = np.asarray(logits(arch, params, TOKENS, positions, segments))
+    close(got[real], want[real])
+    real = np.arange(20)[None] < LENGTHS[:, None]
+    positions = np.broadcast_to(np.arange(20), (3, 20))
+    want = foreign_models.logits(model, TOKENS, positions, real)
+    segments = np.where(real, 0, -1).astype(np.int32)
+    got = np.asarray(logits(arch, params, TOKENS, positions, segments))
+    close(got[real], want[real])
+
+
+@pytest.mark.parametrize('case', CASES)
+def test_greedy_texts(case):
+    """Our sampler at temperature 0 is `generate` without sampling, with windows that
+    end inside the prompt and after it; every other case has unrolled layers."""
+    arch, params = ours(case, scan=CASES.index(case) % 2 == 0)
+    model, sampling = foreign_models.model_of(case), sampler.Sampling(9, None, 0.0)
+    mask = np.asarray(sampler.left_padded(LENGTHS, 20)[1] >= 0)
+    got = sampler.sample(
+        arch, params, jnp.asarray(TOKENS), jnp.asarray(LENGTHS), jax.random.key(0),
+        sampling,
+    )  # fmt: skip
+    with torch.no_grad():
+        want = model.generate(
+            torch.tensor(TOKENS, dtype=torch.int64),
+            attention_mask=torch.tensor(mask.astype(np.int64)),
+            do_sample=False, max_new_tokens=9, min_new_tokens=9, pad_token_id=0,
+        )[:, 20:]  # fmt: skip
+    np.testing.assert_array_equal(got.tokens, want.numpy())
+
+
+@pytest.mark.parametrize('case', CASES)
+def test_a_round_trip_is_bit_equal(case):
+    """To our tree and back, in both spellings of the config, and into transformers."""
+    arch, params = ours(case)
+    model = foreign_models.model_of(case)
+    source = foreign_models.checkpoint(model, foreign_models.raw_config(case))
+    back = to_foreign(arch, params)  # of the first family that describes it
+    same = to_foreign(arch, params, from_foreign(source.config)[0])
+    assert same.tensors.keys() == source.tensors.keys()
+    for name, tensor in source.tensors.items():
+        got = same.tensors[name].read()
+        assert got.shape == same.tensors[name].shape and got.dtype == tensor.dtype
+        np.testing.assert_array_equal(got, tensor.read(), err_msg=name)
+    newer = json.loads(model.config.to_json_string(use_diff=False))
+    for config in (newer, same.config, json.loads(json.dumps(same.config))):
+        assert from_foreign(config)[1] == from_foreign(source.config)[1]
+    for made in (same, back):
+        again = transformers.AutoConfig.for_model(**made.config)
+        twin = transformers.AutoModelForCausalLM.from_config(
+            again, attn_implementation='eager'
+        ).eval()
+        state = {k: torch.tensor(x.read()) for k, x in made.tensors.items()}
+        if arch.tied:
+            embed = twin.get_input_embeddings().weight
+            name = next(k for k, x in state.items() if x.shape == embed.shape)
+            state['lm_head.weight'] = state[name]
+        twin.load_state_dict(state, strict=True)
+        want = foreign_models.logits(model, TOKENS)
+        np.testing.assert_allclose(foreign_models.logits(twin, TOKENS), want, atol=1e-5)
