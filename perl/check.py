@@ -22,6 +22,7 @@ from perl.data.tokenizers.vocabularies import Tokenizer
 from perl.models.architecture import parameters
 from perl.report.findings import lines
 from perl.runs import opening, prerequisites, saved_config, stage_surveys, trial
+from perl.runs.tokenizer import open_tokenizer
 from perl.stages.table import STAGES
 from perl.system import cli
 
@@ -89,11 +90,9 @@ def _tokenizer(
     """That of the run folder, where it has begun; else a new one that is not kept."""
     folder = workdir / 'tokenizer'
     if folder.is_dir() and saved_config.begun(config, workdir):
-        return opening.open_tokenizer(config, dataset, folder)
+        return open_tokenizer(config, dataset, folder)
     with tempfile.TemporaryDirectory() as scratch:
-        return opening.open_tokenizer(
-            config, dataset, pathlib.Path(scratch) / 'tokenizer'
-        )
+        return open_tokenizer(config, dataset, pathlib.Path(scratch) / 'tokenizer')
 
 
 def show(
