@@ -65,6 +65,7 @@ def get_config(arg: str | None = None) -> ConfigDict:
     config = configs.experiment('files')
     config.seed = chosen.seed
     config.data = ConfigDict({'name': 'files', **_sources(chosen, given)})
+    config.lengths.update(prompt=256, response=128)  # the check says what is cut
     stages = [STAGES[kind] for kind in given]
     config.stages = ('pretrain', *stages)
     _set_stages(config, chosen, 'sft' if 'sft' in stages else 'base')
