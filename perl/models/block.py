@@ -65,7 +65,7 @@ class Attention(nn.Module):
         y = einsum(eqn, x, weight(self, name))
         if not self.arch.qkv_bias:
             return y
-        return y + weight(self, f'{name}_bias').astype(y.dtype)
+        return y + weight(self, f'{name}_bias').astype(y.dtype)[None, None]
 
 
 class Mlp(nn.Module):
