@@ -107,6 +107,7 @@ def algorithms(config: ConfigDict) -> None:
         policy_best_of_n=policy(algorithm='best_of_n', **group, **anchored),
         dpo=configs.dpo_config(
             LORA_RATE,
+            reward='reward',  # scores the result as it does those of the others
             tuning=lora(8),
             steps=32,
             batch_size=EPISODES // 2,  # comparisons of two responses

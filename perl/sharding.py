@@ -43,9 +43,19 @@ def devices() -> list[jax.Device]:
     On CPU, programs that overlap on several devices can deadlock in their collectives.
     So they are set to run one after the other, which costs nothing on one device. JAX
     reads this setting when the first device is requested.
+
+    Raises:
+        UserError: JAX finds no device of the platform that it was told to use.
     """
     jax.config.update('jax_cpu_enable_async_dispatch', False)
-    return jax.devices()
+    try:
+        return jax.devices()
+    except (RuntimeError, AssertionError):  # which of them differs by platform
+        raise UserError(
+            f'JAX_PLATFORMS={jax.config.jax_platforms or ""}: JAX finds no such device '
+            "on this machine; install '.[cuda]' or '.[tpu]' for it, or set "
+            'JAX_PLATFORMS=cpu'
+        ) from None
 
 
 def make_mesh(data: int = 1, fsdp: int = 1, tensor: int = 1) -> Mesh:

@@ -7,7 +7,7 @@ from typing import Any
 from perl.models.architecture import Architecture
 from perl.system import plugins
 from perl.system.errors import UserError
-from perl.system.suggest import meant
+from perl.system.suggest import near_miss
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,7 +35,7 @@ class Family:
             if name not in known:
                 raise UserError(
                     f'model.family: {self.name} sets {name!r}, which no architecture '
-                    f'has{meant(name, known)}'
+                    f'has{near_miss(name, sorted(known - sizes.keys()))}'
                 )
         return Architecture(**{**self.fields, **sizes})
 

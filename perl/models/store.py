@@ -10,7 +10,7 @@ import jax
 import numpy as np
 
 from perl.models.architecture import DTYPES, Architecture, parameters
-from perl.system import arrays, disk, sealed
+from perl.system import arrays, disk, jsonl, sealed
 from perl.system.errors import UserError
 from perl.weights import abstract, flatten, unflatten
 
@@ -45,6 +45,13 @@ def load(path: str | pathlib.Path) -> tuple[Architecture, Any]:
     except UserError:
         raise
     except FileNotFoundError as error:
+        foreign = jsonl.load(path / 'config.json').get('model_type')
+        if foreign and not (path / CARD).exists():
+            raise UserError(
+                f'model.path: {path} holds a {foreign} checkpoint of Hugging Face, '
+                f'which is not read; give a folder with {CARD} and {ARRAYS}, such as '
+                'the pretrain/base of another run, or a llama2.c .bin file'
+            ) from None
         raise UserError(
             f'model.path: {error.filename} is not there; give a folder with {CARD} and '
             f'{ARRAYS}, or a llama2.c .bin file'

@@ -70,3 +70,10 @@ def test_an_unknown_family_is_named(name, says):
 def test_a_row_with_an_unknown_field_is_named():
     with pytest.raises(UserError, match=r"sets 'qkv_biases', .*mean 'qkv_bias'"):
         Family('mine', {'qkv_biases': True}).architecture()
+    sizes = configs.experiment('x').model
+    sizes = {k: v for k, v in sizes.items() if k not in ('path', 'family')}
+    with pytest.raises(
+        UserError, match=r'\(there is .*norm_eps, .*rope_theta'
+    ) as error:
+        Family('mine', {'activation': 'gelu'}).architecture(**sizes)
+    assert 'width' not in str(error.value), 'the config sets the sizes'

@@ -53,7 +53,8 @@ def dpo_config(learning_rate: float, **changes: Any) -> ConfigDict:
     config = stage_config('dpo', learning_rate, start='sft')
     config.beta = 0.1  # strength of the pull to the reference (KL penalty)
     config.label_smoothing = 0.0  # ratio of labels that is assumed to be wrong
-    # who scores the result: as in a policy stage, but neither endpoint nor model
-    config.reward = 'reward'
+    # who scores the result: '' is nobody; else a stage or folder of reward models,
+    # module:function or gold
+    config.reward = ''
     config.update(changes)
     return config

@@ -3,6 +3,7 @@
 import io
 import json
 import pathlib
+import re
 from collections.abc import Iterable
 
 from perl.data.tokenizers.json_file import Json
@@ -101,6 +102,11 @@ def train_sentencepiece(
         )
     except Exception as error:
         reason = str(error).strip().splitlines()[-1]
+        if needed := re.search(rf'{vocab_size} vs (\d+)', reason):
+            raise UserError(
+                f'tokenizer.size: {vocab_size} pieces are too few for the characters '
+                f'of this text, which take {needed[1]}; give a larger size'
+            ) from error
         raise UserError(
             f'SentencePiece cannot make {vocab_size} pieces from this corpus: {reason}'
         ) from error
