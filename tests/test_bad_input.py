@@ -37,7 +37,10 @@ def refused(workdir, *args, arg='', before=None):
         (['--config.sft.tuning.nme=lora'], ['tuning.nme is unknown', "'name'"]),
         (['--config.stags=x'], ["--config.stags is unknown; did you mean 'stages'?"]),
         (['--noconfig.tensorbord'], ['tensorbord is unknown', "'tensorboard'"]),
-        (['--config.sft.steps.x=1'], ['sft.steps.x is unknown', 'no settings below it']),
+        (
+            ['--config.sft.steps.x=1'],
+            ['sft.steps.x is unknown', 'no settings below it'],
+        ),
         (['--config.name.x=1'], ['config.name.x is unknown', 'below a value']),
         (['--config.stages[9]=sft'], ['config.stages[9] is unknown', "'stages'"]),
         (['--check', 'steps=3'], ["'steps=3' is not a flag; write --name=value"]),

@@ -37,8 +37,7 @@ def experiment(name: str) -> ConfigDict:
                 'hidden': 344,  # width of the MLP
                 'max_length': 512,  # tokens of prompt and response together: the window
                 'tied': True,  # whether the output layer is the embedding
-                # type of computation and of the frozen base model: float32 |
-                # bfloat16 | float16
+                # computation and frozen base model: float32 | bfloat16 | float16
                 'dtype': 'float32',
                 # float32 products on accelerators: highest | default, which rounds
                 # the operands (TF32, bfloat16) and is faster
