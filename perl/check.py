@@ -22,6 +22,7 @@ from perl.data.records import Dataset
 from perl.data.tokenizers.vocabularies import Tokenizer
 from perl.models.architecture import parameters
 from perl.runs import opening, saved_config, stage_surveys, trial
+from perl.runs.tokenizer import open_tokenizer
 from perl.stages.table import STAGES
 from perl.system import cli
 
@@ -88,11 +89,9 @@ def _tokenizer(
     """That of the run folder, where it has begun; else a new one that is not kept."""
     folder = workdir / 'tokenizer'
     if folder.is_dir() and saved_config.begun(config, workdir):
-        return opening.open_tokenizer(config, dataset, folder)
+        return open_tokenizer(config, dataset, folder)
     with tempfile.TemporaryDirectory() as scratch:
-        return opening.open_tokenizer(
-            config, dataset, pathlib.Path(scratch) / 'tokenizer'
-        )
+        return open_tokenizer(config, dataset, pathlib.Path(scratch) / 'tokenizer')
 
 
 def show(

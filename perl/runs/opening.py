@@ -16,9 +16,9 @@ from perl.data import tokenizers
 from perl.data.records import Dataset
 from perl.models import bases, store
 from perl.models.architecture import Architecture, parameters
-from perl.models.files import is_foreign
 from perl.runs import inputs, needs, saved_config, trial
 from perl.runs.run import Run
+from perl.runs.tokenizer import open_tokenizer
 from perl.system.errors import UserError
 from perl.system.metrics import read_results
 
@@ -172,37 +172,3 @@ def check_mesh(config: ConfigDict, axes: Mapping[str, int]) -> None:
                 f'{where}: {rows} rows do not divide over data x fsdp = {ways} '
                 'devices; make it a multiple'
             )
-
-
-def open_tokenizer(config: ConfigDict, dataset: Any, folder: pathlib.Path) -> Any:
-    """The run's tokenizer: made or found once, then kept in the run folder.
-
-    Raises:
-        UserError: it cannot be read, or the base brings none and the config names none.
-    """
-    if folder.is_dir():
-        return tokenizers.load(folder)
-    kind = config.tokenizer.kind
-    if kind == 'bytes':
-        made = tokenizers.Bytes()
-    elif kind == 'file' and config.tokenizer.path:
-        made = tokenizers.load(config.tokenizer.path)
-    else:
-        made = _of_base(config) if config.model.path else None
-        if made is None:
-            texts = dataset.text['train']
-            made = tokenizers.train_sentencepiece(texts, config.tokenizer.size)
-    made.save(folder)
-    return made
-
-
-def _of_base(config):
-    """The tokenizer that the base brings; None where one may be made for it."""
-    base = config.model.path
-    found = tokenizers.of_base(base)
-    if found is None and (config.tokenizer.kind == 'file' or is_foreign(base)):
-        raise UserError(
-            f'tokenizer.path: the base {base} brings no tokenizer; give its file or '
-            'folder'
-        )
-    return found
