@@ -1,16 +1,19 @@
-"""The tokenizer of a run: made or found once, then kept in its folder."""
+"""The tokenizer of a run: its own, its base's, or one made from its texts."""
 
 import pathlib
-from typing import Any
 
 from ml_collections import ConfigDict
 
 from perl.data import tokenizers
+from perl.data.records import Dataset
+from perl.data.tokenizers.vocabularies import Tokenizer
 from perl.models.files import is_foreign
 from perl.system.errors import UserError
 
 
-def open_tokenizer(config: ConfigDict, dataset: Any, folder: pathlib.Path) -> Any:
+def open_tokenizer(
+    config: ConfigDict, dataset: Dataset, folder: pathlib.Path
+) -> Tokenizer:
     """The run's tokenizer: made or found once, then kept in the run folder.
 
     Raises:
