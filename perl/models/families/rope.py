@@ -48,7 +48,7 @@ def read_rope(
         if key != 'rope_theta':
             raise config.error('rope_scaling', {key: values[key]}, 'it is not handled')
     return fields | {
-        'rope_theta': values.get('rope_theta') or said[0],
+        'rope_theta': values.get('rope_theta') or said[0] or theta,
         'rope_width': 0 if width == sizes['head_width'] else width,
     }
 
