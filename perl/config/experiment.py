@@ -48,8 +48,7 @@ def experiment(name: str) -> ConfigDict:
             'tokenizer': {
                 # bytes | sentencepiece, trained on the text | file
                 'kind': 'sentencepiece',
-                # where kind is file: a tokenizer, or its folder; '': that of the base
-                'path': '',
+                'path': '',  # a tokenizer's file or folder; '': the base brings it
                 'size': 512,  # vocabulary of a sentencepiece that is trained
             },
             'data': {
