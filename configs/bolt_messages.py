@@ -4,8 +4,8 @@
         --config=configs/bolt_messages.py:base=BASE,reward=runs/tldr/reward/adapter
 
 DATA holds the .xml files of LDC2018T19 and a table of summaries (see docs/datasets.md).
-There is no reward model of this data set: `reward` is the adapter of a run of
-configs/reddit_tldr.py, and `base` what that run sat on (the same BASE, or its
+There is no reward model of this dataset: `reward` is the adapter of a run of
+configs/reddit_tldr.py, and `base` the base model of that run (the same BASE, or its
 pretrain/base). With scale=laptop likewise. In the paper the policy beats the baseline
 in 73.2 % in full and 75.5 % by LoRA of rank 16.
 

@@ -1,4 +1,4 @@
-"""Studies on the booking desk, whose exact gold reward tells what a proxy cannot.
+"""Studies on the booking desk, whose gold reward is exact.
 
     python scripts/study.py --study=algorithms --workdir=runs/studies
     python -m perl.train --config=configs/study.py:study=algorithms,seed=1 --workdir=…
@@ -107,6 +107,7 @@ def algorithms(config: ConfigDict) -> None:
         policy_best_of_n=policy(algorithm='best_of_n', **group, **anchored),
         dpo=configs.dpo_config(
             LORA_RATE,
+            reward='reward',  # scores the result as it does those of the others
             tuning=lora(8),
             steps=32,
             batch_size=EPISODES // 2,  # comparisons of two responses
@@ -146,8 +147,8 @@ def ranks(config: ConfigDict) -> None:
 
 def optimisation(config: ConfigDict) -> None:
     """Four reward models of few, noisy labels, which go apart from a probe that they
-    share; policies push on one of them, on all together and on their average, without
-    a KL term, and on one with it."""
+    share; policies are trained on one of them, on all together and on their average,
+    without a KL term, and on one with it."""
     config.data.update(comparisons=512, flip=0.25)
     config.stages = ('pretrain', 'sft')
     noisy = {'steps': 100, 'batch_size': 16}
@@ -169,7 +170,7 @@ def optimisation(config: ConfigDict) -> None:
         reward_mixture=configs.ensemble_config(members, combine='gate', eval_every=0),
         reward_mole=configs.ensemble_config(members, combine='mole', eval_every=0),
     )
-    # a price of nothing, but it has the KL measured
+    # so small a beta changes nothing, but the KL is measured
     free = {'kl_coefficient': 1e-6, 'steps': 40}
     add(
         config,

@@ -6,7 +6,7 @@
 The reward data that PERL's authors released (TM-4-2024 of the Taskmaster repository,
 below `data.root`). A small base is pre-trained on the dialogs, SFT imitates the agent's
 turns, the reward model learns the human ratings (pointwise), and the policy learns on
-contexts of the training ratings and is judged on those of the held-out ones.
+contexts of the training ratings and is judged on those of the test ratings.
 
 Arguments: tuning=lora|full, rank=8, algorithm=reinforce|ppo|rloo|grpo|best_of_n,
 seed=0. The table over tunings and seeds is made by scripts/taskmaster_table.py;

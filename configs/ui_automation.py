@@ -8,7 +8,7 @@
 DATA holds the files of AndroidControl (see docs/datasets.md). With scale=laptop, or
 with data=refexp, it is UIBert RefExp instead: which element an instruction means.
 RefExp's dev and test are enough (`--config.data.no_train=False` reads its train file
-too). Both have an exact gold reward. The reward model rates actions one by one, with
+too). Both have a gold reward. The reward model rates actions one by one, with
 scale=laptop in pairs; the wrong ones are drawn, not human. In the paper, on
 AndroidControl: reward accuracy 93.1 % in full, 92.0 % by LoRA of rank 8; right actions
 81.6 % and 85.4 %. With scale=laptop: reward accuracy 71.8 % [69.7, 73.8], below the
@@ -35,7 +35,7 @@ def get_config(arg: str | None = None) -> ConfigDict:
     """The experiment; see the module.
 
     Raises:
-        UserError: another data set than the two.
+        UserError: another dataset than the two.
     """
     chosen = recipes.arguments(arg, data='')
     laptop = chosen.scale == 'laptop'

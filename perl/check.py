@@ -17,11 +17,12 @@ from ml_collections import ConfigDict
 from perl import config as configs
 from perl import sharding
 from perl.config import kinds, rules
-from perl.data import survey
 from perl.data.records import Dataset
 from perl.data.tokenizers.vocabularies import Tokenizer
 from perl.models.architecture import parameters
-from perl.runs import opening, saved_config, stage_surveys, trial
+from perl.report.findings import lines
+from perl.runs import opening, prerequisites, saved_config, stage_surveys, trial
+from perl.runs.tokenizer import open_tokenizer
 from perl.stages.table import STAGES
 from perl.system import cli
 
@@ -36,7 +37,7 @@ def check(
     Args:
         config: of the experiment.
         workdir: where it would run, `runs/<name>` by default; nothing is written.
-        stages: those that would be run; only their names are checked.
+        stages: those that would be run: their names, and what they go on from.
 
     Returns:
         config (its name), dropped (counts of the reader), vocabulary (rows of the base,
@@ -51,13 +52,14 @@ def check(
     rules.validate(config)
     rules.check_stages(config, stages)
     workdir = pathlib.Path(workdir or pathlib.Path('runs') / config.name)
+    prerequisites.check(config, workdir, stages)
     saved_config.check(config, workdir)
     dataset = opening.open_data(config)
     tokenizer = _tokenizer(config, dataset, workdir)
     if 'pretrain' not in config.stages:
         opening.base_path(config, workdir)
     if config.model.path:
-        arch = opening.describe_base(config, tokenizer)[0]
+        arch = opening.describe_base(config, tokenizer)
     else:
         arch = configs.architecture(config, tokenizer.size)
     mesh, devices = sharding.abstract_mesh(**config.mesh), len(sharding.devices())
@@ -88,11 +90,9 @@ def _tokenizer(
     """That of the run folder, where it has begun; else a new one that is not kept."""
     folder = workdir / 'tokenizer'
     if folder.is_dir() and saved_config.begun(config, workdir):
-        return opening.open_tokenizer(config, dataset, folder)
+        return open_tokenizer(config, dataset, folder)
     with tempfile.TemporaryDirectory() as scratch:
-        return opening.open_tokenizer(
-            config, dataset, pathlib.Path(scratch) / 'tokenizer'
-        )
+        return open_tokenizer(config, dataset, pathlib.Path(scratch) / 'tokenizer')
 
 
 def show(
@@ -104,53 +104,9 @@ def show(
     """Checks and prints the findings for a person; then, if asked, as one JSON line."""
     findings = check(config, workdir, stages)
     print('\n'.join(lines(findings)))
+    print('check: found nothing that would stop the run')
     if as_json:
         print(json.dumps(findings))
-
-
-def lines(findings: dict[str, Any]) -> list[str]:
-    """The findings of `check` for a person."""
-    text = []
-    mesh, vocabulary = findings['mesh'], findings['vocabulary']
-    if mesh['wanted'] > mesh['devices']:
-        text.append(
-            f'mesh: of {mesh["wanted"]} devices; this machine has {mesh["devices"]}'
-        )
-    if findings['not_run']:
-        text.append(f'not run: {", ".join(findings["not_run"])}')
-    text += [f'data: {reason}: {n}' for reason, n in findings['dropped'].items()]
-    if vocabulary['padding']:
-        text.append(
-            f'vocabulary: the base has {vocabulary["rows"]} rows, the tokenizer '
-            f'{vocabulary["pieces"]} pieces: {vocabulary["padding"]} rows are padding'
-        )
-    for name, splits in findings['data'].items():
-        for split, row in splits.items():
-            text += [f'{name}/{split}: {line}' for line in _split_lines(row)]
-    for name, row in findings['rewards'].items():
-        values = ' and '.join(f'{x:.4g}' for x in row['values'])
-        text.append(f'{name}: {row["reward"]} rewards the first two rows with {values}')
-    for name, row in findings['stages'].items():
-        sizes = ', '.join(f'{k} {_mib(v)}' for k, v in row['bytes_a_device'].items())
-        text.append(f'{name}: {row["coverage"]}; a device holds {sizes}')
-    return text
-
-
-def _split_lines(row):
-    """What is there, and in a second line what is cut or odd."""
-    if 'documents' in row:
-        first = survey.many(row['documents'], 'document')
-        first += f' of {row["tokens"]:,} tokens in {survey.many(row["rows"], "row")}'
-    else:
-        first = survey.many(row['examples'], 'example')
-    for name in ('document', 'prompt', 'response'):
-        if f'{name}_max' in row:
-            spread = (f'{x} {row[f"{name}_{x}"]}' for x in ('p50', 'p95', 'max'))
-            first += f', {name} tokens {" ".join(spread)}'
-    if 'epochs' in row:
-        first += f', {row["epochs"]:.3g} epochs'
-    odd = '' if 'documents' in row else survey.words(row)
-    return [first, odd] if odd else [first]
 
 
 def _stage(config, name, arch, mesh):
@@ -163,10 +119,6 @@ def _stage(config, name, arch, mesh):
         'trainable': plan.parameter_count() if plan else 0,
         'bytes_a_device': plan.bytes_per_device(mesh) if plan else zero,
     }
-
-
-def _mib(size: int) -> str:
-    return f'{size / 2**20:.1f} MiB'
 
 
 def main(argv: Sequence[str]) -> None:

@@ -27,12 +27,10 @@ from absl import flags
 from perl.config import lineage
 from perl.evaluation import best_of_n, examine, reward_scores
 from perl.evaluation.compare import compare
-from perl.evaluation.figures.against_baselines import sentence
 from perl.judges import Judge, Reward
 from perl.judges.language.questions import HARMLESS
 from perl.report import evaluation_report
-from perl.report.judge import judged_by
-from perl.report.markdown import printable
+from perl.report.evaluation_text import table
 from perl.report.trajectories import trajectories
 from perl.runs import reward_models, saved_config, teachers
 from perl.runs.judging import (
@@ -52,7 +50,7 @@ def evaluate(
     run: Run,
     split: str = 'test',
     policy: str = '',
-    against: str = 'sft',
+    against: str = '',
     judge: Judge | str = '',
     rater: Reward | None = None,
 ) -> dict[str, Any]:
@@ -61,8 +59,8 @@ def evaluate(
     Args:
         run: a run with its base.
         split: the split of the data.
-        policy, against: stages of the run, or adapter folders; '' means the last
-            finished policy, if there is one.
+        policy, against: stages of the run, adapter folders, or base; '' means the last
+            finished policy, if there is one, and what it started from.
         judge: decides which policy wins, opened or by name; '' means the exact reward,
             if there is one, else the reward that the policy was trained on. A judge
             that consists of reward models also gives the reported rewards.
@@ -75,13 +73,14 @@ def evaluate(
         evaluation[name] |= examine.reward_model(run, name, role, split)
     policy = teachers.stage_of(run, policy) or _last_policy(run)
     if policy:
+        against = against or _start_of(run, policy)
         if isinstance(judge, str):
             judge = open_judge(judge, run) if judge else None
         rewards = judge is not None and judge.panel is not None
         figures, rows = compare(
             run,
-            run.role(policy),
-            run.role(against),
+            _role(run, policy),
+            _role(run, against),
             judge if rewards else _reward_of(run, policy),
             split,
             judge,
@@ -96,39 +95,27 @@ def _last_policy(run):
     return (reward_models.finished(run, 'policy') or [''])[-1]
 
 
+def _start_of(run, policy):
+    """What a policy started from: SFT or the base."""
+    if policy in run.config.stages:
+        return run.config[lineage.origin(run.config, policy)].get('start', 'base')
+    return (reward_models.finished(run, 'sft') or ['base'])[0]
+
+
+def _role(run, name):
+    return run.source('base') if name == 'base' else run.role(name)
+
+
 def _reward_of(run, policy):
-    """The reward of a policy stage; for other policies the run's first reward model."""
-    if policy in run.config.stages and lineage.makes(run.config, policy) == 'policy':
+    """The reward that a policy stage names; else the run's first reward model, or None
+    if it has none."""
+    is_policy = (
+        policy in run.config.stages and lineage.makes(run.config, policy) == 'policy'
+    )
+    if is_policy and lineage.reward_of(run.config, policy):
         return open_reward(run, policy)
-    first = (reward_models.finished(run, 'reward') or ['reward'])[0]
-    return open_judge(first, run)
-
-
-def table(evaluation: dict[str, Any]) -> str:
-    """The main figures as text."""
-    lines = []
-    for name, figures in evaluation.items():
-        interval = figures.get('ci95', {})
-        shown = []
-        for key in ('accuracy', 'balanced_accuracy', 'auc', 'win_rate'):
-            if key in figures:
-                low, high = interval.get(key) or figures[f'{key}_ci95']
-                shown.append(f'{key} {figures[key]:.3f} [{low:.3f}, {high:.3f}]')
-        if 'win_rate' in figures:
-            shown[-1] += f' ({printable(judged_by(figures)[0])})'
-        for key in ('reward_before', 'reward_after', 'gold_before', 'gold_after', 'kl'):
-            if key in figures:
-                shown.append(f'{key} {figures[key]:.3f}')
-        if 'calibration' in figures:
-            fit = figures['calibration']
-            errors = [f'{fit[when]["ece"]:.3f}' for when in ('before', 'after')]
-            shown.append(f'ece {" → ".join(errors)} at {fit["temperature"]:.3g}')
-        if figures.get('unanswered'):
-            shown.append(f'{figures["unanswered"]} questions without a verdict')
-        lines.append(f'{name}: n={figures["n"]}, ' + ', '.join(shown))
-        if comparison := sentence(figures):
-            lines.append(f'{name}: {comparison}')
-    return '\n'.join(lines)
+    first = reward_models.finished(run, 'reward')[:1]
+    return open_judge(first[0], run) if first else None
 
 
 def main(argv: Sequence[str]) -> None:
@@ -139,9 +126,14 @@ def main(argv: Sequence[str]) -> None:
     for other in others:
         saved_config.saved(other)
     run = open_finished(first)
+    policy = teachers.stage_of(run, values.policy) or _last_policy(run)
     if values.best_of:
         best_of_n.check(run, values.split, values.best_of)
-    policy = teachers.stage_of(run, values.policy) or _last_policy(run)
+        proxy = _reward_of(run, policy)
+        if proxy is None:
+            raise UserError(
+                '--best_of: the run has no reward that chooses; leave it out'
+            )
     if not values.policy:
         _print_policy(run)
     output = run.workdir / f'{evaluation_report.folder_of(values.split)}.json'
@@ -166,8 +158,8 @@ def main(argv: Sequence[str]) -> None:
         if values.best_of:
             extra['best_of_n'] = best_of_n.best_of_n(
                 run,
-                run.role(values.against),
-                _reward_of(run, policy),
+                _role(run, values.against or _start_of(run, policy)),
+                proxy,
                 values.split,
                 values.best_of,
             )
@@ -220,8 +212,12 @@ def define_flags() -> None:
     """Defines the flags of the command; called only when the command runs."""
     flags.DEFINE_string('workdir', None, 'a run folder; others after a comma')
     flags.DEFINE_enum('split', 'test', ('train', 'val', 'test'), 'split of the data')
-    flags.DEFINE_string('policy', '', 'a stage or an adapter folder')
-    flags.DEFINE_string('against', 'sft', 'a stage or an adapter folder')
+    flags.DEFINE_string(
+        'policy', '', 'a stage or an adapter folder; by default the last policy'
+    )
+    flags.DEFINE_string(
+        'against', '', 'a stage, a folder or base; by default what the policy began as'
+    )
     flags.DEFINE_string(
         'judge',
         '',

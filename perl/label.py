@@ -23,7 +23,7 @@ from absl import flags
 from perl.config.loading import load_config
 from perl.data.records import SPLITS
 from perl.evaluation import pair_sources
-from perl.evaluation.labelled_pairs import beside, save, table
+from perl.evaluation.labelled_pairs import beside, check_output, save, table
 from perl.rollout.choosing import Sampling
 from perl.runs.judging import NAMES, Settings, open_judge
 from perl.runs.opening import open_data, open_finished
@@ -57,6 +57,7 @@ def _label(values, output):
     # the judge is opened first, so that a wrong setting fails before hours of work
     with _on(judge_run):
         judge = open_judge(values.labeller, judge_run, _settings(values, output))
+    check_output(output, judge)
     with _on(run):
         comparisons, gold = _pairs(values, values.config, run, output)
     with _on(judge_run):

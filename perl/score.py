@@ -36,8 +36,9 @@ def score(
 
     Args:
         run: a run with its base.
-        reward: a stage or a folder of a reward model or an ensemble, or another name
-            for `perl.runs.judging.open_judge`; '' means the last finished reward model.
+        reward: a stage or a folder of a reward model or an ensemble, or another name,
+            such as module:function, for `perl.runs.judging.open_judge`; '' means the
+            last finished reward model.
         prompts, responses: n texts each, which are cut as in training.
 
     Raises:
@@ -58,7 +59,8 @@ def last_reward(run: Run) -> str:
     names = reward_models.finished(run, 'reward')
     if not names:
         raise UserError(
-            f'{run.workdir} has no finished reward stage; give --reward=FOLDER'
+            f'{run.workdir} has no finished reward stage; give --reward=FOLDER or '
+            '--reward=module:function'
         )
     return names[-1]
 
@@ -105,7 +107,9 @@ def define_flags() -> None:
     """Defines the flags of the command; called only when the command runs."""
     flags.DEFINE_string('workdir', None, 'a run folder')
     flags.DEFINE_string(
-        'reward', '', "a stage or a folder; by default the run's last reward model"
+        'reward',
+        '',
+        'a stage, a folder or module:function; by default the last reward model',
     )
     flags.DEFINE_string('input', '', 'a file with a prompt and a response per row')
     flags.DEFINE_string('output', '', 'the .jsonl file to write rewards to')

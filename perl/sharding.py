@@ -17,6 +17,7 @@ from jax.sharding import (
     PartitionSpec,
 )
 
+from perl.system import arrays
 from perl.system.errors import UserError
 from perl.weights import Leaf
 
@@ -43,9 +44,19 @@ def devices() -> list[jax.Device]:
     On CPU, programs that overlap on several devices can deadlock in their collectives.
     So they are set to run one after the other, which costs nothing on one device. JAX
     reads this setting when the first device is requested.
+
+    Raises:
+        UserError: JAX finds no device of the platform that it was told to use.
     """
     jax.config.update('jax_cpu_enable_async_dispatch', False)
-    return jax.devices()
+    try:
+        return jax.devices()
+    except (RuntimeError, AssertionError):  # which of them differs by platform
+        raise UserError(
+            f'JAX_PLATFORMS={jax.config.jax_platforms or ""}: JAX finds no such device '
+            "on this machine; install '.[cuda]' or '.[tpu]' for it, or set "
+            'JAX_PLATFORMS=cpu'
+        ) from None
 
 
 def make_mesh(data: int = 1, fsdp: int = 1, tensor: int = 1) -> Mesh:
@@ -116,6 +127,12 @@ def shardings(leaves: Any, mesh: Mesh) -> Any:
         leaves,
         is_leaf=lambda x: isinstance(x, Leaf),
     )
+
+
+def place(leaf: Leaf, x: Any, mesh: Mesh, dtype: str) -> jax.Array:
+    """The numbers of a declared parameter, of its shape, in a dtype on a mesh."""
+    x = x.astype(dtype) if isinstance(x, jax.Array) else arrays.aligned(x, dtype)
+    return jax.device_put(x, shardings(leaf, mesh))
 
 
 def replicated(mesh: Mesh) -> NamedSharding:

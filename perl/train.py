@@ -20,15 +20,14 @@ from ml_collections import ConfigDict
 from perl import check, report
 from perl import config as configs
 from perl.config import kinds, rules
-from perl.evaluation.figures.against_baselines import sentence
 from perl.report import drawn_from, summary
-from perl.runs import inputs, reward_models
+from perl.runs import inputs, prerequisites, reward_models
 from perl.runs.opening import begin_run, open_base
 from perl.runs.run import Run
 from perl.stages.table import STAGES
 from perl.system import atomic, cli, disk, lock, memory
 from perl.system.interrupt import Stopped
-from perl.system.metrics import read, read_results, results
+from perl.system.metrics import forget, read, read_results, results
 
 load_config = configs.load_config
 
@@ -44,6 +43,14 @@ class Result:
 
     workdir: pathlib.Path
     figures: dict[str, Any]
+
+    def __repr__(self) -> str:
+        return f'Result({str(self.workdir)!r}: {", ".join(self.figures)})'
+
+    def _repr_markdown_(self) -> str:
+        """A line for each stage, which a notebook shows."""
+        lines = {name: summary.one_line(x) for name, x in self.figures.items()}
+        return '\n'.join(f'- **{name}**: {line}' for name, line in lines.items())
 
     @property
     def metrics(self) -> dict[str, list[dict]]:
@@ -76,6 +83,7 @@ def run(
     rules.validate(config)
     workdir = pathlib.Path(workdir or pathlib.Path('runs') / config.name)
     rules.check_stages(config, stages or ())
+    prerequisites.check(config, workdir, stages or ())
     wanted = config.stages if stages is None else stages
     with lock.exclusive(workdir) as held:
         atomic.sweep_below(workdir)
@@ -113,6 +121,7 @@ def _is_finished(opened: Run, name: str) -> bool:
         return True
     gone = f'what it left in {opened.workdir / name} is gone'
     print(f'{name}: finished before, but {gone}; it is trained again', flush=True)
+    forget(opened.workdir, name)
     return False
 
 
@@ -124,10 +133,8 @@ def _run_stage(opened: Run, name: str, held: lock.Held) -> None:
     held.check()
     opened.record_sitting()
     inputs.record(opened, name)
-    results(opened.workdir, name, figures)
+    results(opened.workdir, name, figures, opened.config.stages)
     print(f'{name}: finished: {summary.one_line(figures)}', flush=True)
-    if comparison := sentence(figures):
-        print(f'{name}: {comparison}', flush=True)
     _report(opened.workdir)
 
 
@@ -145,7 +152,10 @@ def _plan(stage, opened):
         plan = f'the head alone, beside {plan}'
     if not kinds.of(stage).trains(stage):
         return plan
-    return f'{stage.steps} steps of {stage.batch_size}, {plan}'
+    steps, size = stage.steps, stage.batch_size
+    if 'algorithm' in stage:
+        return f'{steps} iterations of {size} episodes, {plan}'
+    return f'{steps} steps of {size}, {plan}'
 
 
 def _report(workdir: pathlib.Path) -> None:

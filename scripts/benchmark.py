@@ -3,6 +3,7 @@
     python scripts/benchmark.py --workload=reward --tuning=lora --rank=8
     python scripts/benchmark.py --workload=policy --batch=16 --prompt=128 --response=48
     python scripts/benchmark.py --workload=generate --prompt=128 --new=128
+    python scripts/benchmark.py --workload=load --dtype=float16 --d=2048 --layers=16 ...
     python scripts/benchmark.py --workload=reward --abstract --d=2048 --layers=28 ...
 
 `--devices=2` cuts the CPU in two devices with half of each batch: two threads that
@@ -34,12 +35,15 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
         'calls': 12, 'warmup': 3, 'threads': 0, 'devices': 1,
     }.items():  # fmt: skip
         flags.add_argument(f'--{name}', type=int, default=value)
+    flags.add_argument('--folder', default='', help='of load and checkpoint')
     flags.add_argument('--temperature', type=float, default=1.0)
     for name in ('scan', 'remat', 'abstract'):
         flags.add_argument(f'--{name}', action='store_true')
     args = flags.parse_args(argv)
     if args.workload not in WORKLOADS:
         flags.error(f'--workload must be one of {", ".join(WORKLOADS)}')
+    if args.workload == 'checkpoint' and not args.folder:
+        flags.error('--workload=checkpoint needs --folder')
     if args.abstract and args.workload != 'reward':
         flags.error('--abstract is of --workload=reward')
     if not args.rank and args.workload != 'generate':  # as the peers' scripts have it
@@ -188,7 +192,123 @@ def generate(args) -> dict:
     }
 
 
-WORKLOADS = {'reward': reward, 'policy': policy, 'generate': generate}
+def load(args) -> dict:
+    """A base read onto a mesh: the largest host memory of a process that does nothing
+    else, and the seconds.
+
+    `peak_of_size` is that memory by the size of the checkpoint, Python and JAX
+    included; `growth_of_size` leaves out what the process had before it began. Without
+    `--folder` the checkpoint is a random Llama of the flags' shape. It is written and
+    read in processes of their own, so that one does not add to the peak of the other.
+    """
+    import subprocess
+    import tempfile
+
+    if args.folder:
+        return read_timed(args)
+    with tempfile.TemporaryDirectory() as folder:
+        for workload in ('checkpoint', 'load'):
+            flags = {**vars(args), 'workload': workload, 'folder': folder}
+            switches = ('scan', 'remat', 'abstract')
+            given = [f'--{k}={x}' for k, x in flags.items() if k not in switches]
+            command = [sys.executable, __file__, *given]
+            ended = subprocess.run(command, stdout=subprocess.PIPE, check=True)
+    return json.loads(ended.stdout.splitlines()[-1])
+
+
+def checkpoint(args) -> dict:
+    """Writes a Llama with random weights, of the flags' shape, in several files."""
+    import jax
+    import numpy as np
+
+    from perl.models.files import Tensor, write_checkpoint
+
+    width, head = args.d, args.d // args.heads
+    keys = (args.kv_heads or args.heads) * head
+    layer = {
+        'self_attn.q_proj': (args.heads * head, width),
+        'self_attn.k_proj': (keys, width),
+        'self_attn.v_proj': (keys, width),
+        'self_attn.o_proj': (width, args.heads * head),
+        'mlp.gate_proj': (args.ff, width),
+        'mlp.up_proj': (args.ff, width),
+        'mlp.down_proj': (width, args.ff),
+        'input_layernorm': (width,),
+        'post_attention_layernorm': (width,),
+    }
+    shapes = {'model.embed_tokens': (args.vocab, width), 'model.norm': (width,)}
+    for i in range(args.layers):
+        shapes |= {f'model.layers.{i}.{name}': own for name, own in layer.items()}
+    rng = np.random.default_rng(0)
+    dtype = jax.numpy.dtype(args.dtype)
+    kind = np.dtype(f'uint{8 * dtype.itemsize}').type
+    one = np.ones((), dtype).view(kind)
+
+    def draw(shape):  # the last bits of 1: no array of another dtype on the way
+        return (rng.integers(0, 2**7, shape, kind) | one).view(dtype)
+
+    tensors = {
+        f'{name}.weight': Tensor(own, dtype, lambda own=own: draw(own))
+        for name, own in shapes.items()
+    }
+    config = {
+        'model_type': 'llama',
+        'vocab_size': args.vocab,
+        'hidden_size': width,
+        'intermediate_size': args.ff,
+        'num_hidden_layers': args.layers,
+        'num_attention_heads': args.heads,
+        'num_key_value_heads': args.kv_heads or args.heads,
+        'head_dim': head,
+        'max_position_embeddings': 4096,
+        'rms_norm_eps': 1e-5,
+        'rope_theta': 10000.0,
+        'hidden_act': 'silu',
+        'tie_word_embeddings': True,
+    }
+    write_checkpoint(args.folder, config, tensors, shard_bytes=2**28)
+    return {'checkpoint_mb': round(sum(x.nbytes for x in tensors.values()) / 2**20)}
+
+
+def read_timed(args) -> dict:
+    """The figures of `load` of a folder, in this process."""
+    import jax
+
+    from perl import sharding
+    from perl.models import bases, store
+    from perl.models.files import open_checkpoint
+
+    mesh = sharding.make_mesh(data=args.devices)
+    arch = store.changed(bases.describe(args.folder), dtype=args.dtype)
+    tensors = open_checkpoint(args.folder).tensors
+    size = sum(x.nbytes for x in tensors.values())
+    before, began = peak_bytes(), time.perf_counter()
+    params, _ = bases.load(
+        args.folder, arch, lambda _, leaf, x: sharding.place(leaf, x, mesh, args.dtype)
+    )
+    jax.block_until_ready(params)
+    seconds, peak = time.perf_counter() - began, peak_bytes()
+    return {
+        'checkpoint_mb': round(size / 2**20),
+        'peak_of_size': round(peak / size, 3),
+        'growth_of_size': round((peak - before) / size, 3),
+        'seconds': round(seconds, 2),
+    }
+
+
+def peak_bytes() -> int:
+    """The largest resident memory of this process so far."""
+    unit = 1 if sys.platform == 'darwin' else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+
+
+WORKLOADS = {
+    'reward': reward,
+    'policy': policy,
+    'generate': generate,
+    'load': load,
+    'checkpoint': checkpoint,
+}
 
 
 class Numbers:
@@ -334,15 +454,14 @@ def measure(argv: list[str] | None = None) -> dict:
         os.environ['XLA_FLAGS'] = f'{os.environ.get("XLA_FLAGS", "")} {count}'
     sys.path.insert(0, os.path.join(os.path.dirname(__file__), '..'))
     figures = WORKLOADS[args.workload](args)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     full = args.tuning == 'full'
     return {
         'system': 'perl full' if full else 'perl',
         'workload': args.workload,
         'rank': 0 if full else args.rank,
         'devices': args.devices,
+        'peak_rss_mb': round(peak_bytes() / 2**20),
         **figures,
-        'peak_rss_mb': round(peak),
     }
 
 

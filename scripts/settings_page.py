@@ -35,6 +35,38 @@ A config file changes settings of `configs.experiment(name)` and may add stages;
 command changes them with `--config.sft.steps=300`. A name that is not on this page is
 an error, and so is a value of another type or out of its range. The options of `data`
 are those of its reader: [datasets.md](datasets.md).
+
+## Adding a stage
+
+A stage is a section of the config whose name is in `config.stages`. Its `kind` says
+what it does; the name is free, and there may be several of one kind. `experiment` has
+the sections `pretrain`, `sft`, `reward` and `policy`. Others are made by a function,
+which takes the learning rate first and settings of this page after it:
+
+```python more_stages.py
+from perl import config as configs
+
+import quickstart
+
+
+def get_config(arg=None):
+    config = quickstart.get_config(arg)
+    lora = config.sft.tuning  # what goes on from an adapter has the tuning of it
+    config.dpo = configs.dpo_config(5e-4, tuning=lora, steps=200)
+    config.reward_2 = configs.stage_config('reward', 1e-3, tuning=lora, start='sft')
+    config.both = configs.ensemble_config(('reward', 'reward_2'), combine='min')
+    config.policy_2 = configs.policy_config(1e-3, tuning=lora, reward='both')
+    config.stages = (*config.stages, 'dpo', 'reward_2', 'both', 'policy_2')
+    return config
+```
+
+Here `quickstart.py` is `configs/quickstart.py`, copied beside the file. `stage_config`
+makes the kinds `pretrain`, `sft` and `reward`; `average_config(('a', 'b'))` averages
+weights. What a stage builds on (`start`, `reward`, `of`) must be before it in
+`config.stages`. Another tuning is `tuning=configs.tuning_config('lora', rank=4)`,
+another optimizer `optimizer=configs.optimizer_config(1e-3, name='adafactor')`.
+
+`--stages=dpo` runs some of the stages that `config.stages` names; it adds none.
 """
 # sections below a stage, which have tables of their own
 SHARED = {
@@ -118,11 +150,21 @@ def page() -> str:
             parts.append(f'And {" and ".join(below)}, below.\n')
         if kind in whole.stages:
             parts.append(f'`experiment` has one with {_changes(kind, whole)}.\n')
+        else:
+            parts.append(
+                f'`experiment` has none; `configs.{_maker(kind)}` makes one.\n'
+            )
         parts.append(_table(found, makers, section, 'stage'))
     for name, (maker, section) in SHARED.items():
         parts.append(f'## `{name}` of a stage\n')
         parts.append(_table(found, [maker], section, name))
     return '\n'.join(parts)
+
+
+def _maker(kind: str) -> str:
+    """How a config calls the function that makes a section of a kind."""
+    given = '(stages)' if 'of' in kinds.KINDS[kind].section() else '(learning_rate)'
+    return MAKERS[kind] + given
 
 
 def _changes(name: str, whole: Any) -> str:

@@ -4,6 +4,7 @@ import gc
 import os
 import pathlib
 import resource
+import subprocess
 import sys
 import tempfile
 
@@ -62,3 +63,15 @@ def finished(tmp_path_factory) -> pathlib.Path:
     ended = commands.launch(workdir, arg='pair', draw=True)
     assert ended.code == 0, ended
     return workdir
+
+
+@pytest.fixture(scope='session')
+def smollm2(shared) -> pathlib.Path:
+    """The GGUF file of SmolLM2-135M-Instruct, which is fetched once a machine."""
+    script = shared / 'models' / 'get_smollm2'
+    if not script.is_file():
+        pytest.skip('there is no models/get_smollm2 in ../shared')
+    ended = subprocess.run([script], capture_output=True, text=True, check=False)
+    if ended.returncode:
+        pytest.skip(f'SmolLM2 could not be fetched: {ended.stderr.strip()[-200:]}')
+    return pathlib.Path(ended.stdout.splitlines()[-1])

@@ -1,5 +1,7 @@
 """GGUF files written by the package `gguf`: tiny models and whatever else is asked."""
 
+import math
+
 import gguf
 import numpy as np
 
@@ -14,6 +16,7 @@ SIZES = {
     'attention.head_count_kv': 2,
     'attention.layer_norm_rms_epsilon': 1e-5,
     'rope.freq_base': 10000.0,
+    'vocab_size': 96,
 }
 VOCABULARY = 96
 _TYPES = {bool: VALUES.BOOL, int: VALUES.UINT32, float: VALUES.FLOAT32}
@@ -113,3 +116,18 @@ def tensors(arch='llama', sizes=None, seed=0, tied=False):
             }
         made |= {f'blk.{i}.{name}': x for name, x in own.items()}
     return made
+
+
+def factors(half, theta=10000.0, factor=32.0, length=8192):
+    """What llama.cpp writes for Llama 3 (convert_hf_to_gguf.py, loop by loop)."""
+    found = []
+    for i in range(half):
+        wavelength = 2 * math.pi * theta ** (i / half)
+        if wavelength < length / 4.0:
+            found.append(1)
+        elif wavelength > length / 1.0:
+            found.append(factor)
+        else:
+            smooth = (length / wavelength - 1.0) / (4.0 - 1.0)
+            found.append(1 / ((1 - smooth) / factor + smooth))
+    return np.array(found, np.float32)

@@ -154,7 +154,12 @@ def test_dpo(finished, tmp_path):
     config = runs.config().unlock()
     config.stages = (*BEFORE, 'dpo')
     config.dpo = configs.dpo_config(
-        1e-2, tuning=config.sft.tuning, steps=48, batch_size=8, eval_every=24
+        1e-2,
+        reward='reward',
+        tuning=config.sft.tuning,
+        steps=48,
+        batch_size=8,
+        eval_every=24,
     )
     figures = runs.run(config.lock(), runs.copy(finished, tmp_path, BEFORE))['dpo']
     rows = read(tmp_path / 'dpo')

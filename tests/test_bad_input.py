@@ -37,11 +37,26 @@ def refused(workdir, *args, arg='', before=None):
         (['--config.sft.tuning.nme=lora'], ['tuning.nme is unknown', "'name'"]),
         (['--config.stags=x'], ["--config.stags is unknown; did you mean 'stages'?"]),
         (['--noconfig.tensorbord'], ['tensorbord is unknown', "'tensorboard'"]),
-        (['--config.sft.steps.x=1'], ['sft.steps.x is unknown', 'below a value']),
-        (['--config.name.x=1'], ['config.name.x is unknown', 'below a value']),
+        (
+            ['--config.sft.steps.x=1'],
+            ['sft.steps.x is unknown', 'no settings below it'],
+        ),
+        (['--config.name.x=1'], ['config.name.x is unknown', 'no settings below it']),
         (['--config.stages[9]=sft'], ['config.stages[9] is unknown', "'stages'"]),
         (['--check', 'steps=3'], ["'steps=3' is not a flag; write --name=value"]),
-        (['--config.sft.steps=many'], ['sft.steps', 'many']),
+        (
+            ['--config.sft.steps=many'],
+            ["error: --config.sft.steps: 'many' is not a whole number"],
+        ),
+        (
+            ['--config.sft.learning_rate=0.1'],
+            ["is unknown; did you mean 'sft.optimizer.learning_rate'?"],
+        ),
+        (['--config.policy.lr=1'], ["did you mean 'policy.optimizer.learning_rate'?"]),
+        (
+            ['--config.policy.zzz=1'],
+            ['zzz is unknown (there is algorithm, batch_size, ', ' others)'],
+        ),
         (['--config.sft.steps=0'], ['sft.steps: 0 must be greater than 0']),
         (['--config.policy.algorithm=pppo'], ['policy.algorithm', "'ppo'"]),
         (['--config.sft.tuning.name=lorra'], ['tuning.name', 'full, lora']),
@@ -61,7 +76,22 @@ def refused(workdir, *args, arg='', before=None):
             ['policy.tuning', 'make the two alike'],
         ),
         (['--stages=rewrd'], ["'rewrd'", "'reward'"]),
-        (['--stags=reward'], ['stags', 'stages']),
+        (
+            ['--stages=policy', '--config.stages=pretrain,sft,reward'],
+            [
+                "--stages: 'policy' is not among the stages that this config runs "
+                '(pretrain, sft, reward); add it with '
+                '--config.stages=pretrain,sft,reward,policy'
+            ],
+        ),
+        (
+            ['--stags=reward'],
+            ["--stags is not a flag; did you mean '--stages'?"],
+        ),
+        (
+            ['--config.stages=pretrain,sft,polcy'],
+            ["stages: 'polcy' is no stage of this config; did you mean 'policy'?"],
+        ),
         (['--config=nowhere.py'], ['nowhere.py']),
     ],
     ids=lambda x: x[0] if isinstance(x, list) and x[0].startswith('--') else '',

@@ -38,6 +38,18 @@ def test_rank_0_is_full_tuning(benchmark):
     assert found['trainable'] == full['trainable']
 
 
+def test_loading_a_checkpoint(benchmark, tmp_path):
+    found = benchmark.measure(['--workload=load', '--dtype=float16', *SHAPE])
+    assert found['workload'] == 'load'
+    assert found['peak_of_size'] > found['growth_of_size'] >= 0
+    assert found['seconds'] > 0
+    flags = ['--workload=checkpoint', f'--folder={tmp_path}', '--dtype=bfloat16']
+    benchmark.measure([*flags, *SHAPE])
+    assert (tmp_path / 'config.json').is_file()
+    with pytest.raises(SystemExit):
+        benchmark.measure(['--workload=checkpoint', *SHAPE])
+
+
 def test_memory_of_arrays_that_are_never_made(benchmark):
     flags = ['--workload=reward', '--abstract', '--scan', '--remat', *SHAPE]
     assert benchmark.measure(flags)['step_gib'] >= 0

@@ -142,7 +142,8 @@ def test_stages_that_are_misspelt(tmp_path, module):
     args = (f'--config={CONFIG}', '--stages=nothing,sft')
     check_ = ('--check',) if module == 'perl.train' else ()
     assert (
-        "stages: 'nothing' is not one of pretr" in command(module, *args, *check_).error
+        "--stages: 'nothing' is not among the stages that this config runs (pretr"
+        in command(module, *args, *check_).error
     )
     args = (f'--config={CONFIG}', '--stages=rewrd')
     assert "did you mean 'reward'?" in command(module, *args, *check_).error

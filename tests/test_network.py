@@ -13,9 +13,11 @@ import shutil
 import subprocess
 import sys
 
+import foreign
 import pyarrow
 import pytest
 import runs
+import tokenizer_files
 from commands import CONFIG, ROOT, command, listen
 from pyarrow import parquet
 
@@ -118,6 +120,15 @@ def test_listening_hears_a_call(tmp_path):
 def test_training_on_files(files, tmp_path, heard):
     steps = ('--config.pretrain.steps=1', '--stages=pretrain')
     heard('perl.train', *files, f'--workdir={tmp_path / "run"}', *steps, draw=True)
+
+
+def test_a_foreign_base(files, tmp_path, heard):
+    config = {**foreign.CONFIG, 'vocab_size': 320}
+    base = foreign.write(tmp_path / 'base', config=config)
+    (base / 'tokenizer.json').write_text(tokenizer_files.byte_level().to_str())
+    (base / 'tokenizer_config.json').write_text('{"eos_token": "</s>"}')
+    flags = [f'--config.model.path={base}', '--config.stages=("sft",)', '--check']
+    heard('perl.train', *files, f'--workdir={tmp_path / "run"}', *flags)
 
 
 def test_commands_on_a_finished_run(finished, tmp_path, heard):

@@ -3,13 +3,16 @@
 import itertools
 import json
 
+import jax
 import pytest
 import runs
 from ml_collections import ConfigDict
 
 from perl import config as configs
+from perl import data, evaluate, train
 from perl.evaluation import examine
 from perl.runs import opening
+from perl.system.metrics import read_samples
 
 SIZES = (2, 3, 2, 4)
 
@@ -36,6 +39,7 @@ def test_a_reward_model_and_dpo_of_rankings(tmp_path, rankings):
     config.reward.update(share_prompts=True, start='base', steps=4, eval_every=2)
     config.dpo = configs.dpo_config(
         1e-2,
+        reward='reward',
         tuning=config.sft.tuning,
         start='base',
         steps=4,
@@ -56,3 +60,33 @@ def test_a_reward_model_and_dpo_of_rankings(tmp_path, rankings):
     role = run.reward_role('reward')
     examined = examine.reward_model(run, 'reward', role, 'test')
     assert sum(row['n'] for row in examined['by_margin']) == figures['reward']['pairs']
+
+
+def test_dpo_that_nobody_scores(tmp_path, rankings):
+    """It needs comparisons alone: no reward model, and no reward for the report."""
+    config = runs.config(f'files={rankings}').unlock()
+    columns = {'completions': 'ranked'}
+    source = {'path': config.data.comparisons, 'columns': columns}
+    own = {name: config.data[name] for name in ('name', 'shares', 'text')}
+    config.data = ConfigDict({**own, 'comparisons': source})
+    config.dpo = configs.dpo_config(
+        1e-2, tuning=config.sft.tuning, start='base', steps=2, batch_size=8
+    )
+    config.stages = ('pretrain', 'dpo')
+    workdir = tmp_path / 'run'
+    figures = train.run(config.lock(), workdir).figures['dpo']
+    assert {'kl', 'response_length', 'prompts'} <= figures.keys()
+    scored = {'win_rate', 'judge', 'reward_before', 'reward_after', 'gold_after'}
+    assert not scored & figures.keys()
+    rows = [row for row in read_samples(workdir / 'dpo') if 'step' not in row]
+    assert [*rows[0]] == ['prompt', 'reference', 'response']
+    asked = {row.prompt for row in data.load(**config.data).comparisons['test']}
+    assert {row['prompt'] for row in rows} <= asked, 'there are no other prompts'
+    text = (workdir / 'report.md').read_text()
+    assert 'judge not recorded' not in text and 'nan' not in text
+    run = opening.open_finished(workdir)
+    with jax.set_mesh(run.mesh):
+        found = evaluate.evaluate(run)
+    assert found['dpo against base']['lengths'].keys() == {'before', 'after'}
+    assert 'length_control' not in found['dpo against base']
+    assert evaluate.table(found).startswith(f'dpo against base: n={figures["prompts"]}')

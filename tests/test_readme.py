@@ -1,4 +1,4 @@
-"""The README's own config, and what its paths name."""
+"""The README's commands on files of one's own, and what its paths name."""
 
 import functools
 import importlib
@@ -14,11 +14,9 @@ from commands import ROOT, command
 @pytest.fixture
 def folder(tmp_path):
     """The working directory of somebody with preference pairs of their own."""
-    (config,) = [x for x in pages.blocks('../README.md') if x.title == 'my_pairs.py']
-    (tmp_path / config.title).write_text(config.text)
     rows = [
         {
-            'question': f'What is {i} and {i}?',
+            'prompt': f'What is {i} and {i}?',
             'chosen': f'It is {2 * i}.',
             'rejected': f'I think it may be {i}, or not.',
         }
@@ -26,10 +24,12 @@ def folder(tmp_path):
     ]
     text = ''.join(json.dumps(row) + '\n' for row in rows)
     (tmp_path / 'pairs.jsonl').write_text(text)
+    (tmp_path / 'configs').symlink_to(ROOT / 'configs')
     return tmp_path
 
 
 def test_own_pairs_train_a_reward_model(folder):
+    """The commands on a person's own files, with a small model."""
     small = [
         *('--config.pretrain.steps=2', '--config.reward.steps=2'),
         *(
@@ -40,10 +40,16 @@ def test_own_pairs_train_a_reward_model(folder):
         *('--config.model.kv_heads=2', '--config.model.head_width=8'),
         *('--config.model.hidden=24', '--config.tokenizer.size=300'),
     ]
-    flags = ('--config=my_pairs.py', '--workdir=run', *small)
-    ended = command('perl.train', *flags, before=functools.partial(os.chdir, folder))
-    assert ended.code == 0, ended
-    figures = json.loads((folder / 'run' / 'results.json').read_text())
+    (block,) = [x for x in pages.blocks('../README.md') if 'configs/files.py' in x.text]
+    before = functools.partial(os.chdir, folder)
+    checked, trained = (
+        command(module, *args, *small, before=before)
+        for module, *args in block.commands
+    )
+    assert checked.code == 0, checked.err
+    assert trained.code == 0, trained.err
+    assert 'merges' not in checked.out  # responses do not run into their prompts
+    figures = json.loads((folder / 'runs' / 'pairs' / 'results.json').read_text())
     assert figures.keys() == {'pretrain', 'reward'}
     assert 0 <= figures['reward']['accuracy'] <= 1
 

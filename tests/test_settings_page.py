@@ -1,8 +1,13 @@
 """docs/settings.md says what the config has, and of each setting what it is for."""
 
+import functools
+import os
+import sys
 import textwrap
 
+import pages
 import pytest
+from commands import CONFIG, command
 from imported import imported
 
 
@@ -33,6 +38,24 @@ def test_a_range_for_every_number(script):
     for path, default, range, _ in rows(script.page()):
         number = default.strip(' `').replace('.', '').replace('e-', '').isdigit()
         assert bool(range.strip()) == (number or path.endswith('learning_rate`')), path
+
+
+def test_the_added_stages_are_checked(tmp_path):
+    """The block of the page on adding a stage, beside the tests' small experiment."""
+    (block,) = pages.blocks('settings.md')
+    (tmp_path / block.title).write_text(block.text)
+    (tmp_path / 'quickstart.py').symlink_to(CONFIG)
+    before = functools.partial(_work_in, tmp_path)
+    flags = (f'--config={block.title}', '--workdir=run', '--check')
+    ended = command('perl.train', *flags, before=before)
+    assert ended.code == 0, ended
+    for stage in ('dpo', 'reward_2', 'both', 'policy_2'):
+        assert f'\n{stage}: ' in ended.out
+
+
+def _work_in(folder):
+    os.chdir(folder)
+    sys.path.insert(0, str(folder))
 
 
 def test_comments_beside_and_above(script):

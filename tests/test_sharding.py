@@ -279,3 +279,16 @@ def test_an_axis_below_1_is_none(axes):
         sharding.make_mesh(*axes)
     with pytest.raises(UserError, match='has an axis below 1'):
         sharding.sizes(*axes, devices=1)
+
+
+@pytest.mark.parametrize('error', [RuntimeError('no rocm'), AssertionError()])
+def test_a_platform_that_is_not_there_is_one_line(monkeypatch, error):
+    def fails():
+        raise error
+
+    monkeypatch.setattr(jax, 'devices', fails)
+    says = (
+        r"^JAX_PLATFORMS=\w*: JAX finds no such device .*'\.\[cuda\]' .*PLATFORMS=cpu$"
+    )
+    with pytest.raises(UserError, match=says):
+        sharding.devices()

@@ -1,6 +1,7 @@
 """The pipeline from pretraining to a policy, and what it leaves behind."""
 
 import json
+import shutil
 
 import pytest
 import runs
@@ -139,6 +140,15 @@ def test_a_stage_that_is_lost_is_trained_again(finished, tmp_path, capfd, lost):
         assert figures[name] == before[name], 'what comes after keeps its results'
 
 
+def test_a_removed_stage_is_trained_with_other_settings(finished, tmp_path):
+    workdir = runs.clone(finished, tmp_path / 'run')
+    shutil.rmtree(workdir / 'policy')
+    figures = run(config('pair=1', **{'policy.steps': 2}), workdir)
+    assert figures['policy']['steps'] == 2 and list(figures) == list(STAGES)
+    kept = json.loads((workdir / 'config.json').read_text())
+    assert kept['policy']['steps'] == 2
+
+
 def test_nothing_on_stderr_but_progress(finished, tmp_path):
     """Libraries do not talk into a run's output."""
     workdir = copy(finished, tmp_path / 'run', ['pretrain'])
@@ -216,7 +226,10 @@ def test_base_start_leaves_sft_out(finished, tmp_path):
 
 def test_start_from_sft_without_sft(finished, tmp_path):
     workdir = copy(finished, tmp_path / 'run', ['pretrain'])
-    with pytest.raises(UserError, match='no sft stage; set start to base'):
+    with pytest.raises(
+        UserError,
+        match=r'reward\.start: the stage sft is neither .*set reward\.start=base',
+    ):
         run(config(stages=('pretrain', 'reward')), workdir)
 
 

@@ -22,9 +22,9 @@ def parse_arg(arg: str | None, **defaults: Any) -> ConfigDict:
             continue
         name, _, text = part.partition('=')
         if name not in defaults:
+            known = f'there are {", ".join(defaults)}' if defaults else 'it takes none'
             raise UserError(
-                f'config argument {name!r} is unknown{meant(name, defaults)}; there '
-                f'are {", ".join(defaults)}'
+                f'config argument {name!r} is unknown{meant(name, defaults)}; {known}'
             )
         kind = type(defaults[name])
         try:

@@ -21,25 +21,25 @@ def experiment(name: str) -> ConfigDict:
     """The whole tree with its defaults; a config file changes what it must."""
     return ConfigDict(
         {
-            'name': name,  # of the experiment; a run's folder is runs/NAME
-            'seed': 0,  # of everything that is drawn
-            'stages': ('pretrain', 'sft', 'reward', 'policy'),  # to run, in order
+            'name': name,  # a run's folder is runs/NAME
+            'seed': 0,  # random seed of the whole run
+            'stages': ('pretrain', 'sft', 'reward', 'policy'),  # what runs, in order
             'model': {
-                # a saved base, a llama2.c file, or '' for one that pretrain makes
+                # base model, ours or foreign (docs/models.md); '' for that of pretrain
                 'path': '',
-                # of a base to pre-train; module:name for one of your own
+                # family of a base model to pre-train, or module:name of your own
                 'family': 'llama',
-                'width': 128,  # of the residual stream
+                'width': 128,  # numbers of the residual stream
                 'layers': 4,  # transformer blocks
                 'heads': 4,  # query heads
                 'kv_heads': 4,  # key and value heads; a divisor of heads
-                'head_width': 32,  # of a head; even
+                'head_width': 32,  # numbers of one head; an even number
                 'hidden': 344,  # width of the MLP
-                'max_length': 512,  # the window: prompt and response, in tokens
-                'tied': True,  # the output layer is the embedding
-                # of computation and of the frozen base: float32 | bfloat16 | float16
+                'max_length': 512,  # tokens of prompt and response together: the window
+                'tied': True,  # whether the output layer is the embedding
+                # computation and frozen base model: float32 | bfloat16 | float16
                 'dtype': 'float32',
-                # of float32 products on accelerators: highest | default, which rounds
+                # float32 products on accelerators: highest | default, which rounds
                 # the operands (TF32, bfloat16) and is faster
                 'precision': 'highest',
                 'scan': False,  # compiles one layer for all: for deep models
@@ -48,8 +48,8 @@ def experiment(name: str) -> ConfigDict:
             'tokenizer': {
                 # bytes | sentencepiece, trained on the text | file
                 'kind': 'sentencepiece',
-                'path': '',  # of kind file: a tokenizer, or its folder
-                'size': 512,  # vocabulary of a trained sentencepiece
+                'path': '',  # a tokenizer's file or folder; '': the base brings it
+                'size': 512,  # vocabulary of a sentencepiece that is trained
             },
             'data': {
                 'name': 'reservations',  # the reader, or module:function of your own
@@ -70,8 +70,8 @@ def experiment(name: str) -> ConfigDict:
             'reward': stage_config('reward', 1e-3, start='sft'),
             'policy': policy_config(1e-3),
             'evaluation': {
-                'prompts': 256,  # held-out prompts for rewards and win rates
-                'temperature': 1.0,  # of sampling
+                'prompts': 256,  # test prompts for rewards and win rates
+                'temperature': 1.0,  # temperature of sampling
                 'batch_size': 64,  # prompts that are sampled together
             },
             'tensorboard': False,  # writes event files beside metrics.jsonl

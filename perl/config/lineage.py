@@ -163,6 +163,14 @@ def _same(config, stage, field, why):
         raise UserError(f'{stage}.of: {field} differs ({listed}); {why}')
 
 
+def how_to_run(config: Any, stage: str) -> str:
+    """How a person has a stage trained that has left nothing in the run folder."""
+    if stage in config.stages:
+        return f'run the stage {stage} first (perl.train --stages={stage})'
+    stages = ','.join([*config.stages, stage])
+    return f'train it first (perl.train --config.stages={stages})'
+
+
 def earlier(config: Any, stage: str) -> list[str]:
     """The stages that run before a stage."""
     stages = list(config.stages)

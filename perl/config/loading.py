@@ -2,14 +2,20 @@
 
 import importlib.util
 import pathlib
-import traceback
+import re
 from collections.abc import Mapping
 from typing import Any
 
 from ml_collections import ConfigDict
 
-from perl.system import jsonl
+from perl.system import jsonl, plugins
 from perl.system.errors import UserError
+
+_OF_ANOTHER_TYPE = re.compile(
+    r"Could not override field '(.+?)'.*?\. (.*) is of original type <class '(\w+)'> "
+    r"and cannot be casted to type <class '(?:.*\.)?(\w+)'>",
+    re.DOTALL,
+)
 
 
 def load_config(path: str) -> ConfigDict:
@@ -34,7 +40,8 @@ def load_config(path: str) -> ConfigDict:
     except UserError:
         raise
     except Exception as error:  # a program may raise anything
-        raise UserError(f'--config: {_place(file, error)}: {_words(error)}') from error
+        where = plugins.place(error) or pathlib.Path(file).name
+        raise UserError(f'--config: {where}: {_words(error)}') from error
     if not isinstance(config, ConfigDict):
         raise UserError(
             f'--config: get_config of {file} returned {config!r:.60}, not a '
@@ -65,15 +72,14 @@ def _get_config(file, arg):
     return module.get_config(arg)
 
 
-def _place(file, error):
-    """The file, and its line where the error arose."""
-    frames = traceback.extract_tb(error.__traceback__)
-    lines = [frame.lineno for frame in frames if frame.filename == file]
-    return f'{file}, line {lines[-1]}' if lines else file
-
-
 def _words(error):
-    return f'{type(error).__name__}: {error}'
+    """What an error of a config file says, without ml_collections' own words."""
+    if found := _OF_ANOTHER_TYPE.match(str(error)):
+        field, value, given, wanted = found.groups()
+        such = f", such as ('{value}',)" if wanted == 'tuple' else ''
+        return f'{field} is {value!r} of the type {given}, not a {wanted}{such}'
+    text = str(error).strip('"') if isinstance(error, KeyError) else error
+    return f'{type(error).__name__}: {text}'
 
 
 def _with_tuples(value):

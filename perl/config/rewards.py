@@ -29,6 +29,8 @@ def check(config: Any, stage: str) -> None:
     A reward model may be of another sitting, so it need not be finished.
     """
     name = config[stage].reward
+    if not name and config[stage].kind == 'dpo':  # nobody scores it
+        return
     section = dict(config[stage].get('judge', {}))
     _check_judge(stage, name, section)
     if by_models(name):
@@ -78,10 +80,11 @@ def _check_reward_model(config, stage, name):
     elif any((pathlib.Path(name) / x).is_file() for x in CARDS):
         return
     known = [x for x in before if lineage.makes(config, x) == 'reward']
+    others = OTHERS if 'judge' in config[stage] else ('gold',)
     raise UserError(
         f'{stage}.reward: {name!r} is neither an earlier stage that makes a reward '
         f'model, nor a folder with {" or ".join(CARDS)}, nor module:function'
-        f'{near_miss(name, [*known, *OTHERS])}'
+        f'{near_miss(name, [*known, *others])}'
     )
 
 

@@ -12,7 +12,7 @@ from perl.config.kinds import KINDS
 from perl.models.architecture import DTYPES
 from perl.system import schema
 from perl.system.errors import UserError
-from perl.system.suggest import meant, one_of
+from perl.system.suggest import meant, meant_setting, one_of
 
 _DEFAULTS = configs.experiment('')
 
@@ -56,7 +56,8 @@ def validate(config: ConfigDict) -> None:
         configs.architecture(config, vocabulary=1)  # raises what the sizes break
         check_window(config, config.model.max_length)
     one_of('tokenizer.kind', config.tokenizer.kind, 'bytes', 'sentencepiece', 'file')
-    if config.tokenizer.kind == 'file' and not config.tokenizer.path:
+    named = config.tokenizer.path or config.model.path
+    if config.tokenizer.kind == 'file' and not named:
         raise UserError('tokenizer.path: kind "file" needs a path')
     if 'pretrain' in config.stages and config.model.path:
         raise UserError(
@@ -69,9 +70,16 @@ def check_stages(config: ConfigDict, names: Sequence[str]) -> None:
     """Raises a `UserError` for the first name that is no stage that the config runs."""
     for name in names:
         if name not in config.stages:
+            known = configs.known_stages(config)
+            add = ','.join([*config.stages, name])
             raise UserError(
-                f'stages: {name!r} is not one of {", ".join(config.stages)}'
-                f'{meant(name, config.stages)}'
+                f'--stages: {name!r} is not among the stages that this config runs '
+                f'({", ".join(config.stages)})'
+                + (
+                    f'; add it with --config.stages={add}'
+                    if name in known
+                    else meant(name, config.stages)
+                )
             )
 
 
@@ -92,6 +100,12 @@ def _check_sections(config: ConfigDict, stages: list[str]) -> None:
             _check_fields(name, section)
         elif name not in _DEFAULTS:
             near = meant(name, [*_DEFAULTS, *stages])
+            if schema.is_section(section) and not near:
+                near = (
+                    '; a stage has a kind, so make it with configs.stage_config(kind, '
+                    'learning_rate), configs.dpo_config(learning_rate) or '
+                    'configs.policy_config(learning_rate)'
+                )
             raise UserError(f'{name} is unknown{near}')
         elif name in _DEFAULTS.stages and schema.is_section(section):
             raise UserError(f'{name}.kind is missing; it must be {", ".join(KINDS)}')
@@ -123,7 +137,7 @@ def _check_fields(name: str, stage: ConfigDict) -> None:
         if field not in defaults:
             raise UserError(
                 f'{name}.{field}: a stage of kind {stage.kind} has no such setting'
-                f'{meant(field, defaults)}'
+                f'{meant_setting(field, defaults, name)}'
             )
     if schema.is_section(stage.get('tuning')):
         defaults['tuning'] = _tuning_fields(f'{name}.tuning', stage.tuning)

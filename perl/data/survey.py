@@ -80,12 +80,20 @@ def words(counts: Mapping[str, int]) -> str:
             tokens = many(counts[f'{name}_tokens_cut'], 'token')
             cut.append(f'{many(counts[f"{name}s_cut"], name)} ({tokens})')
     parts = [f'cut {" and ".join(cut)}'] if cut else []
+    merged = counts.get('boundary_merges', 0) > counts.get('responses', 0) / 2
     parts += [
         f'{name.replace("_", " ")} {count:,}'
         for name, count in counts.items()
         if isinstance(count, int) and count and name not in _PLAIN
         if not name.endswith(('_p50', '_p95', '_max'))
+        if not (merged and name == 'boundary_merges')
     ]
+    if merged:
+        parts.append(
+            f'{counts["boundary_merges"]:,} of {counts["responses"]:,} responses join '
+            'the end of their prompt in one token: begin the response with the space '
+            "that is between them, as the template ' {response}' does"
+        )
     if counts.get('good_ratings') in (0, counts.get('examples')):
         parts.append('all labels are on one side')
     return ', '.join(parts)

@@ -26,23 +26,30 @@ class Answers:
 
     Attributes:
         texts: the responses.
-        rewards: float `[n]`, from the judge; NaN for no verdict.
+        rewards: float `[n]`, from the judge; NaN for no verdict. None without
+            a judge.
         kl: float32 `[n]`, the KL (k1) of each response to the other policy, in nats.
         lengths: int32 `[n]`, in tokens.
         finished: bool `[n]`, whether the response ends with eos.
     """
 
     texts: list[str]
-    rewards: np.ndarray
+    rewards: np.ndarray | None
     kl: np.ndarray
     lengths: np.ndarray
     finished: np.ndarray
 
 
 def answer(
-    run: Run, prompts: list[str], policy: Role, other: Role, reward: Judge, seed: int
+    run: Run,
+    prompts: list[str],
+    policy: Role,
+    other: Role,
+    reward: Judge | None,
+    seed: int,
 ) -> Answers:
-    """Samples and scores a policy's responses; the KL is to the policy `other`.
+    """Samples a policy's responses, and scores them if there is a judge; the KL is to
+    the policy `other`.
 
     Raises:
         UserError: the judge has no verdict on any response.
@@ -51,22 +58,22 @@ def answer(
     data = run.encoded(prompts)
     temperature = run.config.evaluation.temperature
     sampling = Sampling(limits.response, run.tokenizer.eos, temperature)
-    sample = _sample(run.arch, sampling)
+    sample, panel = _sample(run.arch, sampling), reward and reward.panel
     key, parts = jax.random.fold_in(run.key('compare'), seed), []
     for rows, new in slices(len(prompts), size):
         chosen = [data.prompts[i] for i in rows]
         batch = batching.left(chosen, run.tokenizer.pad, run.prompt_multiple)
         batch = sharding.shard_batch(batch, run.mesh)
         key, batch_key = jax.random.split(key)
-        part = sample(_parts(policy), _parts(other), reward.panel, batch, batch_key)
+        part = sample(_parts(policy), _parts(other), panel, batch, batch_key)
         parts.append(jax.tree.map(lambda x, new=new: np.asarray(x)[:new], part))
     sampled, rewards, kl = jax.tree.map(lambda *xs: np.concatenate(xs), *parts)
     texts = decode(run.tokenizer, sampled, prompts)
-    if rewards is None:
-        rewards = scores(reward)(prompts, texts)
-    else:
+    if rewards is not None:
         check_finite(rewards, reward.name)
-    if np.isnan(rewards).all():
+    elif reward is not None:
+        rewards = scores(reward)(prompts, texts)
+    if rewards is not None and np.isnan(rewards).all():
         raise UserError(f'{reward.name}: has no verdict on any response')
     return Answers(texts, rewards, kl, sampled.lengths, sampled.finished)
 

@@ -19,7 +19,7 @@ def compare(
     run: Run,
     policy: Role,
     against: Role,
-    reward: Judge,
+    reward: Judge | None,
     split: str,
     judge: Judge | None = None,
     trained_by: tuple[str, str] | None = None,
@@ -29,10 +29,11 @@ def compare(
     Args:
         run: the run.
         policy, against: the two policies.
-        reward: scores both, usually the reward that the policy was trained on.
+        reward: scores both, usually the reward that the policy was trained on; None for
+            no scores.
         split: the split of the prompts; the first `evaluation.prompts` are used.
         judge: decides which policy wins; by default the exact reward of the data set,
-            or `reward` if there is none.
+            or `reward` if there is none. Without any of them no policy wins.
         trained_by: the reward that trained the policy, see `lineage.trained_by`; None
             if unknown.
 
@@ -43,7 +44,7 @@ def compare(
         rewards (see `teachers.taught`), which makes its verdicts less informative; None
         if unknown.
     """
-    prompts = run.dataset.prompts[split][: run.config.evaluation.prompts]
+    prompts = held_out_prompts(run, split)
     if not prompts:
         raise UserError(f'{run.dataset.name} has no prompts in its {split} split')
     clusters = of_prompts(prompts, run.dataset.prompt_groups)
@@ -52,19 +53,21 @@ def compare(
     new = answer(run, prompts, policy, against, reward, seed=1)
     old = answer(run, prompts, against, policy, reward, seed=2)
     rows = _rows(prompts, old, new, gold)
+    figures = {
+        'prompts': len(prompts),
+        **(_before_and_after('reward', rows, clusters) if reward else {}),
+        **_sampled(new, old),
+        **(_before_and_after('gold', rows, clusters) if gold else {}),
+    }
+    if judge is None:
+        return figures, rows
     decide = preference(_scored(rows)) if judge is reward else judge.preference
     labels = both_orders(decide, prompts, new.texts, old.texts)
     for row, verdict in zip(rows, labels.won, strict=True):
         row['won'] = float(verdict)
     is_trainer = None if trained_by is None else taught(run, trained_by, judge)
     return {
-        'prompts': len(prompts),
-        **_before_and_after('reward', rows, clusters),
-        'kl': float(new.kl.mean()),
-        'response_length': float(new.lengths.mean()),
-        'response_length_before': float(old.lengths.mean()),
-        'no_eos': float(1 - new.finished.mean()),
-        **(_before_and_after('gold', rows, clusters) if gold else {}),
+        **figures,
         'judge': judge.name,
         **({'judge_model': judge.model} if judge.model else {}),
         'judge_trained_the_policy': is_trainer,
@@ -74,20 +77,35 @@ def compare(
     }, rows
 
 
+def held_out_prompts(run: Run, split: str) -> list[str]:
+    """The prompts of a split that policies are compared on; without prompts there,
+    those of its comparisons."""
+    prompts = run.dataset.prompts[split]
+    if not prompts:
+        compared = run.dataset.comparisons[split]
+        prompts = list(dict.fromkeys(comparison.prompt for comparison in compared))
+    return prompts[: run.config.evaluation.prompts]
+
+
+def _sampled(new, old):
+    """Figures of the responses that no judge is needed for."""
+    return {
+        'kl': float(new.kl.mean()),
+        'response_length': float(new.lengths.mean()),
+        'response_length_before': float(old.lengths.mean()),
+        'no_eos': float(1 - new.finished.mean()),
+    }
+
+
 def _rows(prompts, old, new, gold):
     """One row of texts and scores per prompt."""
     rows = [
-        {
-            'prompt': prompt,
-            'reference': a,
-            'response': b,
-            'reward_reference': float(x),
-            'reward': float(y),
-        }
-        for prompt, a, b, x, y in zip(
-            prompts, old.texts, new.texts, old.rewards, new.rewards, strict=True
-        )
+        {'prompt': prompt, 'reference': a, 'response': b}
+        for prompt, a, b in zip(prompts, old.texts, new.texts, strict=True)
     ]
+    if new.rewards is not None:
+        for row, a, b in zip(rows, old.rewards, new.rewards, strict=True):
+            row |= {'reward_reference': float(a), 'reward': float(b)}
     for row in rows if gold else ():
         row['gold_reference'] = gold(row['prompt'], row['reference'])
         row['gold'] = gold(row['prompt'], row['response'])

@@ -138,19 +138,21 @@ def policy(
             aspect of the data set, if it has one.
 
     Returns:
-        length_control (by characters), and for `before` and `after`: lengths, rouge
-        (if the data set has demonstrations for the same prompts) and harmless (if there
-        is a rater or an exact aspect).
+        length_control (by characters; if a judge has decided), and for `before` and
+        `after`: lengths, rouge (if the data set has demonstrations for the same
+        prompts) and harmless (if there is a rater or an exact aspect).
     """
     prompts = [row['prompt'] for row in rows]
     clusters = of_prompts(prompts, run.dataset.prompt_groups)
     sides = {'before': 'reference', 'after': 'response'}
     texts = {when: [row[key] for row in rows] for when, key in sides.items()}
-    won = np.array([row['won'] for row in rows])
-    sizes = [[len(text) for text in texts[when]] for when in ('after', 'before')]
-    figures = {
-        'length_control': length_control.length_metrics(won, *sizes, clusters=clusters)
-    }
+    figures = {}
+    if 'won' in rows[0]:  # a judge has decided
+        won = np.array([row['won'] for row in rows])
+        sizes = [[len(text) for text in texts[when]] for when in ('after', 'before')]
+        figures['length_control'] = length_control.length_metrics(
+            won, *sizes, clusters=clusters
+        )
     measures = {
         'lengths': rouge.length_metrics,
         'rouge': _against_demonstrations(run, prompts, clusters, split),

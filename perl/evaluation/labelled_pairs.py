@@ -11,6 +11,7 @@ from perl.evaluation.figures import clusters
 from perl.evaluation.figures.intervals import share
 from perl.judges import Judge, Labels, Preference, both_orders
 from perl.system import jsonl
+from perl.system.errors import UserError
 
 
 def save(
@@ -28,11 +29,31 @@ def save(
         gold: the exact reward, if there is one.
     """
     rows, figures = label_pairs(comparisons, judge.preference, gold)
-    figures |= judge.report()
+    figures |= {'labeller': _name(judge), **judge.report()}
     output.parent.mkdir(parents=True, exist_ok=True)
     jsonl.save_rows(output, rows)
     jsonl.save(beside(output, 'summary.json'), figures)
     return figures
+
+
+def check_output(output: pathlib.Path, judge: Judge) -> None:
+    """Raises a `UserError` if the output is not named as JSON lines, or has the labels
+    of another judge."""
+    if output.suffix != '.jsonl':
+        raise UserError(
+            f'--output: {output} does not end in .jsonl, and labels are JSON lines; '
+            'name it so'
+        )
+    before = jsonl.load(beside(output, 'summary.json')).get('labeller')
+    if before and before != _name(judge) and output.exists():
+        raise UserError(
+            f'--output: {output} has the labels of {before}; name another file, or '
+            'remove it'
+        )
+
+
+def _name(judge):
+    return f'{judge.name} {judge.model}'.rstrip()
 
 
 def beside(output: pathlib.Path, name: str) -> pathlib.Path:

@@ -4,7 +4,7 @@ import pathlib
 from collections.abc import Mapping, Sequence
 
 from perl.data.records import Comparison, Dataset, pairs
-from perl.data.sets.own_files import reader as own_files
+from perl.data.sets.own_files.one_file import read_comparisons
 from perl.evaluation.sampled_pairs import sample_pairs
 from perl.rollout.choosing import Sampling
 from perl.runs.run import Run
@@ -18,7 +18,7 @@ def of_file(file: str, columns: Mapping[str, str]) -> list[Comparison]:
         file: JSONL, CSV, TSV or Parquet.
         columns: the names of its columns, by field.
     """
-    comparisons = own_files.read_comparisons(file, columns)
+    comparisons = read_comparisons(file, columns)
     return [pair for row in comparisons for pair in pairs(row)]
 
 

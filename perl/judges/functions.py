@@ -62,8 +62,12 @@ def _call(name, function, prompts, responses):
         answer = function(list(prompts), list(responses))
     except Exception as error:
         at = _first_failure(function, prompts, responses)
-        cause = ' '.join(f'raised {type(error).__name__}: {error}'.split())
-        raise _fault(name, cause[:200], prompts, responses, at) from error
+        cause = ' '.join(f'{type(error).__name__}: {error}'.split())
+        where = plugins.place(error)
+        raise UserError(
+            f'{name}: the reward function raised {cause[:200]}'
+            f'{f" ({where})" if where else ""}, for {_pair(prompts, responses, at)}'
+        ) from error
     try:
         rewards = np.asarray(answer, np.float64)
     except Exception:  # the function may return an object of any library
@@ -109,8 +113,13 @@ def _fault(name, what, prompts, responses, at):
     return UserError(
         f'{name}: the reward function {what}; it must return one finite number, or NaN '
         f'for no verdict, for each response; the first response that fails is '
-        f'{_short(responses[at])} to the prompt {_short(prompts[at])}'
+        f'{_pair(prompts, responses, at)}'
     )
+
+
+def _pair(prompts, responses, at):
+    """A response and its prompt for an error message."""
+    return f'{_short(responses[at])} to the prompt {_short(prompts[at])}'
 
 
 def _short(text, most=60):

@@ -10,7 +10,7 @@ import jax
 import numpy as np
 
 from perl.models.architecture import DTYPES, Architecture, parameters
-from perl.system import arrays, disk, sealed
+from perl.system import arrays, disk, jsonl, sealed
 from perl.system.errors import UserError
 from perl.weights import abstract, flatten, unflatten
 
@@ -45,9 +45,16 @@ def load(path: str | pathlib.Path) -> tuple[Architecture, Any]:
     except UserError:
         raise
     except FileNotFoundError as error:
+        foreign = jsonl.load(path / 'config.json').get('model_type')
+        if foreign and not (path / CARD).exists():
+            raise UserError(
+                f'model.path: {path} holds a {foreign} checkpoint of Hugging Face, '
+                f'which is not read; give a folder with {CARD} and {ARRAYS}, such as '
+                'the pretrain/base of another run, or a llama2.c .bin file'
+            ) from None
         raise UserError(
             f'model.path: {error.filename} is not there; give a folder with {CARD} and '
-            f'{ARRAYS}, or a llama2.c .bin file'
+            f'{ARRAYS} or of Hugging Face, a .gguf file, or a llama2.c .bin file'
         ) from None
     except OSError as error:
         raise UserError(
@@ -100,7 +107,8 @@ def fingerprint(params: Any) -> str:
     digest = hashlib.sha256()
     for name, leaf in sorted(flatten(params).items()):
         digest.update(f'{name} {leaf.dtype} {leaf.shape}'.encode())
-        digest.update(np.ascontiguousarray(jax.device_get(leaf)).tobytes())
+        whole = np.ascontiguousarray(jax.device_get(leaf))
+        digest.update(whole.reshape(-1).view(np.uint8))  # its memory, without a copy
     return digest.hexdigest()[:16]
 
 

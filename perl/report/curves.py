@@ -18,7 +18,8 @@ from perl.report.values import is_number, series
 
 
 class Metric(NamedTuple):
-    """How a metric is drawn: axis `amount` begins at 0, `share` is in percent."""
+    """How a metric is drawn: axis `amount` begins at 0, `share` is in percent, '' fits
+    the values, whose changes are small beside their distance from 0."""
 
     title: str
     unit: str
@@ -27,15 +28,15 @@ class Metric(NamedTuple):
 
 
 SUPERVISED = {
-    'loss': Metric('loss', 'nats', axis='amount'),
+    'loss': Metric('loss', 'nats'),
     'accuracy': Metric('accuracy', 'share right', axis='share'),
     'auc': Metric('AUC', 'area under the curve', axis='share'),
 }
 POLICY = {
-    'reward': Metric('reward', 'model reward'),
-    'gold': Metric('true reward', 'true reward', GREEN),
+    'reward': Metric('reward', 'reward'),
+    'gold': Metric('gold reward', 'gold reward', GREEN),
     'kl': Metric('KL to the reference', 'nats a response', ORANGE, 'amount'),
-    'entropy': Metric('entropy', 'nats a token', PURPLE, 'amount'),
+    'entropy': Metric('entropy', 'nats a token', PURPLE),
     'response_length': Metric('response length', 'tokens', axis='amount'),
     'no_eos': Metric('responses without an end', 'share', GREY, 'share'),
 }
@@ -71,9 +72,7 @@ def supervised(run: RunFolder, stage: str) -> Figure | None:
         if chance is not None:
             axes.axhline(chance, label='chance', **style.REFERENCE)
         style.label(axes, f'{stage}: {metric.title}', 'steps done', metric.unit)
-        if metric.axis == 'amount':
-            _limit(axes, metric.axis)
-        else:
+        if metric.axis == 'share':
             low, _ = axes.get_ylim()
             axes.set_ylim(min(low, 0.48), 1.02)
             style.as_percent(axes.yaxis)

@@ -59,14 +59,23 @@ def _trajectory(axes: Axes, policy: dict[str, Any], name: str, colour: str) -> N
 
 
 def _root_scale(axes):
-    """Scales the KL axis by the square root, in which policies move about evenly."""
+    """Scales the KL axis by the square root, in which policies move about evenly.
+
+    A KL is estimated from samples, so one near 0 may be negative: it is drawn to the
+    left of 0, on the same scale.
+    """
     end = axes.get_xlim()[1]
+    begin = min([0.0, *(x for line in axes.get_lines() for x in line.get_xdata())])
     axes.set_xscale(
-        'function', functions=(lambda x: np.sqrt(np.maximum(x, 0)), np.square)
+        'function',
+        functions=(
+            lambda x: np.sign(x) * np.sqrt(np.abs(x)),
+            lambda x: np.sign(x) * np.square(x),
+        ),
     )
     ticks = {float(f'{x:.1g}') for x in np.linspace(0, np.sqrt(end), 7) ** 2}
     axes.set_xticks(sorted(ticks), [f'{x:g}' for x in sorted(ticks)])
-    axes.set_xlim(0, end)
+    axes.set_xlim(1.2 * begin, end)
 
 
 @style.styled

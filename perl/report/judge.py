@@ -8,7 +8,7 @@ from perl.report.markdown import inert
 
 # names of judges in `perl.runs.judging`
 _NAMES = {
-    'gold': 'the exact reward (gold)',
+    'gold': 'the gold reward',
     'endpoint': 'a language model',
     'model': 'a language model of this run',
     'annotators': 'simulated annotators',
@@ -37,7 +37,7 @@ def judged_by(figures: Mapping[str, Any], trained_by: str = '') -> tuple[str, bo
     if trained and judge == 'gold':
         return f'judged by {_NAMES[judge]}, which also trained it', False
     if trained:
-        return f'judged by the reward model that trained it ({model or judge})', True
+        return f'judged by the reward that trained it ({model or judge})', True
     if judge in _NAMES:
         return f'judged by {_NAMES[judge]}' + (f' ({model})' if model else ''), False
     kind = 'function' if ':' in str(judge) else 'reward model'

@@ -46,7 +46,8 @@ def reward_kl(run: RunFolder, stage: str) -> Figure | None:
             axes, f'{title} against KL', 'KL to the reference, nats a response', title
         )
         axes.xaxis.set_major_locator(MaxNLocator(6))
-    figure.colorbar(dots, ax=panels, label='iterations done', pad=0.01)
+    whole = MaxNLocator(6, integer=True)
+    figure.colorbar(dots, ax=panels, label='iterations done', pad=0.01, ticks=whole)
     style.legend_below(figure)
     return figure
 
@@ -95,6 +96,7 @@ def _histogram(axes, sides, edges):
         axes.hist(values, edges, color=colour, alpha=0.55, label=name)
         axes.axvline(mean, 0, 0.78, color=colour, lw=2, ls='--')
     axes.set_ylim(top=axes.get_ylim()[1] / 0.78)  # room for the legend
+    axes.yaxis.set_major_locator(MaxNLocator(6, integer=True))
     axes.legend(loc='upper left', borderaxespad=0.2)
 
 
@@ -119,6 +121,7 @@ def time(run: RunFolder) -> Figure | None:
     axes.invert_yaxis()
     axes.margins(x=0.12)
     axes.grid(axis='y', visible=False)
-    style.legend_below(figure, columns=6)
+    if len(names) + len(others) > 1:
+        style.legend_below(figure, columns=6)
     style.label(axes, 'time by phase', 'seconds', '')
     return figure

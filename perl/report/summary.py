@@ -3,9 +3,11 @@
 from collections.abc import Mapping
 from typing import Any
 
+from perl.evaluation.figures.against_baselines import verdict
 from perl.report.formatting import (
     amount,
     change,
+    count,
     duration,
     number,
     percent,
@@ -15,7 +17,12 @@ from perl.report.judge import judged_by
 from perl.report.markdown import printable
 from perl.report.values import interval, is_number
 
-_NAMES = {'reward': 'reward', 'gold': 'true reward'}
+_RATES = {
+    'accuracy': 'accuracy',
+    'balanced_accuracy': 'balanced accuracy',
+    'auc': 'AUC',
+}
+_NAMES = {'reward': 'reward', 'gold': 'gold reward'}
 
 
 def one_line(figures: Mapping[str, Any]) -> str:
@@ -29,11 +36,11 @@ def one_line(figures: Mapping[str, Any]) -> str:
         for name in ('loss', 'val_loss')
         if is_number(figures.get(name))
     ]
-    for name in ('accuracy', 'balanced_accuracy'):
-        if is_number(figures.get(name)):
-            parts.append(f'{name.replace("_", " ")} {percent(figures, name)}')
-    if is_number(figures.get('auc')):
-        parts.append(f'AUC {with_interval(figures, "auc")}')
+    parts += [
+        f'{title} {_rate(figures, name)}{_against_baseline(figures, name)}'
+        for name, title in _RATES.items()
+        if is_number(figures.get(name))
+    ]
     for name, title in _NAMES.items():
         ends = (figures.get(f'{name}_{when}') for when in ('before', 'after'))
         text = change(*ends, interval(figures, name))
@@ -45,3 +52,21 @@ def one_line(figures: Mapping[str, Any]) -> str:
         parts.append(f'win rate {percent(figures, "win_rate")} ({printable(words)})')
     cost = [duration(figures.get('seconds')), amount(figures.get('step_bytes'))]
     return ', '.join([*parts, *filter(None, cost)])
+
+
+def _rate(figures, name):
+    """A rate in the digits that its interval or the number of records justifies."""
+    return (with_interval if name == 'auc' else percent)(figures, name)
+
+
+def _against_baseline(figures, name):
+    """How many records were held out and how the best baseline does on them."""
+    best = figures.get('best_baseline') or {}
+    if best.get('figure') != name:
+        return ''
+    baseline = _rate({name: best['baseline'], 'n': figures['n']}, name)
+    rule = best['name'].replace('_', ' ')
+    return (
+        f' of {count(figures["n"])} held out ({verdict(best)} the best baseline, '
+        f'{rule}: {baseline})'
+    )

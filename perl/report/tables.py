@@ -105,7 +105,7 @@ def policies(run: RunFolder) -> Table:
         'tuning',
         'held-out prompts (test split)',
         'independent groups (prompts, dialogs)',
-        'true reward before → after [95 %]',
+        'gold reward before → after [95 %]',
         'reward before → after [95 %]',
         'KL to the reference, nats',
         'win rate [95 %] and who judged',
@@ -194,7 +194,7 @@ def samples(rows: Sequence[dict[str, Any]], shown: int) -> Table:
     rows = sorted(rows, key=_gain)
     if len(rows) > shown:
         rows = [rows[i * (len(rows) - 1) // (shown - 1)] for i in range(shown)]
-    header = ('prompt', 'before', 'after', 'true reward', 'reward')
+    header = ('prompt', 'before', 'after', 'gold reward', 'reward')
     table = [
         [
             *(cell(row.get(x), WIDTH) for x in ('prompt', 'reference', 'response')),

@@ -11,7 +11,7 @@ from perl.evaluation.figures import frontier, over_optimisation
 from perl.report import run_folder
 from perl.report.values import is_number, series
 
-REWARDS = {'gold': 'true reward', 'reward': 'model reward'}
+REWARDS = {'gold': 'gold reward', 'reward': 'reward'}
 
 
 def trajectories(workdirs: Sequence[str | os.PathLike]) -> dict[str, Any]:

@@ -143,7 +143,7 @@ def _reads(config, stage):
         names.add(section.get('value_start'))
     if not rewards.by_models(section.get('reward', '')):
         names.discard(section.reward)
-    names -= {'base', None}
+    names -= {'base', '', None}
     made_of = [_parts(config, name) for name in names if name in known]
     return names.union(*made_of)
 

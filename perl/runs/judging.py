@@ -60,14 +60,17 @@ def open_judge(
     return scoring(name, reward_models.on_texts(run, panel, name), panel=panel)
 
 
-def open_reward(run: Run, stage: str) -> Judge:
+def open_reward(run: Run, stage: str) -> Judge | None:
     """The reward of a policy's stage, which its config names: `reward`, with the
-    settings of `judge`. The answers of a language model are kept in its folder.
+    settings of `judge`. The answers of a language model are kept in its folder. None
+    for a DPO stage that names no reward.
 
     Raises:
         UserError: as `open_judge`, or the judge can only compare.
     """
     config = run.config[lineage.origin(run.config, stage)]
+    if not config.reward:
+        return None
     settings = of_config(config, run.workdir / stage / 'ratings.jsonl')
     reward = open_judge(config.reward, run, settings)
     scores(reward)

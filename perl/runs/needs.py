@@ -16,11 +16,10 @@ def check(config: ConfigDict, dataset: Dataset) -> None:
     for stage, split in empty.items():
         if split:
             kind, splits = lineage.reads(config, stage)
-            dropped = dataset.counts.get('leaks_dropped', 0)
-            leaks = f' ({dropped} leaks between splits were dropped)' if dropped else ''
             raise UserError(
-                f'{stage}: {dataset.name} has no {kind} in its {split} split{leaks}; '
-                f'give {kind} in {", ".join(splits)}{_others(config, empty)}'
+                f'{stage}: {dataset.name} has no {kind} in its {split} split'
+                f'{_where(dataset, kind)}; give {kind} in {", ".join(splits)}'
+                f'{_finer(dataset, kind)}{_others(config, empty)}'
             )
         if (
             config[stage].get('centre') == 'demonstrations'
@@ -30,6 +29,24 @@ def check(config: ConfigDict, dataset: Dataset) -> None:
                 f'{stage}.centre: {dataset.name} has no demonstrations in its val '
                 'split to average 0 on; set it to responses'
             )
+
+
+def _where(dataset: Dataset, kind: str) -> str:
+    """In which splits the records of a kind are, and why some are missing."""
+    sizes = {split: len(rows) for split, rows in getattr(dataset, kind).items()}
+    where = []
+    if any(sizes.values()):
+        where.append(', '.join(f'{split} {n}' for split, n in sizes.items()))
+    if dropped := dataset.counts.get('leaks_dropped', 0):
+        where.append(f'{dropped} leaks between splits were dropped')
+    return f' ({"; ".join(where)})' if where else ''
+
+
+def _finer(dataset: Dataset, kind: str) -> str:
+    """How records that are in some splits alone come into the others."""
+    if not any(getattr(dataset, kind).values()):
+        return ''
+    return ': split by something with more values, or name the splits yourself'
 
 
 def _empty_split(config: ConfigDict, stage: str, dataset: Dataset) -> str:
@@ -47,11 +64,12 @@ def _others(config: ConfigDict, empty: dict[str, str]) -> str:
             able.append(stage)
     if not able:
         return ''
-    flags = [f'--config.stages="({"".join(f"{x!r}," for x in able)})"']
+    flags = [f'--config.stages={",".join(able)}']
     if 'sft' not in able:
         for stage in able:
-            if config[stage].get('start') == 'sft':
-                flags.append(f'--config.{stage}.start=base')
+            for setting in ('start', 'value_start'):
+                if config[stage].get(setting) == 'sft':
+                    flags.append(f'--config.{stage}.{setting}=base')
     if 'pretrain' not in able and not config.model.path:
         flags.append('--config.model.path=BASE')
         if config.tokenizer.kind == 'sentencepiece':  # which is trained on text

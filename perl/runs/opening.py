@@ -14,10 +14,11 @@ from perl import data, sharding
 from perl.config import kinds, lineage, rules
 from perl.data import tokenizers
 from perl.data.records import Dataset
-from perl.models import store
-from perl.models.architecture import parameters
+from perl.models import bases, store
+from perl.models.architecture import Architecture, parameters
 from perl.runs import inputs, needs, saved_config, trial
 from perl.runs.run import Run
+from perl.runs.tokenizer import open_tokenizer
 from perl.system.errors import UserError
 from perl.system.metrics import read_results
 
@@ -50,7 +51,7 @@ def open_run(config: ConfigDict, workdir: pathlib.Path) -> Run:
     dataset = open_data(config)
     tokenizer = open_tokenizer(config, dataset, workdir / 'tokenizer')
     if config.model.path:
-        arch, _ = describe_base(config, tokenizer)
+        arch = describe_base(config, tokenizer)
     else:
         arch = configs.architecture(config, tokenizer.size)
     for name in config.stages:
@@ -103,7 +104,13 @@ def open_base(run: Run) -> None:
     Raises:
         UserError: there is none yet.
     """
-    run.use_base(store.load(base_path(run.config, run.workdir))[1])
+    path = base_path(run.config, run.workdir)
+
+    def place(name, leaf, x):
+        del name
+        return sharding.place(leaf, x, run.mesh, run.arch.dtype)
+
+    run.base, run.base_id = bases.load(path, run.arch, place)
 
 
 def base_path(config: ConfigDict, workdir: pathlib.Path) -> pathlib.Path:
@@ -121,15 +128,15 @@ def base_path(config: ConfigDict, workdir: pathlib.Path) -> pathlib.Path:
     return pathlib.Path(config.model.path or made)
 
 
-def describe_base(config: ConfigDict, tokenizer: Any) -> tuple[Any, Any]:
-    """The architecture and parameters of `model.path`, run as the config wants."""
-    arch, params = store.load(config.model.path)
+def describe_base(config: ConfigDict, tokenizer: Any) -> Architecture:
+    """The architecture of `model.path`, run as the config wants."""
+    arch = bases.describe(config.model.path)
     if tokenizer.size > arch.vocabulary:
         raise UserError(
             f'tokenizer: it has {tokenizer.size} ids, the base of model.path only '
             f'{arch.vocabulary}; give the tokenizer that belongs to the base'
         )
-    own = pathlib.Path(config.model.path) / 'tokenizer'
+    own = pathlib.Path(config.model.path) / 'tokenizer'  # of a base of ours
     if own.is_dir() and tokenizers.load(own).fingerprint != tokenizer.fingerprint:
         raise UserError(
             f'tokenizer: it is not the one that the base of {config.model.path} was '
@@ -140,7 +147,7 @@ def describe_base(config: ConfigDict, tokenizer: Any) -> tuple[Any, Any]:
     precision = config.model.get('precision', arch.precision)
     how = {name: config.model[name] for name in ('dtype', 'scan', 'remat')}
     how |= {'pieces': tokenizer.size, 'precision': precision}
-    return store.changed(arch, **how), params
+    return store.changed(arch, **how)
 
 
 def check_mesh(config: ConfigDict, axes: Mapping[str, int]) -> None:
@@ -165,19 +172,3 @@ def check_mesh(config: ConfigDict, axes: Mapping[str, int]) -> None:
                 f'{where}: {rows} rows do not divide over data x fsdp = {ways} '
                 'devices; make it a multiple'
             )
-
-
-def open_tokenizer(config: ConfigDict, dataset: Any, folder: pathlib.Path) -> Any:
-    """The run's tokenizer: made or found once, then kept in the run folder."""
-    if folder.is_dir():
-        return tokenizers.load(folder)
-    kind = config.tokenizer.kind
-    if kind == 'bytes':
-        made = tokenizers.Bytes()
-    elif kind == 'file':
-        made = tokenizers.load(config.tokenizer.path)
-    else:
-        texts = dataset.text['train']
-        made = tokenizers.train_sentencepiece(texts, config.tokenizer.size)
-    made.save(folder)
-    return made

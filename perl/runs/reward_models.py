@@ -9,7 +9,6 @@ import numpy as np
 
 from perl import config as configs
 from perl import sharding
-from perl.adapters import bundle
 from perl.config import lineage
 from perl.data import batching
 from perl.data.batching import slices
@@ -18,7 +17,7 @@ from perl.judges import panel
 from perl.judges.mixture import fresh
 from perl.judges.panel import Panel
 from perl.judges.reward import Reward, Texts
-from perl.runs import ensembles
+from perl.runs import ensembles, prerequisites
 from perl.runs.roles import Role
 from perl.runs.run import Run
 from perl.system.errors import UserError
@@ -104,8 +103,7 @@ def check_finite(rewards: np.ndarray, name: str) -> None:
 
 def exists(run: Run, stage: str) -> bool:
     """Whether a stage has left a whole adapter or ensemble."""
-    folder = run.workdir / stage
-    return (folder / ensembles.CARD).is_file() or bundle.exists(folder / 'adapter')
+    return prerequisites.is_made(run.workdir, stage)
 
 
 def finished(run: Run, product: str) -> list[str]:
@@ -140,8 +138,8 @@ def _folder(run, name):
     folder = run.workdir / name
     if not (folder / ensembles.CARD).is_file():
         raise UserError(
-            f'{name}: {folder} has no ensemble yet; run the stage {name} first '
-            f'(--stages={name})'
+            f'{name}: {folder} has no ensemble yet; '
+            f'{lineage.how_to_run(run.config, name)}'
         )
     return folder
 

@@ -24,6 +24,7 @@ from perl.runs.roles import Role
 from perl.system import environment
 from perl.system.errors import UserError, within
 from perl.system.interrupt import Interrupt
+from perl.system.suggest import near_miss
 from perl.weights import abstract
 
 
@@ -127,11 +128,6 @@ class Run:
             return Role(self.base, self.base_id, {}, None)
         if start != 'sft':
             return self.reward_role(start)
-        if start == 'sft' and 'sft' not in self.config.stages:
-            raise UserError(
-                'start: sft was asked for, but this run has no sft stage; '
-                'set start to base'
-            )
         return self._sft
 
     @functools.cached_property
@@ -161,18 +157,21 @@ class Run:
             raise _no(stage, 'reward model', 'has no scalar head')
         return role
 
+    def _product(self, stage: str) -> str:
+        return kinds.PRODUCTS[lineage.makes(self.config, stage)]
+
     def _role(self, stage: str, wanted: str) -> Role:
         folder = pathlib.Path(stage)
         if stage in configs.known_stages(self.config):
             folder = self.workdir / stage / 'adapter'
-            product = kinds.PRODUCTS[lineage.makes(self.config, stage)]
-            if product != wanted:
-                raise _no(stage, wanted, f'makes a {product}')
+            if self._product(stage) != wanted:
+                raise _no(stage, wanted, f'makes a {self._product(stage)}')
             if not bundle.exists(folder):
-                raise UserError(
-                    f'{stage}: {folder} has no adapter yet; run the stage {stage} '
-                    f'first (--stages={stage})'
-                )
+                mend = lineage.how_to_run(self.config, stage)
+                raise UserError(f'{stage}: {folder} has no adapter yet; {mend}')
+        elif not folder.is_dir():
+            hint = near_miss(stage, map(str, self.config.stages))
+            raise UserError(f'{stage!r} is neither a stage nor a folder{hint}')
         delta, card = bundle.load(folder, tokenizer=self.tokenizer.fingerprint)
         base = {}
         if not card.tuning.replaces_base:
@@ -189,7 +188,8 @@ class Run:
     def _base_of(self, card: bundle.Card, folder: pathlib.Path) -> Any:
         if card.base == self.base_id:
             return self.base
-        if 'sft' in self.config.stages and card.role != 'sft':
+        known = card.role != 'sft' and 'sft' in configs.known_stages(self.config)
+        if known and bundle.exists(self.workdir / 'sft' / 'adapter'):
             sft = self.source('sft')
             if card.base == sft.base_id:
                 return sft.base

@@ -44,9 +44,17 @@ def check(config: ConfigDict, workdir: pathlib.Path) -> None:
     if lines:
         raise UserError(
             f'{workdir} was begun with another config ({"; ".join(lines[:8])}); '
-            'give the old values or another --workdir; a stage that is not finished '
-            'begins anew where its folder is removed'
+            f'give the old values or another --workdir{_anew(old, new, workdir)}'
         )
+
+
+def _anew(old, new, workdir):
+    """How to train stages with the new values, where all that differs is of stages."""
+    differ = [x for x in old if old[x] != new[x]]
+    if not {*differ} <= {*configs.known_stages(old | new)}:
+        return ''
+    folders = ' '.join(str(workdir / x) for x in sorted(differ))
+    return f', or remove {folders} to train {" and ".join(sorted(differ))} anew'
 
 
 def saved(workdir: str | pathlib.Path) -> ConfigDict:
@@ -88,11 +96,12 @@ def write(config: ConfigDict, workdir: pathlib.Path) -> None:
 
 
 def _left(workdir, name):
-    """Whether a stage has left something, be it a line of its first step."""
+    """Whether a stage has left something, be it a line of its first step; not where a
+    person has removed its folder, though `results.json` still has its figures."""
     if pathlib.PurePath(name).name != name:  # an edited config; no stage is called so
         return False
     files = (file for file in (workdir / name).rglob('*') if file.is_file())
-    return name in read_results(workdir) or any(file.stat().st_size for file in files)
+    return any(file.stat().st_size for file in files)
 
 
 def _renamed(values, where=''):

@@ -4,7 +4,7 @@ import time
 from typing import Any
 
 from perl.config import lineage
-from perl.evaluation.compare import compare
+from perl.evaluation.compare import compare, held_out_prompts
 from perl.judges import Judge
 from perl.runs.roles import Role
 from perl.runs.run import Run
@@ -12,7 +12,7 @@ from perl.system import metrics
 
 
 def compared(
-    run: Run, stage: str, policy: Role, reference: Role, reward: Judge
+    run: Run, stage: str, policy: Role, reference: Role, reward: Judge | None
 ) -> dict[str, Any]:
     """Compares a policy with its reference on the prompts of the test split, and adds
     the responses to the samples of its stage.
@@ -21,11 +21,14 @@ def compared(
         run: what all stages share.
         stage: that made the policy.
         policy, reference: the two.
-        reward: scores both.
+        reward: scores both; None for no scores.
 
     Returns:
-        evaluation_seconds, and the figures of `evaluation.compare.compare`.
+        evaluation_seconds, and the figures of `evaluation.compare.compare`. Nothing
+        where the data set has no prompts to ask in its test split.
     """
+    if not held_out_prompts(run, 'test'):  # DPO needs neither prompts nor a test split
+        return {}
     began = time.monotonic()
     trained_by = lineage.trained_by(run.config, stage)
     figures, rows = compare(

@@ -1,6 +1,6 @@
 """Direct preference optimisation: a policy from comparisons, with no reward model.
 
-The step is that of every stage; a reward model is asked afterwards, to judge.
+The step is that of every stage; a reward, if the config names one, scores the result.
 """
 
 import functools
@@ -128,7 +128,8 @@ def plan(arch: Architecture, config: ConfigDict, stage: str) -> Plan:
 def dpo(run: Run, stage: str) -> dict[str, Any]:
     """Trains a policy by DPO; saves it, returns its figures beside the reference's."""
     config = run.config[stage]
-    reference, reward = run.source(config.start), open_reward(run, stage)
+    reference = run.source(config.start)
+    reward = open_reward(run, stage)
     records = run.dataset.comparisons
     data = {
         split: run.encoded(records[split], f'{stage}/{split}')

@@ -1,16 +1,22 @@
 """Files of named arrays (safetensors), written atomically."""
 
 import hashlib
+import math
 import pathlib
 from collections.abc import Mapping
+from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
-from safetensors import SafetensorError
-from safetensors.flax import load_file, save_file
+from safetensors import SafetensorError, safe_open
+from safetensors.flax import save_file
 
 from perl.system import atomic, disk
+
+_ALIGNMENT = 64  # bytes; what XLA asks of memory that is not its own
+_PART = 1 << 20  # numbers that are looked at together
+# the bits from which on a float without its sign is infinite or NaN
+_INFINITE = {'float32': 0x7F800000, 'float16': 0x7C00, 'bfloat16': 0x7F80}
 
 
 def save(file: pathlib.Path, arrays: Mapping[str, jax.Array | np.ndarray]) -> None:
@@ -43,7 +49,7 @@ def load(file: pathlib.Path, sha256: str | None = None) -> dict[str, jax.Array]:
     if sha256 not in (None, actual):
         raise ValueError(f'the sha256 of {file.name} is not the one on its card')
     try:
-        arrays = load_file(file)
+        arrays = _read(file)
     except SafetensorError as error:
         raise ValueError(str(error)) from None
     except (AttributeError, KeyError, TypeError) as error:
@@ -54,15 +60,64 @@ def load(file: pathlib.Path, sha256: str | None = None) -> dict[str, jax.Array]:
     return arrays
 
 
+def _read(file):
+    with safe_open(file, 'np') as opened:
+        names = list(opened.keys())
+    found = {}
+    for name in names:
+        # Opened anew for each array: the library maps the file into memory, and what
+        # was read of it counts as memory of the process until the file is closed.
+        with safe_open(file, 'np') as opened:
+            x = opened.get_tensor(name)
+        found[name] = jax.device_put(aligned(x, x.dtype))
+    return found
+
+
 def check_finite(arrays: Mapping[str, jax.Array]) -> None:
     """Raises a `ValueError` for the first array (any shape) that is not finite."""
     for name, x in arrays.items():
-        bad = int(jnp.sum(~jnp.isfinite(x)))
+        bad = not_finite(np.asarray(x))
         if bad:
             raise ValueError(f'{bad} of {x.size} numbers in {name} are NaN or infinite')
+
+
+def not_finite(x: np.ndarray) -> int:
+    """How many numbers of an array of any shape are NaN or infinite, found a part at a
+    time: the array may be a large share of the memory."""
+    flat, infinite = x.reshape(-1), _INFINITE.get(x.dtype.name)
+    parts = (flat[at : at + _PART] for at in range(0, flat.size, _PART))
+    if infinite is None:
+        return sum(int(np.count_nonzero(~np.isfinite(part))) for part in parts)
+    # numpy is slow at floats of 16 bits: the bits without the sign tell as well
+    bits = np.dtype(f'uint{8 * x.dtype.itemsize}').type
+    no_sign = bits(np.iinfo(bits).max >> 1)
+    return sum(
+        int(np.count_nonzero((part.view(bits) & no_sign) >= bits(infinite)))
+        for part in parts
+    )
 
 
 def digest(file: pathlib.Path) -> str:
     """The sha256 of a file in hexadecimal digits."""
     with file.open('rb') as data:
         return hashlib.file_digest(data, 'sha256').hexdigest()
+
+
+def aligned_empty(shape: tuple[int, ...], dtype: Any) -> np.ndarray:
+    """An array of a shape whose numbers are not set, where JAX can use its memory as it
+    is: on a CPU, an array that begins anywhere else is copied."""
+    dtype = np.dtype(dtype)
+    size = math.prod(shape) * dtype.itemsize
+    memory = np.empty(size + _ALIGNMENT, np.uint8)
+    start = -memory.ctypes.data % _ALIGNMENT
+    return memory[start : start + size].view(dtype).reshape(shape)
+
+
+def aligned(x: np.ndarray, dtype: Any) -> np.ndarray:
+    """An array of any shape in a dtype, in such memory; itself where it is there."""
+    there = x.ctypes.data % _ALIGNMENT == 0 and x.flags.c_contiguous
+    if there and x.dtype == dtype:
+        return x
+    new = aligned_empty(x.shape, dtype)
+    new[...] = x
+    return new

@@ -14,10 +14,10 @@ from absl import app, flags, logging
 from ml_collections import ConfigDict, config_flags
 from safetensors import SafetensorError
 
-from perl.system import disk
+from perl.system import disk, flag_words
 from perl.system.errors import UserError
 from perl.system.interrupt import Stopped
-from perl.system.suggest import near_miss
+from perl.system.suggest import listed, meant_setting
 
 STOPPED = 130  # as a shell reports a program that Ctrl-C ended
 _CHANGE = r'^--?(?:no)?config\.([^=\n]+)'
@@ -26,6 +26,7 @@ _CHANGE = r'^--?(?:no)?config\.([^=\n]+)'
 def run(main: Callable[[Sequence[str]], None], required: Sequence[str] = ()) -> None:
     """Parses flags and calls `main`; prints a user's error as one line."""
     _quiet_libraries()
+    _list_flags()
     with _one_line_errors():
         signal.signal(signal.SIGINT, signal.default_int_handler)  # see perl.__init__
         app.run(main, flags_parser=lambda argv: _parse(argv, required))
@@ -37,7 +38,11 @@ def define_config(load: Callable[[str], ConfigDict]) -> None:
     Args:
         load: loads the config from `file.py[:arguments]` or `config.json`.
     """
-    config_flags.DEFINE_config_file('config', help_string='a config, or config.json')
+    config_flags.DEFINE_config_file(
+        'config',
+        help_string='FILE.py, FILE.py:argument=value or the config.json of a run; '
+        '--config.NAME=VALUE changes a setting, such as --config.sft.steps=10',
+    )
     flags.FLAGS['config'].parser = _ConfigParser(load)
 
 
@@ -99,11 +104,11 @@ def _parse(argv, required):
         if _undecodable(argument):
             _fail(f'{argument.partition("=")[0]}: the argument is not valid UTF-8')
     try:
-        rest = values(argv)
+        rest = values([flag_words.as_tuple(argument) for argument in argv])
     except (flags.Error, UserError) as error:
         # absl puts a prefix before an error of the config
         cause = error.__context__ if isinstance(error.__context__, UserError) else error
-        _fail(cause)
+        _fail(flag_words.plain(cause))
     except (KeyError, AttributeError, TypeError, IndexError) as error:
         line = '\n'.join(argv)
         file = ''.join(re.findall(r'^--?config[=\n](.*)', line, re.MULTILINE)[-1:])
@@ -134,8 +139,19 @@ def _refuse_unknown(file, changes):
             if not isinstance(section, ConfigDict):
                 _fail(f'--config.{path} is unknown: a value has no settings below it')
             if name not in section:
-                _fail(f'--config.{path} is unknown{near_miss(name, section)}')
+                where = path.split('.')[: path.split('.').index(name)]
+                near = meant_setting(name, section, '.'.join(where))
+                names = '' if near else f' (there is {listed(section)})'
+                _fail(f'--config.{path} is unknown{near}{names}')
             section = section[name]
+
+
+def _list_flags():
+    """Lets `--help` list every flag of this package, whichever module defines it."""
+    for module, defined in flags.FLAGS.flags_by_module_dict().items():
+        if module.startswith('perl.'):
+            for flag in defined:
+                flags.FLAGS.register_key_flag_for_module(sys.argv[0], flag)
 
 
 def _quiet_libraries():

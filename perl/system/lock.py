@@ -37,12 +37,20 @@ def exclusive(workdir: pathlib.Path) -> Iterator[Held]:
     the end. The operating system releases the lock when the process ends in any way.
 
     Raises:
-        UserError: another process works there.
+        UserError: another process works there, or a path of this name cannot be a
+            folder.
     """
     lock = workdir / LOCK
     new = not workdir.exists() and not jax.process_index()
-    with contextlib.suppress(OSError):  # the run reports what it cannot write
+    try:
         workdir.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, FileNotFoundError, NotADirectoryError) as error:
+        raise UserError(
+            f'--workdir: the folder {workdir} cannot be made: {error.strerror}; name '
+            'another'
+        ) from None
+    except OSError:
+        pass  # the run reports what it cannot write
     with _held(lock, f'{workdir} is in use', 'another --workdir') as held:
         try:
             yield held

@@ -5,11 +5,12 @@ import math
 import os
 import pathlib
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
 from perl.system import jsonl
 from perl.system.errors import UserError
+from perl.system.tensorboard import TensorBoard
 
 METRICS, SAMPLES, RESULTS = 'metrics.jsonl', 'samples.jsonl', 'results.json'
 _LARGEST = 1e15  # limit of steps and seconds
@@ -126,30 +127,6 @@ class Metrics:
             sink.close()
 
 
-class TensorBoard:
-    """Writes event files with tensorboardX."""
-
-    def __init__(self, folder: str | os.PathLike):
-        try:
-            from tensorboardX import SummaryWriter
-        except ImportError:
-            raise UserError(
-                'tensorboard: tensorboardX is not installed; '
-                "pip install 'perl[track]' or set tensorboard to False"
-            ) from None
-        self._writer = SummaryWriter(str(folder))
-
-    def write(self, step: int, figures: Mapping[str, float]) -> None:
-        """Writes the figures of a step."""
-        for name, x in figures.items():
-            self._writer.add_scalar(name, x, step)
-        self._writer.flush()
-
-    def close(self) -> None:
-        """Closes the event file."""
-        self._writer.close()
-
-
 def read(folder: str | os.PathLike) -> list[dict[str, float | None]]:
     """The lines of a stage's `metrics.jsonl`; empty if the file does not exist."""
     return jsonl.rows(pathlib.Path(folder) / METRICS)
@@ -184,18 +161,41 @@ def read_samples(folder: str | os.PathLike) -> list[dict[str, Any]]:
 
 
 def results(
-    workdir: str | os.PathLike, stage: str, figures: Mapping[str, Any]
+    workdir: str | os.PathLike,
+    stage: str,
+    figures: Mapping[str, Any],
+    order: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Writes the figures of a stage into `results.json`; returns the file's content.
+
+    Args:
+        workdir: the run folder.
+        stage: name of the stage.
+        figures: replace those that the stage had.
+        order: names of stages; the file has its stages in this order, others last.
 
     Raises:
         UserError: the existing file does not hold a JSON object.
     """
     file = pathlib.Path(workdir) / RESULTS
     merged = read_results(workdir) | {stage: dict(figures)}
+    places = {name: place for place, name in enumerate(order)}
+    names = sorted(merged, key=lambda name: places.get(name, len(places)))
+    merged = {name: merged[name] for name in names}
     file.parent.mkdir(parents=True, exist_ok=True)
     jsonl.save(file, merged)
     return merged
+
+
+def forget(workdir: str | os.PathLike, stage: str) -> None:
+    """Removes the figures of a stage from `results.json`: it is trained again.
+
+    Raises:
+        UserError: the existing file does not hold a JSON object.
+    """
+    kept = read_results(workdir)
+    if kept.pop(stage, None) is not None:
+        jsonl.save(pathlib.Path(workdir) / RESULTS, kept)
 
 
 def read_results(workdir: str | os.PathLike) -> dict[str, Any]:

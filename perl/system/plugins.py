@@ -7,12 +7,29 @@ in the working directory.
 
 import importlib
 import os
+import pathlib
 import sys
+import traceback
 from collections.abc import Mapping
 from typing import Any
 
 from perl.system.errors import UserError
 from perl.system.suggest import meant
+
+
+def place(error: BaseException) -> str:
+    """`my_rewards.py, line 4`: where the user's code raised an error; '' if it did not.
+
+    That is the innermost frame that is neither of this package nor of a library.
+    """
+    ours = pathlib.Path(__file__).resolve().parents[1]
+    for frame in reversed(traceback.extract_tb(error.__traceback__)):
+        file = pathlib.Path(frame.filename).resolve()
+        library = {'site-packages', 'dist-packages'} & {*file.parts}
+        standard = file.is_relative_to(pathlib.Path(os.__file__).parent)
+        if file.is_file() and not (library or standard or file.is_relative_to(ours)):
+            return f'{file.name}, line {frame.lineno}'
+    return ''
 
 
 def find(name: str, what: str) -> Any:

@@ -26,7 +26,7 @@ class Progress:
         # tqdm shows nothing where stderr is not a terminal
         self._bar = tqdm.tqdm(total=total, initial=done, desc=name, disable=None)
         self._began = self._printed = self._last = time.monotonic()
-        self._first = done
+        self._first, self._compiled = done, None
 
     def __enter__(self) -> 'Progress':
         return self
@@ -51,15 +51,25 @@ class Progress:
             return
         now = time.monotonic()
         took, self._last = now - self._last, now
+        if self._compiled is None:  # the first step compiles, so it tells no speed
+            self._compiled = now
         # print now if the next step would probably end more than EVERY after a line
         if now - self._printed + took > EVERY:
             self._printed = now
             print(self._line(now, shown), file=sys.stderr, flush=True)
 
     def _line(self, now, shown):
-        rate = (self._done - self._first) / max(now - self._began, 1e-9)
-        speed = f'{rate:.3g} steps/s' if rate >= 1 else f'{1 / rate:.3g} s a step'
-        left = tqdm.tqdm.format_interval((self._total - self._done) / rate)
-        parts = [f'step {self._done} of {self._total}', speed, f'{left} left']
+        parts = [f'step {self._done} of {self._total}', *self._speed(now)]
         parts += [f'{name} {value}' for name, value in shown.items()]
         return f'{self._name}: {", ".join(parts)}'
+
+    def _speed(self, now):
+        """The speed and the time that is left, from the third step on."""
+        steps = self._done - self._first
+        if steps < 3:
+            took = self._compiled - self._began
+            return [f'the first step took {took:.3g} s with its compilation']
+        rate = (steps - 1) / max(now - self._compiled, 1e-9)
+        speed = f'{rate:.3g} steps/s' if rate >= 1 else f'{1 / rate:.3g} s a step'
+        left = tqdm.tqdm.format_interval((self._total - self._done) / rate)
+        return [speed, f'{left} left']

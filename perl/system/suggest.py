@@ -1,9 +1,13 @@
 """Suggests the closest known name for a misspelled one."""
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 from perl.system.errors import UserError
+
+# what people write for a name of ours that is too different to be found as similar
+_SHORT = {'lr': 'learning_rate'}
 
 
 def meant(name: str, known: Iterable[str]) -> str:
@@ -15,7 +19,33 @@ def meant(name: str, known: Iterable[str]) -> str:
 def near_miss(name: str, known: Iterable[str]) -> str:
     """The end of an error: `; did you mean 'x'?` and the list of known names."""
     known = list(known)
-    return f'{meant(name, known)} (there is {", ".join(known)})'
+    return f'{meant(name, known)} (there is {listed(known)})'
+
+
+def meant_setting(name: str, section: Mapping[str, Any], where: str = '') -> str:
+    """As `meant`, for a setting: also one that is not in the section itself but in a
+    section within it, such as `sft.optimizer.learning_rate` for `learning_rate`.
+
+    Args:
+        name: the setting that there is not.
+        section: the names that there are, with their values.
+        where: the path of the section.
+    """
+    name = _SHORT.get(name, name)
+    inner = {x: list(part) for x, part in section.items() if hasattr(part, 'keys')}
+    within = [f'{x}.{field}' for x, fields in inner.items() for field in fields]
+    same = [path for path in within if path.endswith(f'.{name}')]
+    if not same and (here := meant(name, map(str, section))):
+        return here
+    path = '.'.join(filter(None, [where, *same[:1]]))
+    return f'; did you mean {path!r}?' if same else ''
+
+
+def listed(names: Iterable[str], most: int = 8) -> str:
+    """Names with commas between them; of many the first, and how many there are."""
+    names = list(names)
+    more = f' and {len(names) - most} others' if len(names) > most else ''
+    return ', '.join(names[:most]) + more
 
 
 def one_of(where: str, value: str, *known: str) -> None:

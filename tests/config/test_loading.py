@@ -33,6 +33,14 @@ def test_flags_change_a_saved_config(saved, tmp_path):
     assert ended.code == 0 and ', 0.454 epochs' in ended.out.splitlines()[1], ended
 
 
+OF_DEFAULTS = """from perl import config as configs
+def get_config(arg=None):
+    config = configs.experiment('broken')
+    {}
+    return config
+"""
+
+
 @pytest.mark.parametrize(
     ('text', 'says'),
     [
@@ -44,6 +52,15 @@ def test_flags_change_a_saved_config(saved, tmp_path):
         ('x = 3', r'broken\.py has no get_config'),
         ('def get_config(arg=None):\n    pass', r'returned None, not a ConfigDict'),
         ('\xff', r'broken\.py'),
+        (OF_DEFAULTS.format('config["dop"].steps = 3'), r"line 4: KeyError: 'dop'$"),
+        (
+            OF_DEFAULTS.format('config.stages = "sft"'),
+            r"line 4: stages is 'sft' of the type str, not a tuple, such as \('sft'",
+        ),
+        (
+            OF_DEFAULTS.format('config.sft.steps = "many"'),
+            r"line 4: steps is 'many' of the type str, not a int$",
+        ),
     ],
 )
 def test_broken_programs(tmp_path, text, says):

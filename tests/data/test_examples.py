@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tokenizer_files
 
-from perl.data import Comparison, Demonstration, Rating, encode
+from perl.data import Comparison, Demonstration, Rating, encode, survey
 from perl.data.counts import COUNTS
 from perl.data.tokenizers import Bytes, Json, Llama2c, SentencePiece
 from perl.system.errors import UserError
@@ -202,6 +202,12 @@ def test_tokens_that_reach_over_the_end_of_a_prompt_are_counted():
     ]
     _, counts = encode(rows, tokenizer, 512, 64)
     assert counts['boundary_merges'] == 2
+    assert survey.words(counts).endswith('boundary merges 2')
+    _, counts = encode(rows[:1], tokenizer, 512, 64)
+    assert (
+        '1 of 1 responses join the end of their prompt in one token: begin the '
+        "response with the space that is between them, as the template ' {response}'"
+    ) in survey.words(counts)
     _, counts = encode(rows, BYTES, 512, 64)
     assert counts['boundary_merges'] == 0
 

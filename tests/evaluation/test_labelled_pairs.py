@@ -1,10 +1,13 @@
 """Figures of labels: how often a judge agrees, and how sure that is."""
 
 import numpy as np
+import pytest
 
 from perl.data.records import Comparison
 from perl.evaluation import labelled_pairs
 from perl.evaluation.figures.intervals import wilson
+from perl.judges import Judge
+from perl.system.errors import UserError
 
 
 def longer(prompts, firsts, seconds):
@@ -40,3 +43,17 @@ def test_pairs_of_one_dialog_are_one_observation_and_keep_their_group():
     rows, figures = labelled_pairs.label_pairs(pairs, longer)
     assert [row.get('group') for row in rows] == ['dialog'] * 9 + [None]
     assert figures['agreement_ci95'][0] < wilson(3, 3)[0]
+
+
+def test_labels_of_another_judge_stay(tmp_path):
+    """The same judge may write its labels again."""
+    output, pair = tmp_path / 'labels.jsonl', Comparison('p', ('a', 'bb'))
+    one, other = (Judge(name, longer) for name in ('one', 'other'))
+    labelled_pairs.check_output(output, one)
+    figures = labelled_pairs.save(output, [pair], one)
+    assert figures['labeller'] == 'one'
+    labelled_pairs.check_output(output, one)
+    with pytest.raises(UserError, match=r'labels\.jsonl has the labels of one; name'):
+        labelled_pairs.check_output(output, other)
+    with pytest.raises(UserError, match=r'labels\.json does not end in \.jsonl'):
+        labelled_pairs.check_output(tmp_path / 'labels.json', one)

@@ -88,7 +88,7 @@ def test_it_nests_over_lora(mine):
     w, lora, s = draw(4, 6), Lora(draw(4, 2), draw(2, 6), 0.5), draw(6)
     nested = mine.Scale(s).bind(lora.bind(w))
     x = draw(2, 3, 4)
-    want = x @ ((w + 0.5 * lora.a @ lora.b) * (1 + s))
+    want = x @ ((w + 0.5 * lora.a @ lora.b) * (1 + s)[None])
     got = einsum('btd,df->btf', x, nested)
     np.testing.assert_allclose(got, want, rtol=1e-4, atol=1e-5)
     np.testing.assert_allclose(x @ nested.dense(), want, rtol=1e-4, atol=1e-5)

@@ -154,6 +154,12 @@ def test_a_path_that_is_not_there(tmp_path):
             store.load(tmp_path / name)
 
 
+def test_a_checkpoint_of_hugging_face_is_named(tmp_path):
+    (tmp_path / 'config.json').write_text('{"model_type": "qwen2"}')
+    with pytest.raises(UserError, match='a qwen2 checkpoint of Hugging Face, which is'):
+        store.load(tmp_path)
+
+
 @pytest.mark.parametrize('file', ['model.json', 'model.safetensors'])
 @pytest.mark.parametrize('keep', [0, 9, 200])
 def test_a_cut_file_is_damaged(saved, file, keep):

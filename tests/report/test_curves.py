@@ -29,7 +29,15 @@ def test_training_figures_are_of_the_model_before_the_update():
     loss, accuracy = curves.supervised(folder('reward', ROWS), 'a').axes
     assert lines(loss)['training'][0] == [0, 1, 2, 3]
     assert lines(accuracy)['held out'][0] == [1, 2, 3, 4]
-    assert loss.get_ylim()[0] == 0 and loss.get_xlim()[0] == 0
+    assert loss.get_xlim()[0] == 0
+
+
+def test_the_axis_of_a_loss_shows_its_changes():
+    """From 3.34 to 3.29 it is no flat line: the axis does not begin at 0."""
+    rows = [{'step': step, 'loss': 3.34 - step / 100} for step in range(1, 6)]
+    [loss] = curves.supervised(folder('sft', rows), 'a').axes
+    low, high = loss.get_ylim()
+    assert 3.28 < low < 3.29 and 3.33 < high < 3.34
 
 
 def test_a_held_out_curve_begins_before_the_first_step():

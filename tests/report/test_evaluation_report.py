@@ -133,9 +133,9 @@ def test_a_peak_is_told_where_it_was_reached(made, found):
     text = (made / 'evaluation.md').read_text()
     names = [policy['label'] for policy in found['frontier']['policies']]
     peak = np.exp(2 * (0.5 / 0.4 - 1))
-    shown = row_of(text, f'{names[0]}: true reward')[4]
+    shown = row_of(text, f'{names[0]}: gold reward')[4]
     assert shown.split()[0] == formatting.number(peak, 2)
-    assert row_of(text, f'{names[0]}: model reward')[4] == 'the curve never falls'
+    assert row_of(text, f'{names[0]}: reward')[4] == 'the curve never falls'
 
 
 def test_every_plot_is_shown_and_readable(made):

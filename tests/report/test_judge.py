@@ -2,14 +2,14 @@ import pytest
 
 from perl.report.judge import judged_by, win_rate
 
-TRAINER = 'judged by the reward model that trained it'
+TRAINER = 'judged by the reward that trained it'
 
 
 @pytest.mark.parametrize(
     ('judge', 'model', 'trained', 'words'),
     [
-        ('gold', '', False, 'judged by the exact reward (gold)'),
-        ('gold', '', True, 'judged by the exact reward (gold), which also trained it'),
+        ('gold', '', False, 'judged by the gold reward'),
+        ('gold', '', True, 'judged by the gold reward, which also trained it'),
         ('endpoint', 'm', False, 'judged by a language model (m)'),
         ('endpoint', 'm', True, f'{TRAINER} (m)'),
         ('model', '', False, 'judged by a language model of this run'),

@@ -13,13 +13,20 @@ COST = {'seconds': 75.0, 'step_bytes': 2**30}
             'val loss 0.396, 1 min 15 s, 1.00 GiB',
         ),
         (
-            {  # what it has to beat is told in a line of its own
-                'accuracy': 0.801,
-                'ci95': {'accuracy': [0.748, 0.845]},
-                'n': 244,
-                'best_baseline': {'figure': 'accuracy', 'model': 0.801},
-            },
+            {'accuracy': 0.801, 'ci95': {'accuracy': [0.748, 0.845]}, 'n': 244},
             'accuracy 80 % [75, 84]',
+        ),
+        (
+            {
+                **{'accuracy': 0.727, 'ci95': {'accuracy': [0.40, 0.90]}, 'n': 11},
+                'best_baseline': {
+                    **{'name': 'bag_of_words', 'figure': 'accuracy', 'baseline': 1.0},
+                    'difference_ci95': [-0.609, 0.138],
+                },
+                **{'val_loss': 0.672, 'seconds': 13.2},
+            },
+            'val loss 0.672, accuracy 70 % [40, 90] of 11 held out (not clearly better '
+            'than the best baseline, bag of words: 100 %), 13.2 s',
         ),
         (
             {'auc': 0.6745, 'ci95': {'auc': [0.59, 0.756]}},
@@ -35,8 +42,8 @@ COST = {'seconds': 75.0, 'step_bytes': 2**30}
                 'win_rate_ci95': [0.7623, 0.8573],
                 'judge': 'gold',
             },
-            'true reward 0.53 → 0.80 [0.77, 0.82], KL 4.1 nats, '
-            'win rate 81 % [76, 86] (judged by the exact reward (gold))',
+            'gold reward 0.53 → 0.80 [0.77, 0.82], KL 4.1 nats, '
+            'win rate 81 % [76, 86] (judged by the gold reward)',
         ),
         ({}, ''),
     ],

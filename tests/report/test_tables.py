@@ -121,7 +121,7 @@ def test_what_a_policy_gained_and_who_says_so():
     assert shown['reward before → after [95 %]'] == ['-0.09 → 1.24 [1.15, 1.32]']
     assert shown['KL to the reference, nats'] == ['13']
     assert shown['win rate [95 %] and who judged'] == [
-        '81 % [75, 86], **judged by the reward model that trained it (rm)**'
+        '81 % [75, 86], **judged by the reward that trained it (rm)**'
     ]
     assert shown['responses without an end, cut at the limit'] == ['83 %']
     assert shown['held-out prompts (test split)'] == ['200']

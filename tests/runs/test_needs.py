@@ -38,7 +38,7 @@ def test_every_stage_has_its_records():
         (
             ['comparisons'],
             'pretrain: files has no text in its train split; give text in train, val; '
-            'or run the others alone: --config.stages="(\'reward\',)" '
+            'or run the others alone: --config.stages=reward '
             '--config.reward.start=base --config.model.path=BASE '
             '--config.tokenizer.kind=file --config.tokenizer.path=BASE/tokenizer',
         ),
@@ -46,14 +46,14 @@ def test_every_stage_has_its_records():
             ['text', 'comparisons', 'prompts'],
             'sft: files has no demonstrations in its train split; give demonstrations '
             'in train, val; or run the others alone: '
-            "--config.stages=\"('pretrain','reward','policy',)\" "
-            '--config.reward.start=base --config.policy.start=base',
+            '--config.stages=pretrain,reward,policy --config.reward.start=base '
+            '--config.policy.start=base --config.policy.value_start=base',
         ),
         (
             ['text', 'demonstrations', 'prompts'],
             'reward: files has no comparisons in its train split; give comparisons in '
             'train, val, test; or run the others alone: '
-            "--config.stages=\"('pretrain','sft',)\"",
+            '--config.stages=pretrain,sft',
         ),
         ([], 'pretrain: files has no text in its train split; give text in train, val'),
     ],
@@ -63,6 +63,19 @@ def test_what_to_run_instead(kinds, says):
     with pytest.raises(UserError) as caught:
         needs.check(runs.config(), dataset(*kinds))
     assert str(caught.value) == says
+
+
+def test_a_split_that_stayed_empty(tmp_path):
+    """With the sizes of the others, so that nobody doubts the file."""
+    data = dataset('text', 'demonstrations', 'comparisons', 'prompts')
+    data.comparisons.update(train=data.comparisons['train'] * 51, test=[])
+    says = (
+        r'no comparisons in its test split \(train 51, val 1, test 0\); give '
+        r'comparisons in train, val, test: split by something with more values, or '
+        r'name the splits yourself; or run'
+    )
+    with pytest.raises(UserError, match=says):
+        needs.check(runs.config(), data)
 
 
 def test_leaks_are_told_where_they_emptied_a_split():

@@ -225,6 +225,9 @@ def test_a_stage_that_has_not_run_is_named(tmp_path):
     run = opened(tmp_path, (1, 1, 1))
     with pytest.raises(UserError, match=r'run the stage policy first'):
         run.role('policy')
+    says = r"'polcy' is neither a stage nor a folder; did you mean 'policy'"
+    with pytest.raises(UserError, match=says):
+        run.role('polcy')
     (tmp_path / 'reward' / 'adapter' / 'adapter.json').unlink()
     with pytest.raises(UserError, match=r'reward: .* has no adapter yet'):
         run.reward_role('reward')

@@ -1,6 +1,7 @@
 """A run's config.json that was edited or is of another version: one line each."""
 
 import json
+import shutil
 
 import pytest
 import runs
@@ -134,6 +135,20 @@ def test_of_an_older_version(workdir):
 
 
 def test_another_config(workdir):
-    with pytest.raises(UserError, match=r'another config \(sft.steps: was 6, is 9\)'):
+    said = r'config \(sft.steps: was 6, is 9\); give the old values or another'
+    with pytest.raises(UserError, match=rf'{said} .*, or remove \S+/sft to train sft'):
         saved_config.check(runs.config(**{'sft.steps': 9}), workdir)
+    with pytest.raises(UserError, match=r'\(seed: was 0, is 1\).* another --workdir$'):
+        saved_config.check(runs.config(seed=1), workdir)
     saved_config.check(runs.config(**{'policy.steps': 9}), workdir)
+
+
+def test_a_removed_folder_frees_its_settings(workdir):
+    """Also where `results.json` still has the figures of the stage."""
+    (workdir / 'results.json').write_text('{"sft": {"steps": 6}, "reward": {}}')
+    (workdir / 'reward').mkdir()
+    (workdir / 'reward' / 'metrics.jsonl').write_text('{"step": 1, "seconds": 1}\n')
+    shutil.rmtree(workdir / 'sft')
+    saved_config.check(runs.config(**{'sft.steps': 9}), workdir)
+    with pytest.raises(UserError, match=r'reward\.steps: was 6, is 9'):
+        saved_config.check(runs.config(**{'reward.steps': 9}), workdir)

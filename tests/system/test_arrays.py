@@ -98,3 +98,40 @@ def test_a_folder_that_is_not_there(tmp_path):
     with pytest.raises(FileNotFoundError) as raised:
         arrays.save(tmp_path / 'no' / 'x', {'x': ROWS})
     assert raised.value.filename == str(tmp_path / 'no' / 'x')
+
+
+@pytest.mark.parametrize('dtype', ['float32', 'float16', 'bfloat16'])
+@pytest.mark.parametrize('shape', [(), (0, 3), (7,), (64, 33)])
+def test_memory_that_jax_uses_as_it_is(shape, dtype):
+    x = arrays.aligned_empty(shape, jnp.dtype(dtype))
+    x[...] = 3
+    assert (x.shape, x.dtype) == (shape, dtype)
+    placed = jax.device_put(x)
+    np.testing.assert_array_equal(placed, x)
+    if x.size:
+        assert placed.unsafe_buffer_pointer() == x.ctypes.data
+        assert arrays.aligned(x, x.dtype) is x
+
+
+@pytest.mark.parametrize('lying', [lambda x: x[1:], lambda x: x.T, lambda x: x[:, ::2]])
+def test_other_memory_is_copied_there(lying):
+    x = lying(np.arange(99, dtype=np.float32).reshape(9, 11))
+    for dtype in ('float32', 'float16'):
+        moved = arrays.aligned(x, jnp.dtype(dtype))
+        np.testing.assert_array_equal(moved, x.astype(dtype))
+        assert jax.device_put(moved).unsafe_buffer_pointer() == moved.ctypes.data
+
+
+@pytest.mark.parametrize('dtype', ['float64', 'float32', 'float16', 'bfloat16'])
+def test_what_is_not_finite_is_counted_in_every_part(monkeypatch, dtype):
+    monkeypatch.setattr(arrays, '_PART', 4)
+    most = float(jnp.finfo(dtype).max)
+    x = np.array([most, -most, 0, -0.0, 1e-7] * 2, jnp.dtype(dtype)).reshape(5, 2)
+    assert arrays.not_finite(x) == 0
+    x[0, 1], x[3, 0], x[4, 1] = np.nan, np.inf, -np.inf
+    assert arrays.not_finite(x) == arrays.not_finite(x.T) == 3
+    assert arrays.not_finite(x[:, 0]) == 1
+
+
+def test_integers_are_finite():
+    assert arrays.not_finite(np.arange(5)) == arrays.not_finite(np.array(True)) == 0

@@ -1,6 +1,7 @@
 """How commands start and end."""
 
 import os
+import re
 import subprocess
 import sys
 
@@ -37,8 +38,24 @@ def test_as_people_type_it(module):
 
 @pytest.mark.parametrize('module', COMMANDS)
 def test_help(module):
-    ended = command(module, '--help')
-    assert '--workdir' in ended.out + ended.err
+    """It lists each flag that the command's modules define, `--config` too."""
+    said = command(module, '--help').out
+    source = (ROOT / f'{module.replace(".", "/")}.py').read_text()
+    if module == 'perl.train':
+        source += (ROOT / 'perl' / 'check.py').read_text()
+    names = re.findall(r"DEFINE_\w+\(\s*'(\w+)'", source)
+    names += ['config'] if 'define_config' in source else []
+    assert 'workdir' in names
+    missing = [x for x in names if not re.search(rf'^ +--(\[no\])?{x}\b', said, re.M)]
+    assert missing == []
+
+
+def test_the_commands_are_listed():
+    ended = python('-m', 'perl', text=True)
+    assert ended.returncode == 0 and ended.stderr == ''
+    lines = ended.stdout.splitlines()[1:]
+    assert [line.split()[2] for line in lines] == COMMANDS
+    assert 'Runs the stages of an experiment in order' in lines[0]
 
 
 @pytest.mark.parametrize('module', COMMANDS)

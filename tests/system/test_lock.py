@@ -11,7 +11,7 @@ import runs
 
 from perl import check
 from perl.system.errors import UserError
-from perl.system.lock import exclusive, exclusive_file
+from perl.system.lock import LOCK, exclusive, exclusive_file
 
 
 def hold(workdir, held):
@@ -70,9 +70,14 @@ def test_a_disk_without_locks_is_no_obstacle(tmp_path, monkeypatch):
         pass
 
 
-def test_a_file_in_its_place_is_no_obstacle(tmp_path):
+@pytest.mark.parametrize(
+    ('name', 'why'), [('run', 'File exists'), ('run/below', 'Not a directory')]
+)
+def test_a_file_in_its_place_is_named(tmp_path, name, why):
+    """Nothing was there, so nobody is told that it was removed."""
     (tmp_path / 'run').touch()
-    with exclusive(tmp_path / 'run'):
+    says = f'^--workdir: the folder .*/{name} cannot be made: {why}; name another$'
+    with pytest.raises(UserError, match=says), exclusive(tmp_path / name):
         pass
 
 
@@ -90,7 +95,7 @@ def test_a_folder_that_is_removed_is_noticed(tmp_path):
 
 
 def test_a_folder_that_cannot_be_locked_is_not_called_removed(tmp_path):
-    (tmp_path / 'run').touch()
+    (tmp_path / 'run' / LOCK).mkdir(parents=True)
     with exclusive(tmp_path / 'run') as held:
         held.check()
 

@@ -51,3 +51,17 @@ def test_a_row_of_a_table_or_an_object_of_your_own(module):
     )
     with pytest.raises(UserError, match=says):
         plugins.row('lang', table, 'length', yours)
+
+
+def test_where_the_users_code_failed(tmp_path, monkeypatch):
+    """The innermost line that is neither of this package nor of a library."""
+    (tmp_path / 'deep_for_tests.py').write_text(
+        'import json\n\n\ndef score(texts):\n    return json.loads(texts[0])\n'
+    )
+    monkeypatch.chdir(tmp_path)
+    try:
+        plugins.find('deep_for_tests:score', 'reward')(['{'])
+    except ValueError as error:
+        assert plugins.place(error) == 'deep_for_tests.py, line 5'
+    finally:
+        sys.modules.pop('deep_for_tests', None)

@@ -48,6 +48,14 @@ def test_slow_steps_have_a_line_each(capsys, clock):
     ]
 
 
+def test_the_compilation_is_not_taken_for_the_speed(capsys, clock):
+    """The first step takes 25 s, all others 0.5 s: 499 of them take four minutes."""
+    said = lines(capsys, clock, [25.0] + [0.5] * 61, total=500)
+    first = 'sft: step 1 of 500, the first step took 25 s with its compilation, loss'
+    assert said[0] == f'{first} 1.23'
+    assert said[1] == 'sft: step 61 of 500, 2 steps/s, 03:39 left, loss 1.23'
+
+
 def test_a_resume_counts_from_where_it_began(capsys, clock):
     said = lines(capsys, clock, [10.0] * 3, total=100, done=90)
     assert said == ['sft: step 93 of 100, 10 s a step, 01:10 left, loss 1.23']

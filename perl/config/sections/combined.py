@@ -17,10 +17,10 @@ def average_config(of: Sequence[str], **changes: Any) -> ConfigDict:
             'of': tuple(of),  # the earlier stages that are averaged
             # mean | slerp, of two stages | interpolate_to_start, of one
             'method': 'mean',
-            # of the second stage in slerp; of the stage against its start in
-            # interpolate_to_start; mean does not read it
+            # slerp: ratio of the second stage; interpolate_to_start: ratio of the
+            # stage against its start; mean does not read it
             'weight': 0.5,
-            'rank': 0,  # of the average; 0 adds up the ranks and is exact
+            'rank': 0,  # rank of the average; 0 adds up the ranks and is exact
             **changes,
         }
     )
@@ -36,7 +36,7 @@ def ensemble_config(
             'kind': 'ensemble',
             'of': tuple(of),  # the earlier reward models
             'combine': 'mean',  # mean | min | mean_std | gate | mole
-            'deviations': 1.0,  # mean_std is the mean less so many standard deviations
+            'deviations': 1.0,  # mean_std: mean - deviations * standard deviation
             'balance': 0.5,  # weight of the load-balancing loss of gate and mole
             'optimizer': optimizer_config(learning_rate),
             'steps': 100,

@@ -7,7 +7,7 @@ from ml_collections import ConfigDict
 from perl.config.sections.optimizer import optimizer_config
 from perl.config.sections.tuning import tuning_config
 
-# what an algorithm's paper takes for granted
+# defaults that the paper of an algorithm implies
 _CUSTOMS = {
     'rloo': {'samples': 4},
     'grpo': {'samples': 4, 'kl_in': 'loss', 'kl_estimator': 'k3'},
@@ -18,8 +18,8 @@ _CUSTOMS = {
 def policy_config(learning_rate: float, **changes: Any) -> ConfigDict:
     """Reinforcement learning of the policy against the reward model.
 
-    An `algorithm` among the changes brings its customs with it: four responses to a
-    prompt where it compares them, and for GRPO k3 in the loss.
+    An `algorithm` among the changes also changes the defaults of other settings: four
+    responses to a prompt where it compares them, and for GRPO k3 in the loss.
     """
     config = ConfigDict(
         {
@@ -27,46 +27,46 @@ def policy_config(learning_rate: float, **changes: Any) -> ConfigDict:
             'algorithm': 'ppo',  # ppo | reinforce | rloo | grpo | best_of_n
             'tuning': tuning_config(),
             'optimizer': optimizer_config(learning_rate, schedule='constant'),
-            'value_learning_rate': learning_rate,  # of the value function
+            'value_learning_rate': learning_rate,  # learning rate of the value model
             'start': 'sft',  # what the policy goes on from: base | sft
-            'value_start': 'sft',  # what the value goes on from: sft | reward | base
-            'value_warmup': 0,  # first iterations, which train the value alone
+            'value_start': 'sft',  # start of the value model: sft | reward | base
+            'value_warmup': 0,  # first iterations, which train the value model alone
             # who rewards: a stage or folder of reward models, module:function, gold, or
             # a language model that scores 1 to 10 (d-RLAIF): endpoint | model
             'reward': 'reward',
             'judge': {
-                'model': '',  # name on the endpoint; of `model` a stage, folder or base
+                'model': '',  # name at the endpoint; for `model`: stage, folder or base
                 'url': '',  # address of the endpoint, such as http://host:8000/v1
                 'key_env': '',  # the environment variable that holds its key
             },
-            'steps': 50,  # iterations of rollout and update
-            'batch_size': 64,  # episodes of an iteration
+            'steps': 50,  # iterations: sampling, scoring, updates
+            'batch_size': 64,  # episodes (prompt with response) of an iteration
             'samples': 1,  # responses to each prompt; 4 for rloo, grpo and best_of_n
             'epochs': 2,  # passes over the episodes of an iteration
             'minibatches': 2,  # updates of a pass
             # parts that a minibatch is computed in, one after the other, to save memory
             'micro_batches': 1,
-            'temperature': 1.0,  # of sampling, and of all log-probabilities
+            'temperature': 1.0,  # temperature of sampling and of all log-probs
             'kl_coefficient': 0.05,  # beta, strength of the KL penalty; 0 is none
             # k1 | k2 | k3 | full | none | …: which KL term; see docs/algorithms.md
             'kl_estimator': 'k1',
             'kl_in': 'reward',  # where the KL term is: reward | loss
-            'kl_controller': 'fixed',  # of beta: fixed | adaptive
+            'kl_controller': 'fixed',  # how beta moves: fixed | adaptive
             'kl_target': 6.0,  # nats an episode that an adaptive beta aims at
             'kl_horizon': 10000.0,  # episodes in which an adaptive beta corrects
-            # share by which the reference follows the policy each iteration; WARP: 0.01
+            # step of the reference to the policy in an iteration (0: none; WARP: 0.01)
             'ema_rate': 0.0,
             'gamma': 1.0,  # discount of later rewards
             'lam': 0.95,  # lambda of generalised advantage estimation
             'clip': 0.2,  # the ratio is clipped to 1 - clip and 1 + clip
-            'value_clip': 0.2,  # largest change of a value that its loss rewards
+            'value_clip': 0.2,  # clip range of the value loss
             'value_coefficient': 0.1,  # weight of the value loss
             'entropy_coefficient': 0.0,  # weight of an entropy bonus
-            'whiten_advantages': True,  # to mean 0 and deviation 1 over a batch
-            'whiten_rewards': False,  # to deviation 1 over the tokens of a batch
+            'whiten_advantages': True,  # to mean 0 and standard deviation 1 in a batch
+            'whiten_rewards': False,  # to standard deviation 1 over the tokens
             'scale_rewards': False,  # divides rewards by their running deviation
-            'clip_rewards': 0.0,  # limits rewards to -this and +this; 0 does not
-            'missing_eos_penalty': 1.0,  # taken off where a response does not end
+            'clip_rewards': 0.0,  # clips rewards to -this and +this; 0 clips nothing
+            'missing_eos_penalty': 1.0,  # taken off where a response has no end
             'ptx_coefficient': 0.0,  # weight of a loss on text in each update (PPO-ptx)
             'ptx_batch_size': 32,  # rows of text of an update
             'save_every': 10,  # iterations between checkpoints

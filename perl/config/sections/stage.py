@@ -15,8 +15,10 @@ def stage_config(kind: str, learning_rate: float, **changes: Any) -> ConfigDict:
             'kind': kind,
             'tuning': tuning_config(),
             'optimizer': optimizer_config(learning_rate),
-            'steps': 100,  # updates
-            'batch_size': 32,  # examples of an update, on all devices together
+            'steps': 100,  # updates of the weights
+            # examples (for reward and dpo: comparisons) of an update, on all devices
+            # together
+            'batch_size': 32,
             # parts that a batch is computed in, one after the other, to save memory
             'micro_batches': 1,
             'eval_every': 50,  # steps between evaluations; 0 evaluates at the end only
@@ -28,19 +30,20 @@ def stage_config(kind: str, learning_rate: float, **changes: Any) -> ConfigDict:
         # one, with its head and adapters
         config.start = 'base'
     if kind in ('reward', 'dpo'):
-        # keeps the weights with the best validation figure instead of the last ones
+        # keeps the weights that did best on the validation split, not the last ones
         config.keep_best = False
     if kind == 'reward':
         # bradley_terry, on comparisons | pointwise, on ratings
         config.loss = 'bradley_terry'
         # encodes the prompt of a comparison once for all its completions
         config.share_prompts = False
-        config.margins = True  # takes the margins of comparisons that have some
-        config.label_smoothing = 0.0  # share of the labels that is taken to be wrong
-        # whose rewards are 0 on average: responses | demonstrations, of validation
+        config.margins = True  # uses the margins of comparisons that have some
+        config.label_smoothing = 0.0  # ratio of labels that is assumed to be wrong
+        # rewards are shifted so that their mean is 0 over these texts of the
+        # validation split: responses | demonstrations
         config.centre = 'responses'
         config.head_only = False  # trains the head alone: a linear probe
-        config.shuffle = 0  # another number gives another order of the data
+        config.shuffle = 0  # seed of the order of the data
     config.update(changes)
     return config
 
@@ -48,9 +51,10 @@ def stage_config(kind: str, learning_rate: float, **changes: Any) -> ConfigDict:
 def dpo_config(learning_rate: float, **changes: Any) -> ConfigDict:
     """A policy from comparisons alone (arXiv 2305.18290)."""
     config = stage_config('dpo', learning_rate, start='sft')
-    config.beta = 0.1  # strength of the KL penalty
-    config.label_smoothing = 0.0  # share of the labels that is taken to be wrong
-    # who scores the result: as in a policy stage, but neither endpoint nor model
-    config.reward = 'reward'
+    config.beta = 0.1  # strength of the pull to the reference (KL penalty)
+    config.label_smoothing = 0.0  # ratio of labels that is assumed to be wrong
+    # who scores the result: '' is nobody; else a stage or folder of reward models,
+    # module:function or gold
+    config.reward = ''
     config.update(changes)
     return config

@@ -25,7 +25,7 @@ def tuning_config(name: str = 'lora', rank: int = 8, **changes: Any) -> ConfigDi
     return ConfigDict(
         {
             'name': name,  # full | lora | module:class; full reads no other field
-            'rank': rank,  # of the LoRA factors
+            'rank': rank,  # rank of the LoRA factors
             'alpha': float(
                 rank
             ),  # the product of the factors is scaled by alpha / rank

@@ -19,8 +19,8 @@ def expand(where: Path | Sequence[Path], setting: str) -> list[pathlib.Path]:
         setting: the name of the setting, for errors.
 
     Raises:
-        UserError: a folder or a pattern has no files, or the list is empty. The reader
-            checks whether a single file exists.
+        UserError: a file does not exist, a folder or a pattern has no files, or the
+            list is empty.
     """
     if not isinstance(where, Path):
         if not where:
@@ -30,8 +30,11 @@ def expand(where: Path | Sequence[Path], setting: str) -> list[pathlib.Path]:
     if path.is_dir():
         members = (x for x in path.iterdir() if _is_table(x))
         what = f'the folder {path} has no files that end in'
-    elif path.exists() or not glob.has_magic(str(path)):
+    elif path.exists():
         return [path]
+    elif not glob.has_magic(str(path)):
+        here = '' if path.is_absolute() else f' in {pathlib.Path.cwd()}'
+        raise UserError(f'{setting}: there is no file {path}{here}')
     else:
         members = map(pathlib.Path, glob.iglob(str(path), recursive=True))
         what = f'no file matches {path}; files may end in'

@@ -1,8 +1,6 @@
 """The table of data set readers, and loading a data set by name."""
 
 import inspect
-import pathlib
-import traceback
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -105,11 +103,11 @@ def _call(name: str, reader: Callable[..., Any], options: Mapping[str, Any]) -> 
     except UserError:
         raise
     except Exception as error:
-        *_, frame = traceback.extract_tb(error.__traceback__)
-        place = f'{pathlib.Path(frame.filename).name}, line {frame.lineno}'
+        place = plugins.place(error)
+        where = f' ({place})' if place else ''
         reason = ' '.join(f'{type(error).__name__}: {error}'.split())
         raise UserError(
-            f'data.name: {name} failed with {reason:.200} ({place})'
+            f'data.name: {name} failed with {reason:.200}{where}'
         ) from error
     if not isinstance(dataset, Dataset):
         raise UserError(

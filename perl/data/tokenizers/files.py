@@ -1,14 +1,14 @@
-"""Loads a tokenizer from a folder or file, or trains one on a corpus."""
+"""Loads a tokenizer from a folder or file."""
 
-import io
 import json
 import pathlib
-from collections.abc import Iterable
+import tempfile
 
 from perl.data.tokenizers.json_file import Json
 from perl.data.tokenizers.llama2c import Llama2c
 from perl.data.tokenizers.sentence_piece import SentencePiece
 from perl.data.tokenizers.vocabularies import META, Bytes, Tokenizer
+from perl.models import files as models
 from perl.system import jsonl
 from perl.system.errors import UserError
 
@@ -19,10 +19,9 @@ __all__ = [
     'SentencePiece',
     'Tokenizer',
     'load',
-    'train_sentencepiece',
 ]
 
-_NAMES = ('tokenizer.json', 'tokenizer.model', 'tokenizer.bin')
+NAMES = ('tokenizer.json', 'tokenizer.model', 'tokenizer.bin')
 # characters that some tokenizer.json change: spaces, line ends, ligatures, accents
 _PROBE = ' A  b\n ﬁ²e\u0301'
 
@@ -34,22 +33,26 @@ def load(path: str | pathlib.Path) -> Tokenizer:
     is searched for `tokenizer.json`, `tokenizer.model` and `tokenizer.bin`. If it has
     both of the first two, the one with an exact round trip is used, or `tokenizer.json`
     if both are exact. The names of the special tokens of a `tokenizer.json` come from
-    `tokenizer_config.json` beside it.
+    `tokenizer_config.json` beside it. A `.gguf` file has its tokenizer inside, and
+    `hub:org/name` names one of the Hugging Face hub.
 
     Raises:
         UserError: the file is missing, damaged or of an unknown kind.
     """
     if str(path) == 'bytes':
         return Bytes()
-    path = pathlib.Path(path)
+    path = models.located(path)
     if not path.exists():
         raise UserError(
             f"no tokenizer at {path}: give a file, a folder or 'bytes' (needs no file)"
         )
+    inside = models.beside(path) if path.suffix == '.gguf' else None
     meta = path / META
     try:
         if meta.is_file():
             return _from_meta(path, json.loads(meta.read_text()))
+        if inside is not None:
+            return _from_contents(inside)
         return _from_folder(path) if path.is_dir() else _from_file(path)
     except UserError as error:
         raise UserError(f'{path}: {error}') from error
@@ -57,63 +60,20 @@ def load(path: str | pathlib.Path) -> Tokenizer:
         raise UserError(f'{path} is not a readable tokenizer: {error!r}') from error
 
 
-def train_sentencepiece(
-    texts: Iterable[str],
-    vocab_size: int,
-    model_type: str = 'bpe',
-    byte_fallback: bool = True,
-    symbols: tuple[str, ...] = ('\n',),
-) -> SentencePiece:
-    """Trains a SentencePiece model on a corpus; it is exact and deterministic.
-
-    Ids: 0 pad, 1 bos, 2 eos, 3 unk, then `symbols`, which no other piece contains. Text
-    is not changed: no normalisation, no leading space, no removed spaces. A small
-    corpus may give fewer than `vocab_size` pieces.
-
-    Raises:
-        UserError: the corpus is empty, or `vocab_size` is too small for its characters.
-    """
-    import sentencepiece
-
-    model = io.BytesIO()
-    texts = [text for text in texts if text]
-    if not texts:
-        raise UserError('a tokenizer cannot be trained: the corpus has no text')
-    try:
-        sentencepiece.SentencePieceTrainer.train(
-            sentence_iterator=iter(texts),
-            model_writer=model,
-            vocab_size=vocab_size,
-            model_type=model_type,
-            byte_fallback=byte_fallback,
-            user_defined_symbols=list(symbols),
-            normalization_rule_name='identity',
-            add_dummy_prefix=False,
-            remove_extra_whitespaces=False,
-            max_sentence_length=1 << 20,
-            pad_id=0,
-            bos_id=1,
-            eos_id=2,
-            unk_id=3,
-            hard_vocab_limit=False,
-            num_threads=1,
-            minloglevel=2,
-        )
-    except Exception as error:
-        reason = str(error).strip().splitlines()[-1]
-        raise UserError(
-            f'SentencePiece cannot make {vocab_size} pieces from this corpus: {reason}'
-        ) from error
-    return SentencePiece(model.getvalue())
-
-
 def _from_folder(folder: pathlib.Path) -> Tokenizer:
-    files = [folder / name for name in _NAMES if (folder / name).is_file()]
+    files = [folder / name for name in NAMES if (folder / name).is_file()]
     if not files:
-        raise UserError(f'the folder has none of {", ".join(_NAMES)}')
+        raise UserError(f'the folder has none of {", ".join(NAMES)}')
     if [file.suffix for file in files[:2]] == ['.json', '.model']:
         return _of_both(*files[:2])
     return _from_file(files[0])
+
+
+def _from_contents(files: dict[str, bytes]) -> Tokenizer:
+    with tempfile.TemporaryDirectory() as folder:
+        for name, content in files.items():
+            (pathlib.Path(folder) / name).write_bytes(content)
+        return _from_folder(pathlib.Path(folder))
 
 
 def _of_both(json_file: pathlib.Path, model_file: pathlib.Path) -> Tokenizer:

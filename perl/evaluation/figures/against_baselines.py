@@ -79,14 +79,24 @@ def sentence(figures: Mapping[str, Any]) -> str:
         f'{scale * x:+.{digits}f}'
         for x in (best['difference'], *best['difference_ci95'])
     )
-    bottom, top = best['difference_ci95']
-    verdict = 'not clearly better than'
-    verdict = 'better than' if bottom > 0 else 'worse than' if top < 0 else verdict
     return (
-        f'{title} {model} of {figures["n"]:,} held-out {rows}, {verdict} the best '
-        f'baseline, {best["name"].replace("_", " ")} ({best["rule"]}): {other}; '
+        f'{title} {model} of {figures["n"]:,} held-out {rows}, {verdict(best)} the '
+        f'best baseline, {best["name"].replace("_", " ")} ({best["rule"]}): {other}; '
         f'difference {lead} [{low}, {high}]'
     )
+
+
+def verdict(best: Mapping[str, Any]) -> str:
+    """How a reward model compares with its best baseline: `better than`, `worse than`
+    or `not clearly better than`, by the interval of the difference.
+
+    Args:
+        best: the `best_baseline` of `against_baselines`.
+    """
+    bottom, top = best['difference_ci95']
+    if bottom > 0:
+        return 'better than'
+    return 'worse than' if top < 0 else 'not clearly better than'
 
 
 def _difference(records, model, baseline, intervals) -> Interval:

@@ -8,7 +8,7 @@ from perl.models.architecture import Architecture
 from perl.models.families.config import Config
 from perl.models.families.names import Name
 from perl.system.errors import UserError
-from perl.system.suggest import meant
+from perl.system.suggest import near_miss
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,6 +56,6 @@ class Family:
             if name not in known:
                 raise UserError(
                     f'model.family: {self.name} sets {name!r}, which no architecture '
-                    f'has{meant(name, known)}'
+                    f'has{near_miss(name, sorted(known - sizes.keys()))}'
                 )
         return Architecture(**{**self.fields, **sizes})

@@ -11,6 +11,7 @@ from perl.models.families.table import from_foreign, is_classifier
 from perl.models.families.tensors import KERNEL, checked, declared, names_of
 from perl.models.files.checkpoint import Checkpoint
 from perl.models.heads import HEAD
+from perl.system.arrays import aligned_empty
 from perl.weights import Leaf, unflatten
 
 Place = Callable[[str, Leaf, np.ndarray], Any]
@@ -50,10 +51,10 @@ def load(
             tensor = tensors[name.foreign.format(i)].read()
             if arrays is None:
                 kind = np.dtype(dtype or tensor.dtype)
-                arrays = [np.empty(leaf.shape, kind) for leaf in own]
+                arrays = [aligned_empty(leaf.shape, kind) for leaf in own]
             for array, part in zip(arrays, name.ours(tensor, own), strict=True):
                 array[i if name.layered else ...] = part
-            del tensor
+            del tensor, array, part  # of arrays, which are to go when they are placed
         for path, leaf in zip(name.paths, own, strict=True):
             flat[path] = place(path, leaf, arrays.pop(0))
     if KERNEL in flat:

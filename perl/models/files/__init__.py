@@ -1,6 +1,7 @@
 """Checkpoints of other projects, read and written as Hugging Face has them."""
 
 from perl.models.files.checkpoint import Checkpoint, Tensor
+from perl.models.files.folder import refuse_pickle
 from perl.models.files.opening import beside, is_foreign, located, open_checkpoint
 from perl.models.files.writing import write_checkpoint
 
@@ -11,5 +12,6 @@ __all__ = [
     'is_foreign',
     'located',
     'open_checkpoint',
+    'refuse_pickle',
     'write_checkpoint',
 ]

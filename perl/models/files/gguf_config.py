@@ -1,5 +1,6 @@
 """The metadata of a GGUF file as the `config.json` that it was made from."""
 
+import functools
 import math
 import pathlib
 from collections.abc import Callable
@@ -180,10 +181,6 @@ def _windowed(meta, header, arch, every):
     }
 
 
-def _gemma2(meta, header):
-    return _windowed(meta, header, 'gemma2', 2)
-
-
 def _gemma3(meta, header):
     local = meta.get('rope.freq_base_swa', 10000.0)
     return {
@@ -197,6 +194,6 @@ _FIELDS: dict[str, Callable[[Metadata, Header], dict[str, Any]]] = {
     'qwen2': _qwen2,
     'qwen3': _qwen3,
     'gemma': _gemma,
-    'gemma2': _gemma2,
+    'gemma2': functools.partial(_windowed, arch='gemma2', every=2),
     'gemma3': _gemma3,
 }

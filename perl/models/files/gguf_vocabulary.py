@@ -67,7 +67,7 @@ def read_vocabulary(file: pathlib.Path, said: Mapping[str, Any]) -> Vocabulary:
         number = said.get(f'{name}_token_id')
         if number is None:
             continue
-        if not 0 <= number < len(tokens):
+        if not isinstance(number, int) or not 0 <= number < len(tokens):
             raise UserError(
                 f'model.path: {file}: its {name}_token_id {number} is not one of its '
                 f'{len(tokens)} tokens; convert it again'

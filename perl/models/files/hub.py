@@ -1,5 +1,6 @@
 """Models of the Hugging Face hub, fetched only where an address says `hub:`."""
 
+import functools
 import pathlib
 import re
 
@@ -8,7 +9,7 @@ from perl.system.errors import UserError
 _ADDRESS = re.compile(r'hub:([\w.-]+/[\w.-]+)(?:@([\w./-]+))?')
 # no pickle is ever fetched
 _PATTERNS = (
-    *('*.json', '*.safetensors', '*.jinja'),
+    *('*.json', 'model*.safetensors', '*.jinja'),
     *('tokenizer.model', 'merges.txt', 'vocab.txt'),
 )
 
@@ -18,6 +19,7 @@ def is_address(path: str) -> bool:
     return path.startswith('hub:')
 
 
+@functools.lru_cache  # each call asks the hub what is new
 def fetch(address: str) -> pathlib.Path:
     """The folder of a model in the local cache, fetched where it is not there.
 

@@ -8,7 +8,7 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 
 from perl.models.files.checkpoint import Tensor
-from perl.system import disk
+from perl.system import arrays, disk
 from perl.system.errors import UserError
 
 # what safetensors calls a dtype, and whether a weight of a model may have it
@@ -29,13 +29,7 @@ _DTYPES = {
     'U8': np.uint8,
     'BOOL': np.bool_,
 }
-# the bits of a float without its sign from which on it is infinite or NaN
-_INFINITE = {
-    np.dtype(np.float32): (np.uint32, 0x7F800000),
-    np.dtype(np.float16): (np.uint16, 0x7C00),
-    np.dtype(ml_dtypes.bfloat16): (np.uint16, 0x7F80),
-}
-_CHUNK = 1 << 20  # numbers that are looked at together
+_FLOATS = ('F32', 'F16', 'BF16')  # that a weight of a model may be of
 
 
 def tensors_in(file: pathlib.Path) -> dict[str, Tensor]:
@@ -91,19 +85,13 @@ def damaged(file: pathlib.Path, error: Exception) -> UserError:
 
 def check_finite(array: np.ndarray, where: str) -> None:
     """Raises a `UserError` unless an array of any shape holds finite floats of 16 or 32
-    bits, without a second array of its size."""
-    if array.dtype not in _INFINITE:
+    bits."""
+    if array.dtype not in [_DTYPES[name] for name in _FLOATS]:
         raise UserError(
             f'model.path: {where} has the dtype {array.dtype}; write the checkpoint in '
             'float32, float16 or bfloat16'
         )
-    kind, infinite = _INFINITE[array.dtype]
-    bits = array.reshape(-1).view(kind)
-    sign_off = kind(np.iinfo(kind).max >> 1)
-    bad = sum(
-        int(np.count_nonzero((bits[at : at + _CHUNK] & sign_off) >= infinite))
-        for at in range(0, bits.size, _CHUNK)
-    )
+    bad = arrays.not_finite(array)
     if bad:
         raise UserError(
             f'model.path: {where}: {bad} of {array.size} numbers are NaN or infinite; '

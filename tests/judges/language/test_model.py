@@ -8,7 +8,7 @@ import tiny
 
 from perl import judges
 from perl.adapters import tree
-from perl.data.tokenizers.files import Bytes, train_sentencepiece
+from perl.data.tokenizers import Bytes, train_sentencepiece
 from perl.judges.language import choose as choosing
 from perl.judges.language.answers import Answers, remembered
 from perl.judges.language.model import Model, probabilities

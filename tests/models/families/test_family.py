@@ -61,3 +61,10 @@ def test_a_row_sets_fields_and_the_config_the_sizes():
 def test_a_row_with_an_unknown_field_is_named():
     with pytest.raises(UserError, match=r"sets 'qkv_biases', .*mean 'qkv_bias'"):
         Family('mine', {'qkv_biases': True}).architecture()
+    sizes = configs.experiment('x').model
+    sizes = {k: v for k, v in sizes.items() if k not in ('path', 'family')}
+    with pytest.raises(
+        UserError, match=r'\(there is activation, .* and \d+ others'
+    ) as error:
+        Family('mine', {'nonlinearity': 'gelu'}).architecture(**sizes)
+    assert 'width' not in str(error.value), 'the config sets the sizes'

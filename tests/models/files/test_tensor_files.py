@@ -71,15 +71,6 @@ def test_the_largest_numbers_are_finite(dtype):
     tensor_files.check_finite(np.array([most, -most, 0, -0.0], dtype), 'here')
 
 
-def test_finite_is_looked_at_in_every_chunk(monkeypatch):
-    monkeypatch.setattr(tensor_files, '_CHUNK', 4)
-    array = np.zeros(10, np.float32)
-    tensor_files.check_finite(array, 'here')
-    array[[3, 9]] = np.nan
-    with pytest.raises(UserError, match='here: 2 of 10'):
-        tensor_files.check_finite(array, 'here')
-
-
 def test_integers_are_no_weights(file):
     save_file({'x': np.arange(3)}, file)
     with pytest.raises(UserError, match='x has the dtype int64; write the checkpoint'):

@@ -21,7 +21,7 @@ from perl.data.records import (
     split_of,
 )
 from perl.data.sets.own_files import templates
-from perl.data.sets.own_files.source import Path, Paths, Source, from_settings
+from perl.data.sets.own_files.source import Paths, Source, from_settings
 from perl.data.splits import Groups
 from perl.system.errors import UserError
 
@@ -113,22 +113,14 @@ def load(
     return data
 
 
-def read_comparisons(file: Path, columns: Mapping[str, str]) -> list[Comparison]:
-    """All comparisons of a file, in its order.
+def read(source: Source, mends: Mapping[str, str] | None = None) -> Iterator[Entry]:
+    """The entries of every row of a source; raises as `load` does.
 
     Args:
-        file: a table.
-        columns: {field: column}, as in a `Source`.
-
-    Raises:
-        UserError: as `load` does.
+        source: the settings of the files.
+        mends: {column: advice for the error if it is missing}; by default by settings.
     """
-    return [entry.record for entry in read(Source('comparisons', file, columns))]
-
-
-def read(source: Source) -> Iterator[Entry]:
-    """The entries of every row of a source; raises as `load` does."""
-    needed = source.needed
+    needed = source.needed | (mends or {})
     optional = list(source.optional.values())
     for split, where in (source.splits or {'': source.path}).items():
         setting = f'{source.kind}.path.{split}' if split else f'{source.kind}.path'

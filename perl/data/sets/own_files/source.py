@@ -1,6 +1,7 @@
 """The settings for one kind of records in the user's files, and their checks."""
 
 import dataclasses
+import difflib
 import pathlib
 from collections.abc import Mapping, Sequence
 
@@ -157,8 +158,11 @@ class Source:
                 )
 
     def _check_template(self, name, template):
-        if name not in templates.names(template):
-            raise UserError(f'{self.kind}: the {name} template lacks {{{name}}}')
+        inside = templates.names(template)
+        if name not in inside:
+            near = difflib.get_close_matches(name, inside, 1)
+            hint = f' (is {{{near[0]}}} meant to be it?)' if near else ''
+            raise UserError(f'{self.kind}.{name}: the template lacks {{{name}}}{hint}')
         if any('\ud800' <= letter <= '\udfff' for letter in template):
             raise UserError(
                 f'{self.kind}.{name}: the template is not UTF-8 text; write it again'

@@ -12,7 +12,6 @@ from pyarrow import parquet
 
 from perl import data
 from perl.data import Comparison, Demonstration, Rating, split_of
-from perl.data.sets.own_files import reader
 from perl.system.errors import UserError
 
 ROWS = [
@@ -262,7 +261,7 @@ def test_bad_files(tmp_path, name, content, message):
         ({'pth': 'x'}, "no setting 'pth'; did you mean 'path'"),
         ({'columns': {}}, 'path is missing'),
         ({'path': 'x', 'columns': {'pront': 'p'}}, "did you mean 'prompt'"),
-        ({'path': 'x', 'prompt': 'Q:'}, 'prompt template lacks {prompt}'),
+        ({'path': 'x', 'prompt': 'Q:'}, 'prompts.prompt: the template lacks {prompt}'),
         ({'path': {'trian': 'x'}}, "did you mean 'train'"),
         (3, 'prompts: 3 is neither a path nor settings'),
         ({'path': 3}, 'prompts.path: 3 is not a path, a list of paths, or'),
@@ -508,9 +507,3 @@ def test_files_of_one_kind(tmp_path):
         made = data.load('files', comparisons=source).comparisons['test']
         assert [len(row.completions) for row in made] == [2, 3, 4]
         assert [row.prompt for row in made] == ['p0', 'p1', 'p2']
-
-
-def test_the_comparisons_of_one_file_in_its_order(tmp_path):
-    rows = [{**PAIR, 'prompt': f'p{i % 2}'} for i in range(4)]
-    found = reader.read_comparisons(write(tmp_path / 'a.jsonl', rows), {})
-    assert found == [Comparison(f'p{i % 2}', ('a', 'b')) for i in range(4)]

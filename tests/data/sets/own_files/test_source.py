@@ -29,8 +29,11 @@ from perl.system.errors import UserError
             {'columns': {'completions': 'ranked', 'chosen': 'best'}},
             'chosen and completions cannot be combined; comparisons have prompt and',
         ),
-        ('prompts', {'prompt': 'Q: {promt}'}, 'the prompt template lacks {prompt}'),
-        ('prompts', {'prompt': 'Q: {{prompt}}'}, 'the prompt template lacks {prompt}'),
+        (
+            *('prompts', {'prompt': 'Q: {promt}'}),
+            r'prompts.prompt: the template lacks {prompt} \(is {promt} meant to be it',
+        ),
+        ('prompts', {'prompt': 'Q: {{prompt}}'}, 'the template lacks {prompt}$'),
         ('prompts', {'prompt': '\udcff{prompt}'}, 'prompts.prompt: .* is not UTF-8'),
         ('prompts', {'path': ['a', 3]}, 'prompts.path: 3 is not a path'),
         ('prompts', {'path': {'train': 3}}, 'prompts.path: 3 is not a path'),

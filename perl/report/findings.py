@@ -1,0 +1,82 @@
+"""What `perl.check` found, in lines for a person."""
+
+import math
+from typing import Any
+
+from perl.data import survey
+
+FEW = 30  # held-out examples below which an interval is too wide to be of use
+MANY = 50  # epochs above which a model mostly repeats its examples
+
+
+def lines(findings: dict[str, Any]) -> list[str]:
+    """The findings of `check` for a person."""
+    text = []
+    mesh, vocabulary = findings['mesh'], findings['vocabulary']
+    if mesh['wanted'] > mesh['devices']:
+        text.append(
+            f'mesh: of {mesh["wanted"]} devices; this machine has {mesh["devices"]}'
+        )
+    if findings['not_run']:
+        text.append(f'not run: {", ".join(findings["not_run"])}')
+    text += [f'data: {reason}: {n}' for reason, n in findings['dropped'].items()]
+    if vocabulary['padding']:
+        text.append(
+            f'vocabulary: the base has {vocabulary["rows"]} rows, the tokenizer '
+            f'{vocabulary["pieces"]} pieces: {vocabulary["padding"]} rows are padding'
+        )
+    for name, splits in findings['data'].items():
+        for split, row in splits.items():
+            text += [f'{name}/{split}: {line}' for line in _split_lines(row)]
+            text += [f'{name}/{split}: {line}' for line in _warnings(name, split, row)]
+    for name, row in findings['rewards'].items():
+        text.append(f'{name}: {row["reward"]} {_tried(row["values"])}')
+    for name, row in findings['stages'].items():
+        sizes = ', '.join(f'{k} {_mib(v)}' for k, v in row['bytes_a_device'].items())
+        count = row['trainable']
+        all_of_it = f'; {count:,} trained in all, heads included' if count else ''
+        text.append(f'{name}: {row["coverage"]}{all_of_it}; a device holds {sizes}')
+    return text
+
+
+def _tried(rewards):
+    """What a reward says to the first two rows."""
+    if all(math.isnan(x) for x in rewards):
+        return (
+            'has no verdict on the first two rows; training stops where half of a '
+            'batch or more has none'
+        )
+    return (
+        f'rewards the first two rows with {" and ".join(f"{x:.4g}" for x in rewards)}'
+    )
+
+
+def _warnings(name, split, row):
+    """What will make figures say little, or a model learn its examples by heart."""
+    if split != 'train' and row.get('examples', FEW) < FEW:
+        yield f'so few examples say little: give {FEW} or more'
+    is_read = 'documents' in row or 'response_max' in row  # prompts are answered anew
+    if is_read and row.get('epochs', 0) > MANY:
+        noun = 'document' if 'documents' in row else 'example'
+        yield f'each {noun} is seen {row["epochs"]:.0f} times; lower {name}.steps'
+
+
+def _split_lines(row):
+    """What is there, and in a second line what is cut or odd."""
+    if 'documents' in row:
+        first = survey.many(row['documents'], 'document')
+        first += f' of {row["tokens"]:,} tokens in {survey.many(row["rows"], "row")}'
+    else:
+        first = survey.many(row['examples'], 'example')
+    for name in ('document', 'prompt', 'response'):
+        if f'{name}_max' in row:
+            spread = (f'{x} {row[f"{name}_{x}"]}' for x in ('p50', 'p95', 'max'))
+            first += f', {name} tokens {" ".join(spread)}'
+    if 'epochs' in row:
+        first += f', {row["epochs"]:.3g} epochs'
+    odd = '' if 'documents' in row else survey.words(row)
+    return [first, odd] if odd else [first]
+
+
+def _mib(size: int) -> str:
+    return f'{size / 2**20:.1f} MiB'

@@ -1,0 +1,47 @@
+"""The tokenizer of a run: its own, its base's, or one made from its texts."""
+
+import pathlib
+
+from ml_collections import ConfigDict
+
+from perl.data import tokenizers
+from perl.data.records import Dataset
+from perl.data.tokenizers.vocabularies import Tokenizer
+from perl.models.files import is_foreign
+from perl.system.errors import UserError
+
+
+def open_tokenizer(
+    config: ConfigDict, dataset: Dataset, folder: pathlib.Path
+) -> Tokenizer:
+    """The run's tokenizer: made or found once, then kept in the run folder.
+
+    Raises:
+        UserError: it cannot be read, or the base brings none and the config names none.
+    """
+    if folder.is_dir():
+        return tokenizers.load(folder)
+    kind = config.tokenizer.kind
+    if kind == 'bytes':
+        made = tokenizers.Bytes()
+    elif kind == 'file' and config.tokenizer.path:
+        made = tokenizers.load(config.tokenizer.path)
+    else:
+        made = _of_base(config) if config.model.path else None
+        if made is None:
+            texts = dataset.text['train']
+            made = tokenizers.train_sentencepiece(texts, config.tokenizer.size)
+    made.save(folder)
+    return made
+
+
+def _of_base(config):
+    """The tokenizer that the base brings; None where one may be made for it."""
+    base = config.model.path
+    found = tokenizers.of_base(base)
+    if found is None and (config.tokenizer.kind == 'file' or is_foreign(base)):
+        raise UserError(
+            f'tokenizer.path: the base {base} brings no tokenizer; give its file or '
+            'folder'
+        )
+    return found
