@@ -13,6 +13,7 @@ from perl.models.architecture import DTYPES
 from perl.system import schema
 from perl.system.errors import UserError
 from perl.system.suggest import meant, meant_setting, one_of
+from perl.weights import QUANTISATIONS
 
 _DEFAULTS = configs.experiment('')
 
@@ -52,6 +53,7 @@ def validate(config: ConfigDict) -> None:
         if 'reward' in config[name]:
             rewards.check(config, name)
     one_of('model.dtype', config.model.dtype, *DTYPES)
+    one_of('model.quantization', configs.quantization(config), 'none', *QUANTISATIONS)
     if not config.model.path:
         configs.architecture(config, vocabulary=1)  # raises what the sizes break
         check_window(config, config.model.max_length)

@@ -36,8 +36,8 @@ class Affine(Stored):
         inputs = leaf.shape[leaf.layered : leaf.layered + leaf.inputs]
         axis, stored = leaf.axes[leaf.layered], cls.group * cls.bits // 8
         codes = array('uint8', (groups, axis), (stored, None))
-        scale = array('float32', (groups, axis))
-        return cls(inputs, dtype, codes, scale, scale)
+        scale, offset = (array('float32', (groups, axis)) for _ in range(2))
+        return cls(inputs, dtype, codes, scale, offset)
 
     @classmethod
     def encode(cls, w: jax.Array, inputs: int, dtype: str) -> Self:

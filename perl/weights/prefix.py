@@ -72,12 +72,11 @@ class Slots(Bound):
         """What queries `[B, T, H, N]`, without their rotation, get from the slots:
         `[B, T, H, N]`."""
         k, v = self.prefix.k.astype(q.dtype), self.prefix.v.astype(q.dtype)
-        B, T, H, N = q.shape
-        grouped = q.reshape(B, T, k.shape[1], -1, N)
+        grouped = q.reshape(*q.shape[:2], k.shape[1], -1, q.shape[-1])
         scores = jnp.einsum(
             'btkgn,skn->btkgs', grouped, k, preferred_element_type=jnp.float32
         )
-        shares = jax.nn.softmax(scores * N**-0.5, axis=-1).astype(q.dtype)
+        shares = jax.nn.softmax(scores * q.shape[-1] ** -0.5, axis=-1).astype(q.dtype)
         out = jnp.einsum('btkgs,skn->btkgn', shares, v).reshape(q.shape)
         return out * jnp.tanh(self.prefix.gate).astype(q.dtype)[:, None]
 

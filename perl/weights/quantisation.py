@@ -23,40 +23,38 @@ def declare(leaves: Any, kind: str, dtype: str) -> Any:
 
     Args:
         leaves: the model's tree of `Leaf`.
-        kind: a name in `QUANTISATIONS`, or '' for a base of plain arrays.
+        kind: a name in `QUANTISATIONS`, or `none` for a base of plain arrays.
         dtype: of compute.
     """
     return unflatten(
         {
             path: QUANTISATIONS[kind].declare(leaf, dtype)
-            if _chosen(path, leaf, kind)
+            if applies(path, leaf, kind)
             else leaf
             for path, leaf in flatten(leaves).items()
         }
     )
 
 
-def store(path: str, leaf: Leaf, array: Any, kind: str, dtype: str) -> Any:
-    """One parameter of a base as it is stored, an array of `dtype` or a `Stored`.
+def applies(path: str, leaf: Leaf, kind: str) -> bool:
+    """Whether a parameter is stored in that quantisation: the kernels of layers are."""
+    return kind in QUANTISATIONS and in_layers(path) and leaf.inputs > 0
 
-    A kernel is encoded layer by layer, so that no float32 copy of all layers is made.
+
+def store(leaf: Leaf, array: Any, kind: str, dtype: str) -> Stored:
+    """One kernel of a base as it is stored.
+
+    It is encoded layer by layer, so that no float32 copy of all layers is made.
 
     Args:
-        path: of the parameter.
         leaf: its declaration.
         array: its numbers, `leaf.shape`.
-        kind: as in `declare`.
+        kind: a name in `QUANTISATIONS`.
         dtype: of compute.
     """
-    if not _chosen(path, leaf, kind):
-        return jnp.asarray(array, dtype)
     encode = _encoder(kind, leaf.inputs, dtype)
     layers = [encode(layer) for layer in array]
     return jax.tree.map(lambda *x: jnp.stack(x), *layers)
-
-
-def _chosen(path, leaf, kind):
-    return bool(kind) and in_layers(path) and leaf.inputs > 0
 
 
 @functools.cache

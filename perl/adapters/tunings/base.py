@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Self
 
 import jax
 
-from perl.weights import Adapter, flatten, is_leaf
+from perl.weights import Adapter, Leaf, flatten, is_leaf
 
 
 class Tuning(abc.ABC):
@@ -55,6 +55,11 @@ class Tuning(abc.ABC):
                 None.
             leaves: the model's tree of `Leaf`.
         """
+
+    def kept(self, leaves: Any) -> list[Leaf]:
+        """The declared arrays of a delta that are not trained."""
+        said = jax.tree.leaves(self.declare(leaves), is_leaf=is_leaf)
+        return [leaf for leaf in said if not leaf.rate]
 
     def describing(self, delta: Any) -> tuple[Any, 'Tuning']:
         """A delta that is an average of deltas of this tuning, and the tuning that

@@ -41,11 +41,13 @@ class LoraTuning(Tuning):
         return self.alpha / (math.sqrt(rank) if self.rank_stabilised else rank)
 
     def alike(self, other: Tuning) -> bool:
-        """Whether they differ in dropout and learning rate alone."""
-        if not isinstance(other, LoraTuning):
+        """Whether they train the same kind of leaf, and differ in name, dropout and
+        learning rate alone."""
+        if self.adapter is not other.adapter or not isinstance(other, LoraTuning):
             return False
-        training = {'dropout': other.dropout, 'b_rate': other.b_rate}
-        return dataclasses.replace(self, **training) == other
+        free = {'name': '', 'dropout': 0.0, 'b_rate': 1.0}
+        one, two = (dataclasses.asdict(x) | free for x in (self, other))
+        return one == two
 
     @property
     def label(self) -> str:
@@ -104,6 +106,8 @@ class LoraTuning(Tuning):
         rank: the scale is 1 at the largest rank, and is taken out of `b` elsewhere."""
         flat = flatten(delta)
         ranks = {path: x.a.shape[-1] for path, x in flat.items() if isinstance(x, Adapter)}
+        if not ranks:
+            return delta, self
         largest = max(ranks.values())
         targets = tuple(f'{re.escape(path)}:{rank}' for path, rank in ranks.items())
         settings = {'rank': largest, 'alpha': float(largest), 'targets': targets}
