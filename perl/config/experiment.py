@@ -44,8 +44,8 @@ def experiment(name: str) -> ConfigDict:
                 # float32 products on accelerators: highest | default, which rounds
                 # the operands (TF32, bfloat16) and is faster
                 'precision': 'highest',
-                # how the base stores the kernels of its layers: none | nf4 | int4 | int8
-                # | fp8; the tunings qlora and qalora bring theirs with them
+                # how the base stores the kernels of its layers: none | nf4 | int4 |
+                # int8 | fp8; the tunings qlora and qalora bring theirs with them
                 'quantization': 'none',
                 'scan': False,  # compiles one layer for all: for deep models
                 'remat': False,  # recomputes layers in the backward pass: less memory
@@ -107,7 +107,9 @@ def quantization(config: ConfigDict) -> str:
         UserError: a tuning calls for another one, or cannot train such a base.
     """
     kind = config.model.get('quantization', 'none')
-    tuned = {x: tuning(config[x].tuning) for x in config.stages if 'tuning' in config[x]}
+    tuned = {
+        x: tuning(config[x].tuning) for x in config.stages if 'tuning' in config[x]
+    }
     for name, how in tuned.items():
         if how.quantization and kind not in ('none', how.quantization):
             raise UserError(

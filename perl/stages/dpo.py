@@ -24,8 +24,7 @@ from perl.losses.preference import (
     share_right,
 )
 from perl.losses.reduce import masked_sum
-from perl.models import likelihood
-from perl.models import frozen_base
+from perl.models import frozen_base, likelihood
 from perl.models.architecture import Architecture
 from perl.runs.judging import open_reward
 from perl.runs.run import Run

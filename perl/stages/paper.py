@@ -50,9 +50,7 @@ def panel_of(arch: Architecture, config: ConfigDict, name: str, base: Any) -> Pa
     return build(arch, combine, tunings, base)
 
 
-def build(
-    arch: Architecture, combine: str, tunings: list[Tuning], base: Any
-) -> Panel:
+def build(arch: Architecture, combine: str, tunings: list[Tuning], base: Any) -> Panel:
     """A panel of reward models that are tuned so, with the declared base in the place
     of its arrays."""
     head, leaves = {heads.HEAD: heads.head_leaves(arch.width)}, parameters(arch)

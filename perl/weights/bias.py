@@ -10,6 +10,7 @@ import jax
 from perl.system.errors import UserError
 from perl.weights.alone import Alone, no_ids
 from perl.weights.contract import Bound, Weight, einsum
+from perl.weights.product import beside
 
 
 @functools.partial(jax.tree_util.register_dataclass, data_fields=['b'], meta_fields=[])
@@ -56,7 +57,8 @@ class Biased(Bound):
 
     def contract(self, eqn: str, x: jax.Array, dtype: Any) -> jax.Array:
         """`x W + b`, of the shape that `eqn` says."""
-        return einsum(eqn, x, self.base, dtype) + self.b.astype(dtype)
+        y = einsum(eqn, x, self.base, dtype)
+        return y + beside(self.b, y)
 
     def rows(self, ids: jax.Array) -> jax.Array:
         """Not of an embedding.

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 from perl.system.errors import UserError
 from perl.weights.alone import Alone, no_ids
 from perl.weights.contract import Bound, Weight, einsum
+from perl.weights.product import beside
 
 ACTIVATIONS = {'relu': jax.nn.relu, 'swish': jax.nn.swish}
 
@@ -72,9 +73,9 @@ class Followed(Bound):
     def contract(self, eqn: str, x: jax.Array, dtype: Any) -> jax.Array:
         """`y + up(act(down(y)))` with `y = x W`, of the shape that `eqn` says."""
         y, n = einsum(eqn, x, self.base, dtype), self.network
-        inner = jnp.matmul(y, n.down.astype(dtype)) + n.down_bias.astype(dtype)
-        inner = ACTIVATIONS[n.activation](inner)
-        return y + jnp.matmul(inner, n.up.astype(dtype)) + n.up_bias.astype(dtype)
+        inner = jnp.matmul(y, n.down.astype(dtype))
+        inner = ACTIVATIONS[n.activation](inner + beside(n.down_bias, inner))
+        return y + jnp.matmul(inner, n.up.astype(dtype)) + beside(n.up_bias, y)
 
     def rows(self, ids: jax.Array) -> jax.Array:
         """Not of an embedding.

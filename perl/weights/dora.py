@@ -11,6 +11,7 @@ import jax.numpy as jnp
 from perl.weights.alone import Alone, no_ids
 from perl.weights.contract import Bound, Weight, dense, einsum, take
 from perl.weights.lora import Adapted, Lora
+from perl.weights.product import beside
 
 
 @functools.partial(
@@ -66,7 +67,7 @@ class Dora(Alone):
             gains = [x.bind(base).gain() for x in adapters]
             parts = list(zip(coefficients, gains, adapters, strict=True))
             total = sum(c * g for c, g, _ in parts)
-            b = [c * x.scale * x.b * (g / total) for c, g, x in parts]
+            b = [x.b * beside(c * x.scale * (g / total), x.b) for c, g, x in parts]
             a = jnp.concatenate([x.a for x in adapters], axis=-1)
             lora = Lora(a, jnp.concatenate(b), 1.0)
             norm = Decomposed(Adapted(base, lora), total).norm()
@@ -97,19 +98,20 @@ class Decomposed(Bound):
         x_labels, w_labels, _ = eqn.replace('->', ',').split(',')
         gain = self.gain()
         if w_labels[-1] in x_labels:  # a tied unembedding: the outputs are contracted
-            return einsum(eqn, x * gain.astype(x.dtype), self.base, dtype)
-        return einsum(eqn, x, self.base, dtype) * gain.astype(dtype)
+            return einsum(eqn, x * beside(gain, x), self.base, dtype)
+        y = einsum(eqn, x, self.base, dtype)
+        return y * beside(gain, y)
 
     def rows(self, ids: jax.Array) -> jax.Array:
         """Rows `[..., D]` of the kernel."""
         rows = take(self.base, ids)
-        return rows * self.gain().astype(rows.dtype)
+        return rows * beside(self.gain(), rows)
 
     def dense(self) -> jax.Array:
         """`g (W + s A B)`, `[*inputs, *outputs]`, computed in float32."""
         base = dense(self.base.base)
         kernel = base.astype(jnp.float32) + self.base.lora.delta()
-        return (kernel * self.gain()).astype(base.dtype)
+        return (kernel * beside(self.gain(), kernel)).astype(base.dtype)
 
     def gain(self) -> jax.Array:
         """`magnitude / norm`, `[*outputs]` float32. The norm counts as a constant in
@@ -129,7 +131,9 @@ class Decomposed(Bound):
         eqn = f'r{inputs},{inputs}{outputs}->r{outputs}'
         cross = jnp.sum(lora.b * einsum(eqn, rows, frozen, jnp.float32), axis=0)
         gram = jnp.einsum(f'{inputs}r,{inputs}s->rs', lora.a, lora.a)
-        square = jnp.einsum(f'r{outputs},rs,s{outputs}->{outputs}', lora.b, gram, lora.b)
+        square = jnp.einsum(
+            f'r{outputs},rs,s{outputs}->{outputs}', lora.b, gram, lora.b
+        )
         total = column_squares(frozen, len(inputs)) + 2 * lora.scale * cross
         return jnp.sqrt(jnp.maximum(total + lora.scale**2 * square, 0))
 

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from perl.weights.declared import Leaf
+from perl.weights.product import beside
 from perl.weights.stored import Stored, parts
 
 LARGEST = 448.0  # of e4m3
@@ -44,9 +45,11 @@ class Fp8(Stored):
         """The stored form of one kernel `[*inputs, *outputs]`."""
         w = w.astype(jnp.float32)
         scale = jnp.max(jnp.abs(w), axis=tuple(range(inputs))) / LARGEST
-        codes = jnp.clip(w / jnp.where(scale > 0, scale, 1), -LARGEST, LARGEST)
+        codes = w / beside(jnp.where(scale > 0, scale, 1), w)
+        codes = jnp.clip(codes, -LARGEST, LARGEST)
         return cls(w.shape[:inputs], dtype, codes.astype(jnp.float8_e4m3fn), scale)
 
     def decode(self) -> jax.Array:
         """The kernel `[*inputs, *outputs]` in float32."""
-        return self.codes.astype(jnp.float32) * self.scale
+        codes = self.codes.astype(jnp.float32)
+        return codes * beside(self.scale, codes)

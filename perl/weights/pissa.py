@@ -54,8 +54,9 @@ class Pissa(Alone):
     def as_lora(self, axis: int) -> Lora:
         """The same change of the kernel as LoRA of twice the rank, on the same base;
         the ranks of factors with layers are on `axis` 1 of `b`, else 0."""
-        pair = Lora(self.a, self.b, self.scale), Lora(
-            self.start_a, self.start_b, self.scale
+        pair = (
+            Lora(self.a, self.b, self.scale),
+            Lora(self.start_a, self.start_b, self.scale),
         )
         return Lora.combine(pair, (1.0, -1.0), axis)
 

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 from perl.system.errors import UserError
 from perl.weights.alone import Alone, no_ids
 from perl.weights.contract import Bound, Weight
+from perl.weights.product import beside
 
 
 @functools.partial(
@@ -78,7 +79,7 @@ class Slots(Bound):
         )
         shares = jax.nn.softmax(scores * q.shape[-1] ** -0.5, axis=-1).astype(q.dtype)
         out = jnp.einsum('btkgs,skn->btkgn', shares, v).reshape(q.shape)
-        return out * jnp.tanh(self.prefix.gate).astype(q.dtype)[:, None]
+        return out * beside(jnp.tanh(self.prefix.gate)[:, None], out)
 
     def contract(self, eqn: str, x: jax.Array, dtype: Any) -> jax.Array:
         """No kernel, for any `eqn` and shape.

@@ -105,7 +105,9 @@ class LoraTuning(Tuning):
         """The delta with the scales of a tuning whose rules name every kernel and its
         rank: the scale is 1 at the largest rank, and is taken out of `b` elsewhere."""
         flat = flatten(delta)
-        ranks = {path: x.a.shape[-1] for path, x in flat.items() if isinstance(x, Adapter)}
+        ranks = {
+            path: x.a.shape[-1] for path, x in flat.items() if isinstance(x, Adapter)
+        }
         if not ranks:
             return delta, self
         largest = max(ranks.values())
@@ -118,7 +120,9 @@ class LoraTuning(Tuning):
             if path not in ranks:
                 return leaf
             scale = kind.scale(ranks[path])
-            return dataclasses.replace(leaf, b=leaf.b * (leaf.scale / scale), scale=scale)
+            return dataclasses.replace(
+                leaf, b=leaf.b * (leaf.scale / scale), scale=scale
+            )
 
         return unflatten({path: rescaled(path, x) for path, x in flat.items()}), kind
 
@@ -140,5 +144,8 @@ def factors(leaf: Leaf, rank: int, b_rate: float = 1.0) -> tuple[Leaf, Leaf]:
     cut = leaf.layered + leaf.inputs
     lead, lead_axes = leaf.shape[: leaf.layered], leaf.axes[: leaf.layered]
     a = Leaf((*leaf.shape[:cut], rank), (*leaf.axes[:cut], 'rank'), 1, None)
-    shape, axes = (*lead, rank, *leaf.shape[cut:]), (*lead_axes, 'rank', *leaf.axes[cut:])
+    shape, axes = (
+        (*lead, rank, *leaf.shape[cut:]),
+        (*lead_axes, 'rank', *leaf.axes[cut:]),
+    )
     return a, Leaf(shape, axes, 1, 0.0, rate=b_rate)

@@ -49,7 +49,7 @@ class PissaTuning(LoraTuning):
             matrix = dense(w).astype(jnp.float32).reshape(math.prod(inputs), -1)
             u, s, vt = jnp.linalg.svd(matrix, full_matrices=False)
             root = jnp.sqrt(s[:rank] / scale)
-            a, b = u[:, :rank] * root, root[:, None] * vt[:rank]
+            a, b = u[:, :rank] * root[None], root[:, None] * vt[:rank]
             return a.reshape(*inputs, rank), b.reshape(rank, *outputs)
 
         a, b = jax.lax.map(split, kernel) if leaf.layered else split(kernel)

@@ -23,8 +23,8 @@ def tuning_config(name: str = 'lora', rank: int = 8, **changes: Any) -> ConfigDi
         return ConfigDict({**defaults, **changes, 'name': name})
     return ConfigDict(
         {
-            # full | lora | dora | pissa | qlora | qalora | bitfit | houlsby | pfeiffer |
-            # prefix | top_layers | module:class; see docs/tunings.md
+            # full | lora | dora | pissa | qlora | qalora | bitfit | houlsby |
+            # pfeiffer | prefix | top_layers | module:class; see docs/tunings.md
             'name': name,
             'rank': rank,  # of the LoRA factors
             'alpha': float(
