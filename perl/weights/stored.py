@@ -7,6 +7,7 @@ copy of one kernel lives only as long as its product.
 
 import abc
 import dataclasses
+import functools
 import math
 from collections.abc import Callable
 from typing import Any, ClassVar, Self
@@ -63,12 +64,7 @@ class Stored(Bound):
 
     def contract(self, eqn: str, x: jax.Array, dtype: Any) -> jax.Array:
         """`einsum(eqn, x, decoded)`, of the shape that `eqn` says."""
-
-        def multiply(x, stored):
-            return product(eqn, x, stored.dense().astype(x.dtype), dtype)
-
-        # the gradient of x needs the kernel: decoded again, not kept
-        return jax.checkpoint(multiply)(x, self)
+        return _multiply(eqn, str(x.dtype), dtype, x, self)
 
     def rows(self, ids: jax.Array) -> jax.Array:
         """Rows `[..., D]` of the decoded kernel."""
@@ -96,6 +92,31 @@ class Stored(Bound):
         """The kernel as it is: there is no array that stands for it."""
         del function
         return self
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(0, 1, 2))
+def _multiply(eqn, x_dtype, dtype, x, stored):
+    # tied to x, so that XLA decodes a kernel when it is its turn: it would decode the
+    # kernels of all layers first, or take them out of the loop over tokens
+    x, stored = jax.lax.optimization_barrier((x, stored))
+    return product(eqn, x, stored.dense().astype(x_dtype), dtype)
+
+
+def _forward(eqn, x_dtype, dtype, x, stored):
+    return _multiply(eqn, x_dtype, dtype, x, stored), stored
+
+
+def _backward(eqn, x_dtype, dtype, stored, g):
+    """The gradient of x needs the kernel again: it is decoded again, and not kept."""
+    del dtype
+    x_labels, w_labels, out = eqn.replace('->', ',').split(',')
+    g, stored = jax.lax.optimization_barrier((g.astype(x_dtype), stored))
+    kernel = stored.dense().astype(x_dtype)
+    back = f'{out},{w_labels}->{x_labels}'
+    return product(back, g, kernel, jnp.dtype(x_dtype)), None
+
+
+_multiply.defvjp(_forward, _backward)
 
 
 def grouped(w: jax.Array, inputs: int, size: int, mode: str) -> jax.Array:
