@@ -44,9 +44,7 @@ def experiment(name: str) -> ConfigDict:
                 # float32 products on accelerators: highest | default, which rounds
                 # the operands (TF32, bfloat16) and is faster
                 'precision': 'highest',
-                # how the base stores the kernels of its layers: none | nf4 | int4 |
-                # int8 | fp8; the tunings qlora and qalora bring theirs with them
-                'quantization': 'none',
+                'quantization': 'none',  # of the base: none | nf4 | int4 | int8 | fp8
                 'scan': False,  # compiles one layer for all: for deep models
                 'remat': False,  # recomputes layers in the backward pass: less memory
             },

@@ -12,7 +12,7 @@ from perl.weights.contract import Adapter
 
 
 def no_ids(kind: Any, ids: jax.Array | None) -> None:
-    """Raises a `UserError` where each example is to have an adapter of its own."""
+    """Raises a `UserError` where there are `ids [B]`, an adapter for each example."""
     if ids is not None:
         raise UserError(
             f'adapters: those of kind {type(kind).__name__} cannot be chosen by '

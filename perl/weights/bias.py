@@ -61,7 +61,7 @@ class Biased(Bound):
         return y + beside(self.b, y)
 
     def rows(self, ids: jax.Array) -> jax.Array:
-        """Not of an embedding.
+        """Not of an embedding `[V, D]`.
 
         Raises:
             UserError: always.
@@ -69,7 +69,7 @@ class Biased(Bound):
         raise UserError('tuning.targets: bitfit is for kernels of layers')
 
     def dense(self) -> jax.Array:
-        """There is no kernel that adds a bias.
+        """No kernel `[*inputs, *outputs]` adds a bias.
 
         Raises:
             UserError: always.

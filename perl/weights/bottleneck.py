@@ -78,7 +78,7 @@ class Followed(Bound):
         return y + jnp.matmul(inner, n.up.astype(dtype)) + beside(n.up_bias, y)
 
     def rows(self, ids: jax.Array) -> jax.Array:
-        """Not of an embedding.
+        """Not of an embedding `[V, D]`.
 
         Raises:
             UserError: always.
@@ -86,7 +86,7 @@ class Followed(Bound):
         raise UserError('tuning: a bottleneck is for the last kernel of a sublayer')
 
     def dense(self) -> jax.Array:
-        """There is no kernel that does the same.
+        """No kernel `[*inputs, *outputs]` does the same.
 
         Raises:
             UserError: always.

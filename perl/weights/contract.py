@@ -68,7 +68,8 @@ class Bound(abc.ABC):
         return self.base.like(array, lossy) if isinstance(self.base, Bound) else array
 
     def on_base(self, function: Callable[[jax.Array], jax.Array]) -> 'Bound':
-        """The leaf with `function` applied to the frozen array below all adapters."""
+        """The leaf with `function` applied to the frozen array below all adapters (any
+        shape)."""
         return dataclasses.replace(self, base=on_base(function, self.base))
 
 
@@ -120,7 +121,8 @@ class Adapter(abc.ABC):
         axis: int,
         base: 'Weight | None',
     ) -> 'Adapter':
-        """One adapter in the place of several of one kernel, weighted.
+        """One adapter in the place of several of one kernel, weighted; shapes are kept,
+        or ranks add up.
 
         Args:
             adapters: of this kind.

@@ -71,8 +71,9 @@ class Lora(Adapter):
         axis: int,
         base: Weight | None = None,
     ) -> 'Lora':
-        """Factors side by side, whose product is the weighted sum of the products;
-        the ranks add up. Coefficients may be arrays that broadcast against `b`."""
+        """Factors side by side, whose product is the weighted sum of the products:
+        `a [*inputs, sum R]`, `b [sum R, *outputs]`. Coefficients may be arrays that
+        broadcast against `b`."""
         del base
         parts = zip(coefficients, adapters, strict=True)
         b = jnp.concatenate([c * x.scale * x.b for c, x in parts], axis=axis)

@@ -90,7 +90,7 @@ class PooledKernel(Bound):
         return einsum(eqn, x, self.base, dtype) + low
 
     def rows(self, ids: jax.Array) -> jax.Array:
-        """An embedding has no input to pool.
+        """An embedding `[V, D]` has no input to pool.
 
         Raises:
             UserError: always.

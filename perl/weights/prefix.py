@@ -98,7 +98,7 @@ class Slots(Bound):
         raise UserError('tuning: a prefix is no embedding')
 
     def dense(self) -> jax.Array:
-        """No kernel.
+        """No kernel `[*inputs, *outputs]`.
 
         Raises:
             UserError: always.

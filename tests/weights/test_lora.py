@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from perl.models import decoder
+from perl.models import block, decoder
 from perl.weights import (
     Adapted,
     Lora,
@@ -51,7 +51,8 @@ def one(lora, i):
 
 def test_the_equations_are_those_of_the_model():
     found = r"(?:einsum|_project)\('([a-z,>-]+)'"
-    used = re.findall(found, inspect.getsource(decoder))
+    source = inspect.getsource(decoder) + inspect.getsource(block)
+    used = re.findall(found, source)
     assert set(used) == set(EQUATIONS)
 
 

@@ -82,7 +82,7 @@ class LoraTuning(Tuning):
         return Lora(a, b, self.scale(rank), self.dropout)
 
     def fresh(self, key: jax.Array, leaf: Leaf, rank: int, kernel: Any) -> Any:
-        """The adapter of one kernel before the first step.
+        """The adapter of one kernel before the first step, in the shapes of `beside`.
 
         Args:
             key: a random key, consumed.
