@@ -83,6 +83,7 @@ def plan(name, arch):
     return reward.plan(arch, config, 'reward')
 
 
+@functools.cache
 def batch():
     """Four comparisons of random tokens."""
     rng = np.random.default_rng(0)
@@ -98,9 +99,9 @@ def batch():
     return {**made, 'labels': labels}
 
 
-def stepped(paper, frozen, state, steps):
+def stepped(update, frozen, state, steps):
     """The state after some steps, and their losses."""
-    update, losses = jax.jit(paper.step()), []
+    losses = []
     for _ in range(steps):
         state, metrics = update(state, frozen, batch())
         losses.append(float(metrics['loss'].value))
@@ -113,11 +114,12 @@ def test_it_trains_what_it_declares_and_goes_on(name, tmp_path):
     paper, frozen = plan(name, arch), below(name, base)
     before = {**rows.fresh(name, base), 'head': tiny.head()}
     kept = jax.device_get(frozen)
-    state, losses = stepped(paper, frozen, paper.init(before), 3)
+    update = jax.jit(paper.step())
+    state, losses = stepped(update, frozen, paper.init(before), 3)
     store = Checkpoints(tmp_path)
     store.save(3, state)
     restored, _, _ = store.restore(state)
-    both = [stepped(paper, frozen, x, 5) for x in (state, restored)]
+    both = [stepped(update, frozen, x, 5) for x in (state, restored)]
     losses += both[0][1]
     assert losses[-1] < 0.7 * losses[0], losses
     tiny.close(both[1][0], both[0][0], 0)  # what was saved goes on as what was not
@@ -187,18 +189,21 @@ def test_several_are_mapped_over_in_one_pass(name):
 @every_adapter
 def test_the_sampler_s_cache_agrees_with_whole_rows(name):
     """The states of a row, at once and token by token."""
-    for scan in (False, True):
-        base, arch = rows.base(name, scan=scan), rows.arch(name, scan=scan)
-        params = tree.bind(base, rows.trained(name, base))
-        whole, _ = decoder.forward(arch, params, TOKENS, POSITIONS, None)
-        _, kv = decoder.forward(arch, params, TOKENS[:, :3], POSITIONS[:, :3], None)
-        room = [(0, 0)] * (4 if not scan else 5)
-        room[-2] = (0, 3)
-        cache = jax.tree.map(lambda x, room=room: jnp.pad(x, room), kv)
+    arch, base = rows.arch(name), rows.base(name)
+
+    @jax.jit
+    def both(base, delta):
+        params = tree.bind(base, delta)
+        run = functools.partial(decoder.forward, arch, params)
+        whole, _ = run(TOKENS, POSITIONS, None)
+        _, kv = run(TOKENS[:, :3], POSITIONS[:, :3], None)
+        room = [(0, 0), (0, 0), (0, 3), (0, 0)]
+        cache = jax.tree.map(lambda x: jnp.pad(x, room), kv)
         segments = jnp.where(jnp.arange(6)[None] <= 3, 0, -1).repeat(3, axis=0)
-        step = TOKENS[:, 3:4], POSITIONS[:, 3:4], segments, cache, jnp.int32(3)
-        state, _ = decoder.forward(arch, params, *step)
-        np.testing.assert_allclose(state[:, 0], whole[:, 3], atol=1e-5)
+        state, _ = run(TOKENS[:, 3:4], POSITIONS[:, 3:4], segments, cache, jnp.int32(3))
+        return state[:, 0], whole[:, 3]
+
+    np.testing.assert_allclose(*both(base, rows.trained(name, base)), atol=1e-5)
 
 
 @every_row
