@@ -43,8 +43,8 @@ def check(
         config (its name), dropped (counts of the reader), vocabulary (rows of the base,
         pieces of the tokenizer, padding), data (by stage and split, see `survey`),
         rewards (of the first two rows, where the reward is a function), stages
-        (coverage, advice, bytes a device), not_run (stages that the config describes and does
-        not name in `stages`), mesh (devices wanted and there).
+        (coverage, advice, bytes a device), not_run (stages that the config describes
+        and does not name in `stages`), mesh (devices wanted and there).
 
     Raises:
         UserError: the first thing that would stop the run.

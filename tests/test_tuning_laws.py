@@ -39,7 +39,7 @@ def effect(name, delta):
     """What a delta makes of the model, in float64: its kernels where there are some,
     else its own arrays."""
     if name in rows.UNMERGED:
-        found = {i: x for i, x in enumerate(jax.tree.leaves(delta))}
+        found = dict(enumerate(jax.tree.leaves(delta)))
     else:
         below = {} if name == 'full' else base(name)
         found = flatten(tree.merge(below, delta))

@@ -1,4 +1,4 @@
-"""Every row of the table of tunings: it trains what it declares, merges, and is kept."""
+"""Every row of the table of tunings: it trains what it declares, and is kept."""
 
 import dataclasses
 import functools

@@ -37,7 +37,7 @@ def lora(
     if only and config.model.path:
         found.append(
             'LoRA on attention alone learns less than on every kernel, at the same '
-            f"size too; --config.{name}.tuning.targets=\"('all-linear',)\" has them all"
+            f'size too; --config.{name}.tuning.targets="(\'all-linear\',)" has them all'
         )
     if tokens > trainable:
         found.append(

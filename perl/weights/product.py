@@ -8,7 +8,7 @@ import jax.numpy as jnp
 
 
 def beside(x: jax.Array, y: jax.Array) -> jax.Array:
-    """`x [...]` in the dtype of `y`, with axes of length 1 in front, as many as it has."""
+    """`x [...]` in the dtype of `y`, with as many axes: new ones in front."""
     return jnp.expand_dims(x.astype(y.dtype), range(y.ndim - x.ndim))
 
 

@@ -65,8 +65,10 @@ def pairs(delta, modules):
                 if hasattr(lora, name):
                     mine = np.asarray(getattr(lora, name)[i])
                     weight = getattr(module, theirs)['default'].weight
-                    flat = (-1, lora.a.shape[-1]) if name == 'a' else (
-                        (lora.b.shape[1], -1) if name == 'b' else (-1,)
+                    flat = (
+                        (-1, lora.a.shape[-1])
+                        if name == 'a'
+                        else ((lora.b.shape[1], -1) if name == 'b' else (-1,))
                     )
                     yield path, name, mine.reshape(flat).T, weight
 

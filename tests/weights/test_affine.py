@@ -36,7 +36,9 @@ def test_a_group_of_one_number_is_exact():
 
 def test_shifting_keeps_the_codes():
     rng = np.random.default_rng(1)
-    stored = Int4.encode(jnp.asarray(rng.normal(size=(64, 3)), jnp.float32), 1, 'float32')
+    stored = Int4.encode(
+        jnp.asarray(rng.normal(size=(64, 3)), jnp.float32), 1, 'float32'
+    )
     change = jnp.asarray(rng.normal(size=(2, 3)), jnp.float32)
     shifted = stored.shifted(change)
     assert shifted.codes is stored.codes and shifted.scale is stored.scale
