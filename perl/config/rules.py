@@ -47,13 +47,13 @@ def validate(config: ConfigDict) -> None:
         if list(config.stages).count(name) > 1:
             raise UserError(f'stages: {name} is named twice; a stage runs once')
     ranges.check(config)
+    one_of('model.quantization', configs.quantization(config), 'none', *QUANTISATIONS)
     for name in config.stages:
         KINDS[config[name].kind].check(name, config[name])
         lineage.check(config, name)
         if 'reward' in config[name]:
             rewards.check(config, name)
     one_of('model.dtype', config.model.dtype, *DTYPES)
-    one_of('model.quantization', configs.quantization(config), 'none', *QUANTISATIONS)
     if not config.model.path:
         configs.architecture(config, vocabulary=1)  # raises what the sizes break
         check_window(config, config.model.max_length)
