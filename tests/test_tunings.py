@@ -19,6 +19,7 @@ from perl.data import batching
 from perl.data.examples import Examples
 from perl.models import architecture, decoder, frozen_base, heads
 from perl.stages import reward
+from perl.stages.table import STAGES
 from perl.system.errors import UserError
 from perl.weights import Stored, flatten, is_leaf
 
@@ -151,6 +152,29 @@ def pick(tree, path):
         jax.tree_util.keystr(p): x for p, x in jax.tree_util.tree_leaves_with_path(tree)
     }
     return found[jax.tree_util.keystr(path)]
+
+
+@every_row
+def test_every_stage_and_role_takes_it(name):
+    """A step of shapes, without arrays: the state that it gives is that it took."""
+    config, common = configs.experiment('tiny'), {'batch_size': 4, 'steps': 3}
+    config.lengths.update(prompt=4, response=4)
+    config.dpo = configs.dpo_config(1e-3)
+    config.grpo = configs.policy_config(1e-3, algorithm='grpo', samples=2)
+    settings = dataclasses.asdict(rows.KINDS[name])
+    stages = ('sft', 'reward', 'dpo', 'policy', 'grpo')
+    for stage in stages:
+        config[stage].update(common | {'tuning': configs.tuning_config(**settings)})
+    config.stages = stages
+    arch = rows.arch(name, scan=True)
+    assert arch.quantization == configs.quantization(config)
+    for stage in stages:
+        paper = STAGES[config[stage].kind].plan(arch, config, stage)
+        state, frozen, batch = paper.abstract()
+        after, _ = jax.eval_shape(paper.step(), state, frozen, batch)
+        assert jax.tree.structure(after) == jax.tree.structure(state)
+        for x, y in zip(*map(jax.tree.leaves, (after, state)), strict=True):
+            assert (x.shape, x.dtype) == (y.shape, y.dtype)
 
 
 @every_row

@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 from perl import weights
 from perl.adapters.tunings import Full, LoraTuning, create
 from perl.adapters.tunings.dora import DoraTuning
+from perl.adapters.tunings.lora import factors
 from perl.adapters.tunings.pissa import PissaTuning
 from perl.adapters.tunings.qalora import QaLora
 from perl.adapters.tunings.qlora import QLora
-from perl.adapters.tunings.lora import factors
 from perl.models import architecture
 from perl.system.errors import UserError
 
