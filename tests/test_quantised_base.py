@@ -141,6 +141,7 @@ def test_the_quantization_of_a_run():
 def test_the_check_counts_the_bytes(tmp_path):
     """Before the base is made, of the base as it will be stored."""
     sizes = {'model.width': 64, 'model.head_width': 32, 'model.hidden': 128}
+    sizes |= {f'{stage}.tuning.targets': ('all-linear',) for stage in STAGES}
     stored, plain = (
         check.check(tuned(name, **sizes), tmp_path / name)['stages']['policy']
         for name in ('qlora', 'lora')
@@ -158,6 +159,7 @@ def test_a_base_in_four_bits_trains_as_one_in_floats(tmp_path):
         **{'sft.steps': 80, 'sft.eval_every': 0, 'sft.tuning.rank': 8},
         **{'sft.tuning.targets': ('all-linear',), 'data.text': 400},
         **{'data.demonstrations': 256, 'sft.batch_size': 16},
+        'stages': ('pretrain', 'sft'),
     }
     base = tmp_path / 'lora'
     lost = {}
