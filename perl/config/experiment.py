@@ -27,8 +27,7 @@ def experiment(name: str) -> ConfigDict:
             'seed': 0,  # random seed of the whole run
             'stages': ('pretrain', 'sft', 'reward', 'policy'),  # what runs, in order
             'model': {
-                # base model, ours or foreign (docs/models.md); '' for that of pretrain
-                'path': '',
+                'path': '',  # base model (docs/models.md); '' for that of pretrain
                 # family of a base model to pre-train, or module:name of your own
                 'family': 'llama',
                 'width': 128,  # numbers of the residual stream

@@ -26,7 +26,7 @@ def tuning_config(name: str = 'lora', rank: int = 8, **changes: Any) -> ConfigDi
             # full | lora | dora | pissa | qlora | qalora | bitfit | houlsby |
             # pfeiffer | prefix | top_layers | module:class; see docs/tunings.md
             'name': name,
-            'rank': rank,  # of the LoRA factors
+            'rank': rank,  # rank of the LoRA factors
             'alpha': float(
                 rank
             ),  # the product of the factors is scaled by alpha / rank
