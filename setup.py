@@ -31,6 +31,7 @@ EXTRAS = {
     'gguf': ['gguf>=0.17,<0.20'],
     # what the tests in tests/reference compare with; never imported at run time
     'reference': [
+        'bitsandbytes>=0.45; sys_platform == "linux"',
         'peft>=0.18,<0.22',
         'torch>=2.8,<2.14',
         'transformers>=5,<6',

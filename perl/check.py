@@ -16,7 +16,7 @@ from ml_collections import ConfigDict
 
 from perl import config as configs
 from perl import sharding
-from perl.config import kinds, rules
+from perl.config import advice, kinds, rules
 from perl.data.records import Dataset
 from perl.data.tokenizers.vocabularies import Tokenizer
 from perl.models.architecture import parameters
@@ -43,8 +43,8 @@ def check(
         config (its name), dropped (counts of the reader), vocabulary (rows of the base,
         pieces of the tokenizer, padding), data (by stage and split, see `survey`),
         rewards (of the first two rows, where the reward is a function), stages
-        (coverage, bytes a device), not_run (stages that the config describes and does
-        not name in `stages`), mesh (devices wanted and there).
+        (coverage, advice, bytes a device), not_run (stages that the config describes
+        and does not name in `stages`), mesh (devices wanted and there).
 
     Raises:
         UserError: the first thing that would stop the run.
@@ -65,6 +65,7 @@ def check(
     mesh, devices = sharding.abstract_mesh(**config.mesh), len(sharding.devices())
     opening.check_mesh(config, mesh.shape)
     rewards = trial.try_rewards(config, dataset)
+    data = stage_surveys.by_stage(config, dataset, tokenizer)
     return {
         'config': config.name,
         'not_run': [x for x in configs.known_stages(config) if x not in config.stages],
@@ -75,12 +76,12 @@ def check(
             'pieces': tokenizer.size,
             'padding': arch.vocabulary - tokenizer.size,
         },
-        'data': stage_surveys.by_stage(config, dataset, tokenizer),
+        'data': data,
         'rewards': {
             name: {'reward': config[name].reward, 'values': values}
             for name, values in rewards.items()
         },
-        'stages': {name: _stage(config, name, arch, mesh) for name in config.stages},
+        'stages': {x: _stage(config, x, arch, mesh, data[x]) for x in config.stages},
     }
 
 
@@ -109,14 +110,19 @@ def show(
         print(json.dumps(findings))
 
 
-def _stage(config, name, arch, mesh):
-    section = config[name]
+def _stage(config, name, arch, mesh, data):
+    section, leaves = config[name], parameters(arch)
     plan = STAGES[section.kind].plan(arch, config, name)
-    recipe = kinds.of(section).recipe(section)
+    trainable = plan.parameter_count() if plan else 0
+    recipe, found = kinds.of(section).recipe(section), []
+    if not recipe:
+        tokens = stage_surveys.imitated(section, data['train'])
+        found = advice.lora(config, name, leaves, trainable, tokens)
     zero = dict.fromkeys(('frozen', 'trainable', 'gradients', 'optimizer'), 0)
     return {
-        'coverage': recipe or configs.coverage(section.tuning, parameters(arch)),
-        'trainable': plan.parameter_count() if plan else 0,
+        'coverage': recipe or configs.coverage(section.tuning, leaves),
+        'advice': found,
+        'trainable': trainable,
         'bytes_a_device': plan.bytes_per_device(mesh) if plan else zero,
     }
 

@@ -10,7 +10,7 @@
 wait for nobody, where XLA runs many small operations on one.
 
 `--abstract` compiles the step for arrays that are never made and prints what it needs:
-a 2B model fits on a laptop that way.
+a 2B model fits on a laptop that way, and so do `--tuning=qlora` and every other tuning.
 """
 
 import argparse
@@ -26,7 +26,8 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     """The flags; the shape's defaults are those of the peers' scripts."""
     flags = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     flags.add_argument('--workload', default='reward')
-    flags.add_argument('--tuning', default='lora', choices=('lora', 'full'))
+    flags.add_argument('--tuning', default='lora', help='a name of docs/tunings.md')
+    flags.add_argument('--quantization', default='none', help='of the frozen base')
     flags.add_argument('--dtype', default='float32', help='of compute and base')
     for name, value in {
         'rank': 8, 'd': 256, 'layers': 4, 'heads': 4, 'kv_heads': 0, 'ff': 688,
@@ -60,7 +61,7 @@ def reward(args) -> dict:
     import jax
 
     from perl import sharding
-    from perl.models import heads
+    from perl.models import frozen_base, heads
     from perl.stages import reward as stage
 
     arch, base, delta = model(args)
@@ -73,9 +74,9 @@ def reward(args) -> dict:
         return {**memory, 'trainable': plan.parameter_count()}
     head = heads.init_head(jax.random.key(3), arch.width)
     state = plan.init({**delta, heads.HEAD: head})
-    base = {} if args.tuning == 'full' else base
     mesh = sharding.make_mesh(data=args.devices)
-    state, base = jax.device_put((state, base), sharding.replicated(mesh))
+    base = {} if args.tuning == 'full' else frozen_base.place(arch, base, mesh)
+    state = jax.device_put(state, sharding.replicated(mesh))
     batch = sharding.shard_batch(batch, mesh)
     times = []
     with jax.set_mesh(mesh):
@@ -158,6 +159,7 @@ def generate(args) -> dict:
 
     from perl import sharding
     from perl.adapters import tree
+    from perl.models import frozen_base
     from perl.rollout import sampler
     from perl.rollout.choosing import Sampling
 
@@ -172,7 +174,8 @@ def generate(args) -> dict:
 
     rng = np.random.default_rng(0)
     mesh = sharding.make_mesh(data=args.devices)
-    base, delta = jax.device_put((base, delta), sharding.replicated(mesh))
+    base = frozen_base.place(arch, base, mesh)
+    delta = jax.device_put(delta, sharding.replicated(mesh))
     lengths = np.full(args.batch, args.prompt, np.int32)
     times = []
     with jax.set_mesh(mesh):
@@ -367,9 +370,11 @@ def model(args):
     """Architecture, base and delta; abstract if the flags say so."""
     import jax
 
-    from perl.adapters import tunings
+    from perl import config as configs
     from perl.models import architecture
 
+    kind = configs.tuning(configs.tuning_config(args.tuning, max(args.rank, 1)))
+    stored = args.quantization if args.quantization != 'none' else kind.quantization
     arch = architecture.Architecture(
         vocabulary=args.vocab,
         width=args.d,
@@ -380,12 +385,10 @@ def model(args):
         hidden=args.ff,
         max_length=4096,
         dtype=args.dtype,
+        quantization=stored or 'none',
         scan=args.scan,
         remat=args.remat,
     )
-    kind = tunings.Full()
-    if args.tuning == 'lora':
-        kind = tunings.LoraTuning(max(args.rank, 1), float(max(args.rank, 1)))
     leaves = architecture.parameters(arch)
     base = arrays_or_shapes(
         args, lambda: architecture.init(jax.random.key(0), arch, args.dtype)

@@ -1,5 +1,6 @@
 """The factors of a LoRA leaf as matrices, on the host in float64."""
 
+import dataclasses
 from typing import Any
 
 import jax
@@ -25,10 +26,11 @@ def pair(path: str, like: Lora, a: np.ndarray, b: np.ndarray) -> Lora:
     """Matrices `[L, I, R]` and `[L, R, O]` as the factors of a kernel again."""
     rank, layers = a.shape[-1], like.a.shape[: lead(path)]
     outputs = like.b.shape[lead(path) + 1 :]
-    return Lora(
-        jnp.asarray(a.reshape(*like.a.shape[:-1], rank), jnp.float32),
-        jnp.asarray(b.reshape(*layers, rank, *outputs), jnp.float32),
-        1.0,
+    return dataclasses.replace(
+        like,
+        a=jnp.asarray(a.reshape(*like.a.shape[:-1], rank), jnp.float32),
+        b=jnp.asarray(b.reshape(*layers, rank, *outputs), jnp.float32),
+        scale=1.0,
     )
 
 

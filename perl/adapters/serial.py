@@ -28,7 +28,7 @@ def take_apart(
         values[path] = {}
         for name in (field.name for field in dataclasses.fields(leaf)):
             value = getattr(leaf, name)
-            if isinstance(value, float | int | str):
+            if isinstance(value, float | int | str | tuple):
                 values[path][name] = value
             else:
                 arrays[f'{path}/{name}'] = value
@@ -50,5 +50,7 @@ def put_together(
     for path, plain in values.items():
         names = [f.name for f in dataclasses.fields(tuning.adapter)]
         held = {name: left.pop(f'{path}/{name}') for name in names if name not in plain}
+        # JSON makes lists of tuples
+        plain = {k: tuple(v) if isinstance(v, list) else v for k, v in plain.items()}
         flat[path] = tuning.adapter(**held, **plain)
     return unflatten({**flat, **left})

@@ -7,7 +7,12 @@ from typing import Any
 from perl.system.errors import UserError
 from perl.weights import Leaf, flatten
 
-ATTENTION = ('layers/attention/(q|k|v|o)',)  # as in PERL: every attention projection
+# rules with a name, which match kernels only
+PRESETS = {
+    'attention': 'layers/attention/.*',  # as in PERL: every attention projection
+    'all-linear': 'layers/.*',  # and the MLP, as in QLoRA and LoRA Without Regret
+}
+ATTENTION, ALL_LINEAR = ('attention',), ('all-linear',)
 
 
 def choose(
@@ -17,7 +22,8 @@ def choose(
 
     Args:
         targets: ordered rules `pattern` or `pattern:rank`, matched against the whole
-            path of a kernel; the first that matches wins, rank 0 leaves it alone.
+            path of a kernel; the first that matches wins, rank 0 leaves it alone. A
+            pattern may be a name in `PRESETS`.
         rank: of rules that name none.
         leaves: the model's tree of `Leaf`.
 
@@ -30,7 +36,7 @@ def choose(
     chosen, used = {}, set()
     for path, leaf in paths.items():
         for i, (pattern, rule_rank) in enumerate(rules):
-            if not re.fullmatch(pattern, path):
+            if not _matches(pattern, path, leaf):
                 continue
             used.add(i)
             if rule_rank and not leaf.inputs:
@@ -51,6 +57,12 @@ def choose(
     if not chosen:
         raise UserError('tuning.targets: no kernel is chosen, so nothing would learn')
     return chosen
+
+
+def _matches(pattern: str, path: str, leaf: Leaf) -> bool:
+    if pattern in PRESETS:
+        return leaf.inputs > 0 and bool(re.fullmatch(PRESETS[pattern], path))
+    return bool(re.fullmatch(pattern, path))
 
 
 def _rule(text: str, default: int) -> tuple[str, int]:

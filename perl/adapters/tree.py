@@ -60,15 +60,41 @@ def _chosen(base, stacked, ids):
 
 
 def merge(base: Any, delta: Any) -> Any:
-    """One tree of arrays; leaves without an adapter are the base's own."""
-    return jax.tree_util.tree_map_with_path(
-        _merged, bind(base, delta), is_leaf=lambda x: isinstance(x, Bound)
-    )
+    """One tree of arrays; leaves without an adapter are the base's own, and those that
+    are stored in fewer bits are decoded.
+
+    Raises:
+        UserError: the delta has a kind of leaf that no array can stand for.
+    """
+    return _each_weight(dense, bind(base, delta))
 
 
-def _merged(path, leaf):
-    layered = isinstance(leaf, Bound) and path[0].key == LAYERS
-    return jax.vmap(dense)(leaf) if layered else dense(leaf)
+def fold(base: Any, delta: Any, lossy: bool = False) -> Any:
+    """One tree of the base's own kinds of leaves: what is stored in fewer bits stays
+    so. QA-LoRA goes into a base in INT4 without any rounding.
+
+    Args:
+        base: frozen parameters.
+        delta: the trainable tree of a role.
+        lossy: allows that a merged kernel is rounded to the kind of its base.
+
+    Raises:
+        UserError: a merge would be lossy, and that is not allowed; or as in `merge`.
+    """
+
+    def folded(leaf):
+        return leaf.folded(lossy) if isinstance(leaf, Bound) else leaf
+
+    return _each_weight(folded, bind(base, delta))
+
+
+def _each_weight(function, bound):
+    def apply(path, leaf):
+        layered = isinstance(leaf, Bound) and path[0].key == LAYERS
+        return jax.vmap(function)(leaf) if layered else function(leaf)
+
+    is_bound = lambda x: isinstance(x, Bound)  # noqa: E731
+    return jax.tree_util.tree_map_with_path(apply, bound, is_leaf=is_bound)
 
 
 def stack(deltas: Sequence[Any]) -> Any:

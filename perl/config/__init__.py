@@ -1,7 +1,13 @@
 """Experiments as configs: what a config file builds, and the rules for it."""
 
 from perl.config.arguments import parse_arg
-from perl.config.experiment import architecture, experiment, known_stages, to_json
+from perl.config.experiment import (
+    architecture,
+    experiment,
+    known_stages,
+    quantization,
+    to_json,
+)
 from perl.config.loading import from_json, load_config
 from perl.config.sections.combined import average_config, ensemble_config
 from perl.config.sections.optimizer import optimizer_config
@@ -22,6 +28,7 @@ __all__ = [
     'optimizer_config',
     'parse_arg',
     'policy_config',
+    'quantization',
     'stage_config',
     'to_json',
     'tuning',

@@ -13,8 +13,10 @@ from ml_collections import ConfigDict
 
 from perl.config.sections.policy import policy_config
 from perl.config.sections.stage import stage_config
+from perl.config.sections.tuning import tuning
 from perl.models import families
 from perl.models.architecture import Architecture
+from perl.system.errors import UserError
 
 
 def experiment(name: str) -> ConfigDict:
@@ -25,8 +27,7 @@ def experiment(name: str) -> ConfigDict:
             'seed': 0,  # random seed of the whole run
             'stages': ('pretrain', 'sft', 'reward', 'policy'),  # what runs, in order
             'model': {
-                # base model, ours or foreign (docs/models.md); '' for that of pretrain
-                'path': '',
+                'path': '',  # base model (docs/models.md); '' for that of pretrain
                 # family of a base model to pre-train, or module:name of your own
                 'family': 'llama',
                 'width': 128,  # numbers of the residual stream
@@ -42,6 +43,7 @@ def experiment(name: str) -> ConfigDict:
                 # float32 products on accelerators: highest | default, which rounds
                 # the operands (TF32, bfloat16) and is faster
                 'precision': 'highest',
+                'quantization': 'none',  # of the base: none | nf4 | int4 | int8 | fp8
                 'scan': False,  # compiles one layer for all: for deep models
                 'remat': False,  # recomputes layers in the backward pass: less memory
             },
@@ -89,8 +91,39 @@ def known_stages(config: Mapping[str, Any] | ConfigDict) -> list[str]:
 def architecture(config: ConfigDict, vocabulary: int) -> Architecture:
     """The decoder of a config that has no `model.path`."""
     sizes = {k: v for k, v in config.model.items() if k not in ('path', 'family')}
+    sizes['quantization'] = quantization(config)
     family = families.family_named(config.model.family)
     return family.architecture(vocabulary=vocabulary, **sizes)
+
+
+def quantization(config: ConfigDict) -> str:
+    """How the frozen base of a run is stored, which all its stages share: as
+    `model.quantization` says, or as the tuning of a stage calls for.
+
+    Raises:
+        UserError: a tuning calls for another one, or cannot train such a base.
+    """
+    kind = config.model.get('quantization', 'none')
+    tuned = {
+        x: tuning(config[x].tuning) for x in config.stages if 'tuning' in config[x]
+    }
+    for name, how in tuned.items():
+        if how.quantization and kind not in ('none', how.quantization):
+            raise UserError(
+                f'{name}.tuning.name: {how.name} trains over a base in '
+                f'{how.quantization}, but this run has one in {kind}; set '
+                f'model.quantization to {how.quantization}, or take another tuning'
+            )
+        kind = how.quantization or kind
+    for name, how in tuned.items():
+        whole = how.replaces_base or how.trains_weights
+        if whole and kind != 'none' and config[name].kind != 'pretrain':
+            raise UserError(
+                f'{name}.tuning.name: {how.name} trains weights of the base, and the '
+                f'base of this run is stored in {kind}; take an adapter, or run '
+                f'{name} by itself and give what it makes as model.path'
+            )
+    return kind
 
 
 def to_json(config: ConfigDict) -> dict:

@@ -84,10 +84,13 @@ def _check_alike(config, stage):
     wanted, first = (configs.tuning(config[x].tuning) for x in (stage, 'sft'))
     if wanted.replaces_base or first.replaces_base or first.alike(wanted):
         return
+    # the kernels of target rules are compared when the adapter is read
+    free = {'dropout', 'targets', 'b_rate'}
+    if wanted.adapter is first.adapter:  # lora and qlora train the same kind of leaf
+        free.add('name')
     for field, value in dataclasses.asdict(first).items():
-        # the kernels of target rules are compared when the adapter is read
         differs = getattr(wanted, field, None) != value
-        if differs and field not in ('dropout', 'targets'):
+        if differs and field not in free:
             raise UserError(
                 f'{stage}.tuning.{field}: goes on from the adapter of sft, where it is '
                 f'{value}, but asks for {getattr(wanted, field, None)}; make the two '

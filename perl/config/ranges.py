@@ -67,7 +67,11 @@ RANGES: dict[str, dict[str, Range]] = {
         **dict.fromkeys(('b1', 'b2'), BELOW_1),
         'final': SHARE,
     },
-    'tuning': {'rank': ABOVE_0, 'alpha': ABOVE_0, 'dropout': BELOW_1},
+    'tuning': {
+        **dict.fromkeys(('rank', 'alpha', 'b_rate', 'width', 'slots'), ABOVE_0),
+        'layers': ABOVE_0,
+        'dropout': BELOW_1,
+    },
 }
 
 

@@ -13,6 +13,7 @@ from perl.models.architecture import DTYPES
 from perl.system import schema
 from perl.system.errors import UserError
 from perl.system.suggest import meant, meant_setting, one_of
+from perl.weights import QUANTISATIONS
 
 _DEFAULTS = configs.experiment('')
 
@@ -46,6 +47,7 @@ def validate(config: ConfigDict) -> None:
         if list(config.stages).count(name) > 1:
             raise UserError(f'stages: {name} is named twice; a stage runs once')
     ranges.check(config)
+    one_of('model.quantization', configs.quantization(config), 'none', *QUANTISATIONS)
     for name in config.stages:
         KINDS[config[name].kind].check(name, config[name])
         lineage.check(config, name)

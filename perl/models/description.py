@@ -7,6 +7,7 @@ from typing import Any
 from perl.models.field_types import TYPES
 from perl.models.scaling import Scaling
 from perl.system.errors import UserError
+from perl.weights import QUANTISATIONS
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,6 +59,8 @@ class Architecture:
         precision: of float32 matrix products on GPU and TPU: `highest` computes them in
             float32, `default` lets JAX round the operands (to TF32 on GPU, to bfloat16
             on TPU), which is faster. A CPU has float32 products only.
+        quantization: how a frozen base stores the kernels of its layers: none, or a
+            name in `perl.weights.QUANTISATIONS`.
         scan: one compiled layer for all (fast to compile) or unrolled (fast to run).
         remat: recompute each layer in the backward pass instead of keeping it.
     """
@@ -96,6 +99,7 @@ class Architecture:
     pieces: int = 0
     dtype: str = 'float32'
     precision: str = 'highest'
+    quantization: str = 'none'
     scan: bool = True
     remat: bool = False
 
@@ -177,4 +181,5 @@ CHOICES = {
     'activation': ('silu', 'gelu', 'gelu_tanh', 'relu'),
     'dtype': DTYPES,
     'precision': ('highest', 'default'),
+    'quantization': ('none', *QUANTISATIONS),
 }

@@ -77,6 +77,7 @@ def attend(
     if arch.qk_norm != 'none':
         q = norms.normed(arch, q, weights, 'attention/q_norm')
         k = norms.normed(arch, k, weights, 'attention/k_norm')
+    content = q
     q, k = rotate(arch, q, input_rope), rotate(arch, k, rope)
     kv = k.swapaxes(1, 2), v.swapaxes(1, 2)
     scores = {
@@ -94,6 +95,8 @@ def attend(
         )
         own = cache if layer is None else [c[layer] for c in cache]
         out, kv = attention.cached(q, *own, _seen(rows, kind), **scores), None
+    if 'prefix' in weights['attention']:  # trained slots, which are optional
+        out = out + weights['attention']['prefix'].attend(content)
     y = projected('bthn,hnd->btd', out, weights, 'attention/o')
     return norms.after(arch, y, weights, 'attention'), cache, kv
 

@@ -36,6 +36,7 @@ def lines(findings: dict[str, Any]) -> list[str]:
         count = row['trainable']
         all_of_it = f'; {count:,} trained in all, heads included' if count else ''
         text.append(f'{name}: {row["coverage"]}{all_of_it}; a device holds {sizes}')
+        text += [f'{name}: {line}' for line in row['advice']]
     return text
 
 

@@ -1,5 +1,6 @@
 """Opens a run folder: config, data, tokenizer, mesh, base."""
 
+import functools
 import math
 import pathlib
 import shutil
@@ -14,7 +15,7 @@ from perl import data, sharding
 from perl.config import kinds, lineage, rules
 from perl.data import tokenizers
 from perl.data.records import Dataset
-from perl.models import bases, store
+from perl.models import bases, frozen_base, store
 from perl.models.architecture import Architecture, parameters
 from perl.runs import inputs, needs, saved_config, trial
 from perl.runs.run import Run
@@ -105,12 +106,9 @@ def open_base(run: Run) -> None:
         UserError: there is none yet.
     """
     path = base_path(run.config, run.workdir)
-
-    def place(name, leaf, x):
-        del name
-        return sharding.place(leaf, x, run.mesh, run.arch.dtype)
-
-    run.base, run.base_id = bases.load(path, run.arch, place)
+    place = functools.partial(frozen_base.place_leaf, run.arch, run.mesh)
+    run.base, digits = bases.load(path, run.arch, place)
+    run.base_id = frozen_base.name(run.arch, digits)
 
 
 def base_path(config: ConfigDict, workdir: pathlib.Path) -> pathlib.Path:
@@ -147,6 +145,7 @@ def describe_base(config: ConfigDict, tokenizer: Any) -> Architecture:
     precision = config.model.get('precision', arch.precision)
     how = {name: config.model[name] for name in ('dtype', 'scan', 'remat')}
     how |= {'pieces': tokenizer.size, 'precision': precision}
+    how['quantization'] = configs.quantization(config)
     return store.changed(arch, **how)
 
 

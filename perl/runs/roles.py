@@ -72,7 +72,7 @@ def begin(key: jax.Array, kind: Tuning, source: Role, leaves: Any, where: str) -
                 delta[heads.HEAD] = jax.tree.map(lambda x: x.copy(), head)
         return Role({}, source.base_id, delta, kind)
     if not source.delta:
-        delta = kind.init(key, None, leaves)
+        delta = kind.init(key, source.base, leaves)
         return Role(source.base, source.base_id, delta, kind)
     if source.tuning is None or not source.tuning.alike(kind):
         raise UserError(

@@ -17,7 +17,7 @@ from perl.data import survey
 from perl.data.examples import Examples, encode
 from perl.data.records import Dataset, Record, fingerprint
 from perl.data.tokenizers.vocabularies import Tokenizer
-from perl.models import architecture, heads, store
+from perl.models import architecture, frozen_base, heads, store
 from perl.models.architecture import Architecture
 from perl.runs import roles
 from perl.runs.roles import Role
@@ -111,13 +111,12 @@ class Run:
 
     def use_base(self, params: Any) -> None:
         """Takes parameters as the frozen base of all that follows."""
-        self.base_id = store.fingerprint(params)
+        self.base_id = frozen_base.name(self.arch, store.fingerprint(params))
         self.base = self.place_base(params)
 
     def place_base(self, params: Any) -> Any:
-        """Parameters in the compute dtype on the mesh."""
-        params = jax.tree.map(lambda x: x.astype(self.arch.dtype), params)
-        return jax.device_put(params, sharding.shardings(self.leaves, self.mesh))
+        """Parameters on the mesh, in the compute dtype or as the base is stored."""
+        return frozen_base.place(self.arch, params, self.mesh)
 
     def source(self, start: str) -> Role:
         """The base itself, what SFT made of it, or an earlier reward model.

@@ -38,6 +38,17 @@ def by_stage(
     return figures
 
 
+def imitated(section: ConfigDict, row: dict[str, Any]) -> int:
+    """About how many tokens of its training split a stage learns to say: 0 where it
+    learns from verdicts, of which each has about a bit.
+
+    Args:
+        section: the config of the stage.
+        row: the figures of its training split.
+    """
+    return row['examples'] * row['response_p50'] if section.kind == 'sft' else 0
+
+
 def _survey(config, kind, records, tokenizer):
     limits = config.lengths
     if kind == 'text':

@@ -26,7 +26,7 @@ def account(
         took: seconds, step_bytes and peak_bytes, from `fit`.
     """
     base = tree.size(abstract(leaves))
-    trainable = sum(tree.size(role.delta) for role in trained)
+    trainable = sum(_trained(role, leaves) for role in trained)
     total = sum(base + tree.size(role.delta.get(heads.HEAD, {})) for role in trained)
     return {
         'kind': section.kind,
@@ -37,3 +37,9 @@ def account(
         'steps': section.steps,
         **took,
     }
+
+
+def _trained(role, leaves):
+    """The numbers of a delta without those that its tuning keeps as they are."""
+    kept = tree.size(abstract(role.tuning.kept(leaves))) if role.tuning else 0
+    return tree.size(role.delta) - kept

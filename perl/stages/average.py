@@ -30,7 +30,7 @@ TOWARDS = {
 def average(run: Run, stage: str) -> dict[str, Any]:
     """Averages stages; saves the role, returns its held-out figures."""
     config, began = run.config[stage], time.monotonic()
-    role = averaged_role(run, stage)
+    role, lost = averaged_role(run, stage)
     sort = lineage.makes(run.config, stage)
     figures = {
         'kind': sort,
@@ -38,6 +38,9 @@ def average(run: Run, stage: str) -> dict[str, Any]:
         'method': config.method,
         'of': list(config.of),
     }
+    if config.rank:
+        figures['truncation_error'] = lost
+        print(f'{stage}: rank {config.rank} loses {lost:.2%} of the change', flush=True)
     if sort == 'reward':
         figures |= finish(run, stage, role)
     else:
@@ -50,8 +53,9 @@ def average(run: Run, stage: str) -> dict[str, Any]:
     }
 
 
-def averaged_role(run: Run, stage: str) -> Role:
-    """The averaged role, on the mesh.
+def averaged_role(run: Run, stage: str) -> tuple[Role, float]:
+    """The averaged role, on the mesh, and the share of its change that a lower rank
+    has lost.
 
     Raises:
         UserError: a stage is not finished, or they sit on different bases.
@@ -67,14 +71,16 @@ def averaged_role(run: Run, stage: str) -> Role:
         )
     deltas = [role.delta for role in trained]
     if config.method == 'mean':
-        delta = averaging.combine(deltas, [1 / len(deltas)] * len(deltas))
+        shares = [1 / len(deltas)] * len(deltas)
+        delta = averaging.combine(deltas, shares, trained[0].base)
     else:
         init = run.begin(lineage.origin(run.config, stage)).delta
         delta = TOWARDS[config.method](init, *deltas, config.weight)
+    lost = 0.0
     if config.rank:
-        delta = averaging.compress(delta, config.rank)
-    delta, tuning = averaging.as_tuning(jax.device_get(delta))
-    return run.place(Role(trained[0].base, trained[0].base_id, delta, tuning))
+        delta, lost = averaging.compress(delta, config.rank)
+    delta, tuning = trained[0].tuning.describing(jax.device_get(delta))
+    return run.place(Role(trained[0].base, trained[0].base_id, delta, tuning)), lost
 
 
 def _compared(run, stage, role):

@@ -24,8 +24,8 @@ from perl.losses.preference import (
     share_right,
 )
 from perl.losses.reduce import masked_sum
-from perl.models import likelihood
-from perl.models.architecture import Architecture, parameters
+from perl.models import frozen_base, likelihood
+from perl.models.architecture import Architecture
 from perl.runs.judging import open_reward
 from perl.runs.run import Run
 from perl.stages import paper, samples, supervised
@@ -111,7 +111,7 @@ def _sure(batch):
 
 def plan(arch: Architecture, config: ConfigDict, stage: str) -> Plan:
     """The step of DPO on paper, for two completions of full length."""
-    section, leaves = config[stage], parameters(arch)
+    section, base = config[stage], frozen_base.declared(arch)
     learn = functools.partial(
         loss, arch=arch, beta=section.beta, smoothing=section.label_smoothing
     )
@@ -119,8 +119,8 @@ def plan(arch: Architecture, config: ConfigDict, stage: str) -> Plan:
     batch = batching.on_paper((section.batch_size, 2, length))
     tuning = configs.tuning(section.tuning)
     frozen = Frozen(
-        policy={} if tuning.replaces_base else leaves,
-        reference=paper.source_of(config, section.start, leaves),
+        policy={} if tuning.replaces_base else base,
+        reference=paper.source_of(arch, config, section.start, base),
     )
     return supervised.plan(arch, config, stage, learn, batch, frozen=frozen)
 

@@ -18,7 +18,8 @@ from perl.data import batching, order
 from perl.evaluation import reward_scores
 from perl.judges import mixture, panel
 from perl.judges.panel import Panel
-from perl.models.architecture import Architecture, parameters
+from perl.models import frozen_base
+from perl.models.architecture import Architecture
 from perl.runs.roles import Role
 from perl.runs.run import Run
 from perl.stages import paper, reward
@@ -70,7 +71,7 @@ def plan(arch: Architecture, config: ConfigDict, stage: str) -> Plan | None:
     if section.combine not in mixture.GATED:
         return None
     trained = config[lineage.origin(config, stage)]
-    members = paper.panel_of(arch, config, stage, parameters(arch))
+    members = paper.panel_of(arch, config, stage, frozen_base.declared(arch))
     return Plan(
         loss=_loss(arch, section, trained),
         trainable=members.gate,

@@ -61,7 +61,8 @@ def pretrain(run: Run, stage: str) -> dict[str, Any]:
     )
     folder = run.workdir / stage / 'base'
     run.tokenizer.save(folder / 'tokenizer')
-    store.save(folder, run.arch, jax.device_get(role.delta))
+    plain = store.changed(run.arch, quantization='none')
+    store.save(folder, plain, jax.device_get(role.delta))
     return figures
 
 

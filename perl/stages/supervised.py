@@ -10,6 +10,7 @@ from ml_collections import ConfigDict
 
 from perl import config as configs
 from perl import sharding
+from perl.models import frozen_base
 from perl.models.architecture import Architecture, parameters
 from perl.runs import roles
 from perl.runs.roles import Role
@@ -45,10 +46,10 @@ def plan(
         **changes: other fields of the plan than those of a stage without a head.
     """
     section = config[stage]
-    tuning, leaves = configs.tuning(section.tuning), parameters(arch)
+    tuning = configs.tuning(section.tuning)
     fields = {
-        'trainable': tuning.declare(leaves),
-        'frozen': {} if tuning.replaces_base else leaves,
+        'trainable': tuning.declare(parameters(arch)),
+        'frozen': {} if tuning.replaces_base else frozen_base.declared(arch),
         'frozen_dtype': arch.dtype,
         'micro_batches': section.micro_batches,
         'seed': config.seed,

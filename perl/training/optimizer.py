@@ -81,9 +81,37 @@ def make(config: Any, steps: int, declared: Any) -> optax.GradientTransformation
         raise UserError(
             f'optimizer.name: {config.name!r} is not one of {", ".join(OPTIMIZERS)}'
         )
+    update = at_rates(update, declared)
     if not config.clip:
         return update
     return optax.chain(optax.clip_by_global_norm(config.clip), update)
+
+
+def at_rates(
+    optimizer: optax.GradientTransformation, declared: Any
+) -> optax.GradientTransformation:
+    """The updates of an optimizer, decay included, times the declared rate of each leaf
+    (LoRA+, arXiv 2402.12354); a leaf of rate 0 stays, and needs no moments.
+
+    Args:
+        optimizer: whose updates are scaled.
+        declared: the trainable tree on paper.
+    """
+    rates = {
+        jax.tree_util.keystr(path): x.rate if isinstance(x, Leaf) else 1.0
+        for path, x in jax.tree_util.tree_leaves_with_path(declared, is_leaf=is_leaf)
+    }
+    others = set(rates.values()) - {1.0}
+    if not others:
+        return optimizer
+    each = {1.0: optimizer, 0.0: optax.set_to_zero()}
+    each |= {x: optax.chain(optimizer, optax.scale(x)) for x in others - {0.0}}
+    return optax.partition(
+        each,
+        lambda tree: jax.tree_util.tree_map_with_path(
+            lambda path, _: rates[jax.tree_util.keystr(path)], tree
+        ),
+    )
 
 
 def decaying(declared: Any) -> Callable[[Any], Any]:

@@ -31,7 +31,7 @@ class Plan:
         loss: `(trainable, frozen, batch, key) -> sum, (count, {name: (sum, count)})`.
         trainable: float32, on paper.
         frozen: what the loss reads and nobody updates, on paper; a `Leaf` is a
-            parameter of the base, in `frozen_dtype`.
+            parameter of the base, in `frozen_dtype` unless it has a dtype of its own.
         batch: of one step, on paper.
         optimizer: over the trainable tree.
         frozen_dtype: the compute dtype.
@@ -108,7 +108,8 @@ class Plan:
     def parameter_count(self) -> int:
         """How many numbers the optimizer moves."""
         tree = self.trainable[self.updated] if self.updated else self.trainable
-        return sum(x.size for x in jax.tree.leaves(_shapes(tree, 'float32', None)))
+        moved = (x for x in _leaves(tree) if getattr(x, 'rate', 1.0))
+        return sum(math.prod(x.shape) for x in moved)
 
 
 def _placed(state, mesh):
@@ -147,7 +148,7 @@ def _shapes(tree, dtype, mesh):
         place = None
         if mesh is not None:
             place = NamedSharding(mesh, sharding.spec(x.axes, x.shape, mesh))
-        return _struct(x.shape, dtype, place)
+        return _struct(x.shape, x.dtype or dtype, place)
 
     return jax.tree.map(shape, tree, is_leaf=is_leaf)
 

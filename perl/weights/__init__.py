@@ -1,5 +1,7 @@
 """Weights: how a model declares them, and the leaves that compute with them."""
 
+from perl.weights.bias import Bias
+from perl.weights.bottleneck import Bottleneck
 from perl.weights.contract import Adapter, Bound, Weight, dense, einsum, on_base, take
 from perl.weights.declared import (
     LAYERS,
@@ -11,15 +13,31 @@ from perl.weights.declared import (
     is_leaf,
     unflatten,
 )
+from perl.weights.dora import Dora
 from perl.weights.lora import Adapted, Lora
+from perl.weights.pissa import Pissa
+from perl.weights.pooled import Pooled
+from perl.weights.prefix import Prefix
+from perl.weights.quantisation import QUANTISATIONS
+from perl.weights.replaced import Replaced
+from perl.weights.stored import Stored
 
 __all__ = [
     'LAYERS',
+    'QUANTISATIONS',
     'Adapted',
     'Adapter',
+    'Bias',
+    'Bottleneck',
     'Bound',
+    'Dora',
     'Leaf',
     'Lora',
+    'Pissa',
+    'Pooled',
+    'Prefix',
+    'Replaced',
+    'Stored',
     'Weight',
     'abstract',
     'dense',

@@ -26,8 +26,9 @@ from perl.weights.product import product
 class Bound(abc.ABC):
     """A weight leaf that is not an array; it exists only inside a jitted step.
 
-    A subclass is a frozen dataclass, registered as a pytree. Its field `base` is the
-    weight below it: an array or another `Bound` leaf.
+    A subclass is a frozen dataclass, registered as a pytree. The weight that it sits
+    on is its field `base`, which may be an array or a `Bound` leaf again; a `Stored`
+    weight sits on none.
     """
 
     base: Any
@@ -44,7 +45,32 @@ class Bound(abc.ABC):
     @abc.abstractmethod
     def dense(self) -> jax.Array:
         """The weight as one array `[*inputs, *outputs]`, in the dtype of its base: for
-        merging only."""
+        merging only.
+
+        Raises:
+            UserError: no array does what the leaf does.
+        """
+
+    def folded(self, lossy: bool = False) -> 'Weight':
+        """The weight without its adapters, `[*inputs, *outputs]`, of the kind of the
+        frozen weight below them.
+
+        Args:
+            lossy: allows that the sum is rounded to that kind again.
+
+        Raises:
+            UserError: it would be rounded, and that is not allowed; or as in `dense`.
+        """
+        return self.like(self.dense(), lossy)
+
+    def like(self, array: jax.Array, lossy: bool = False) -> 'Weight':
+        """An array `[*inputs, *outputs]` as a weight of the kind of the frozen one."""
+        return self.base.like(array, lossy) if isinstance(self.base, Bound) else array
+
+    def on_base(self, function: Callable[[jax.Array], jax.Array]) -> 'Bound':
+        """The leaf with `function` applied to the frozen array below all adapters (any
+        shape)."""
+        return dataclasses.replace(self, base=on_base(function, self.base))
 
 
 class Adapter(abc.ABC):
@@ -72,7 +98,7 @@ class Adapter(abc.ABC):
 
     @classmethod
     def stack(cls, adapters: Sequence[Self], axis: int) -> Self:
-        """Stacks several adapters of one kernel into one; `ids` selects from it.
+        """Several adapters of one kernel in one, to be chosen by `ids` or mapped over.
 
         Args:
             adapters: of this kind.
@@ -85,6 +111,32 @@ class Adapter(abc.ABC):
         raise UserError(
             f'adapters: those of kind {cls.__name__} cannot serve one batch together; '
             'use LoRA, or score with one adapter at a time'
+        )
+
+    @classmethod
+    def combine(
+        cls,
+        adapters: Sequence[Self],
+        coefficients: Sequence[jax.Array | float],
+        axis: int,
+        base: 'Weight | None',
+    ) -> 'Adapter':
+        """One adapter in the place of several of one kernel, weighted; shapes are kept,
+        or ranks add up.
+
+        Args:
+            adapters: of this kind.
+            coefficients: one for each, which multiplies its change of the kernel.
+            axis: 1 where layers are stacked, else 0.
+            base: the frozen kernel, where there is one.
+
+        Raises:
+            UserError: there is no average of this kind.
+        """
+        del adapters, coefficients, axis, base
+        raise UserError(
+            f'adapters: they are of kind {cls.__name__}, and there is no average of '
+            'those; average LoRA adapters or full weights'
         )
 
 
@@ -118,8 +170,6 @@ def dense(w: Weight) -> jax.Array:
 
 
 def on_base(function: Callable[[jax.Array], jax.Array], w: Weight) -> Weight:
-    """The weight with `function` applied to the frozen array below all adapters (any
-    shape)."""
-    if isinstance(w, Bound):
-        return dataclasses.replace(w, base=on_base(function, w.base))
-    return function(w)
+    """The weight with `function` applied to the frozen array below all adapters, of
+    whatever shape; a stored weight has none and stays."""
+    return w.on_base(function) if isinstance(w, Bound) else function(w)

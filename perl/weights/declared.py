@@ -16,12 +16,16 @@ class Leaf(NamedTuple):
         inputs: number of input axes of a kernel (after the layer axis);
             0 for parameters that are not kernels (norms, biases).
         std: standard deviation of the normal initialiser; None initialises to ones.
+        dtype: that it is stored in; '' leaves it to the tree that it is in.
+        rate: multiplies the learning rate; 0 keeps it as it is.
     """
 
     shape: tuple[int, ...]
     axes: tuple[str | None, ...]
     inputs: int
     std: float | None
+    dtype: str = ''
+    rate: float = 1.0
 
     @property
     def layered(self) -> bool:
@@ -37,7 +41,9 @@ def is_leaf(x: Any) -> bool:
 def abstract(tree: Any, dtype: str = 'float32') -> Any:
     """A tree of `Leaf` as a tree of shapes and dtypes, for tracing without memory."""
     return jax.tree.map(
-        lambda leaf: jax.ShapeDtypeStruct(leaf.shape, dtype), tree, is_leaf=is_leaf
+        lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype or dtype),
+        tree,
+        is_leaf=is_leaf,
     )
 
 

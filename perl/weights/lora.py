@@ -59,7 +59,26 @@ class Lora(Adapter):
         rank = max(lora.a.shape[-1] for lora in adapters)
         a = [_pad(x.a, rank, x.a.ndim - 1) for x in adapters]
         b = [_pad(x.b * x.scale, rank, axis) for x in adapters]
-        return cls(jnp.stack(a, axis), jnp.stack(b, axis), 1.0)
+        first = adapters[0]
+        a, b = jnp.stack(a, axis), jnp.stack(b, axis)
+        return dataclasses.replace(first, a=a, b=b, scale=1.0, dropout=0.0)
+
+    @classmethod
+    def combine(
+        cls,
+        adapters: Sequence['Lora'],
+        coefficients: Sequence[jax.Array | float],
+        axis: int,
+        base: Weight | None = None,
+    ) -> 'Lora':
+        """Factors side by side, whose product is the weighted sum of the products:
+        `a [*inputs, sum R]`, `b [sum R, *outputs]`. Coefficients may be arrays that
+        broadcast against `b`."""
+        del base
+        parts = zip(coefficients, adapters, strict=True)
+        b = jnp.concatenate([c * x.scale * x.b for c, x in parts], axis=axis)
+        a = jnp.concatenate([x.a for x in adapters], axis=-1)
+        return dataclasses.replace(adapters[0], a=a, b=b, scale=1.0, dropout=0.0)
 
     def delta(self) -> jax.Array:
         """The correction `scale * A B` of one layer, `[*inputs, *outputs]`."""
@@ -89,8 +108,10 @@ class Adapted(Bound):
     key: jax.Array | None = None
 
     def contract(self, eqn: str, x: jax.Array, dtype: Any) -> jax.Array:
-        """`x W + s (x A) B`, in the shape that `eqn` states."""
-        return einsum(eqn, x, self.base, dtype) + self._low_rank(eqn, x, dtype)
+        """`x W + s (x A) B`, of the shape that `eqn` says."""
+        x_low = dropped(x, self.lora.dropout, self.key)
+        low = low_rank(eqn, x_low, self.lora, dtype, self.ids)
+        return einsum(eqn, x, self.base, dtype) + low
 
     def rows(self, ids: jax.Array) -> jax.Array:
         """Rows `[..., D]` of `W` plus rows of `s A B`.
@@ -111,30 +132,34 @@ class Adapted(Bound):
         base = dense(self.base)
         return (base.astype(jnp.float32) + self.lora.delta()).astype(base.dtype)
 
-    def _low_rank(self, eqn, x, dtype):
-        """`s (x A) B`, or `s (x B) A` where the kernel's outputs come first."""
-        x = _drop(x, self)
-        x_labels, w_labels, out = eqn.replace('->', ',').split(',')
-        a, b, batch = self.lora.a.astype(x.dtype), self.lora.b.astype(x.dtype), ''
-        if self.ids is not None:
-            a, b, batch = a[self.ids], b[self.ids], x_labels[0]
-        split = a.ndim - 1 - len(batch)
-        rank = next(c for c in 'rRzZ' if c not in eqn)
-        first = (a, batch + w_labels[:split] + rank)
-        second = (b, batch + rank + w_labels[split:])
-        if not set(w_labels[:split]) & set(x_labels):  # a tied unembedding: B first
-            first, second = second, first
-        free = ''.join(c for c in x_labels if c not in first[1] or c in batch)
-        thin = product(f'{x_labels},{first[1]}->{free}{rank}', x, first[0], dtype)
-        thin = thin.astype(x.dtype) * self.lora.scale
-        return product(f'{free}{rank},{second[1]}->{out}', thin, second[0], dtype)
+
+def low_rank(
+    eqn: str, x: jax.Array, lora: Lora, dtype: Any, ids: jax.Array | None = None
+) -> jax.Array:
+    """`s (x A) B`, or `s (x B) A` where the kernel's outputs come first, of the shape
+    that `eqn` says."""
+    x_labels, w_labels, out = eqn.replace('->', ',').split(',')
+    a, b, batch = lora.a.astype(x.dtype), lora.b.astype(x.dtype), ''
+    if ids is not None:
+        a, b, batch = a[ids], b[ids], x_labels[0]
+    split = a.ndim - 1 - len(batch)
+    rank = next(c for c in 'rRzZ' if c not in eqn)
+    first = (a, batch + w_labels[:split] + rank)
+    second = (b, batch + rank + w_labels[split:])
+    if not set(w_labels[:split]) & set(x_labels):  # a tied unembedding: B first
+        first, second = second, first
+    free = ''.join(c for c in x_labels if c not in first[1] or c in batch)
+    thin = product(f'{x_labels},{first[1]}->{free}{rank}', x, first[0], dtype)
+    thin = thin.astype(x.dtype) * lora.scale
+    return product(f'{free}{rank},{second[1]}->{out}', thin, second[0], dtype)
 
 
-def _drop(x: jax.Array, w: Adapted) -> jax.Array:
-    if w.key is None or not w.lora.dropout:
+def dropped(x: jax.Array, rate: float, key: jax.Array | None) -> jax.Array:
+    """An adapter's input of any shape, with dropout where there is a key."""
+    if key is None or not rate:
         return x
-    keep = jax.random.bernoulli(w.key, 1 - w.lora.dropout, x.shape)
-    return jnp.where(keep, x / (1 - w.lora.dropout), 0).astype(x.dtype)
+    keep = jax.random.bernoulli(key, 1 - rate, x.shape)
+    return jnp.where(keep, x / (1 - rate), 0).astype(x.dtype)
 
 
 def _pad(x, rank, axis):

@@ -7,6 +7,11 @@ import jax
 import jax.numpy as jnp
 
 
+def beside(x: jax.Array, y: jax.Array) -> jax.Array:
+    """`x [...]` in the dtype of `y`, with as many axes: new ones in front."""
+    return jnp.expand_dims(x.astype(y.dtype), range(y.ndim - x.ndim))
+
+
 def product(eqn: str, x: jax.Array, w: jax.Array, dtype: Any) -> jax.Array:
     """`jnp.einsum(eqn, x, w)` in `dtype`, over the last axes of `x`.
 

@@ -202,3 +202,28 @@ def test_each_part_of_a_tree_decays_as_in_the_whole():
     np.testing.assert_allclose(changes['a']['w'], -0.05, rtol=1e-6)
     for x in (changes['a']['norm'], changes['b']['w'], changes['b']['norm']):
         assert not x.any()
+
+
+@pytest.mark.parametrize('name', OPTIMIZERS)
+def test_a_leaf_has_the_rate_that_it_declares(name):
+    """Twice and four times the update, decay included, and none at all."""
+    said = {x: KERNEL._replace(rate=x) for x in (0.0, 1.0, 2.0, 4.0)}
+    said = {f'rate{rate:g}': leaf for rate, leaf in said.items()}
+    config = configs.optimizer_config(
+        0.01, name=name, schedule='constant', warmup=0, weight_decay=0.1, clip=0.0
+    )
+    made = optimizer.make(config, 3, said)
+    rng = np.random.default_rng(0)
+    start, grad = (jnp.asarray(rng.normal(size=(3, 4)), jnp.float32) for _ in range(2))
+    trainable = dict.fromkeys(said, start)
+    state = made.init(trainable)
+    updates, _ = made.update(dict.fromkeys(said, grad), state, trainable)
+    np.testing.assert_array_equal(updates['rate0'], np.zeros((3, 4)))
+    assert np.abs(updates['rate1']).min() > 0
+    for rate in (2, 4):
+        np.testing.assert_allclose(
+            updates[f'rate{rate}'], rate * updates['rate1'], rtol=1e-5
+        )
+    # what is kept has no moments
+    held = [x for x in jax.tree.leaves(state) if x.shape == (3, 4)]
+    assert len(held) == (6 if name == 'adamw' else 3)

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from perl.models import decoder
+from perl.models import decoder, mlp, self_attention
 from perl.weights import (
     Adapted,
     Lora,
@@ -50,8 +50,9 @@ def one(lora, i):
 
 
 def test_the_equations_are_those_of_the_model():
-    found = r"(?:einsum|_project)\('([a-z,>-]+)'"
-    used = re.findall(found, inspect.getsource(decoder))
+    found = r"(?:einsum|projected)\(\s*'([a-z,>-]+)'"
+    source = ''.join(map(inspect.getsource, (decoder, self_attention, mlp)))
+    used = re.findall(found, source)
     assert set(used) == set(EQUATIONS)
 
 

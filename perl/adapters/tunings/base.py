@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Self
 
 import jax
 
-from perl.weights import Adapter, flatten, is_leaf
+from perl.weights import Adapter, Leaf, flatten, is_leaf
 
 
 class Tuning(abc.ABC):
@@ -20,12 +20,17 @@ class Tuning(abc.ABC):
     Attributes:
         name: in configs and cards; of a tuning from elsewhere `module:class`.
         replaces_base: the delta holds every weight, so that no base is needed.
+        trains_weights: some of what it trains takes the place of weights of the base,
+            which must then be floating-point arrays.
+        quantization: that the base must be stored in; '' leaves it to the config.
         adapter: the kind of leaf that sits beside a kernel, where there is one.
         dropout: rate on the adapters' inputs while training.
     """
 
     name: str
     replaces_base: ClassVar[bool] = False
+    trains_weights: ClassVar[bool] = False
+    quantization: ClassVar[str] = ''
     adapter: ClassVar[type[Adapter] | None] = None
     dropout: float = 0.0
 
@@ -46,9 +51,20 @@ class Tuning(abc.ABC):
 
         Args:
             key: a random key, consumed.
-            base: the parameters; adapters do not read them.
+            base: the parameters; most adapters do not read them, and then it may be
+                None.
             leaves: the model's tree of `Leaf`.
         """
+
+    def kept(self, leaves: Any) -> list[Leaf]:
+        """The declared arrays of a delta that are not trained."""
+        said = jax.tree.leaves(self.declare(leaves), is_leaf=is_leaf)
+        return [leaf for leaf in said if not leaf.rate]
+
+    def describing(self, delta: Any) -> tuple[Any, 'Tuning']:
+        """A delta that is an average of deltas of this tuning, and the tuning that
+        declares it."""
+        return delta, self
 
     def alike(self, other: 'Tuning') -> bool:
         """Whether a delta of one can go on as a delta of the other."""
@@ -78,9 +94,9 @@ class Tuning(abc.ABC):
 
 
 def parameter_count(declared: Any) -> int:
-    """The number of elements in a tree of `Leaf`."""
+    """The number of elements in a tree of `Leaf`, without those that are kept."""
     leaves = jax.tree.leaves(declared, is_leaf=is_leaf)
-    return sum(math.prod(leaf.shape) for leaf in leaves)
+    return sum(math.prod(leaf.shape) for leaf in leaves if leaf.rate)
 
 
 def matrix_count(paths: Any, leaves: Any) -> int:

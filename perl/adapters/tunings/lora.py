@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+import re
 from typing import Any, ClassVar
 
 import jax
@@ -10,7 +11,7 @@ import jax.numpy as jnp
 from perl.adapters import targets as rules
 from perl.adapters.targets import ATTENTION
 from perl.adapters.tunings.base import Tuning, matrix_count, parameter_count
-from perl.weights import Leaf, Lora, unflatten
+from perl.weights import Adapter, Leaf, Lora, flatten, unflatten
 
 
 @dataclasses.dataclass(frozen=True)
@@ -23,6 +24,7 @@ class LoraTuning(Tuning):
         rank_stabilised: which of the two.
         dropout: rate on the adapter's input while training.
         targets: see `perl.adapters.targets.choose`.
+        b_rate: multiplies the learning rate of `B`; LoRA+ (arXiv 2402.12354) has 16.
     """
 
     rank: int = 8
@@ -31,21 +33,26 @@ class LoraTuning(Tuning):
     dropout: float = 0.0
     targets: tuple[str, ...] = ATTENTION
     name: str = 'lora'
-    adapter: ClassVar[type[Lora]] = Lora
+    b_rate: float = 1.0
+    adapter: ClassVar[type[Adapter]] = Lora
 
     def scale(self, rank: int) -> float:
         """What multiplies the product of factors of this rank."""
         return self.alpha / (math.sqrt(rank) if self.rank_stabilised else rank)
 
     def alike(self, other: Tuning) -> bool:
-        """Whether they differ in dropout alone."""
-        same = isinstance(other, LoraTuning)
-        return same and dataclasses.replace(self, dropout=other.dropout) == other
+        """Whether they train the same kind of leaf, and differ in name, dropout and
+        learning rate alone."""
+        if self.adapter is not other.adapter or not isinstance(other, LoraTuning):
+            return False
+        free = {'name': '', 'dropout': 0.0, 'b_rate': 1.0}
+        one, two = (dataclasses.asdict(x) | free for x in (self, other))
+        return one == two
 
     @property
     def label(self) -> str:
         """`lora r=8`."""
-        return f'lora r={self.rank}'
+        return f'{super().label} r={self.rank}'
 
     def chosen(self, leaves: Any) -> dict[str, tuple[Leaf, int]]:
         """The kernels that get factors and the rank of each, by path."""
@@ -55,7 +62,7 @@ class LoraTuning(Tuning):
         """Factors with a `Leaf` in the place of each array."""
         return unflatten(
             {
-                path: Lora(*factors(leaf, rank), self.scale(rank), self.dropout)
+                path: self.beside(leaf, rank)
                 for path, (leaf, rank) in self.chosen(leaves).items()
             }
         )
@@ -63,21 +70,61 @@ class LoraTuning(Tuning):
     def init(self, key: jax.Array, base: Any, leaves: Any) -> Any:
         """Factors whose product is zero: `A` uniform with variance `1 / (3 inputs)`,
         `B` zero, as in PEFT; `a [*inputs, R]` and `b [R, *outputs]` of each kernel."""
-        del base
-        flat = {}
+        kernels, flat = flatten(base or {}), {}
         for i, (path, (leaf, rank)) in enumerate(sorted(self.chosen(leaves).items())):
-            a, b = factors(leaf, rank)
-            inputs = leaf.shape[leaf.layered : leaf.layered + leaf.inputs]
-            bound = 1 / math.sqrt(math.prod(inputs))
-            flat[path] = Lora(
-                jax.random.uniform(
-                    jax.random.fold_in(key, i), a.shape, jnp.float32, -bound, bound
-                ),
-                jnp.zeros(b.shape, jnp.float32),
-                self.scale(rank),
-                self.dropout,
-            )
+            own = jax.random.fold_in(key, i)
+            flat[path] = self.fresh(own, leaf, rank, kernels.get(path))
         return unflatten(flat)
+
+    def beside(self, leaf: Leaf, rank: int) -> Any:
+        """The adapter of one kernel with a `Leaf` in the place of each array."""
+        a, b = factors(leaf, rank, self.b_rate)
+        return Lora(a, b, self.scale(rank), self.dropout)
+
+    def fresh(self, key: jax.Array, leaf: Leaf, rank: int, kernel: Any) -> Any:
+        """The adapter of one kernel before the first step, in the shapes of `beside`.
+
+        Args:
+            key: a random key, consumed.
+            leaf: the kernel's declaration.
+            rank: of the factors.
+            kernel: the weight itself; LoRA does not read it.
+        """
+        del kernel
+        a, b = factors(leaf, rank)
+        inputs = leaf.shape[leaf.layered : leaf.layered + leaf.inputs]
+        bound = 1 / math.sqrt(math.prod(inputs))
+        return Lora(
+            jax.random.uniform(key, a.shape, jnp.float32, -bound, bound),
+            jnp.zeros(b.shape, jnp.float32),
+            self.scale(rank),
+            self.dropout,
+        )
+
+    def describing(self, delta: Any) -> tuple[Any, Tuning]:
+        """The delta with the scales of a tuning whose rules name every kernel and its
+        rank: the scale is 1 at the largest rank, and is taken out of `b` elsewhere."""
+        flat = flatten(delta)
+        ranks = {
+            path: x.a.shape[-1] for path, x in flat.items() if isinstance(x, Adapter)
+        }
+        if not ranks:
+            return delta, self
+        largest = max(ranks.values())
+        targets = tuple(f'{re.escape(path)}:{rank}' for path, rank in ranks.items())
+        settings = {'rank': largest, 'alpha': float(largest), 'targets': targets}
+        plain = {'rank_stabilised': False, 'dropout': 0.0, 'b_rate': 1.0}
+        kind = dataclasses.replace(self, **settings, **plain)
+
+        def rescaled(path, leaf):
+            if path not in ranks:
+                return leaf
+            scale = kind.scale(ranks[path])
+            return dataclasses.replace(
+                leaf, b=leaf.b * (leaf.scale / scale), scale=scale
+            )
+
+        return unflatten({path: rescaled(path, x) for path, x in flat.items()}), kind
 
     def coverage(self, leaves: Any) -> str:
         """One line for a person: which matrices are trained and what share that is."""
@@ -86,18 +133,19 @@ class LoraTuning(Tuning):
         kinds = ', '.join(path.removeprefix('layers/') for path in chosen)
         ranks = '/'.join(str(r) for r in sorted({rank for _, rank in chosen.values()}))
         return (
-            f'lora r={ranks}: {len(chosen)} kinds ({kinds}), '
+            f'{super().label} r={ranks}: {len(chosen)} kinds ({kinds}), '
             f'{matrix_count(chosen, leaves)} matrices, '
             f'{trainable:,} of {total:,} parameters ({trainable / total:.2%})'
         )
 
 
-def factors(leaf: Leaf, rank: int) -> tuple[Leaf, Leaf]:
+def factors(leaf: Leaf, rank: int, b_rate: float = 1.0) -> tuple[Leaf, Leaf]:
     """The shapes and logical axes of the two factors of a kernel."""
     cut = leaf.layered + leaf.inputs
     lead, lead_axes = leaf.shape[: leaf.layered], leaf.axes[: leaf.layered]
     a = Leaf((*leaf.shape[:cut], rank), (*leaf.axes[:cut], 'rank'), 1, None)
-    b = Leaf(
-        (*lead, rank, *leaf.shape[cut:]), (*lead_axes, 'rank', *leaf.axes[cut:]), 1, 0.0
+    shape, axes = (
+        (*lead, rank, *leaf.shape[cut:]),
+        (*lead_axes, 'rank', *leaf.axes[cut:]),
     )
-    return a, b
+    return a, Leaf(shape, axes, 1, 0.0, rate=b_rate)

@@ -5,13 +5,27 @@ from collections.abc import Mapping
 from typing import Any
 
 from perl.adapters.tunings.base import Tuning
+from perl.adapters.tunings.bitfit import BitFit
+from perl.adapters.tunings.bottlenecks import Houlsby, Pfeiffer
+from perl.adapters.tunings.dora import DoraTuning
 from perl.adapters.tunings.full import Full
 from perl.adapters.tunings.lora import LoraTuning
+from perl.adapters.tunings.pissa import PissaTuning
+from perl.adapters.tunings.prefix import PrefixTuning
+from perl.adapters.tunings.qalora import QaLora
+from perl.adapters.tunings.qlora import QLora
+from perl.adapters.tunings.top_layers import TopLayers
 from perl.system import plugins, schema
 from perl.system.errors import UserError
 from perl.system.suggest import meant
 
-TUNINGS: dict[str, type[Tuning]] = {'full': Full, 'lora': LoraTuning}
+TUNINGS: dict[str, type[Tuning]] = {
+    kind.name: kind
+    for kind in (
+        *(Full, LoraTuning, DoraTuning, PissaTuning, QLora, QaLora),
+        *(BitFit, Houlsby, Pfeiffer, PrefixTuning, TopLayers),
+    )
+}
 
 
 def kind_named(name: str) -> type[Tuning]:
@@ -32,7 +46,8 @@ def create(settings: Mapping[str, Any]) -> Tuning:
     """The tuning of a config section or of a card: its name, and its fields.
 
     A section has the fields of every built-in tuning, so that a command can change the
-    name alone; those that belong to another tuning are left out.
+    name alone; those that belong to another tuning are left out. Empty targets are
+    those that the tuning has by itself.
 
     Raises:
         UserError: there is no such tuning, no tuning has such a field, or a field is of
@@ -54,7 +69,7 @@ def create(settings: Mapping[str, Any]) -> Tuning:
         **{
             name: tuple(value) if isinstance(value, list) else value
             for name, value in settings.items()
-            if name in known
+            if name in known and not (name == 'targets' and not value)
         }
     )
 

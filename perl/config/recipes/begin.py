@@ -6,6 +6,7 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from perl import config as configs
+from perl.adapters.targets import ALL_LINEAR
 from perl.data.tokenizers.vocabularies import META
 from perl.system.errors import UserError
 
@@ -66,8 +67,14 @@ def experiment(name: str, data: dict[str, Any], chosen: ConfigDict) -> ConfigDic
 def use_base(config: ConfigDict, base: str) -> None:
     """Takes a base instead of pre-training one, with the tokenizer that belongs to it:
     in the folder of the base, where pretraining puts it. Elsewhere it is named as
-    `config.tokenizer.path`."""
+    `config.tokenizer.path`.
+
+    The stages that `experiment` has made get LoRA on all kernels, the default for a
+    base that is brought; those of the paper are made after it, with its attention."""
     config.model.path = base
+    for name in config.stages:
+        if config[name].kind != 'pretrain':
+            config[name].tuning.targets = ALL_LINEAR
     config.stages = tuple(name for name in config.stages if name != 'pretrain')
     config.tokenizer.kind = 'file'
     folder = pathlib.Path(base)

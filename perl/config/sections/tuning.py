@@ -6,7 +6,6 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from perl.adapters import tunings
-from perl.adapters.targets import ATTENTION
 from perl.adapters.tunings import Tuning
 
 
@@ -14,8 +13,8 @@ def tuning_config(name: str = 'lora', rank: int = 8, **changes: Any) -> ConfigDi
     """What is trained.
 
     Args:
-        name: full, lora, or `module:class` of your own.
-        rank: of LoRA; `full` ignores the LoRA fields.
+        name: in `perl.adapters.tunings.TUNINGS`, or `module:class` of your own.
+        rank: of LoRA and its relatives; a tuning ignores the fields of others.
         **changes: other fields.
     """
     if ':' in name:
@@ -24,7 +23,9 @@ def tuning_config(name: str = 'lora', rank: int = 8, **changes: Any) -> ConfigDi
         return ConfigDict({**defaults, **changes, 'name': name})
     return ConfigDict(
         {
-            'name': name,  # full | lora | module:class; full reads no other field
+            # full | lora | dora | pissa | qlora | qalora | bitfit | houlsby |
+            # pfeiffer | prefix | top_layers | module:class; see docs/tunings.md
+            'name': name,
             'rank': rank,  # rank of the LoRA factors
             'alpha': float(
                 rank
@@ -32,9 +33,14 @@ def tuning_config(name: str = 'lora', rank: int = 8, **changes: Any) -> ConfigDi
             'rank_stabilised': False,  # scales by alpha / sqrt(rank) instead (rsLoRA)
             # rate on the input of an adapter while training; 0 in policy and dpo stages
             'dropout': 0.0,
-            # which kernels get adapters: regular expressions of paths, the first that
-            # matches counts; `pattern:rank` gives another rank, and rank 0 none
-            'targets': ATTENTION,
+            # which kernels get adapters: attention, all-linear, or regular expressions
+            # of paths; the first that matches counts; `pattern:rank` gives another
+            # rank, and rank 0 none; () is what the tuning has by itself
+            'targets': (),
+            'b_rate': 1.0,  # multiplies the learning rate of B; LoRA+ has 16
+            'width': 16,  # of the inner layer of houlsby and pfeiffer
+            'slots': 16,  # keys and values that prefix adds to a layer
+            'layers': 2,  # the last ones, that top_layers trains
             **changes,
         }
     )

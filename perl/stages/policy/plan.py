@@ -13,7 +13,7 @@ from perl.adapters.tunings import Tuning
 from perl.config import lineage, rewards
 from perl.data import batching
 from perl.losses.algorithms import ALGORITHMS
-from perl.models import heads
+from perl.models import frozen_base, heads
 from perl.models.architecture import Architecture, parameters
 from perl.stages import paper
 from perl.stages.frozen import Frozen
@@ -28,19 +28,20 @@ from perl.training.plan import Plan
 def plan(arch: Architecture, config: ConfigDict, stage: str) -> Plan:
     """The update of one minibatch of full length."""
     section, leaves = config[stage], parameters(arch)
+    base = frozen_base.declared(arch, leaves)
     tuning = configs.tuning(section.tuning)
     trainable = {'policy': tuning.declare(leaves)}
     frozen = {
-        'policy': {} if tuning.replaces_base else leaves,
-        'reference': paper.source_of(config, section.start, leaves),
+        'policy': {} if tuning.replaces_base else base,
+        'reference': paper.source_of(arch, config, section.start, base),
     }
     if not ALGORITHMS[section.algorithm].group:
         critic = _critic(config, section)
         head = {heads.HEAD: heads.head_leaves(arch.width)}
         trainable['value'] = {**critic.declare(leaves), **head}
-        frozen['value'] = {} if critic.replaces_base else leaves
+        frozen['value'] = {} if critic.replaces_base else base
     if rewards.by_models(section.reward):
-        frozen['reward'] = paper.panel_of(arch, config, section.reward, leaves)
+        frozen['reward'] = paper.panel_of(arch, config, section.reward, base)
     return Plan(
         loss=functools.partial(
             objective.loss, arch=arch, objective=Objective.of(section)

@@ -11,8 +11,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from perl import weights
-from perl.adapters.tunings import Full, LoraTuning
+from perl.adapters.tunings import Full, LoraTuning, create
+from perl.adapters.tunings.dora import DoraTuning
 from perl.adapters.tunings.lora import factors
+from perl.adapters.tunings.pissa import PissaTuning
+from perl.adapters.tunings.qalora import QaLora
+from perl.adapters.tunings.qlora import QLora
 from perl.models import architecture
 from perl.system.errors import UserError
 
@@ -39,6 +43,40 @@ def test_the_default_is_every_attention_projection():
 def test_the_first_rule_that_matches_wins():
     assert ranks('.*/(q|k):2', '.*/(k|v):4', '.*/o') == {'q': 2, 'k': 2, 'v': 4, 'o': 8}
     assert ranks('.*/(k|v):4', '.*/(q|k):2') == {'k': 4, 'v': 4, 'q': 2}
+
+
+def test_presets_match_kernels_alone():
+    linear = dict.fromkeys(('q', 'k', 'v', 'o', 'gate', 'up', 'down'), 8)
+    assert ranks('attention') == dict.fromkeys('qkvo', 8)
+    assert ranks('all-linear') == linear
+    assert ranks('attention:2', 'all-linear:4') == linear | {
+        **dict.fromkeys('qkvo', 2),
+        **dict.fromkeys(('gate', 'up', 'down'), 4),
+    }
+
+
+def test_empty_targets_are_the_tuning_s_own():
+    for name, own in (('lora', ('attention',)), ('qlora', ('all-linear',))):
+        assert create({'name': name, 'targets': ()}).targets == own
+
+
+def test_the_rate_of_b():
+    lora = LoraTuning(b_rate=16.0).declare(LEAVES)['layers']['attention']['q']
+    assert (lora.a.rate, lora.b.rate) == (1.0, 16.0)
+    assert LoraTuning(b_rate=16.0).alike(LoraTuning(dropout=0.1))
+    assert not LoraTuning(rank=4).alike(LoraTuning())
+
+
+def test_which_kinds_go_on_from_each_other():
+    rules = {'targets': ('all-linear',)}
+    assert QLora().alike(LoraTuning(**rules)) and not QLora().alike(LoraTuning())
+    assert not DoraTuning(**rules).alike(LoraTuning(**rules))
+    assert not QaLora().alike(QLora())
+
+
+def test_a_rank_above_the_singular_vectors():
+    with pytest.raises(UserError, match='17 is more than the 16 singular vectors'):
+        PissaTuning(17, targets=('.*/q',)).declare(LEAVES)
 
 
 def test_rank_0_leaves_a_kernel_alone():

@@ -1,0 +1,69 @@
+"""The frozen base of a run as it lies in memory: on a mesh, in few or in many bits."""
+
+from typing import Any
+
+import jax
+from jax.sharding import Mesh
+
+from perl import sharding
+from perl.models.architecture import Architecture, parameters
+from perl.weights import Leaf, flatten, quantisation, unflatten
+
+
+def declared(arch: Architecture, leaves: Any = None) -> Any:
+    """The declared parameters as a frozen base holds them: those of the decoder, with
+    the kernels of its layers in the architecture's quantization.
+
+    Args:
+        arch: the decoder.
+        leaves: its declared parameters, where they are made already.
+    """
+    leaves = parameters(arch) if leaves is None else leaves
+    return quantisation.declare(leaves, arch.quantization, arch.dtype)
+
+
+def name(arch: Architecture, digits: str) -> str:
+    """The fingerprint of a base and how it is stored: an adapter that was trained on
+    the one does not fit the other."""
+    stored = arch.quantization
+    return digits if stored == 'none' else f'{digits}-{stored}'
+
+
+def place_leaf(
+    arch: Architecture, mesh: Mesh, path: str, leaf: Leaf, array: Any
+) -> Any:
+    """One parameter of a frozen base on the mesh, in the compute dtype or stored.
+
+    A loader that reads a file leaf by leaf hands each array over here and lets it go,
+    so that a base in few bits never has a copy in floating point beside it.
+
+    Args:
+        arch: the decoder.
+        mesh: of devices.
+        path: of the parameter, such as `layers/mlp/up`.
+        leaf: its declaration.
+        array: its numbers, of the shape of the leaf.
+    """
+    kind, dtype = arch.quantization, arch.dtype
+    if not quantisation.applies(path, leaf, kind):
+        return sharding.place(leaf, array, mesh, dtype)
+    stored = quantisation.store(leaf, array, kind, dtype)
+    said = quantisation.QUANTISATIONS[kind].declare(leaf, dtype)
+    return jax.device_put(stored, sharding.shardings(said, mesh))
+
+
+def place(arch: Architecture, params: Any, mesh: Mesh) -> Any:
+    """All parameters of a frozen base on the mesh, one after the other.
+
+    Args:
+        arch: the decoder.
+        params: floating-point arrays of the shapes of `parameters(arch)`.
+        mesh: of devices.
+    """
+    leaves, flat = flatten(parameters(arch)), flatten(params)
+    return unflatten(
+        {
+            path: place_leaf(arch, mesh, path, leaves[path], array)
+            for path, array in flat.items()
+        }
+    )
