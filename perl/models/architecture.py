@@ -38,18 +38,20 @@ def parameters(arch: Architecture) -> dict[str, Any]:
     tree = {'embed': Leaf((V, D), ('vocab', 'embed'), 1, std)}
     if arch.positions == 'learned':
         tree['positions'] = Leaf((arch.max_length, D), (None, 'embed'), 1, std)
-    layers = {'attention': _attention(arch), 'mlp': _mlp(arch)}
-    tree['layers'] = jax.tree.map(
-        lambda leaf: Leaf(
-            (arch.layers, *leaf.shape), ('layers', *leaf.axes), *leaf[2:]
-        ),
-        layers,
-        is_leaf=is_leaf,
-    )
+    parts = {'attention': _attention(arch), 'mlp': _mlp(arch)}
+    tree['layers'] = {
+        part: {name: _stacked(arch, leaf) for name, leaf in leaves.items()}
+        for part, leaves in parts.items()
+    }
     tree |= _norm(arch, 'norm', (D,), ('norm',))
     if not arch.tied:
         tree['unembed'] = Leaf((D, V), ('embed', 'vocab'), 1, std)
     return tree
+
+
+def _stacked(arch, leaf):
+    """The leaf of one layer as that of all layers."""
+    return Leaf((arch.layers, *leaf.shape), ('layers', *leaf.axes), *leaf[2:])
 
 
 def _attention(arch):
