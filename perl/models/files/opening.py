@@ -7,7 +7,6 @@ from perl.models.files.checkpoint import Checkpoint
 from perl.models.files.folder import CONFIG, PICKLES, read_folder, refuse_pickle
 from perl.models.files.gguf_file import read_gguf
 from perl.models.files.gguf_header import read_header
-from perl.models.files.gguf_tokenizer import tokenizer_files
 from perl.system.errors import UserError
 
 _GGUF = '.gguf'
@@ -82,6 +81,9 @@ def beside(path: str | pathlib.Path) -> dict[str, bytes]:
     """
     path = located(path)
     if path.suffix == _GGUF:
+        # imports the library of tokenizers, which few runs need
+        from perl.models.files.gguf_tokenizer import tokenizer_files
+
         return tokenizer_files(path, read_header(path))
     files = [path / name for name in BESIDE]
     return {file.name: file.read_bytes() for file in files if file.is_file()}
