@@ -14,6 +14,7 @@ from perl.models.families.parts import head_of, write_activation
 from perl.models.families.rope import read_rope, write_rope
 
 _ROPE_KEYS = ('rotary_emb_base', 'rotary_pct')
+_SHARE = 0.25  # of a head that turns, where a config does not say
 _FIELDS = {'norm': 'layer', 'gated': False, 'mlp_bias': True}
 
 
@@ -42,13 +43,23 @@ _NEOX_KEYS = {
 
 def _read_neox(config: Config) -> dict[str, Any]:
     fields = _read(config, _NEOX_KEYS, ('hidden_act', 'gelu'), 'layer_norm_eps', False)
+    _check_twins(config)
     bias = config.flag('attention_bias', True)
     return fields | {
-        **read_rope(config, fields, keys=_ROPE_KEYS, share=0.25),
+        **read_rope(config, fields, keys=_ROPE_KEYS, share=_SHARE),
         'parallel': config.flag('use_parallel_residual', True),
         'qkv_bias': bias,
         'o_bias': bias,
     }
+
+
+def _check_twins(config):
+    """transformers 4.43 and later 4.x say base and share of the rotation twice."""
+    twins = zip(('rope_theta', 'partial_rotary_factor'), _ROPE_KEYS, strict=True)
+    for (twin, key), default in zip(twins, (10000.0, _SHARE), strict=True):
+        said = config.get(key, default)
+        if config.get(twin, said) != said:
+            raise config.error(twin, config.get(twin), f'{key} is {said}')
 
 
 def _write_neox(arch: Architecture) -> dict[str, Any]:
@@ -154,7 +165,8 @@ ROWS = (
         'gpt2', ('GPT2LMHeadModel', 'GPT2ForSequenceClassification'),
         _read_gpt2, _write_gpt2, _GPT2, 'transformer.',
         ignored=(
-            'n_ctx', 'reorder_and_upcast_attn', *(f'summary_{x}' for x in _SUMMARY)
+            'n_ctx', 'reorder_and_upcast_attn', *(f'summary_{x}' for x in _SUMMARY),
+            'n_special', 'predict_special_tokens', 'output_past',
         ),
         buffers=r'.*\.attn\.(bias|masked_bias)',
     ),
