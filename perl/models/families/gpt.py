@@ -125,8 +125,7 @@ _QKV = tuple(f'attention/{x}' for x in 'qkv')
 _NEOX = (
     Name('gpt_neox.embed_in.weight', ('embed',), 'same'),
     *_normed('gpt_neox.final_layer_norm', 'norm'),
-    # Hugging Face names the unembedding of a language model so
-    Name('lm_head.weight', ('unembed',)),
+    Name('embed_out.weight', ('unembed',)),
     *in_layers(
         'gpt_neox.layers.{}.',
         *_normed('input_layernorm', 'attention/norm'),
@@ -157,13 +156,16 @@ ROWS = (
     Family(
         'gpt_neox', _FIELDS, 'gpt_neox',
         ('GPTNeoXForCausalLM', 'GPTNeoXForSequenceClassification'),
-        _read_neox, _write_neox, _NEOX, 'gpt_neox.',
+        _read_neox, _write_neox, _NEOX,
+        # a file says embed_out; the model of transformers 5 in memory, lm_head
+        renamed={'lm_head.weight': 'embed_out.weight'},
+        prefix='gpt_neox.',
         buffers=r'.*\.attention\.(bias|masked_bias|rotary_emb\.inv_freq)',
     ),
     Family(
         'gpt2', _FIELDS | {'positions': 'learned', 'qkv_bias': True, 'o_bias': True},
         'gpt2', ('GPT2LMHeadModel', 'GPT2ForSequenceClassification'),
-        _read_gpt2, _write_gpt2, _GPT2, 'transformer.',
+        _read_gpt2, _write_gpt2, _GPT2, prefix='transformer.',
         ignored=(
             'n_ctx', 'reorder_and_upcast_attn', *(f'summary_{x}' for x in _SUMMARY),
             'n_special', 'predict_special_tokens', 'output_past',
