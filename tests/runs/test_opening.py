@@ -201,6 +201,14 @@ def test_a_valid_edit_of_the_config_is_told(finished, tmp_path, capfd):
     )
 
 
+def test_a_base_that_is_not_there_is_said_before_its_tokenizer(tmp_path):
+    config = runs.config(stages=('sft',))
+    config.model.path = config.tokenizer.path = str(tmp_path / 'gone')
+    config.tokenizer.kind = 'file'
+    with pytest.raises(UserError, match='model.path: .*gone is not there; give a'):
+        opening.begin_run(config, tmp_path / 'run')
+
+
 def test_a_base_without_rows_for_special_tokens_of_other_uses(tmp_path):
     made = tokenizer_files.byte_level()
     rows = made.get_vocab_size()
