@@ -74,7 +74,7 @@ def check(
         'vocabulary': {
             'rows': arch.vocabulary,
             'pieces': tokenizer.size,
-            'padding': arch.vocabulary - tokenizer.size,
+            'padding': max(arch.vocabulary - tokenizer.size, 0),
         },
         'data': data,
         'rewards': {

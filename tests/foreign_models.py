@@ -121,6 +121,8 @@ CASES = {
         'tie_word_embeddings': False, 'n_head': 8,
     },
 }  # fmt: skip
+# what `save_pretrained` names otherwise than the model does
+RENAMED = {'gpt_neox': {'lm_head.weight': 'embed_out.weight'}}
 _BASES = {'gpt_neox': NEOX, 'gpt2': GPT2}
 
 
@@ -157,8 +159,9 @@ def randomise(model: torch.nn.Module) -> None:
 def checkpoint(model: transformers.PreTrainedModel, config: dict) -> Checkpoint:
     """A model as its files would have it: of tensors that are tied, one."""
     tied = model.config.tie_word_embeddings
+    renamed = RENAMED.get(config['model_type'], {})
     tensors = {
-        name: Tensor.of(x.numpy().copy())
+        renamed.get(name, name): Tensor.of(x.numpy().copy())
         for name, x in model.state_dict().items()
         if not (tied and name == 'lm_head.weight')
     }

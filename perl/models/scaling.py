@@ -57,6 +57,7 @@ class Scaling:
                 f'model.rope_scaling: {self.kind!r:.40} is not one of '
                 f'{", ".join(KINDS)}'
             )
+        _check_numbers(self)
         if not (self.factor > 0 and self.magnitude > 0):
             raise UserError(
                 f'model.rope_scaling: factor {self.factor} and magnitude '
@@ -67,6 +68,24 @@ class Scaling:
                 f'model.rope_scaling: {self.kind} needs original_length, the window '
                 'before, above 0'
             )
+        if not self.low < self.high:
+            raise UserError(
+                f'model.rope_scaling: low {self.low} must be below high {self.high}'
+            )
+
+
+def _check_numbers(scaling):
+    names = ('factor', 'original_length', 'low', 'high', 'slow', 'fast', 'magnitude')
+    named = [(name, getattr(scaling, name)) for name in names]
+    named += [('short', x) for x in scaling.short] + [('long', x) for x in scaling.long]
+    for name, value in named:
+        number = isinstance(value, int | float) and not isinstance(value, bool)
+        if not (number and math.isfinite(value)):
+            raise UserError(
+                f'model.rope_scaling: {name} {value!r:.40} is not a finite number'
+            )
+        if name in ('short', 'long') and value <= 0:
+            raise UserError(f'model.rope_scaling: {name} {value} must be above 0')
 
 
 def frequencies(theta: float, width: int, scaling: Scaling | None) -> jax.Array:

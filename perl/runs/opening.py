@@ -129,7 +129,8 @@ def base_path(config: ConfigDict, workdir: pathlib.Path) -> pathlib.Path:
 def describe_base(config: ConfigDict, tokenizer: Any) -> Architecture:
     """The architecture of `model.path`, run as the config wants."""
     arch = bases.describe(config.model.path)
-    if tokenizer.size > arch.vocabulary:
+    # Gemma 3 has a token for images, which text never becomes, and no row for it
+    if tokenizer.size > arch.vocabulary and tokenizer.reach > arch.vocabulary:
         raise UserError(
             f'tokenizer: it has {tokenizer.size} ids, the base of model.path only '
             f'{arch.vocabulary}; give the tokenizer that belongs to the base'
@@ -144,7 +145,8 @@ def describe_base(config: ConfigDict, tokenizer: Any) -> Architecture:
     # a run folder of an earlier version has no precision in its config
     precision = config.model.get('precision', arch.precision)
     how = {name: config.model[name] for name in ('dtype', 'scan', 'remat')}
-    how |= {'pieces': tokenizer.size, 'precision': precision}
+    pieces = min(tokenizer.size, arch.vocabulary)
+    how |= {'pieces': pieces, 'precision': precision}
     how['quantization'] = configs.quantization(config)
     return store.changed(arch, **how)
 

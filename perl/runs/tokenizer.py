@@ -7,7 +7,7 @@ from ml_collections import ConfigDict
 from perl.data import tokenizers
 from perl.data.records import Dataset
 from perl.data.tokenizers.vocabularies import Tokenizer
-from perl.models.files import is_foreign
+from perl.models.files import is_foreign, located
 from perl.system.errors import UserError
 
 
@@ -21,6 +21,9 @@ def open_tokenizer(
     """
     if folder.is_dir():
         return tokenizers.load(folder)
+    base = config.model.path
+    if base and not located(base).exists():  # said before its tokenizer is missed
+        raise UserError(f'model.path: {base} is not there; give a folder or a file')
     kind = config.tokenizer.kind
     if kind == 'bytes':
         made = tokenizers.Bytes()

@@ -63,8 +63,19 @@ def test_longrope_divides_each_by_its_short_factor():
         (('dynamic', 2.0), 'dynamic.* is not one of linear'),
         (('linear', 0.0), 'must be above 0'),
         (('llama3', 2.0), 'llama3 needs original_length'),
+        (('llama3', 2.0, 8, 4.0, 4.0), 'low 4.0 must be below high 4.0'),
+        (('llama3', 2.0, 8, 'x'), "low 'x' is not a finite number"),
+        (('yarn', 2.0, 'x'), "original_length 'x' is not"),
+        (('yarn', float('nan'), 8), 'factor nan is not'),
+        (('yarn', 2.0, 8, 1.0, 4.0, True), 'slow True is not'),
     ],
 )
 def test_a_scaling_that_cannot_be(values, says):
     with pytest.raises(UserError, match=says):
         Scaling(*values)
+
+
+@pytest.mark.parametrize('short, says', [('ab', "'a' is not"), ([1, 0], 'above 0')])
+def test_factors_that_cannot_be(short, says):
+    with pytest.raises(UserError, match=f'short .*{says}'):
+        Scaling('longrope', 2.0, 8, short=short)

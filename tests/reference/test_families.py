@@ -14,6 +14,7 @@ import transformers
 
 from perl.models import decoder, heads
 from perl.models.families import from_foreign, load, to_foreign
+from perl.models.files import open_checkpoint, write_checkpoint
 from perl.rollout import sampler
 
 CASES = list(foreign_models.CASES)
@@ -115,7 +116,11 @@ def test_a_round_trip_is_bit_equal(case):
         twin = transformers.AutoModelForCausalLM.from_config(
             again, attn_implementation='eager'
         ).eval()
-        state = {k: torch.tensor(x.read()) for k, x in made.tensors.items()}
+        names = foreign_models.RENAMED.get(made.config['model_type'], {})
+        names = {file: name for name, file in names.items()}
+        state = {
+            names.get(k, k): torch.tensor(x.read()) for k, x in made.tensors.items()
+        }
         if arch.tied:
             embed = twin.get_input_embeddings().weight
             name = next(k for k, x in state.items() if x.shape == embed.shape)
@@ -123,6 +128,26 @@ def test_a_round_trip_is_bit_equal(case):
         twin.load_state_dict(state, strict=True)
         want = foreign_models.logits(model, TOKENS)
         np.testing.assert_allclose(foreign_models.logits(twin, TOKENS), want, atol=1e-5)
+
+
+@pytest.mark.parametrize('case', [c for c in CASES if ',' not in c])
+def test_files_of_transformers_and_back(case, tmp_path):
+    """Through folders, so that names in files count and not those in memory."""
+    model = foreign_models.model_of(case)
+    model.save_pretrained(tmp_path / 'theirs', max_shard_size='20KB')
+    source = open_checkpoint(tmp_path / 'theirs')
+    family, arch = from_foreign(source.config)
+    params, whole = load(source, arch, 'float32'), np.arange(20)[None]
+    want = foreign_models.logits(model, TOKENS)
+    close(logits(arch, params, TOKENS, np.broadcast_to(whole, (3, 20))), want)
+    made = to_foreign(arch, params, family)
+    write_checkpoint(tmp_path / 'ours', made.config, made.tensors)
+    twin, told = transformers.AutoModelForCausalLM.from_pretrained(
+        tmp_path / 'ours', attn_implementation='eager', output_loading_info=True
+    )
+    assert not (told['missing_keys'] or told['unexpected_keys'])
+    got = foreign_models.logits(twin.eval(), TOKENS)
+    np.testing.assert_allclose(got, want, atol=1e-5)
 
 
 @pytest.mark.parametrize('case', ['llama', 'qwen2', 'gemma3_text', 'gpt_neox', 'gpt2'])

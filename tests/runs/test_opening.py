@@ -3,10 +3,14 @@
 import json
 import shutil
 
+import foreign
 import pytest
 import runs
+import tokenizer_files
 
 from perl import check
+from perl import config as configs
+from perl.data.tokenizers import Json
 from perl.data.tokenizers.files import Bytes
 from perl.runs import opening, saved_config
 from perl.system.errors import UserError
@@ -195,3 +199,29 @@ def test_a_valid_edit_of_the_config_is_told(finished, tmp_path, capfd):
         'reward: since it was trained: config.reward.label_smoothing: was 0.0, '
         'is 0.25\n'
     )
+
+
+def test_a_base_that_is_not_there_is_said_before_its_tokenizer(tmp_path):
+    config = runs.config(stages=('sft',))
+    config.model.path = config.tokenizer.path = str(tmp_path / 'gone')
+    config.tokenizer.kind = 'file'
+    with pytest.raises(UserError, match='model.path: .*gone is not there; give a'):
+        opening.begin_run(config, tmp_path / 'run')
+
+
+def test_a_base_without_rows_for_special_tokens_of_other_uses(tmp_path):
+    made = tokenizer_files.byte_level()
+    rows = made.get_vocab_size()
+    made.add_special_tokens(['<image>'])
+    tokenizer = Json(made.to_str(), **tokenizer_files.SPECIAL)
+    config = configs.experiment('x')
+    config.model.path = str(tmp_path)
+    config.lengths.update(prompt=8, response=8)
+    own = foreign.CONFIG | {'vocab_size': rows}
+    foreign.write(tmp_path, foreign.arrays(own), config=own)
+    arch = opening.describe_base(config, tokenizer)
+    assert (arch.vocabulary, arch.pieces) == (rows, rows)
+    made.add_tokens(['<plain>'])
+    tokenizer = Json(made.to_str(), **tokenizer_files.SPECIAL)
+    with pytest.raises(UserError, match=f'it has {rows + 2} ids, the base'):
+        opening.describe_base(config, tokenizer)

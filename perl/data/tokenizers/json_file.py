@@ -65,6 +65,13 @@ class Json(LeadingSpace):
         return number
 
     @property
+    def reach(self) -> int:
+        added = self._tokenizer.get_added_tokens_decoder()
+        unused = {number for number, token in added.items() if token.special}
+        unused -= {self.pad, self.bos, self.eos}
+        return max(set(self._tokenizer.get_vocab(True).values()) - unused) + 1
+
+    @property
     def fingerprint(self) -> str:
         how = ('leading space',) if self.leading_space else ()
         return digest('json', *how, self._special, self._content.encode())

@@ -27,6 +27,11 @@ class Tokenizer(Protocol):
     eos: int
 
     @property
+    def reach(self) -> int:
+        """One more than the highest id that `encode` gives or that pad, bos and eos
+        have: `size`, unless the last ids are special tokens of other uses."""
+
+    @property
     def fingerprint(self) -> str:
         """Sixteen hex digits of the sha256 of all that determines the ids."""
 
@@ -65,6 +70,10 @@ class LeadingSpace(abc.ABC):
 
     leading_space: bool
     bos: int
+
+    @property
+    def reach(self) -> int:
+        return self.size
 
     def encode(self, text: str, start: bool = False) -> list[int]:
         return self._ids(f' {text}' if start and text and self.leading_space else text)
@@ -110,6 +119,10 @@ class Bytes:
     pad: int = 0
     bos: int = 1
     eos: int = 2
+
+    @property
+    def reach(self) -> int:
+        return self.size
 
     @property
     def fingerprint(self) -> str:

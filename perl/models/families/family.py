@@ -27,6 +27,7 @@ class Family:
         read: fields of `Architecture`, beside the shared ones, of a foreign config.
         write: the keys of a foreign config that `read` asks for.
         names: of foreign tensors; those whose parameters a model has not are left out.
+        renamed: other names that tensors have in some files, and those in `names`.
         prefix: of the names of all tensors but the heads, which a file without heads
             may leave out.
         ignored: keys of a foreign config that say nothing about the numbers.
@@ -40,6 +41,7 @@ class Family:
     read: Callable[[Config], dict[str, Any]] | None = None
     write: Callable[[Architecture], dict[str, Any]] | None = None
     names: tuple[Name, ...] = ()
+    renamed: Mapping[str, str] = dataclasses.field(default_factory=dict)
     prefix: str = 'model.'
     ignored: tuple[str, ...] = ()
     buffers: str = r'.*\.rotary_emb\.inv_freq'

@@ -14,6 +14,7 @@ from perl.models.families.parts import head_of, write_activation
 from perl.models.families.rope import read_rope, write_rope
 
 _ROPE_KEYS = ('rotary_emb_base', 'rotary_pct')
+_SHARE = 0.25  # of a head that turns, where a config does not say
 _FIELDS = {'norm': 'layer', 'gated': False, 'mlp_bias': True}
 
 
@@ -42,13 +43,23 @@ _NEOX_KEYS = {
 
 def _read_neox(config: Config) -> dict[str, Any]:
     fields = _read(config, _NEOX_KEYS, ('hidden_act', 'gelu'), 'layer_norm_eps', False)
+    _check_twins(config)
     bias = config.flag('attention_bias', True)
     return fields | {
-        **read_rope(config, fields, keys=_ROPE_KEYS, share=0.25),
+        **read_rope(config, fields, keys=_ROPE_KEYS, share=_SHARE),
         'parallel': config.flag('use_parallel_residual', True),
         'qkv_bias': bias,
         'o_bias': bias,
     }
+
+
+def _check_twins(config):
+    """transformers 4.43 and later 4.x say base and share of the rotation twice."""
+    twins = zip(('rope_theta', 'partial_rotary_factor'), _ROPE_KEYS, strict=True)
+    for (twin, key), default in zip(twins, (10000.0, _SHARE), strict=True):
+        said = config.get(key, default)
+        if config.get(twin, said) != said:
+            raise config.error(twin, config.get(twin), f'{key} is {said}')
 
 
 def _write_neox(arch: Architecture) -> dict[str, Any]:
@@ -114,8 +125,7 @@ _QKV = tuple(f'attention/{x}' for x in 'qkv')
 _NEOX = (
     Name('gpt_neox.embed_in.weight', ('embed',), 'same'),
     *_normed('gpt_neox.final_layer_norm', 'norm'),
-    # Hugging Face names the unembedding of a language model so
-    Name('lm_head.weight', ('unembed',)),
+    Name('embed_out.weight', ('unembed',)),
     *in_layers(
         'gpt_neox.layers.{}.',
         *_normed('input_layernorm', 'attention/norm'),
@@ -146,15 +156,19 @@ ROWS = (
     Family(
         'gpt_neox', _FIELDS, 'gpt_neox',
         ('GPTNeoXForCausalLM', 'GPTNeoXForSequenceClassification'),
-        _read_neox, _write_neox, _NEOX, 'gpt_neox.',
+        _read_neox, _write_neox, _NEOX,
+        # a file says embed_out; the model of transformers 5 in memory, lm_head
+        renamed={'lm_head.weight': 'embed_out.weight'},
+        prefix='gpt_neox.',
         buffers=r'.*\.attention\.(bias|masked_bias|rotary_emb\.inv_freq)',
     ),
     Family(
         'gpt2', _FIELDS | {'positions': 'learned', 'qkv_bias': True, 'o_bias': True},
         'gpt2', ('GPT2LMHeadModel', 'GPT2ForSequenceClassification'),
-        _read_gpt2, _write_gpt2, _GPT2, 'transformer.',
+        _read_gpt2, _write_gpt2, _GPT2, prefix='transformer.',
         ignored=(
-            'n_ctx', 'reorder_and_upcast_attn', *(f'summary_{x}' for x in _SUMMARY)
+            'n_ctx', 'reorder_and_upcast_attn', *(f'summary_{x}' for x in _SUMMARY),
+            'n_special', 'predict_special_tokens', 'output_past',
         ),
         buffers=r'.*\.attn\.(bias|masked_bias)',
     ),

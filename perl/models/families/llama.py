@@ -168,7 +168,11 @@ def row(
 
 _AFTER = {'norm_at': 'after', 'qk_norm': 'whole'}
 ROWS = (
-    row('llama', 'Llama', _read_llama, _write_llama, ignored=('is_llama_config',)),
+    row(
+        'llama', 'Llama', _read_llama, _write_llama,
+        # files of Llama 1 and Vicuna have the length of their training beside
+        ignored=('is_llama_config', 'max_sequence_length'),
+    ),
     row('mistral', 'Mistral', _read_mistral, _write_mistral),
     row(
         'smollm3', 'SmolLM3', _read_smollm3, _write_smollm3,

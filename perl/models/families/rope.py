@@ -44,6 +44,8 @@ def read_rope(
     if not keys[1] and share not in (None, 1):
         raise config.error(_SHARE, share, 'a whole head turns in this family')
     width = int(sizes['head_width'] * (1 if share is None else share))
+    if width < 1:
+        raise config.error(keys[1] or _SHARE, share, 'no part of a head turns')
     for key in values:
         if key != 'rope_theta':
             raise config.error('rope_scaling', {key: values[key]}, 'it is not handled')

@@ -15,7 +15,7 @@ from perl.models.heads import HEAD, head_leaves
 from perl.system.errors import UserError
 from perl.weights import Leaf, flatten
 
-LM_HEAD, SCORE = 'lm_head.weight', 'score.weight'
+SCORE = 'score.weight'
 KERNEL = f'{HEAD}/kernel'
 _SCORE = Name(SCORE, (KERNEL,), 'same')
 
@@ -64,7 +64,7 @@ def checked(
     Raises:
         UserError: one is missing, has another shape, or would not be used.
     """
-    where, tensors = checkpoint.where, _with_prefix(checkpoint.tensors, family)
+    where, tensors = checkpoint.where, _by_our_names(checkpoint.tensors, family)
     leaves = declared(arch, is_classifier(checkpoint.config))
     wanted = {}
     for name in names_of(family, leaves):
@@ -83,7 +83,7 @@ def checked(
     for name in tensors:
         if name in wanted or re.fullmatch(family.buffers, name):
             continue
-        if name == LM_HEAD and _is_embedding(tensors, family):
+        if name == _named(family, 'unembed') and _is_embedding(tensors, family):
             continue
         raise UserError(
             f'model.path: {where}: the tensor {name} would not be used; the config '
@@ -92,18 +92,25 @@ def checked(
     return {name: tensors[name] for name in wanted}
 
 
-def _with_prefix(tensors: Mapping[str, Tensor], family: Family) -> dict[str, Any]:
-    """A file of the model without its heads leaves out the prefix of all names."""
+def _by_our_names(tensors: Mapping[str, Tensor], family: Family) -> dict[str, Any]:
+    """The tensors by the names of the family: a file of the model without its heads
+    leaves out the prefix of all names."""
+    tensors = {family.renamed.get(name, name): x for name, x in tensors.items()}
     if any(name.startswith(family.prefix) for name in tensors):
-        return dict(tensors)
-    heads = (LM_HEAD, SCORE)
+        return tensors
+    heads = (_named(family, 'unembed'), SCORE)
     return {
         name if name in heads else f'{family.prefix}{name}': tensor
         for name, tensor in tensors.items()
     }
 
 
+def _named(family, path):
+    """The foreign tensor that is one parameter."""
+    return next(name.foreign for name in family.names if name.paths == (path,))
+
+
 def _is_embedding(tensors, family):
     """Whether the unembedding of a tied model is its embedding indeed."""
-    embed = next(name.foreign for name in family.names if name.paths == ('embed',))
-    return np.array_equal(tensors[embed].read(), tensors[LM_HEAD].read())
+    both = [tensors[_named(family, path)].read() for path in ('embed', 'unembed')]
+    return np.array_equal(*both)

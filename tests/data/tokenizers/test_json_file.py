@@ -142,3 +142,16 @@ def test_a_model_that_cannot_say_unknown():
     t = Json(model.to_str(), pad='</s>', bos='</s>', eos='</s>')
     with pytest.raises(UserError, match='cannot encode a text'):
         t.encode('b')
+
+
+def test_special_tokens_of_other_uses_are_out_of_reach():
+    made = tokenizer_files.byte_level()
+    size = made.get_vocab_size()
+    made.add_special_tokens(['<image>'])
+    own = Json(made.to_str(), **tokenizer_files.SPECIAL)
+    assert (own.size, own.reach) == (size + 1, size)
+    assert size not in own.encode('a cat<image>')
+    other = Json(made.to_str(), pad='<pad>', bos='<s>', eos='<image>')
+    assert other.reach == size + 1
+    made.add_tokens(['<plain>'])
+    assert Json(made.to_str(), **tokenizer_files.SPECIAL).reach == size + 2

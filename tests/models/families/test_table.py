@@ -28,7 +28,8 @@ def arch(family='llama', **changes):
     base = GPT2 if family == 'gpt2' else SIZES
     config = {**base, 'model_type': family, **changes}
     if family == 'gpt_neox':
-        config = {k: v for k, v in config.items() if k not in NOT_OF_NEOX}
+        own = {k: v for k, v in config.items() if k not in NOT_OF_NEOX}
+        config = own | changes
     return from_foreign({k: v for k, v in config.items() if v is not ...})[1]
 
 
@@ -56,6 +57,16 @@ def test_a_llama_is_read_whole():
         ('llama', {'torch_dtype': 'bfloat16', 'dtype': 'float16'}, {}),
         ('llama', {'_name_or_path': 'x', 'use_cache': False}, {}),
         ('llama', {'rope_scaling': None, 'pretraining_tp': 4}, {}),
+        (
+            'llama',
+            {'unsloth_fixed': True, 'unsloth_version': '2025.1', 'use_return_dict': 1},
+            {},
+        ),
+        (
+            'llama',
+            {'max_sequence_length': 32, 'gradient_checkpointing': False},
+            {'max_length': 64},
+        ),
         ('mistral', {'num_attention_heads': 8}, {'windows': (4096,)}),
         ('mistral', {'sliding_window': None}, {'windows': ()}),
         ('qwen2', {}, {'qkv_bias': True, 'o_bias': False, 'windows': ()}),
@@ -110,6 +121,21 @@ def test_a_llama_is_read_whole():
         ('olmo2', {}, {'norm_at': 'after', 'qk_norm': 'whole'}),
         ('gpt_neox', {'hidden_size': 32}, {'rope_width': 2, 'parallel': True}),
         ('gpt_neox', {'rotary_pct': 1.0}, {'rope_width': 0, 'norm': 'layer'}),
+        (
+            'gpt_neox',
+            {'hidden_size': 32, 'rotary_pct': 0.5, 'partial_rotary_factor': 0.5},
+            {'rope_width': 4},
+        ),
+        (
+            'gpt_neox',
+            {'rotary_emb_base': 77, 'rope_theta': 77.0, 'hidden_size': 32},
+            {'rope_theta': 77},
+        ),
+        (
+            'gpt2',
+            {'n_special': 0, 'predict_special_tokens': True, 'output_past': True},
+            {'tied': True},
+        ),
         ('gpt2', {}, {'hidden': 64, 'tied': True, 'positions': 'learned'}),
         ('gpt2', {'n_inner': 20, 'n_ctx': 64}, {'hidden': 20, 'kv_heads': 4}),
     ],
@@ -153,6 +179,9 @@ def test_what_a_config_says(family, changes, fields):
         ),
         ('smollm3', {'no_rope_layers': [1]}, 'no_rope_layers is .*have 2 values'),
         ('phi3', {'lm_head_bias': True}, 'lm_head_bias is True'),
+        ('gpt_neox', {'rope_theta': 5.0}, 'rope_theta is 5.0.*rotary_emb_base is 1'),
+        ('gpt_neox', {'partial_rotary_factor': 1.0}, 'rotary_pct is 0.25'),
+        ('gpt_neox', {'rotary_pct': 0.0}, 'rotary_pct is 0.0.*no part of a head'),
         ('gpt2', {'scale_attn_by_inverse_layer_idx': True}, 'scale_attn_by_inverse'),
         ('gpt2', {'add_cross_attention': True}, 'add_cross_attention is True'),
     ],

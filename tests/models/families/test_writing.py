@@ -118,3 +118,13 @@ def test_a_checkpoint_keeps_its_names():
     assert written.tensors.keys() == arrays.keys()
     for name, tensor in written.tensors.items():
         np.testing.assert_array_equal(tensor.read(), arrays[name])
+
+
+def test_files_of_neox_name_the_unembedding_in_their_own_way():
+    arch = tiny.arch(scan=True, **KINDS['gpt_neox'])
+    params = tiny.weights(arch)
+    written = to_foreign(arch, params)
+    tensors = dict(written.tensors)
+    tensors['lm_head.weight'] = tensors.pop('embed_out.weight')
+    back = load(dataclasses.replace(written, tensors=tensors), arch)
+    tiny.close(back, params, atol=0)
