@@ -98,11 +98,7 @@ class Metrics:
 
     def check(self) -> None:
         """Raises a `UserError` if the file was removed, for example with its folder."""
-        if not self._file.exists():
-            raise UserError(
-                f'{self._file} was removed or moved while the stage was training; run '
-                'the same command again, which continues from what is left'
-            )
+        check(self._file.parent)
 
     def write(self, step: int, figures: Mapping[str, Any]) -> None:
         """Appends a step's figures; they are on the disk when this returns.
@@ -125,6 +121,16 @@ class Metrics:
         """Closes the sinks."""
         for sink in self._sinks:
             sink.close()
+
+
+def check(folder: str | os.PathLike) -> None:
+    """Raises a `UserError` if a stage that has trained has no `metrics.jsonl`."""
+    file = pathlib.Path(folder) / METRICS
+    if not file.exists():
+        raise UserError(
+            f'{file} was removed or moved while the stage was training; run the same '
+            'command again, which continues from what is left'
+        )
 
 
 def read(folder: str | os.PathLike) -> list[dict[str, float | None]]:

@@ -61,6 +61,7 @@ def fit(
             if stop and done < loop.steps:
                 metrics.close()
                 raise Stopped(f'{loop.name}: stopped and saved after step {done}')
+    metrics.check()
     metrics.close()
     checkpoints.close()
     return state, cost.so_far()
