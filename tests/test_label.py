@@ -377,7 +377,7 @@ def test_labels_among_what_is_read(workdir, pairs, where):
     flags = ('--labeller=reward', f'--workdir={workdir}')
     flags += (f'--comparisons={pairs.parent / where}',)
     before, output = pairs.read_bytes(), pairs.parent / 'labels.jsonl'
-    assert 'is an input file' in label(pairs, *flags).error
+    assert 'is not from perl.label' in label(pairs, *flags).error
     assert len(said(output, *flags)[0]) == len(PAIRS)
     assert 'is an input file' in label(output, *flags).error
     assert len(read(output)[0]) == len(PAIRS) and pairs.read_bytes() == before

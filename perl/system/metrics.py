@@ -96,10 +96,6 @@ class Metrics:
                     )
         return rows
 
-    def check(self) -> None:
-        """Raises a `UserError` if the file was removed, for example with its folder."""
-        check(self._file.parent)
-
     def write(self, step: int, figures: Mapping[str, Any]) -> None:
         """Appends a step's figures; they are on the disk when this returns.
 
@@ -110,7 +106,7 @@ class Metrics:
         Raises:
             UserError: the file was removed in the meantime.
         """
-        self.check()
+        check(self._file.parent)
         figures = {name: float(x) for name, x in figures.items()}
         row = {'step': int(step), 'seconds': round(time.monotonic() - self._began, 3)}
         jsonl.append(self._file, [row | figures])
@@ -124,13 +120,11 @@ class Metrics:
 
 
 def check(folder: str | os.PathLike) -> None:
-    """Raises a `UserError` if a stage that has trained has no `metrics.jsonl`."""
-    file = pathlib.Path(folder) / METRICS
-    if not file.exists():
-        raise UserError(
-            f'{file} was removed or moved while the stage was training; run the same '
-            'command again, which continues from what is left'
-        )
+    """Raises a `UserError` if a stage's `metrics.jsonl` was removed."""
+    if not (file := pathlib.Path(folder) / METRICS).exists():
+        what = f'{file} was removed or moved while the stage was training'
+        mend = 'run the same command again, which continues from what is left'
+        raise UserError(f'{what}; {mend}')
 
 
 def read(folder: str | os.PathLike) -> list[dict[str, float | None]]:
