@@ -21,6 +21,7 @@ import jax
 from absl import flags
 
 from perl.config.loading import load_config
+from perl.data.files.paths import expand
 from perl.data.records import SPLITS
 from perl.evaluation import pair_sources
 from perl.evaluation.labelled_pairs import beside, check_output, save, table
@@ -78,6 +79,9 @@ def _pairs(values, config, run, output):
     if values.columns and not values.comparisons:
         raise UserError('--columns: they are those of --comparisons; give that too')
     if values.comparisons:
+        # a folder or a pattern may hold the labels of an earlier command
+        files = expand(values.comparisons, '--comparisons')
+        cli.output(values.output, *map(str, files))
         return pair_sources.of_file(values.comparisons, _columns(values.columns)), None
     if run is None and (values.sample or not config):
         raise UserError('give --comparisons, --config, or --workdir with a run folder')

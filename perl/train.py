@@ -25,7 +25,7 @@ from perl.runs import inputs, prerequisites, reward_models
 from perl.runs.opening import begin_run, open_base
 from perl.runs.run import Run
 from perl.stages.table import STAGES
-from perl.system import atomic, cli, disk, lock, memory
+from perl.system import atomic, cli, disk, lock, memory, metrics
 from perl.system.interrupt import Stopped
 from perl.system.metrics import forget, read, read_results, results
 
@@ -131,6 +131,8 @@ def _run_stage(opened: Run, name: str, held: lock.Held) -> None:
     memory.begin()
     figures = STAGES[stage.kind].run(opened, name)
     held.check()
+    if kinds.of(stage).trains(stage):  # evaluation after the last step takes minutes
+        metrics.check(opened.workdir / name)
     opened.record_sitting()
     inputs.record(opened, name)
     results(opened.workdir, name, figures, opened.config.stages)

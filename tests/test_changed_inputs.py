@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from pkgutil import resolve_name as resolve
 
 import jax
 import numpy as np
@@ -9,9 +10,11 @@ import pytest
 import runs
 from commands import launch
 from runs import copy, dying, killed
+from small import STEPS
 
 from perl.data.tokenizers.vocabularies import Bytes
 from perl.models import store
+from perl.system import metrics
 from perl.system.errors import UserError
 
 
@@ -284,6 +287,30 @@ def test_the_folder_is_removed_while_it_trains(finished, tmp_path, step):
     ):
         runs.run(runs.config(), workdir, ['sft'])
     assert not (workdir / 'results.json').exists()
+
+
+def test_a_stage_is_removed_after_its_last_step(finished, tmp_path, monkeypatch):
+    """While its last checkpoint is saved, or while it is measured after that."""
+    workdir = copy(finished, tmp_path / 'run', ['pretrain'])
+    for place in ('perl.checkpoint.Checkpoints.save', 'perl.runs.run.Run.save_role'):
+        with monkeypatch.context() as patched:
+            patched.setattr(place, also_removing(workdir / 'sft', resolve(place)))
+            with pytest.raises(UserError, match=r'metrics.jsonl was removed or moved'):
+                runs.run(runs.config(), workdir, ['sft'])
+        assert 'sft' not in runs.results(workdir)
+    runs.run(runs.config(), workdir, ['sft'])
+    runs.assert_same(workdir, finished, 'sft')
+
+
+def also_removing(folder, function):
+    """The function, which removes a folder once steps were taken to the last."""
+
+    def call(*args, **kwargs):
+        function(*args, **kwargs)
+        if len(metrics.read(folder)) == STEPS:
+            shutil.rmtree(folder)
+
+    return call
 
 
 def test_the_command_says_so_in_one_line(workdir):

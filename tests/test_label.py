@@ -268,7 +268,7 @@ def test_model_on_its_run(workdir, template, tmp_path):
     again, counts = said(output, *args, '--model=sft', before=unplug)
     assert again == rows and answers.read_bytes() == known, 'not asked again'
     assert counts == summary, 'those without room are counted again'
-    base, _ = said(output, *args, before=unplug)
+    base, _ = said(tmp_path / 'base.jsonl', *args, before=unplug)
     assert [r['preference'] for r in base] != [r['preference'] for r in rows]
 
 
@@ -369,6 +369,28 @@ def test_what_is_read_is_not_written_over(pairs, args):
     output = pairs.parent / '..' / pairs.parent.name / pairs.name
     assert 'is an input file; name another file' in label(output, *args).error
     assert pairs.read_bytes() == before
+
+
+@pytest.mark.parametrize('where', ['', '*.jsonl'])
+def test_labels_among_what_is_read(workdir, pairs, where):
+    """A folder or a pattern that has the output: not read again and doubled."""
+    flags = ('--labeller=reward', f'--workdir={workdir}')
+    flags += (f'--comparisons={pairs.parent / where}',)
+    before, output = pairs.read_bytes(), pairs.parent / 'labels.jsonl'
+    assert 'is not from perl.label' in label(pairs, *flags).error
+    assert len(said(output, *flags)[0]) == len(PAIRS)
+    assert 'is an input file' in label(output, *flags).error
+    assert len(read(output)[0]) == len(PAIRS) and pairs.read_bytes() == before
+
+
+def test_the_data_of_a_config_are_not_written_over(workdir, tmp_path):
+    folder = runs.write_tables(tmp_path / 'data')
+    output = folder / 'comparisons.jsonl'
+    before = output.read_bytes()
+    flags = ('--labeller=reward', f'--workdir={workdir}')
+    said = label(output, *flags, f'--config={CONFIG}:files={folder}').error
+    assert f'--output: {output} exists and is not from perl.label' in said
+    assert output.read_bytes() == before
 
 
 @pytest.mark.parametrize(

@@ -31,21 +31,30 @@ def save(
     rows, figures = label_pairs(comparisons, judge.preference, gold)
     figures |= {'labeller': _name(judge), **judge.report()}
     output.parent.mkdir(parents=True, exist_ok=True)
-    jsonl.save_rows(output, rows)
+    # first, since it is what lets the same command write the labels after a kill
     jsonl.save(beside(output, 'summary.json'), figures)
+    jsonl.save_rows(output, rows)
     return figures
 
 
 def check_output(output: pathlib.Path, judge: Judge) -> None:
-    """Raises a `UserError` if the output is not named as JSON lines, or has the labels
-    of another judge."""
+    """Raises a `UserError` if the output is not named as JSON lines, has the labels of
+    another judge, or is a file that no labelling wrote."""
     if output.suffix != '.jsonl':
         raise UserError(
             f'--output: {output} does not end in .jsonl, and labels are JSON lines; '
             'name it so'
         )
-    before = jsonl.load(beside(output, 'summary.json')).get('labeller')
-    if before and before != _name(judge) and output.exists():
+    if not output.exists():
+        return
+    summary = beside(output, 'summary.json')
+    before = jsonl.load(summary).get('labeller')
+    if before is None:
+        raise UserError(
+            f'--output: {output} exists and is not from perl.label, since '
+            f'{summary.name} is not beside it; name another file, or move it away'
+        )
+    if before != _name(judge):
         raise UserError(
             f'--output: {output} has the labels of {before}; name another file, or '
             'remove it'

@@ -1,9 +1,10 @@
 """Rows as CSV that can be read back exactly, and that a spreadsheet does not execute.
 
 A spreadsheet treats a cell that begins with one of `= + - @` as a formula. Therefore a
-text that begins with one of these, with white space before one, or with an apostrophe
-is written with one more apostrophe before it. `from_csv` removes it. In another
-program, remove the first character of a text that begins with an apostrophe.
+text that begins with one of these, with white space or invisible characters before one,
+or with an apostrophe is written with one more apostrophe before it. `from_csv` removes
+it. In another program, remove the first character of a text that begins with an
+apostrophe.
 
 Every text is in quotes, because it may contain line breaks of any kind. A program must
 read the file without translating line breaks (in Python `open(file, newline='')`).
@@ -15,9 +16,11 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-# spreadsheets also accept the full-width signs in formulas
+# spreadsheets also accept the full-width signs in formulas, and some drop invisible
+# characters before a sign
 _GUARDED = re.compile(
-    "\\s*['=+@\\-\N{FULLWIDTH EQUALS SIGN}\N{FULLWIDTH PLUS SIGN}"
+    '[\\s\\x00-\\x1f\\u200b-\\u200f\\u2060\\ufeff]*'
+    "['=+@\\-\N{FULLWIDTH EQUALS SIGN}\N{FULLWIDTH PLUS SIGN}"
     '\N{FULLWIDTH HYPHEN-MINUS}\N{FULLWIDTH COMMERCIAL AT}]|[\t\r\n]'
 )
 

@@ -96,14 +96,6 @@ class Metrics:
                     )
         return rows
 
-    def check(self) -> None:
-        """Raises a `UserError` if the file was removed, for example with its folder."""
-        if not self._file.exists():
-            raise UserError(
-                f'{self._file} was removed or moved while the stage was training; run '
-                'the same command again, which continues from what is left'
-            )
-
     def write(self, step: int, figures: Mapping[str, Any]) -> None:
         """Appends a step's figures; they are on the disk when this returns.
 
@@ -114,7 +106,7 @@ class Metrics:
         Raises:
             UserError: the file was removed in the meantime.
         """
-        self.check()
+        check(self._file.parent)
         figures = {name: float(x) for name, x in figures.items()}
         row = {'step': int(step), 'seconds': round(time.monotonic() - self._began, 3)}
         jsonl.append(self._file, [row | figures])
@@ -125,6 +117,14 @@ class Metrics:
         """Closes the sinks."""
         for sink in self._sinks:
             sink.close()
+
+
+def check(folder: str | os.PathLike) -> None:
+    """Raises a `UserError` if a stage's `metrics.jsonl` was removed."""
+    if not (file := pathlib.Path(folder) / METRICS).exists():
+        what = f'{file} was removed or moved while the stage was training'
+        mend = 'run the same command again, which continues from what is left'
+        raise UserError(f'{what}; {mend}')
 
 
 def read(folder: str | os.PathLike) -> list[dict[str, float | None]]:

@@ -12,7 +12,7 @@ from perl.checkpoint import Checkpoints
 from perl.system.errors import UserError
 from perl.system.interrupt import Stopped
 from perl.system.memory import peak_bytes
-from perl.system.metrics import METRICS, Metrics
+from perl.system.metrics import METRICS, Metrics, check
 from perl.system.progress import Progress
 from perl.training.loop import Loop
 
@@ -56,11 +56,12 @@ def fit(
             progress.step(row)
             stop = loop.interrupt.requested  # read once: a signal may come at any time
             if loop.saves(done) or stop:
-                metrics.check()  # a save must not make a folder anew
+                check(loop.folder)  # a save must not make a folder anew
                 checkpoints.save(done, state, {**loop.memory, 'took': cost.so_far()})
             if stop and done < loop.steps:
                 metrics.close()
                 raise Stopped(f'{loop.name}: stopped and saved after step {done}')
+    check(loop.folder)
     metrics.close()
     checkpoints.close()
     return state, cost.so_far()

@@ -7,6 +7,7 @@ from perl.data.records import Comparison
 from perl.evaluation import labelled_pairs
 from perl.evaluation.figures.intervals import wilson
 from perl.judges import Judge
+from perl.system import jsonl
 from perl.system.errors import UserError
 
 
@@ -57,3 +58,30 @@ def test_labels_of_another_judge_stay(tmp_path):
         labelled_pairs.check_output(output, other)
     with pytest.raises(UserError, match=r'labels\.json does not end in \.jsonl'):
         labelled_pairs.check_output(tmp_path / 'labels.json', one)
+
+
+def test_a_file_that_is_not_of_labels_stays(tmp_path):
+    output = tmp_path / 'labels.jsonl'
+    output.write_text('{"mine": 1}\n')
+    with pytest.raises(UserError, match=r'labels\.jsonl exists and is not from perl'):
+        labelled_pairs.check_output(output, Judge('one', longer))
+
+
+def test_killed_between_the_summary_and_the_labels(tmp_path, monkeypatch):
+    """The same command may then write them, whichever of the two came first."""
+    output, pair = tmp_path / 'labels.jsonl', Comparison('p', ('a', 'bb'))
+    judge = Judge('one', longer)
+    for function in ('save', 'save_rows'):
+        output.unlink(missing_ok=True)
+        written = getattr(jsonl, function)
+
+        def killed(*args, written=written):
+            written(*args)
+            raise KeyboardInterrupt
+
+        with monkeypatch.context() as patched:
+            patched.setattr(jsonl, function, killed)
+            with pytest.raises(KeyboardInterrupt):
+                labelled_pairs.save(output, [pair], judge)
+        labelled_pairs.check_output(output, judge)
+        assert labelled_pairs.save(output, [pair], judge)['labelled'] == 1

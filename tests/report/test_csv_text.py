@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from perl.report.csv_text import from_csv, to_csv
 
 FORMULAS = ['=1+1', '+1', '-1', '@x', '\t=1', '\r=1', '\n=1', ' =1', '＝1', '－1']
+FORMULAS += ['\ufeff=1', '\u200b=1', '\x00=1', ' \u2060@x']
 TEXTS = [
     'a\r\r# WIN RATE 100 %',
     'a\rb',

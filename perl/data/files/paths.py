@@ -15,7 +15,7 @@ def expand(where: Path | Sequence[Path], setting: str) -> list[pathlib.Path]:
 
     Args:
         where: a file; a folder, for the tables in it; a pattern with *, ? or [ in it,
-            unless a file has exactly that name; or a list of these.
+            unless a file or folder has exactly that name; or a list of these.
         setting: the name of the setting, for errors.
 
     Raises:
@@ -27,21 +27,29 @@ def expand(where: Path | Sequence[Path], setting: str) -> list[pathlib.Path]:
             raise UserError(f'{setting}: the list is empty; name a file')
         return [file for one in where for file in expand(one, setting)]
     path = pathlib.Path(where)
+    folder, rest = _split(path)
     if path.is_dir():
         members = (x for x in path.iterdir() if _is_table(x))
         what = f'the folder {path} has no files that end in'
     elif path.exists():
         return [path]
-    elif not glob.has_magic(str(path)):
+    elif not glob.has_magic(rest):
         here = '' if path.is_absolute() else f' in {pathlib.Path.cwd()}'
         raise UserError(f'{setting}: there is no file {path}{here}')
     else:
-        members = map(pathlib.Path, glob.iglob(str(path), recursive=True))
+        pattern = f'{glob.escape(str(folder))}/{rest}'
+        members = map(pathlib.Path, glob.iglob(pattern, recursive=True))
         what = f'no file matches {path}; files may end in'
     files = without_copies(x for x in members if x.is_file())
     if not files:
         raise UserError(f'{setting}: {what} {", ".join(tables.SUFFIXES)}')
     return files
+
+
+def _split(path: pathlib.Path) -> tuple[pathlib.Path, str]:
+    """The innermost folder of a path that exists by its very name, and the rest."""
+    folder = next(x for x in (*path.parents, path) if x.exists())
+    return folder, str(path.relative_to(folder))
 
 
 def _is_table(file: pathlib.Path) -> bool:

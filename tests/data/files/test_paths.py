@@ -31,6 +31,17 @@ def test_a_pattern(folder):
     assert names(f'{folder}/**/*.jsonl') == ['b.jsonl', 'c.jsonl', 'd.jsonl']
 
 
+def test_a_pattern_below_a_folder_whose_name_looks_like_one(tmp_path):
+    """The folder that has exactly this name, not the one that its name matches."""
+    for name in ('d[1]/mine.jsonl', 'd1/other.jsonl'):
+        (tmp_path / name).parent.mkdir()
+        (tmp_path / name).write_text('{"prompt": "x"}')
+    assert names(tmp_path / 'd[1]' / '*.jsonl') == ['mine.jsonl']
+    assert names(tmp_path / 'd[12]' / '*.jsonl') == ['other.jsonl']
+    with pytest.raises(UserError, match=r'there is no file .*gone\.jsonl'):
+        names(tmp_path / 'd[1]' / 'gone.jsonl')
+
+
 def test_a_list_in_its_order(folder):
     assert names([folder / 'c.jsonl', str(folder / '[ab].*')]) == [
         *('c.jsonl', 'a.csv', 'b.jsonl')
