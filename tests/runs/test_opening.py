@@ -205,7 +205,7 @@ def test_a_base_that_is_not_there_is_said_before_its_tokenizer(tmp_path):
     config = runs.config(stages=('sft',))
     config.model.path = config.tokenizer.path = str(tmp_path / 'gone')
     config.tokenizer.kind = 'file'
-    with pytest.raises(UserError, match='model.path: .*gone is not there; give a'):
+    with pytest.raises(UserError, match=r'model.path: .*gone is not there; give a'):
         opening.begin_run(config, tmp_path / 'run')
 
 
