@@ -66,7 +66,8 @@ def _call(name, function, prompts, responses):
         where = plugins.place(error)
         raise UserError(
             f'{name}: the reward function raised {cause[:200]}'
-            f'{f" ({where})" if where else ""}, for {_pair(prompts, responses, at)}'
+            f'{f" ({where})" if where else ""}; the first response that fails is '
+            f'{_pair(prompts, responses, at)}'
         ) from error
     try:
         rewards = np.asarray(answer, np.float64)
