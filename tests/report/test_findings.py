@@ -55,6 +55,7 @@ def test_a_head_is_counted():
     """As `results.json` and the report count it; what trains nothing has no count."""
     row = {
         'coverage': '4 of 9',
+        'advice': [],
         'trainable': 16513,
         'bytes_a_device': {'frozen': 2**20},
     }
