@@ -352,6 +352,7 @@ def test_what_is_checked_before(tmp_path):
     assert found['by_gate']['bytes_a_device']['optimizer'] >= 2 * 4 * 145
     assert found['warm'] == {
         'coverage': 'mean of reward_a, reward_b',
+        'advice': [],
         'trainable': 0,
         'bytes_a_device': dict.fromkeys(
             ('frozen', 'trainable', 'gradients', 'optimizer'), 0

@@ -98,14 +98,15 @@ def test_a_name_that_the_package_does_not_have():
 
 
 def test_unknown_flag_names_the_near_one(tmp_path):
-    assert 'Did you mean: workdir' in launch(tmp_path, '--workdri=x').error
+    error = launch(tmp_path, '--workdri=x').error
+    assert "--workdri is not a flag; did you mean '--workdir'?" in error
 
 
 def test_an_argument_that_is_not_utf8():
     line = ['-m', 'perl.generate', b'--prompt=\xff', '--workdir=x']
     ended = python(*line)
     assert ended.returncode == 1
-    assert ended.stderr == b'error: --prompt: the argument is not UTF-8\n'
+    assert ended.stderr == b'error: --prompt: the argument is not valid UTF-8\n'
 
 
 def test_interrupt_while_a_config_is_read(tmp_path):
@@ -113,7 +114,7 @@ def test_interrupt_while_a_config_is_read(tmp_path):
     file.write_text('raise KeyboardInterrupt')
     ended = command('perl.train', f'--config={file}')
     assert ended.code == 130 and ended.err.count('\n') == 1
-    assert ended.err.startswith('stopped; the same command goes on')
+    assert ended.err.startswith('stopped; the same command continues')
 
 
 def test_one_line_whatever_libraries_print(tmp_path):
