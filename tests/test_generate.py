@@ -70,7 +70,11 @@ def test_the_last_policy_that_is_there(finished, tmp_path, gone, taken):
     workdir = runs.clone(finished, tmp_path / 'run')
     for stage in gone:
         shutil.rmtree(workdir / stage)
-    assert say(workdir, '--prompt=a')[1] == f'{taken}, temperature 1'
+    ended = command('perl.generate', f'--workdir={workdir}', '--prompt=a')
+    *notes, last = ended.err.splitlines()
+    assert ended.code == 0 and last == f'{taken}, temperature 1'
+    # a stage that is left names what it was trained on and is gone
+    assert all('since it was trained' in note for note in notes)
 
 
 def test_a_policy_of_another_name(finished, tmp_path):
