@@ -4,10 +4,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import torch
+from bitsandbytes import functional
 
 from perl.weights.nf4 import DYNAMIC, LEVELS, Nf4
-
-functional = pytest.importorskip('bitsandbytes.functional')
 
 
 @pytest.mark.parametrize('shape', [(64, 5), (128, 24), (576, 40)])

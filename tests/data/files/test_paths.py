@@ -51,7 +51,6 @@ def test_a_list_in_its_order(folder):
 @pytest.mark.parametrize('kind', ['jsonl', 'csv', 'parquet'])
 def test_a_file_of_that_very_name_is_no_pattern(tmp_path, kind):
     """`d[1]` is read, not the `d1` beside it that it would match as a pattern."""
-    pytest.importorskip('pyarrow')
     for name, text in (('d[1]', 'right'), ('d1', 'wrong')):
         file = tmp_path / f'{name}.{kind}'
         if kind == 'parquet':
