@@ -61,8 +61,9 @@ def run(work: Callable[[asyncio.Event], Coroutine[Any, Any, Any]]) -> Any:
             ended.set_exception(error)
 
     # a daemon thread, so that the process does not wait for it at exit
-    threading.Thread(target=thread, daemon=True).start()
+    worker = threading.Thread(target=thread, daemon=True)
     try:
+        worker.start()  # Ctrl-C may come before this returns
         return ended.result()
     except KeyboardInterrupt:
         if not interrupt.active():
