@@ -1,0 +1,114 @@
+"""A real instruction-tuned model: SmolLM2-135M-Instruct with human feedback.
+
+    python -m perl.train --config=configs/smollm2.py:data=harmlessness,base=MODEL.gguf \
+        --config.data.root=../shared/data/hh-rlhf --workdir=runs/smollm2/harmlessness
+    python -m perl.train \
+        --config=configs/smollm2.py:data=taskmaster_coffee,base=MODEL.gguf \
+        --config.data.root=../shared/data/taskmaster --workdir=runs/smollm2/coffee
+
+MODEL is a GGUF file, or a folder of Hugging Face. The reward model and the policy are
+adapters over the instruction-tuned base, which is their start and their reference. HH
+harmlessness is the test file alone, 2,312 pairs, split 8 to 1 to 1 by prompt. What it
+gives, and how long it takes: docs/real_models.md.
+
+Arguments: data=harmlessness|taskmaster_coffee|taskmaster_ticketing, base=PATH,
+scale=cpu|gpu (float32 for two cores, bfloat16 and larger batches for one GPU),
+tuning=lora|head (head trains the scalar head of the reward model alone), rank=8,
+algorithm=rloo|ppo|reinforce|grpo|best_of_n, seed=0.
+"""
+
+from ml_collections import ConfigDict
+
+from perl import config as configs
+from perl.adapters.targets import ALL_LINEAR
+from perl.config import recipes
+from perl.system.errors import UserError
+
+TASKMASTER = {
+    'loss': 'pointwise',
+    'share_prompts': False,
+    'batch_size': 16,
+    'steps': 320,  # nearly two epochs
+}
+PAIRS = {
+    'loss': 'bradley_terry',
+    'share_prompts': True,
+    'batch_size': 8,
+    'steps': 230,  # one epoch
+}
+# settings of the data, lengths of prompt and response in tokens, the reward stage
+DATA = {
+    'harmlessness': ({'test_only': True, 'hub': False}, (192, 96), PAIRS),
+    'taskmaster_coffee': ({'api_chars': 160}, (256, 64), TASKMASTER),
+    'taskmaster_ticketing': ({'api_chars': 160}, (256, 64), TASKMASTER),
+}
+
+
+def get_config(arg: str | None = None) -> ConfigDict:
+    """The experiment; see the module.
+
+    Raises:
+        UserError: an unknown argument or value, or no base.
+    """
+    chosen = configs.parse_arg(
+        arg,
+        **{'data': 'harmlessness', 'base': '', 'scale': 'cpu', 'tuning': 'lora'},
+        **{'rank': 8, 'algorithm': 'rloo', 'seed': 0},
+    )
+    _check(chosen)
+    settings, lengths, reward = DATA[chosen.data]
+    config = configs.experiment(f'smollm2_{chosen.data}')
+    config.seed = chosen.seed
+    config.data = ConfigDict({'name': chosen.data, 'root': '', **settings})
+    recipes.use_base(config, chosen.base)
+    recipes.window(config, lengths)
+    config.stages = ('reward', 'policy')
+    del config.pretrain, config.sft
+    config.model.scan = True
+    gpu = chosen.scale == 'gpu'
+    config.model.dtype = 'bfloat16' if gpu else 'float32'
+    tuning = configs.tuning_config('lora', chosen.rank, alpha=16.0, targets=ALL_LINEAR)
+    config.reward = configs.stage_config(
+        'reward',
+        # about ten times the rate of full tuning; the head alone has no such limit
+        5e-4 if chosen.tuning == 'lora' else 3e-3,
+        tuning=tuning,
+        head_only=chosen.tuning == 'head',
+        eval_every=0,
+        save_every=20,
+        **reward,
+    )
+    config.policy = configs.policy_config(
+        2e-4,
+        tuning=tuning,
+        algorithm=chosen.algorithm,
+        start='base',
+        value_start='base',
+        steps=200 if gpu else 40,
+        batch_size=64 if gpu else 32,
+        epochs=1,
+        minibatches=1,
+        micro_batches=1 if gpu else 4,
+        save_every=5,
+    )
+    config.evaluation.update(prompts=128, batch_size=32)
+    return config
+
+
+def _check(chosen):
+    choices = {
+        'data': tuple(DATA),
+        'scale': ('cpu', 'gpu'),
+        'tuning': ('lora', 'head'),
+    }
+    for name, values in choices.items():
+        if chosen[name] not in values:
+            raise UserError(
+                f'config argument {name}={chosen[name]!r} is not one of '
+                f'{", ".join(values)}'
+            )
+    if not chosen.base:
+        raise UserError(
+            'configs/smollm2.py: no base is given; write base=MODEL.gguf, or a folder '
+            'of Hugging Face, after the colon'
+        )
