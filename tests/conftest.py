@@ -13,9 +13,19 @@ os.environ.setdefault('JAX_PLATFORMS', 'cpu')
 os.environ.setdefault('JAX_CPU_ENABLE_ASYNC_DISPATCH', 'false')
 # a `[S]` never meets a `[B, T]` by accident
 os.environ.setdefault('JAX_NUMPY_RANK_PROMOTION', 'raise')
-flags = os.environ.get('XLA_FLAGS', '')
-if 'xla_force_host_platform_device_count' not in flags:
-    os.environ['XLA_FLAGS'] = f'{flags} --xla_force_host_platform_device_count=8'
+# eight devices; and programs that compile fast, because most of the suite's time is the
+# compilation of small programs that run once. A flag that is set already stays, so
+# XLA_FLAGS='--xla_backend_optimization_level=3 --xla_cpu_use_fusion_emitters=true'
+# tests what users run
+XLA = {
+    'xla_force_host_platform_device_count': 8,
+    'xla_backend_optimization_level': 0,
+    'xla_cpu_use_fusion_emitters': 'false',
+    'xla_cpu_parallel_codegen_split_count': 1,
+}
+given = os.environ.get('XLA_FLAGS', '')
+added = [f'--{name}={value}' for name, value in XLA.items() if name not in given]
+os.environ['XLA_FLAGS'] = ' '.join([given, *added]).strip()
 os.environ.setdefault(
     'JAX_COMPILATION_CACHE_DIR',
     os.path.join(tempfile.gettempdir(), f'perl-test-cache-{os.getuid()}'),
