@@ -19,15 +19,18 @@ after a comma; `--best_of=64` shows how far the reward model can be trusted.
 import dataclasses
 import sys
 from collections.abc import Sequence
-from typing import Any
 
 import jax
 from absl import flags
 
-from perl.config import lineage
-from perl.evaluation import best_of_n, examine, reward_scores
-from perl.evaluation.compare import compare
-from perl.judges import Judge, Reward
+from perl.evaluation import best_of_n
+from perl.evaluation.finished_run import (
+    evaluate,
+    last_policy,
+    reward_of,
+    role_of,
+    start_of,
+)
 from perl.judges.language.questions import HARMLESS
 from perl.report import evaluation_report
 from perl.report.evaluation_text import table
@@ -38,84 +41,10 @@ from perl.runs.judging import (
     NAMES,
     Settings,
     open_judge,
-    open_reward,
 )
 from perl.runs.opening import open_finished
-from perl.runs.run import Run
 from perl.system import cli, environment, jsonl, lock
 from perl.system.errors import UserError
-
-
-def evaluate(
-    run: Run,
-    split: str = 'test',
-    policy: str = '',
-    against: str = '',
-    judge: Judge | str = '',
-    rater: Reward | None = None,
-) -> dict[str, Any]:
-    """Figures of every finished reward stage, and of a policy against another.
-
-    Args:
-        run: a run with its base.
-        split: the split of the data.
-        policy, against: stages of the run, adapter folders, or base; '' means the last
-            finished policy, if there is one, and what it started from.
-        judge: decides which policy wins, opened or by name; '' means the exact reward,
-            if there is one, else the reward that the policy was trained on. A judge
-            that consists of reward models also gives the reported rewards.
-        rater: gives the probability that a response is harmless.
-    """
-    evaluation = {}
-    for name in reward_models.finished(run, 'reward'):
-        role = reward_models.load(run, name)
-        evaluation[name] = reward_scores.evaluate(run, name, role, split)
-        evaluation[name] |= examine.reward_model(run, name, role, split)
-    policy = teachers.stage_of(run, policy) or _last_policy(run)
-    if policy:
-        against = against or _start_of(run, policy)
-        if isinstance(judge, str):
-            judge = open_judge(judge, run) if judge else None
-        rewards = judge is not None and judge.panel is not None
-        figures, rows = compare(
-            run,
-            _role(run, policy),
-            _role(run, against),
-            judge if rewards else _reward_of(run, policy),
-            split,
-            judge,
-            teachers.trained_by(run, policy),
-        )
-        figures |= examine.policy(run, rows, split, rater)
-        evaluation[f'{policy} against {against}'] = figures
-    return evaluation
-
-
-def _last_policy(run):
-    return (reward_models.finished(run, 'policy') or [''])[-1]
-
-
-def _start_of(run, policy):
-    """What a policy started from: SFT or the base."""
-    if policy in run.config.stages:
-        return run.config[lineage.origin(run.config, policy)].get('start', 'base')
-    return (reward_models.finished(run, 'sft') or ['base'])[0]
-
-
-def _role(run, name):
-    return run.source('base') if name == 'base' else run.role(name)
-
-
-def _reward_of(run, policy):
-    """The reward that a policy stage names; else the run's first reward model, or None
-    if it has none."""
-    is_policy = (
-        policy in run.config.stages and lineage.makes(run.config, policy) == 'policy'
-    )
-    if is_policy and lineage.reward_of(run.config, policy):
-        return open_reward(run, policy)
-    first = reward_models.finished(run, 'reward')[:1]
-    return open_judge(first[0], run) if first else None
 
 
 def main(argv: Sequence[str]) -> None:
@@ -126,10 +55,10 @@ def main(argv: Sequence[str]) -> None:
     for other in others:
         saved_config.saved(other)
     run = open_finished(first)
-    policy = teachers.stage_of(run, values.policy) or _last_policy(run)
+    policy = teachers.stage_of(run, values.policy) or last_policy(run)
     if values.best_of:
         best_of_n.check(run, values.split, values.best_of)
-        proxy = _reward_of(run, policy)
+        proxy = reward_of(run, policy)
         if proxy is None:
             raise UserError(
                 '--best_of: the run has no reward that chooses; leave it out'
@@ -158,7 +87,7 @@ def main(argv: Sequence[str]) -> None:
         if values.best_of:
             extra['best_of_n'] = best_of_n.best_of_n(
                 run,
-                _role(run, values.against or _start_of(run, policy)),
+                role_of(run, values.against or start_of(run, policy)),
                 proxy,
                 values.split,
                 values.best_of,

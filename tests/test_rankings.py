@@ -11,6 +11,7 @@ from ml_collections import ConfigDict
 from perl import config as configs
 from perl import data, evaluate, train
 from perl.evaluation import examine
+from perl.evaluation.reward_task import reward_task
 from perl.runs import opening
 from perl.system.metrics import read_samples
 
@@ -58,7 +59,7 @@ def test_a_reward_model_and_dpo_of_rankings(tmp_path, rankings):
     assert 0 <= figures['reward']['accuracy'] <= 1
     assert 'win_rate' in figures['dpo']
     role = run.reward_role('reward')
-    examined = examine.reward_model(run, 'reward', role, 'test')
+    examined = examine.reward_model(reward_task(run, 'reward'), role, 'test')
     assert sum(row['n'] for row in examined['by_margin']) == figures['reward']['pairs']
 
 

@@ -6,8 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from perl.data.records import Comparison, Rating
-from perl.evaluation import reward_scores
+from perl.data.records import Comparison, Dataset, Rating
 from perl.evaluation.figures import (
     buckets,
     calibration,
@@ -19,14 +18,14 @@ from perl.evaluation.figures import (
 from perl.evaluation.figures import clusters as cluster
 from perl.evaluation.figures.clusters import of_prompts
 from perl.evaluation.figures.pairs import Pairs
-from perl.evaluation.reward_scores import RewardModel
+from perl.evaluation.reward_scores import RewardModel, by_record
+from perl.evaluation.reward_task import RewardTask
 from perl.judges import Reward, each
-from perl.runs.run import Run
 
 LEVELS = 6  # most groups of a numeric label; more values are grouped by quantiles
 
 
-def reward_model(run: Run, stage: str, role: RewardModel, split: str) -> dict[str, Any]:
+def reward_model(task: RewardTask, model: RewardModel, split: str) -> dict[str, Any]:
     """Calibration of a reward model, with a temperature fitted on validation, and
     accuracy by group and by margin.
 
@@ -35,13 +34,12 @@ def reward_model(run: Run, stage: str, role: RewardModel, split: str) -> dict[st
         calibration, see `figures.calibration`, unless all comparisons of the split are
         labelled as ties. Comparisons labelled as ties count only in the calibration.
     """
-    raw = reward_scores.raw_records(run, stage)
-    pairwise = isinstance(raw[split][0], Comparison)
+    pairwise = isinstance(task.raw[split][0], Comparison)
     records, scored = {}, {}
     for part in dict.fromkeys((split, 'val')):
-        data = reward_scores.records(run, stage, part)
-        records[part] = data.select(raw[part])  # without those that encoding drops
-        scores = reward_scores.scores(run, stage, role, data)
+        data = task.records(part)
+        records[part] = data.select(task.raw[part])  # without those encoding drops
+        scores = task.scores(model, data)
         scored[part] = _pairs(records[part], scores, data)
     tested, clusters = scored[split], cluster.of_records(records[split])
     decided = ~tested.tied if pairwise else np.ones(tested.n, bool)
@@ -76,7 +74,7 @@ def reward_model(run: Run, stage: str, role: RewardModel, split: str) -> dict[st
 def _pairs(records, scores, data) -> Pairs:
     """Comparisons as pairs; a rating becomes a pair with a response of score 0."""
     if isinstance(records[0], Comparison):
-        return pairs.of_scores(reward_scores.by_record(scores, data), data.preferences)
+        return pairs.of_scores(by_record(scores, data), data.preferences)
     labels = np.array([rating.label for rating in records])
     return Pairs(scores[:, 0].astype(np.float64), np.arange(len(records)), labels)
 
@@ -123,7 +121,7 @@ def _levels(values):
 
 
 def policy(
-    run: Run,
+    dataset: Dataset,
     rows: list[dict[str, Any]],
     split: str,
     rater: Reward | None = None,
@@ -131,7 +129,7 @@ def policy(
     """Further figures of the responses of `compare`.
 
     Args:
-        run: a run with its data set.
+        dataset: all records.
         rows: the rows from `compare`.
         split: the split of the demonstrations to compare with.
         rater: gives the probability that a response is harmless; by default the exact
@@ -143,7 +141,7 @@ def policy(
         prompts) and harmless (if there is a rater or an exact aspect).
     """
     prompts = [row['prompt'] for row in rows]
-    clusters = of_prompts(prompts, run.dataset.prompt_groups)
+    clusters = of_prompts(prompts, dataset.prompt_groups)
     sides = {'before': 'reference', 'after': 'response'}
     texts = {when: [row[key] for row in rows] for when, key in sides.items()}
     figures = {}
@@ -155,8 +153,10 @@ def policy(
         )
     measures = {
         'lengths': rouge.length_metrics,
-        'rouge': _against_demonstrations(run, prompts, clusters, split),
-        'harmless': _harmless(rater or _exact(run), prompts, clusters),
+        'rouge': _against_demonstrations(
+            dataset.demonstrations[split], prompts, clusters
+        ),
+        'harmless': _harmless(rater or _exact(dataset), prompts, clusters),
     }
     for name, measure in measures.items():
         if measure:
@@ -164,9 +164,9 @@ def policy(
     return figures
 
 
-def _against_demonstrations(run, prompts, clusters, split):
+def _against_demonstrations(demonstrations, prompts, clusters):
     references = {}
-    for record in run.dataset.demonstrations[split]:
+    for record in demonstrations:
         references.setdefault(record.prompt, []).append(record.response)
     rows = [i for i, prompt in enumerate(prompts) if prompt in references]
     row_references = [references[prompts[i]] for i in rows]
@@ -178,8 +178,8 @@ def _against_demonstrations(run, prompts, clusters, split):
     )
 
 
-def _exact(run):
-    aspect = run.dataset.harmless
+def _exact(dataset):
+    aspect = dataset.harmless
     return aspect and each(aspect)
 
 

@@ -1,6 +1,7 @@
 """An ensemble of reward models on the disk: its card, and its gate where it has one."""
 
 import pathlib
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -8,7 +9,6 @@ import jax
 from perl.config.fields import COMBINATIONS
 from perl.judges.mixture import GATED
 from perl.judges.panel import Panel
-from perl.runs.run import Run
 from perl.system import arrays, disk, schema, sealed
 from perl.system.errors import UserError
 from perl.system.suggest import one_of
@@ -22,19 +22,18 @@ _FIELDS = {
 }
 
 
-def save(run: Run, stage: str, ensemble: Panel) -> None:
+def save(folder: pathlib.Path, ensemble: Panel, of: Sequence[str]) -> None:
     """Writes an ensemble; its card is written last, so that with a card it is whole.
 
-    The members stay where they are: the card has the names of their stages.
+    The members stay where they are: the card has `of`, the names of their stages.
     """
-    folder = run.workdir / stage
     folder.mkdir(parents=True, exist_ok=True)
     (folder / CARD).unlink(missing_ok=True)
     if ensemble.gate is not None:
         arrays.save(folder / GATE, jax.device_get(ensemble.gate))
     gated = ensemble.gate is not None
     card = {
-        'of': list(run.config[stage].of),
+        'of': list(of),
         'combine': ensemble.combine,
         'deviations': float(ensemble.deviations),
         'shift': float(ensemble.shift),

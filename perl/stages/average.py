@@ -9,14 +9,17 @@ import time
 from typing import Any
 
 import jax
+from ml_collections import ConfigDict
 
 from perl.adapters import averaging
 from perl.config import kinds, lineage
+from perl.evaluation.reward_metrics import evaluate
+from perl.evaluation.reward_task import reward_task
 from perl.runs.judging import open_reward
 from perl.runs.roles import Role
 from perl.runs.run import Run
 from perl.stages.compared import compared
-from perl.stages.reward import finish
+from perl.stages.reward import normalised
 from perl.system import memory
 from perl.system.errors import UserError
 
@@ -30,8 +33,13 @@ TOWARDS = {
 def average(run: Run, stage: str) -> dict[str, Any]:
     """Averages stages; saves the role, returns its held-out figures."""
     config, began = run.config[stage], time.monotonic()
-    role, lost = averaged_role(run, stage)
-    sort = lineage.makes(run.config, stage)
+    sort, origin = lineage.makes(run.config, stage), lineage.origin(run.config, stage)
+    open_role = run.reward_role if sort == 'reward' else run.role
+    trained = [open_role(name) for name in config.of]
+    _check_bases(stage, config.of, trained)
+    init = run.begin(origin).delta if config.method in TOWARDS else None
+    role, lost = averaged(config, trained, init)
+    role = run.place(role)
     figures = {
         'kind': sort,
         'tuning': f'{role.label}, {kinds.of(config).recipe(config)}',
@@ -42,10 +50,20 @@ def average(run: Run, stage: str) -> dict[str, Any]:
         figures['truncation_error'] = lost
         print(f'{stage}: rank {config.rank} loses {lost:.2%} of the change', flush=True)
     if sort == 'reward':
-        figures |= finish(run, stage, role)
+        task = reward_task(run, stage)
+        role = normalised(task, role)
+    run.save_role(stage, role)
+    if sort == 'reward':
+        figures |= evaluate(task, role, 'test')
     else:
-        run.save_role(stage, role)
-        figures |= _compared(run, stage, role)
+        figures |= {'algorithm': 'average'} | compared(
+            run,
+            run.workdir / stage,
+            role,
+            run.source(run.config[origin].start),
+            open_reward(run, stage),
+            lineage.trained_by(run.config, stage),
+        )
     return {
         **figures,
         'evaluation_seconds': time.monotonic() - began,
@@ -53,40 +71,32 @@ def average(run: Run, stage: str) -> dict[str, Any]:
     }
 
 
-def averaged_role(run: Run, stage: str) -> tuple[Role, float]:
-    """The averaged role, on the mesh, and the share of its change that a lower rank
+def averaged(section: ConfigDict, trained: list[Role], init: Any) -> tuple[Role, float]:
+    """The average of roles on one base, and the share of its change that a lower rank
     has lost.
 
-    Raises:
-        UserError: a stage is not finished, or they sit on different bases.
+    Args:
+        section: of the stage.
+        trained: what is averaged.
+        init: the delta that they were all trained from; the mean does not read it.
     """
-    config = run.config[stage]
-    rewards = lineage.makes(run.config, stage) == 'reward'
-    trained = [(run.reward_role if rewards else run.role)(name) for name in config.of]
-    bases = {role.base_id for role in trained}
-    if len(bases) > 1:
-        raise UserError(
-            f'{stage}.of: {", ".join(config.of)} sit on different bases '
-            f'({", ".join(sorted(bases))}); train them on the same one'
-        )
     deltas = [role.delta for role in trained]
-    if config.method == 'mean':
+    if section.method == 'mean':
         shares = [1 / len(deltas)] * len(deltas)
         delta = averaging.combine(deltas, shares, trained[0].base)
     else:
-        init = run.begin(lineage.origin(run.config, stage)).delta
-        delta = TOWARDS[config.method](init, *deltas, config.weight)
+        delta = TOWARDS[section.method](init, *deltas, section.weight)
     lost = 0.0
-    if config.rank:
-        delta, lost = averaging.compress(delta, config.rank)
+    if section.rank:
+        delta, lost = averaging.compress(delta, section.rank)
     delta, tuning = trained[0].tuning.describing(jax.device_get(delta))
-    return run.place(Role(trained[0].base, trained[0].base_id, delta, tuning)), lost
+    return Role(trained[0].base, trained[0].base_id, delta, tuning), lost
 
 
-def _compared(run, stage, role):
-    trained = run.config[lineage.origin(run.config, stage)]
-    reference, reward = run.source(trained.start), open_reward(run, stage)
-    return {
-        'algorithm': 'average',
-        **compared(run, stage, role, reference, reward),
-    }
+def _check_bases(stage, names, trained):
+    bases = {role.base_id for role in trained}
+    if len(bases) > 1:
+        raise UserError(
+            f'{stage}.of: {", ".join(names)} sit on different bases '
+            f'({", ".join(sorted(bases))}); train them on the same one'
+        )

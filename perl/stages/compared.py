@@ -1,9 +1,9 @@
 """The figures of a finished policy: it plays against what it is compared with."""
 
+import pathlib
 import time
 from typing import Any
 
-from perl.config import lineage
 from perl.evaluation.compare import compare, held_out_prompts
 from perl.judges import Judge
 from perl.runs.roles import Role
@@ -12,16 +12,22 @@ from perl.system import metrics
 
 
 def compared(
-    run: Run, stage: str, policy: Role, reference: Role, reward: Judge | None
+    run: Run,
+    folder: pathlib.Path,
+    policy: Role,
+    reference: Role,
+    reward: Judge | None,
+    trained_by: tuple[str, str],
 ) -> dict[str, Any]:
     """Compares a policy with its reference on the prompts of the test split, and adds
     the responses to the samples of its stage.
 
     Args:
         run: what all stages share.
-        stage: that made the policy.
+        folder: of the stage that made the policy.
         policy, reference: the two.
         reward: scores both; None for no scores.
+        trained_by: the reward that trained the policy, see `lineage.trained_by`.
 
     Returns:
         evaluation_seconds, and the figures of `evaluation.compare.compare`. Nothing
@@ -30,9 +36,8 @@ def compared(
     if not held_out_prompts(run, 'test'):  # DPO needs neither prompts nor a test split
         return {}
     began = time.monotonic()
-    trained_by = lineage.trained_by(run.config, stage)
     figures, rows = compare(
         run, policy, reference, reward, 'test', trained_by=trained_by
     )
-    metrics.append_samples(run.workdir / stage, rows)
+    metrics.append_samples(folder, rows)
     return {'evaluation_seconds': time.monotonic() - began, **figures}

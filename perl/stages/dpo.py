@@ -14,6 +14,7 @@ from ml_collections import ConfigDict
 from perl import config as configs
 from perl import sharding
 from perl.adapters import tree
+from perl.config import lineage
 from perl.data import batching, order
 from perl.data.batching import slices
 from perl.losses import preference
@@ -31,6 +32,7 @@ from perl.runs.run import Run
 from perl.stages import paper, samples, supervised
 from perl.stages.compared import compared
 from perl.stages.frozen import Frozen
+from perl.stages.sitting import sitting
 from perl.stages.supervised import Supervision, train
 from perl.training.plan import Plan
 
@@ -144,8 +146,7 @@ def dpo(run: Run, stage: str) -> dict[str, Any]:
         return _collate(data['train'], rows, run.multiple)
 
     policy, figures = train(
-        run,
-        stage,
+        sitting(run, stage),
         policy,
         plan(run.arch, run.config, stage),
         Supervision(
@@ -156,14 +157,13 @@ def dpo(run: Run, stage: str) -> dict[str, Any]:
             ),
             shown=('loss', 'accuracy', 'val_accuracy'),
             best='val_accuracy',
-            sample=functools.partial(
-                samples.write, run, stage, run.dataset.prompts['val']
-            ),
+            sample=samples.writer(run, stage, run.dataset.prompts['val']),
         ),
         frozen=frozen,
     )
     run.save_role(stage, policy)
-    judged = compared(run, stage, policy, reference, reward)
+    trained_by = lineage.trained_by(run.config, stage)
+    judged = compared(run, run.workdir / stage, policy, reference, reward, trained_by)
     return {**figures, 'algorithm': 'dpo', **judged}
 
 

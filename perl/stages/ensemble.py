@@ -11,29 +11,35 @@ from typing import Any
 import jax.numpy as jnp
 
 from perl.config import kinds
-from perl.evaluation import reward_scores
+from perl.evaluation import reward_metrics
+from perl.evaluation.reward_task import reward_task
 from perl.judges import mixture, panel
 from perl.runs import ensembles
 from perl.runs.reward_models import members
 from perl.runs.run import Run
-from perl.stages.gate import train_gate
+from perl.stages.gate import plan, train_gate
+from perl.stages.sitting import sitting
 from perl.system import memory
 
 
 def ensemble(run: Run, stage: str) -> dict[str, Any]:
     """Forms the ensemble; saves it, returns its figures and those of its members."""
     config = run.config[stage]
-    joined = members(run, config.of)
+    joined, task = members(run, config.of), reward_task(run, stage)
     figures, gate = {}, None
     if config.combine in mixture.GATED:
-        gate, figures = train_gate(run, stage, joined)
+        gate, figures = train_gate(
+            sitting(run, stage), task, joined, plan(run.arch, run.config, stage)
+        )
     began = time.monotonic()
     made = panel.build(joined, config.combine, config.deviations, gate)
-    shift, scale = reward_scores.normalisation(run, stage, made)
+    shift, scale = reward_metrics.normalisation(task, made)
     made = dataclasses.replace(made, shift=jnp.float32(shift), scale=jnp.float32(scale))
-    ensembles.save(run, stage, made)
+    ensembles.save(run.workdir / stage, made, config.of)
     alone = {
-        name: reward_scores.evaluate(run, name, role, 'test', baselines=False)
+        name: reward_metrics.evaluate(
+            reward_task(run, name), role, 'test', baselines=False
+        )
         for name, role in zip(config.of, joined, strict=True)
     }
     shown = ('accuracy', 'auc')
@@ -42,7 +48,7 @@ def ensemble(run: Run, stage: str) -> dict[str, Any]:
         'kind': 'reward',
         'tuning': kinds.of(config).recipe(config),
         'combine': config.combine,
-        **reward_scores.evaluate(run, stage, made, 'test'),
+        **reward_metrics.evaluate(task, made, 'test'),
         'members': {
             name: {key: found[key] for key in shown if key in found}
             for name, found in alone.items()

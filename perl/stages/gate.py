@@ -16,14 +16,16 @@ from perl.adapters import tree
 from perl.config import lineage
 from perl.data import batching, order
 from perl.evaluation import reward_scores
+from perl.evaluation.reward_metrics import BEST, held_out
+from perl.evaluation.reward_task import RewardTask
 from perl.judges import mixture, panel
 from perl.judges.panel import Panel
 from perl.models import frozen_base
 from perl.models.architecture import Architecture
 from perl.runs.roles import Role
-from perl.runs.run import Run
 from perl.stages import paper, reward
 from perl.stages.reward import ON_REWARDS, options
+from perl.stages.sitting import Sitting
 from perl.stages.supervised import Supervision, train
 from perl.training import optimizer as optimizers
 from perl.training.plan import Plan
@@ -94,36 +96,41 @@ def _loss(arch, section, trained):
     )
 
 
-def train_gate(run: Run, stage: str, joined: list[Role]) -> tuple[Any, dict[str, Any]]:
-    """The gate of an ensemble of these members, and the figures of its training."""
-    config = run.config[stage]
-    trained = run.config[lineage.origin(run.config, stage)]
-    data = {
-        split: reward_scores.records(run, stage, split) for split in ('train', 'val')
-    }
-    shapes = batching.shapes(data['train'], run.multiple)
-    count = len(config.of)
-    gate = mixture.fresh(run.arch, config.combine, count)
-    gate = jax.device_put(gate, sharding.replicated(run.mesh))
+def train_gate(
+    sitting: Sitting, task: RewardTask, joined: list[Role], plan: Plan
+) -> tuple[Any, dict[str, Any]]:
+    """The gate of an ensemble of members, and the figures of its training.
+
+    Args:
+        sitting: of the ensemble's stage.
+        task: that the members were trained on.
+        joined: the members.
+        plan: the step of the gate.
+    """
+    config, trained = sitting.section, task.section
+    data = {split: task.records(split) for split in ('train', 'val')}
+    shapes = batching.shapes(data['train'], task.multiple)
+    count = len(joined)
+    gate = mixture.fresh(task.arch, config.combine, count)
+    gate = jax.device_put(gate, sharding.replicated(task.mesh))
     # a copy, since training takes the other apart
     frozen = panel.build(joined, config.combine, gate=jax.tree.map(jnp.copy, gate))
 
     def batch(at):
-        rows = order(len(shapes), config.batch_size, run.config.seed, at, shapes)
-        return reward_scores.collate(trained, data['train'], rows, run.multiple)
+        rows = order(len(shapes), config.batch_size, plan.seed, at, shapes)
+        return task.collate(data['train'], rows)
 
     learned = reward.on_rewards(trained)
 
     def validate(role):
         gated = dataclasses.replace(frozen, gate=role.delta)
-        return reward_scores.held_out(run, stage, gated, data['val'], learned)
+        return held_out(task, gated, data['val'], learned)
 
-    best = reward_scores.BEST[trained.loss]
+    best = BEST[trained.loss]
     role, figures = train(
-        run,
-        stage,
+        sitting,
         Role({}, '', gate, None),
-        plan(run.arch, run.config, stage),
+        plan,
         Supervision(
             batch=batch,
             examples=len(data['train']),

@@ -18,6 +18,7 @@ from perl.models.architecture import Architecture
 from perl.runs.roles import Role
 from perl.runs.run import Run
 from perl.stages import samples, supervised
+from perl.stages.sitting import sitting
 from perl.stages.supervised import Supervision, train
 from perl.training.plan import Plan
 
@@ -49,8 +50,7 @@ def pretrain(run: Run, stage: str) -> dict[str, Any]:
     params = architecture.init(run.key(stage), run.arch)
     role = run.place(Role({}, '', params, run.tuning(stage)))
     role, figures = train(
-        run,
-        stage,
+        sitting(run, stage),
         role,
         plan(run.arch, run.config, stage),
         Supervision(
@@ -85,8 +85,7 @@ def sft(run: Run, stage: str) -> dict[str, Any]:
     )
     prompts = [record.prompt for record in records['val']]
     role, figures = train(
-        run,
-        stage,
+        sitting(run, stage),
         run.place(run.begin(stage)),
         plan(run.arch, run.config, stage),
         Supervision(
@@ -94,7 +93,7 @@ def sft(run: Run, stage: str) -> dict[str, Any]:
             examples=len(data['train']),
             validate=_held_out_loss(run.arch, run.mesh, held_out, config.batch_size),
             shown=('loss', 'val_loss'),
-            sample=functools.partial(samples.write, run, stage, prompts),
+            sample=samples.writer(run, stage, prompts),
         ),
     )
     run.save_role(stage, role)

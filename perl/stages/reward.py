@@ -11,16 +11,15 @@ from ml_collections import ConfigDict
 from perl import config as configs
 from perl.adapters import tree
 from perl.data import SPLITS, batching, order
-from perl.evaluation.reward_scores import (
+from perl.evaluation.reward_metrics import (
     BEST,
     OnRewards,
-    collate,
     evaluate,
     held_out,
     normalisation,
-    records,
-    score,
 )
+from perl.evaluation.reward_scores import score
+from perl.evaluation.reward_task import RewardTask, reward_task
 from perl.losses import preference
 from perl.models import heads
 from perl.models.architecture import Architecture, parameters
@@ -28,6 +27,7 @@ from perl.runs import roles
 from perl.runs.roles import Role
 from perl.runs.run import Run
 from perl.stages import supervised
+from perl.stages.sitting import sitting
 from perl.stages.supervised import Supervision, train
 from perl.training import optimizer as optimizers
 from perl.training.plan import Plan
@@ -131,9 +131,9 @@ def plan(arch: Architecture, config: ConfigDict, stage: str) -> Plan:
 
 def reward(run: Run, stage: str) -> dict[str, Any]:
     """Trains a reward model; saves the role, returns its held-out figures."""
-    config = run.config[stage]
+    config, task = run.config[stage], reward_task(run, stage)
     # test too, so that a row that is wrong there is found now
-    data = {split: records(run, stage, split, f'{stage}/{split}') for split in SPLITS}
+    data = {split: task.records(split, f'{stage}/{split}') for split in SPLITS}
     role = run.begin(stage)
     role = roles.with_head(run.key(f'{stage}/head'), role, run.arch.width)
     shapes = batching.shapes(data['train'], run.multiple)
@@ -141,15 +141,14 @@ def reward(run: Run, stage: str) -> dict[str, Any]:
     def batch(at):
         seed = run.config.seed + config.shuffle
         rows = order(len(shapes), config.batch_size, seed, at, shapes)
-        return collate(config, data['train'], rows, run.multiple)
+        return task.collate(data['train'], rows)
 
     def validate(role):
-        return held_out(run, stage, role, data['val'], on_rewards(config))
+        return held_out(task, role, data['val'], on_rewards(config))
 
     best = BEST[config.loss]
     role, figures = train(
-        run,
-        stage,
+        sitting(run, stage),
         run.place(role),
         plan(run.arch, run.config, stage),
         Supervision(
@@ -164,15 +163,15 @@ def reward(run: Run, stage: str) -> dict[str, Any]:
         trained = tree.size(role.delta[heads.HEAD])
         share = trained / figures['total']
         figures |= {'trainable': trained, 'trainable_share': share}
-    return figures | finish(run, stage, role)
-
-
-def finish(run: Run, stage: str, role: Role) -> dict[str, Any]:
-    """Saves a reward model with its shift and scale; its figures on the test split."""
-    shift, scale = normalisation(run, stage, role)
-    role = dataclasses.replace(role, shift=shift, scale=scale)
+    role = normalised(task, role)
     run.save_role(stage, role)
-    return evaluate(run, stage, role, 'test')
+    return figures | evaluate(task, role, 'test')
+
+
+def normalised(task: RewardTask, role: Role) -> Role:
+    """A reward model with its shift and scale, measured on the validation split."""
+    shift, scale = normalisation(task, role)
+    return dataclasses.replace(role, shift=shift, scale=scale)
 
 
 def _probing(loss):

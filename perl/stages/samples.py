@@ -1,5 +1,7 @@
 """Shows what a policy says while it is trained: a few responses in `samples.jsonl`."""
 
+from collections.abc import Callable, Sequence
+
 import jax
 
 from perl.evaluation.responses import respond
@@ -11,33 +13,32 @@ from perl.system import metrics
 PROMPTS = 4
 
 
-def write(run: Run, stage: str, prompts: list[str], role: Role, step: int) -> None:
-    """Appends responses to the first `PROMPTS` prompts, with the step they are of.
+def writer(run: Run, stage: str, prompts: Sequence[str]) -> Callable[[Role, int], None]:
+    """A function of a policy and the step that it is after, counted from 1, which
+    appends responses to the first `PROMPTS` of some held-out prompts.
 
     They are a function of the seed, the stage and the step, so that a run that was
     stopped writes the same.
-
-    Args:
-        run: what all stages share.
-        stage: its name.
-        prompts: held-out ones.
-        role: the policy after `step`.
-        step: counted from 1.
     """
     prompts = prompts[:PROMPTS]
-    if not prompts:
-        return
     sampling = Sampling(
         run.config.lengths.response,
         run.tokenizer.eos,
         run.config.evaluation.temperature,
     )
-    key = jax.random.fold_in(run.key(f'{stage}/samples'), step)
-    texts = respond(run, role.bound(), prompts, sampling, key)
-    metrics.append_samples(
-        run.workdir / stage,
-        [
-            {'step': step, 'prompt': prompt, 'response': text}
-            for prompt, text in zip(prompts, texts, strict=True)
-        ],
-    )
+    folder, stage_key = run.workdir / stage, run.key(f'{stage}/samples')
+
+    def write(role, step):
+        if not prompts:
+            return
+        key = jax.random.fold_in(stage_key, step)
+        texts = respond(run, role.bound(), prompts, sampling, key)
+        metrics.append_samples(
+            folder,
+            [
+                {'step': step, 'prompt': prompt, 'response': text}
+                for prompt, text in zip(prompts, texts, strict=True)
+            ],
+        )
+
+    return write

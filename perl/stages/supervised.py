@@ -14,10 +14,9 @@ from perl.models import frozen_base
 from perl.models.architecture import Architecture, parameters
 from perl.runs import roles
 from perl.runs.roles import Role
-from perl.runs.run import Run
 from perl.stages.account import account
 from perl.stages.best import Best
-from perl.stages.sitting import loop_of, place_state
+from perl.stages.sitting import Sitting, place_state
 from perl.system import metrics
 from perl.training import optimizer as optimizers
 from perl.training.fit import fit
@@ -84,8 +83,7 @@ class Supervision:
 
 
 def train(
-    run: Run,
-    stage: str,
+    sitting: Sitting,
     role: Role,
     plan: Plan,
     supervision: Supervision,
@@ -94,23 +92,21 @@ def train(
     """Trains a role and returns it with the figures that every stage reports.
 
     Args:
-        run: what all stages share; what the parts of the training need of it is taken
-            out of it here.
-        stage: its name in the config and in the run folder.
+        sitting: what the training takes from the run.
         role: before the first step, on the mesh.
         plan: of the step.
         supervision: what the role learns from.
         frozen: the arrays of the plan's frozen tree; the role's base by default.
     """
-    section, folder = run.config[stage], run.workdir / stage
-    state = place_state(plan.init(role.delta), run.mesh)
+    section = sitting.section
+    state = place_state(plan.init(role.delta), sitting.mesh)
     update = plan.update(state)
-    best = _best(run, stage, supervision)
+    best = _best(sitting, supervision)
     rate = optimizers.schedule(section.optimizer, section.steps)
 
     def learn(state, at):
         rows = supervision.batch(at)
-        arrays = sharding.shard_batch(rows, run.mesh)
+        arrays = sharding.shard_batch(rows, sitting.mesh)
         state, figures = update(state, role.base if frozen is None else frozen, arrays)
         return state, values(figures) | {
             'learning_rate': rate(at),
@@ -119,9 +115,7 @@ def train(
         }
 
     state, took = fit(
-        loop_of(
-            run,
-            stage,
+        sitting.loop(
             evaluate=functools.partial(_evaluate, section, supervision, best, role),
             evaluate_start=lambda state: supervision.validate(_after(role, state)),
             program=update,
@@ -133,19 +127,17 @@ def train(
         learn,
     )
     role = best.choose(_after(role, state))
-    figures = account(section, run.leaves, [role], took)
-    return role, figures | _chosen_step(folder, best, section.steps)
+    figures = account(section, sitting.leaves, [role], took)
+    return role, figures | _chosen_step(sitting.folder, best, section.steps)
 
 
-def _best(run, stage, supervision):
+def _best(sitting, supervision):
     """Keeps the best role where the config of the stage asks for it."""
-    section = run.config[stage]
+    section = sitting.section
     wanted = supervision.best and section.keep_best
-    card = functools.partial(
-        roles.card, name=section.kind, tokenizer=run.tokenizer.fingerprint
-    )
+    card = functools.partial(roles.card, name=section.kind, tokenizer=sitting.tokenizer)
     figure = supervision.best if wanted else None
-    return Best(run.workdir / stage, figure, card, run.place)
+    return Best(sitting.folder, figure, card, sitting.place)
 
 
 def _after(role, state):

@@ -7,8 +7,9 @@ import pytest
 import runs
 
 from perl.data.records import Comparison, Demonstration, Rating
-from perl.evaluation import examine, reward_scores
+from perl.evaluation import examine, reward_metrics
 from perl.evaluation.figures.intervals import wilson
+from perl.evaluation.reward_task import reward_task
 from perl.runs import opening
 
 
@@ -33,8 +34,8 @@ def rows(*pairs):
 
 def test_reward_model(opened):
     role = opened.reward_role('reward')
-    found = examine.reward_model(opened, 'reward', role, 'test')
-    want = reward_scores.evaluate(opened, 'reward', role, 'test')
+    found = examine.reward_model(reward_task(opened, 'reward'), role, 'test')
+    want = reward_metrics.evaluate(reward_task(opened, 'reward'), role, 'test')
     for part in (found['by_margin'], *found['by_group'].values()):
         assert sum(row['n'] for row in part) == want['n']
         right = sum(row['n'] * row['accuracy'] for row in part)
@@ -60,10 +61,10 @@ def test_ratings(opened, monkeypatch):
         opened, 'dataset', dataclasses.replace(opened.dataset, ratings=ratings)
     )
     role = opened.reward_role('reward')
-    found = examine.reward_model(opened, 'reward', role, 'test')
+    found = examine.reward_model(reward_task(opened, 'reward'), role, 'test')
     assert found['calibration']['n'] == 2 * len(pairs['test'])
     assert set(found['by_group']) == {'label', 'desk'}
-    want = reward_scores.evaluate(opened, 'reward', role, 'test')
+    want = reward_metrics.evaluate(reward_task(opened, 'reward'), role, 'test')
     label = found['by_group']['label']
     for part in (label, found['by_margin']):
         total = sum(row['n'] * row['accuracy'] for row in part) / want['n']
@@ -93,7 +94,7 @@ def test_many_levels_are_cut():
 
 def test_policy(opened):
     made = rows(('a b', 'a b c d'), ('a', 'a b c'), ('a b c', 'a'))
-    found = examine.policy(opened, made, 'test')
+    found = examine.policy(opened.dataset, made, 'test')
     controlled = found['length_control']
     assert controlled['win_rate'] == pytest.approx(2 / 3) == controlled['longer']
     assert found['lengths']['before']['words'] == 2
@@ -105,7 +106,7 @@ def test_the_verdicts_are_the_judges(opened):
     """And not read off the scores again: equal texts tie, whatever their tokens."""
     made = rows(('a', 'bb'), ('aa', 'b'), ('a', 'b'))
     told = [row | {'won': won} for row, won in zip(made, (1, 0.5, 1), strict=True)]
-    found = examine.policy(opened, told, 'test')['length_control']
+    found = examine.policy(opened.dataset, told, 'test')['length_control']
     assert found['win_rate'] == pytest.approx(2.5 / 3)
 
 
@@ -113,20 +114,20 @@ def test_overlap_with_demonstrations(opened, monkeypatch):
     shown = [Demonstration(PROMPT, 'a b'), Demonstration(PROMPT, 'c d')]
     dataset = dataclasses.replace(opened.dataset, demonstrations={'test': shown})
     monkeypatch.setattr(opened, 'dataset', dataset)
-    found = examine.policy(opened, rows(('x', 'c d')), 'test')['rouge']
+    found = examine.policy(opened.dataset, rows(('x', 'c d')), 'test')['rouge']
     assert (found['before']['rouge1'], found['after']['rouge2']) == (0, 1)
 
 
 def test_harmless(opened, monkeypatch):
     exact = dataclasses.replace(opened.dataset, harmless=lambda p, r: float(r != 'bad'))
     monkeypatch.setattr(opened, 'dataset', exact)
-    found = examine.policy(opened, rows(('bad', 'b'), ('a', 'b')), 'test')
+    found = examine.policy(opened.dataset, rows(('bad', 'b'), ('a', 'b')), 'test')
     rates = [found['harmless'][when]['harmless_rate'] for when in ('before', 'after')]
     assert rates == [0.5, 1.0]
 
 
 def test_the_desk_says_what_is_harmless(opened):
-    found = examine.policy(opened, rows(('a', 'b')), 'test')
+    found = examine.policy(opened.dataset, rows(('a', 'b')), 'test')
     assert found['harmless']['before']['n'] == 1
     plain = dataclasses.replace(opened.dataset, harmless=None)
     assert opened.dataset.harmless is not None and plain.harmless is None
@@ -138,7 +139,7 @@ def test_prompts_of_one_dialog_are_one_observation(opened, monkeypatch):
     made = rows(*[('a', 'b c')] * 20)
     other = [{**row, 'prompt': f'{PROMPT} {i}'} for i, row in enumerate(made)]
     alike, apart = (
-        examine.policy(opened, x, 'test')['length_control']['strata'][0]
+        examine.policy(opened.dataset, x, 'test')['length_control']['strata'][0]
         for x in (made, other)
     )
     assert alike['n'] == apart['n'] == 20 and alike['win_rate'] == 1
@@ -154,12 +155,12 @@ def test_labelled_ties_are_told_apart(opened, monkeypatch):
         opened, 'dataset', dataclasses.replace(opened.dataset, comparisons=test)
     )
     role = opened.reward_role('reward')
-    figures = reward_scores.evaluate(opened, 'reward', role, 'test')
+    figures = reward_metrics.evaluate(reward_task(opened, 'reward'), role, 'test')
     assert figures['labelled_ties'] == 3
     assert figures['n'] == len(pairs['test']) - 3
     for one in figures['baselines'].values():
         assert (one['n'], one['labelled_ties']) == (figures['n'], 3)
-    found = examine.reward_model(opened, 'reward', role, 'test')
+    found = examine.reward_model(reward_task(opened, 'reward'), role, 'test')
     assert found['calibration']['ties']['n'] == 3
     assert found['calibration']['n'] == figures['n']
     for part in (found['by_margin'], *found['by_group'].values()):
@@ -175,8 +176,8 @@ def test_nothing_but_labelled_ties(opened, monkeypatch):
         dataclasses.replace(opened.dataset, comparisons={**pairs, 'test': tied}),
     )
     role = opened.reward_role('reward')
-    found = examine.reward_model(opened, 'reward', role, 'test')
+    found = examine.reward_model(reward_task(opened, 'reward'), role, 'test')
     assert found == {'by_margin': [], 'by_group': {}}
-    figures = reward_scores.evaluate(opened, 'reward', role, 'test')
+    figures = reward_metrics.evaluate(reward_task(opened, 'reward'), role, 'test')
     assert (figures['n'], figures['labelled_ties']) == (0, len(tied))
     assert 'best_baseline' not in figures

@@ -43,14 +43,13 @@ def texts(run):
 
 def test_a_reward_model_of_texts_gives_the_rewards_of_its_tokens(run):
     """Through a batch in `examples.encode`'s layout, which learns from the same ids."""
-    from perl.evaluation import reward_scores
+    from perl.evaluation.reward_task import reward_task
 
     judge = open_judge('reward', run)
     prompts, firsts, seconds = texts(run)
     rows = run.dataset.comparisons['test'][:4]
-    raw = reward_scores.scores(run, 'reward', run.reward_role('reward'),
-                               run.encoded(rows))  # fmt: skip
     role = run.reward_role('reward')
+    raw = reward_task(run, 'reward').scores(role, run.encoded(rows))
     want = (raw - role.shift) / role.scale
     for place, responses in enumerate((firsts, seconds)):
         got = judge.reward(prompts[:4], responses[:4])

@@ -13,7 +13,7 @@ import tiny
 from perl import check, evaluate
 from perl import config as configs
 from perl.adapters import averaging, bundle, tree
-from perl.evaluation import reward_scores
+from perl.evaluation.reward_task import reward_task
 from perl.judges import panel
 from perl.models import heads
 from perl.runs import opening, reward_models, teachers
@@ -117,7 +117,7 @@ def test_rewards_average_0_where_the_config_says(run):
     for name, records in (('reward_a', 'comparisons'), ('reward_b', 'demonstrations')):
         role = run.reward_role(name)
         data = run.encoded(getattr(run.dataset, records)['val'])
-        raw = reward_scores.scores(run, name, role, data)
+        raw = reward_task(run, name).scores(role, data)
         assert role.shift == pytest.approx(raw.mean(), abs=1e-5)
 
 
@@ -186,8 +186,9 @@ def test_ensembles(made, run, figures, combine):
     assert row['kind'] == 'reward' and 0 <= row['accuracy'] <= 1
     want = {k: {'accuracy': figures[k]['accuracy']} for k in (*REWARDS, 'warm')}
     assert row['members'] == want
-    data = reward_scores.records(run, name, 'val')
-    scores = reward_scores.scores(run, name, reward_models.load_panel(run, name), data)
+    task = reward_task(run, name)
+    data = task.records('val')
+    scores = task.scores(reward_models.load_panel(run, name), data)
     assert scores.mean() == pytest.approx(0, abs=1e-4)
     assert scores.std() == pytest.approx(1, abs=1e-4)
     assert (made / name / 'gate.safetensors').is_file() == (combine in GATES)
@@ -196,7 +197,7 @@ def test_ensembles(made, run, figures, combine):
     alone = []
     for part in (*REWARDS, 'warm'):
         role = run.reward_role(part)
-        raw = reward_scores.scores(run, part, role, data)
+        raw = reward_task(run, part).scores(role, data)
         alone.append((raw - role.shift) / role.scale)
     together = {
         'mean': np.mean(alone, 0),

@@ -1,7 +1,6 @@
 """The preference losses of a stage by hand, and where gradients go."""
 
 import functools
-import types
 
 import jax
 import jax.numpy as jnp
@@ -10,9 +9,8 @@ import pytest
 import scipy.special
 import tiny
 
-from perl import config as configs
 from perl.data import examples
-from perl.data.records import Comparison, Rating
+from perl.data.records import Comparison
 from perl.data.tokenizers.files import Bytes
 from perl.evaluation import reward_scores
 from perl.judges import mixture, panel
@@ -87,7 +85,6 @@ RANKINGS = [
 @pytest.mark.parametrize('share', [False, True])
 def test_rankings_of_different_lengths_count_their_own_pairs(share):
     data, _ = examples.encode(RANKINGS, Bytes(), 8, 8)
-    config = types.SimpleNamespace(share_prompts=share)
     delta = {**tiny.adapter(), 'head': tiny.head()}
 
     @jax.jit
@@ -96,7 +93,7 @@ def test_rankings_of_different_lengths_count_their_own_pairs(share):
         return reward.bradley_terry(delta, tiny.weights(), batch, None, arch=tiny.ARCH)
 
     def of(rows):
-        batch = reward_scores.collate(config, data, rows, 8)
+        batch = reward_scores.collate(share, data, rows, 8)
         return jax.value_and_grad(loss, has_aux=True)(delta, batch)
 
     (total, (count, sums)), grads = of([0, 1])
@@ -117,8 +114,7 @@ def encoded(**strengths):
 @pytest.mark.parametrize('share', [False, True])
 def test_strengths_go_into_the_batch(share):
     data = encoded(margin=0.5, preference=0.25)
-    config = type('Config', (), {'share_prompts': share})
-    batch = reward_scores.collate(config, data, [1, 0, 1], 16)
+    batch = reward_scores.collate(share, data, [1, 0, 1], 16)
     assert batch['margins'].tolist() == [0.5, 0, 0.5]
     assert batch['preferences'].tolist() == [0.25, 1, 0.25]
     assert batch['margins'].dtype == np.float32
@@ -149,8 +145,7 @@ def comparisons():
     data = examples.encode(
         [Comparison('ab', ('c', 'dd')), Comparison('b', ('ee', 'f'))], Bytes(), 8, 8
     )[0]
-    config = type('Config', (), {'share_prompts': False})
-    batch = reward_scores.collate(config, data, [0, 1], 8)
+    batch = reward_scores.collate(False, data, [0, 1], 8)
     return batch | {'tokens': batch['tokens'] % tiny.ARCH.vocabulary}
 
 
@@ -226,28 +221,3 @@ def test_the_loss_of_a_gate_by_hand():
         want.sum() - 2 * 0.5 * np.log(q).sum(), rel=1e-4
     )
     assert all(np.abs(g).max() > 0 for g in jax.tree.leaves(grads))
-
-
-def test_what_a_panel_says_of_ratings_is_no_logit(monkeypatch):
-    # z-scores: their 0 is the mean reward, and not where the model says 1/2
-    labels, scores = np.array([0.0, 1, 1, 1]), np.array([-1.5, -0.5, 0.5, 1.5])
-    data = examples.Examples(
-        [np.arange(2)] * 4, [(np.arange(2),)] * 4, labels, rows=np.arange(4)
-    )
-    ratings = [Rating(f'prompt {i}', 'same', x) for i, x in enumerate(labels)]
-    splits = dict.fromkeys(('train', 'val', 'test'), ratings)
-    monkeypatch.setattr(reward_scores, 'records', lambda *args: data)
-    monkeypatch.setattr(reward_scores, 'scores', lambda *args: scores[:, None])
-    config = configs.experiment('rated')
-    config.reward.loss = 'pointwise'
-    dataset = types.SimpleNamespace(ratings=splits)
-    run = types.SimpleNamespace(config=config, dataset=dataset)
-    delta = {**tiny.adapter(), 'head': tiny.head()}
-    role = Role(tiny.weights(), 'base1', delta, tiny.LORA)
-    alone = reward_scores.evaluate(run, 'reward', role, 'test')
-    assert (alone['accuracy'], alone['threshold']) == (0.75, -1.0)
-    together = reward_scores.evaluate(run, 'reward', panel.build([role]), 'test')
-    assert (together['accuracy'], together['auc']) == (1.0, 1.0)
-    assert together['reward_kind'] == 'pointwise'
-    assert together['baselines']['majority']['accuracy'] == 0.75
-    assert together['best_baseline']['model'] == 1.0

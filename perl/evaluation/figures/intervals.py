@@ -31,7 +31,9 @@ def wilson(successes: float, n: float, level: float = 0.95) -> Interval:
     share = successes / n
     centre = (share + z**2 / (2 * n)) / (1 + z**2 / n)
     half = z / (1 + z**2 / n) * np.sqrt(share * (1 - share) / n + (z / (2 * n)) ** 2)
-    return float(max(0.0, centre - half)), float(min(1.0, centre + half))
+    # rounding may put an end on the other side of a share of 0 or 1
+    low, high = max(0.0, centre - half), min(1.0, centre + half)
+    return float(min(low, share)), float(max(high, share))
 
 
 def tango(mean: float, decided: float, n: float, level: float = 0.95) -> Interval:

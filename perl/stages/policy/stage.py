@@ -7,6 +7,7 @@ over base arrays that they share; the sampler reads what the trainer updates.
 import dataclasses
 from typing import Any
 
+from perl.config import lineage
 from perl.data import batching
 from perl.judges import Judge, each
 from perl.losses.algorithms import ALGORITHMS
@@ -23,7 +24,7 @@ from perl.stages.policy.feed import Feed
 from perl.stages.policy.iteration import Trainer
 from perl.stages.policy.plan import plan
 from perl.stages.policy.states import start
-from perl.stages.sitting import loop_of, place_state
+from perl.stages.sitting import place_state, sitting
 from perl.training.fit import fit
 
 
@@ -33,17 +34,15 @@ def policy(run: Run, stage: str) -> dict[str, Any]:
     by_role, reward = assemble(run, stage), open_reward(run, stage)
     print(f'{stage}: {roles.memory(by_role, reward.panel)}', flush=True)
     trainer, state = prepare(run, stage, by_role, reward)
+    write = samples.writer(run, stage, run.dataset.prompts['test'])
 
     def sample(state, step):
         if section.eval_every and step % section.eval_every == 0:
             delta = state['trainable']['policy']
-            role = dataclasses.replace(by_role['policy'], delta=delta)
-            samples.write(run, stage, run.dataset.prompts['test'], role, step)
+            write(dataclasses.replace(by_role['policy'], delta=delta), step)
         return {}
 
-    loop = loop_of(
-        run,
-        stage,
+    loop = sitting(run, stage).loop(
         evaluate=sample,
         program=trainer.update,
         shown=('reward', 'gold', 'kl', 'no_eos'),
@@ -61,7 +60,14 @@ def policy(run: Run, stage: str) -> dict[str, Any]:
     return {
         **account(section, run.leaves, list(trained.values()), took),
         'algorithm': section.algorithm,
-        **compared(run, stage, policy, by_role['reference'], reward),
+        **compared(
+            run,
+            run.workdir / stage,
+            policy,
+            by_role['reference'],
+            reward,
+            lineage.trained_by(run.config, stage),
+        ),
     }
 
 

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 import scipy.stats
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from perl.evaluation.figures import accuracy, intervals
@@ -73,6 +73,7 @@ def test_tango_of_the_paper():
 
 
 @given(st.lists(st.sampled_from([0.0, 0.5, 1.0]), min_size=1, max_size=30))
+@example([0.0] * 7)
 def test_shares_hold_their_mean_and_turn_round(outcomes):
     x = np.array(outcomes)
     low, high = intervals.share(x)

@@ -1,0 +1,94 @@
+"""What a reward model is trained and measured on, taken out of its run once."""
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import numpy as np
+from ml_collections import ConfigDict
+
+from perl import sharding
+from perl.config import lineage
+from perl.data.batching import slices
+from perl.data.examples import Examples
+from perl.data.records import Record
+from perl.evaluation import reward_scores
+from perl.evaluation.reward_scores import RewardModel
+from perl.judges.panel import Panel
+from perl.models.architecture import Architecture
+from perl.runs.run import Run
+
+
+@dataclasses.dataclass(frozen=True)
+class RewardTask:
+    """The labelled records of a reward stage, and how rewards of them are computed.
+
+    An average and an ensemble have the task of their member stages.
+
+    Attributes:
+        section: the settings of the stage that trains.
+        raw: comparisons or ratings by split, before encoding.
+        demonstrations: of the validation split.
+        encode: records in token ids; with a name, cuts are printed.
+        arch: the decoder.
+        mesh: of devices.
+        multiple: row lengths are multiples of it.
+    """
+
+    section: ConfigDict
+    raw: dict[str, list]
+    demonstrations: Sequence[Record]
+    encode: Callable[..., Examples]
+    arch: Architecture
+    mesh: jax.sharding.Mesh
+    multiple: int
+
+    def records(self, split: str, name: str = '') -> Examples:
+        """The encoded records of a split; with a name, cuts are printed."""
+        return self.encode(self.raw[split], name)
+
+    def collate(self, data: Examples, rows: Any) -> dict[str, np.ndarray]:
+        """The batch of some examples, tokens `[B, rows, T]`."""
+        shared = self.section.share_prompts
+        return reward_scores.collate(shared, data, rows, self.multiple)
+
+    def scores(self, model: RewardModel, data: Examples, size: int = 0) -> np.ndarray:
+        """Rewards float32 `[n, K]` of all examples: raw for a role, normalised for a
+        panel.
+
+        K is the largest number of completions of an example. The rewards of missing
+        completions are NaN.
+
+        Args:
+            model: a role or a panel.
+            data: n examples.
+            size: examples of a batch; 0 takes as many as training does.
+        """
+        size = size or self.section.batch_size
+        parts = model if isinstance(model, Panel) else (model.base, model.delta)
+        # sorted by number of completions and by length for little padding
+        counts = data.completion_counts
+        by_length = np.lexsort((data.lengths, counts))
+        out = np.zeros((len(data), counts.max()), np.float32)
+        for rows, new in slices(len(data), size):
+            batch = self.collate(data, by_length[rows])
+            batch = sharding.shard_batch(batch, self.mesh)
+            rewards = np.asarray(reward_scores.compiled(self.arch)(parts, batch))[:new]
+            out[by_length[rows[:new]], : rewards.shape[1]] = rewards
+        missing = np.arange(counts.max()) >= counts[:, None]
+        return np.where(missing, np.float32(np.nan), out)
+
+
+def reward_task(run: Run, stage: str) -> RewardTask:
+    """The task of a stage that makes a reward model."""
+    kind, _ = lineage.reads(run.config, stage)
+    return RewardTask(
+        section=run.config[lineage.origin(run.config, stage)],
+        raw=getattr(run.dataset, kind),
+        demonstrations=run.dataset.demonstrations['val'],
+        encode=run.encoded,
+        arch=run.arch,
+        mesh=run.mesh,
+        multiple=run.multiple,
+    )
