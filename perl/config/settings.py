@@ -1,0 +1,44 @@
+"""A config that answers a misspelt name in one line, also in a notebook."""
+
+from typing import Any
+
+from ml_collections import ConfigDict
+
+from perl.system import schema
+from perl.system.errors import UserError
+from perl.system.suggest import listed, meant_setting
+
+
+class Settings(ConfigDict):
+    """A `ConfigDict` that refuses an unknown name in one line while it is locked.
+
+    The error of `ConfigDict` itself is a page with every setting of the section.
+    """
+
+    def __setitem__(self, key: str, value: Any) -> None:
+        if not self.is_locked or key in self.keys() or '.' in str(key):
+            super().__setitem__(key, value)
+            return
+        near = meant_setting(str(key), self) or f' (there is {listed(self)})'
+        add = '; to add a section, call unlock() first'
+        raise UserError(
+            f'{key} is unknown in this section of the config{near}'
+            f'{add if schema.is_section(value) else ""}'
+        )
+
+
+def locked(config: ConfigDict) -> Settings:
+    """The same settings, locked; sections and references that are shared stay so."""
+    return _converted(config, {}).lock()
+
+
+def _converted(section: ConfigDict, done: dict[int, Settings]) -> Settings:
+    if id(section) not in done:
+        made = done[id(section)] = Settings(
+            type_safe=section.is_type_safe,
+            allow_dotted_keys=section.allow_dotted_keys,
+        )
+        for name, value in section.items(preserve_field_references=True):
+            is_section = isinstance(value, ConfigDict)
+            made[name] = _converted(value, done) if is_section else value
+    return done[id(section)]
