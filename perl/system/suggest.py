@@ -49,9 +49,9 @@ def meant_setting(name: str, section: Mapping[str, Any], where: str = '') -> str
     same = [path for path in within if path.endswith(f'.{name}')]
     if not same and (here := meant(name, map(str, section))):
         return here
-    fields = {path.partition('.')[2]: path for path in reversed(within)}
-    near = difflib.get_close_matches(name, fields, 1)
-    same = same or [fields[x] for x in near]
+    paths = {path.partition('.')[2]: path for path in reversed(within)}
+    near = difflib.get_close_matches(name, paths, 1)
+    same = same or [paths[x] for x in near]
     path = '.'.join(filter(None, [where, *same[:1]]))
     return f'; did you mean {path!r}?' if same else ''
 
