@@ -106,11 +106,13 @@ def _samples(run: RunFolder) -> list[str]:
     parts = []
     for stage, rows in run.samples.items():
         table = tables.samples(rows, SAMPLES)
-        parts.append(
-            f'## Samples of {inert(stage)}\n\n{len(table.rows)} of {len(rows)} '
-            'prompts, evenly spaced from the largest loss to the largest gain of the '
-            f'policy over its reference.\n\n{table.markdown()}'
+        what = (
+            f'{len(table.rows)} of {len(rows)} prompts, evenly spaced from the largest '
+            'loss to the largest gain of the policy over its reference.'
         )
+        if 'step' in rows[0]:
+            what = f'Responses to held-out prompts at step {inert(rows[0]["step"])}.'
+        parts.append(f'## Samples of {inert(stage)}\n\n{what}\n\n{table.markdown()}')
     return parts
 
 

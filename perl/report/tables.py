@@ -21,6 +21,7 @@ from perl.report.values import interval, is_number
 
 SITTINGS = 10  # most processes to list; the latest are listed
 WIDTH = 320  # most characters of a sample to show
+_ALONE = 'prompt', 'response'  # columns of samples without a reference
 _STEP_MEMORY = 'memory of one step, as it was compiled'
 _STAGE_MEMORY = 'largest memory in use during the stage'
 _RUN_MEMORY = 'largest memory in use since the process began'
@@ -190,7 +191,11 @@ def sittings(rows: Sequence[Mapping[str, Any]]) -> Table:
 
 
 def samples(rows: Sequence[dict[str, Any]], shown: int) -> Table:
-    """Responses before and after, from the largest loss to the largest gain."""
+    """Responses before and after, from the largest loss to the largest gain; the
+    responses alone where there are none from before."""
+    if not any('reference' in row for row in rows):
+        pairs = [[cell(row.get(x), WIDTH) for x in _ALONE] for row in rows[:shown]]
+        return Table('Samples', _ALONE, pairs)
     rows = sorted(rows, key=_gain)
     if len(rows) > shown:
         rows = [rows[i * (len(rows) - 1) // (shown - 1)] for i in range(shown)]
