@@ -94,7 +94,7 @@ def main(argv: Sequence[str]) -> None:
             )
         jsonl.save(output, evaluation | extra)
         print(table(evaluation))
-        print(evaluation_report.write(run.workdir, evaluation | extra))
+        print(evaluation_report.redraw_split(run.workdir, values.split))
 
 
 def _print_policy(run):
