@@ -17,7 +17,9 @@ class Settings(ConfigDict):
 
     def __setitem__(self, key: str, value: Any) -> None:
         if not self.is_locked or key in self.keys() or '.' in str(key):
-            super().__setitem__(key, value)
+            # a section keeps its type, so one from elsewhere becomes one of these
+            other = isinstance(value, ConfigDict) and not isinstance(value, Settings)
+            super().__setitem__(key, _converted(value, {}) if other else value)
             return
         near = meant_setting(str(key), self) or f' (there is {listed(self)})'
         add = '; to add a section, call unlock() first'
@@ -25,6 +27,13 @@ class Settings(ConfigDict):
             f'{key} is unknown in this section of the config{near}'
             f'{add if schema.is_section(value) else ""}'
         )
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, ConfigDict) or self.is_locked != other.is_locked:
+            return False
+        return dict(self.items()) == dict(other.items())
+
+    __hash__ = None
 
 
 def locked(config: ConfigDict) -> Settings:

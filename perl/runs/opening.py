@@ -54,7 +54,7 @@ def open_run(config: ConfigDict, workdir: pathlib.Path) -> Run:
     if config.model.path:
         arch = describe_base(config, tokenizer)
     else:
-        arch = configs.architecture(config, tokenizer.size)
+        arch = architecture_of(config, tokenizer)
     for name in config.stages:
         if 'tuning' in config[name]:  # finds wrong target rules before any training
             configs.tuning(config[name].tuning).declare(parameters(arch))
@@ -126,6 +126,12 @@ def base_path(config: ConfigDict, workdir: pathlib.Path) -> pathlib.Path:
     return pathlib.Path(config.model.path or made)
 
 
+def architecture_of(config: ConfigDict, tokenizer: Any) -> Architecture:
+    """The architecture of a base that pretraining makes, for a tokenizer."""
+    arch = configs.architecture(config, tokenizer.size)
+    return store.changed(arch, holes=tokenizer.holes)
+
+
 def describe_base(config: ConfigDict, tokenizer: Any) -> Architecture:
     """The architecture of `model.path`, run as the config wants."""
     arch = bases.describe(config.model.path)
@@ -146,7 +152,8 @@ def describe_base(config: ConfigDict, tokenizer: Any) -> Architecture:
     precision = config.model.get('precision', arch.precision)
     how = {name: config.model[name] for name in ('dtype', 'scan', 'remat')}
     pieces = min(tokenizer.size, arch.vocabulary)
-    how |= {'pieces': pieces, 'precision': precision}
+    holes = tuple(x for x in tokenizer.holes if x < pieces)
+    how |= {'pieces': pieces, 'holes': holes, 'precision': precision}
     how['quantization'] = configs.quantization(config)
     return store.changed(arch, **how)
 

@@ -52,3 +52,23 @@ def test_a_shared_section_stays_shared():
     made = locked(config)
     assert made.sft.tuning is made.reward.tuning
     assert configs.to_json(made) == configs.to_json(config)
+
+
+def test_a_section_from_elsewhere_takes_the_place_of_one(config):
+    config.unlock()
+    config.reward = configs.stage_config('reward', 5.0, steps=3)
+    config.sft.tuning = configs.tuning_config('lora', rank=2)
+    config.lock()
+    assert (config.reward.steps, config.sft.tuning.rank) == (3, 2)
+    with pytest.raises(UserError, match='rnk is unknown'):
+        config.sft.tuning.rnk = 4
+    plain = configs.experiment('y')
+    plain.sft = config.sft
+    assert plain.sft.tuning.rank == 2
+
+
+def test_equal_to_a_config_with_the_same_values(config):
+    plain = configs.experiment('x').lock()
+    assert config == plain and plain == config
+    plain.unlock().seed = 3
+    assert config != plain.lock() and config != plain.unlock()
