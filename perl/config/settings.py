@@ -1,5 +1,6 @@
 """A config that answers a misspelt name in one line, also in a notebook."""
 
+import json
 from typing import Any
 
 from ml_collections import ConfigDict
@@ -47,7 +48,10 @@ def _converted(section: ConfigDict, done: dict[int, Settings]) -> Settings:
             type_safe=section.is_type_safe,
             allow_dotted_keys=section.allow_dotted_keys,
         )
-        for name, value in section.items(preserve_field_references=True):
-            is_section = isinstance(value, ConfigDict)
+        values = dict(section.items(preserve_field_references=True))
+        # in the order in which they were set, which a config has in its JSON alone
+        order = list(json.loads(section.to_json_best_effort()))
+        for name in sorted(values, key=lambda name: order.index(str(name))):
+            value, is_section = values[name], isinstance(values[name], ConfigDict)
             made[name] = _converted(value, done) if is_section else value
     return done[id(section)]

@@ -17,7 +17,7 @@ from perl.data import tokenizers
 from perl.data.records import Dataset
 from perl.models import bases, frozen_base, store
 from perl.models.architecture import Architecture, parameters
-from perl.runs import inputs, needs, saved_config, trial
+from perl.runs import inputs, kept, needs, saved_config, trial
 from perl.runs.run import Run
 from perl.runs.tokenizer import open_tokenizer
 from perl.system.errors import UserError
@@ -35,6 +35,8 @@ def begin_run(config: ConfigDict, workdir: pathlib.Path) -> Run:
     # a tokenizer without a stage that has begun was left by a start that failed
     if not saved_config.begun(config, workdir):
         shutil.rmtree(workdir / 'tokenizer', ignore_errors=True)
+    else:
+        kept.restore_tokenizer(workdir)
     run = open_run(config, workdir)
     trial.try_rewards(config, run.dataset)
     saved_config.write(config, workdir)

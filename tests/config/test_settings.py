@@ -51,7 +51,7 @@ def test_a_shared_section_stays_shared():
     config.sft.tuning = config.reward.tuning
     made = locked(config)
     assert made.sft.tuning is made.reward.tuning
-    assert configs.to_json(made) == configs.to_json(config)
+    assert made.to_json_best_effort() == config.to_json_best_effort(), 'in order'
 
 
 def test_a_section_from_elsewhere_takes_the_place_of_one(config):
