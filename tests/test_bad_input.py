@@ -175,21 +175,21 @@ def tables(tmp_path):
     [
         ('demonstrations', None, ['there is no file']),
         ('demonstrations', '', ['has no rows']),
-        ('demonstrations', '{"prompt": "a", "resp', ['row 65 is not JSON']),
+        ('demonstrations', '{"prompt": "a", "resp', ['line 65 is not JSON']),
         (
             'demonstrations',
             '{"prompt": "a", "response": " "}',
-            ['row 65', "'response'", 'empty'],
+            ['line 65', "'response'", 'empty'],
         ),
         (
             'ratings',
             '{"prompt": "a", "response": "b", "label": 7}',
-            ['row 129', "'label'", 'not between 0 and 1'],
+            ['line 129', "'label'", 'not between 0 and 1'],
         ),
         (
             'comparisons',
             '{"prompt": "a", "chosen": "b"}',
-            ['row 65', "'rejected'", 'missing'],
+            ['line 65', "'rejected'", 'missing'],
         ),
     ],
 )
