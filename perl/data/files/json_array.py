@@ -80,8 +80,8 @@ class _Window:
                 if cut and self._more():
                     continue
                 raise self.error(error.msg, error.pos) from None
-            # a number at the end of the text may have more digits
-            if end < len(self.text) or not self._more():
+            # a number near the end of the text may have more digits, or an exponent
+            if len(self.text) - end >= _CUT or not self._more():
                 self._check_bytes(at, end)
                 return value, end
 
