@@ -44,8 +44,11 @@ def keep(tokenizer: Tokenizer, folder: pathlib.Path) -> None:
     """Writes a tokenizer as a folder that is whole or not there."""
     new = folder.with_name(f'{atomic.PREFIX}{folder.name}')
     shutil.rmtree(new, ignore_errors=True)
-    tokenizer.save(new)
-    new.rename(folder)
+    try:
+        tokenizer.save(new)
+        new.rename(folder)
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(folder)) from error
 
 
 def _of_base(config):
