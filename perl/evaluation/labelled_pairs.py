@@ -74,7 +74,7 @@ def _check_kept(output, rows):
         raise UserError(
             f'--output: {output} has {lost} labels that this command would change or '
             'drop, since it has other pairs or settings; name another file, or remove '
-            'it'
+            'it (stored answers stay)'
         )
 
 
