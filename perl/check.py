@@ -61,7 +61,7 @@ def check(
     if config.model.path:
         arch = opening.describe_base(config, tokenizer)
     else:
-        arch = configs.architecture(config, tokenizer.size)
+        arch = opening.architecture_of(config, tokenizer)
     mesh, devices = sharding.abstract_mesh(**config.mesh), len(sharding.devices())
     opening.check_mesh(config, mesh.shape)
     rewards = trial.try_rewards(config, dataset)
@@ -74,7 +74,7 @@ def check(
         'vocabulary': {
             'rows': arch.vocabulary,
             'pieces': tokenizer.size,
-            'padding': max(arch.vocabulary - tokenizer.size, 0),
+            'padding': arch.padding,
         },
         'data': data,
         'rewards': {

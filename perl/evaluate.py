@@ -46,6 +46,8 @@ from perl.runs.opening import open_finished
 from perl.system import cli, environment, jsonl, lock
 from perl.system.errors import UserError
 
+ANSWERS = 'judge.jsonl'  # of language models; all evaluations of a run share the file
+
 
 def main(argv: Sequence[str]) -> None:
     """Entry point."""
@@ -66,7 +68,7 @@ def main(argv: Sequence[str]) -> None:
     if not values.policy:
         _print_policy(run)
     output = run.workdir / f'{evaluation_report.folder_of(values.split)}.json'
-    with jax.set_mesh(run.mesh), lock.exclusive_file(output):
+    with jax.set_mesh(run.mesh), lock.exclusive_files(output, run.workdir / ANSWERS):
         evaluation = evaluate(
             run,
             values.split,
@@ -94,7 +96,7 @@ def main(argv: Sequence[str]) -> None:
             )
         jsonl.save(output, evaluation | extra)
         print(table(evaluation))
-        print(evaluation_report.write(run.workdir, evaluation | extra))
+        print(evaluation_report.redraw_split(run.workdir, values.split))
 
 
 def _print_policy(run):
@@ -109,9 +111,7 @@ def _print_policy(run):
 
 
 def _judge(run, values):
-    if not values.judge:
-        return ''
-    return open_judge(values.judge, run, _settings(run, values))
+    return values.judge and open_judge(values.judge, run, _settings(run, values))
 
 
 def _rater(run, values):
@@ -128,7 +128,7 @@ def _rater(run, values):
 def _settings(run, values):
     return Settings(
         template=values.judge_template,
-        answers=run.workdir / 'judge.jsonl',
+        answers=run.workdir / ANSWERS,
         file=values.judge_file,
         url=values.judge_url,
         model=values.judge_model,

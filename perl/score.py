@@ -100,7 +100,7 @@ def _from_stdin() -> Iterable[Row]:
                 f'standard input, line {number}: not a JSON object with prompt and '
                 'response'
             )
-        yield Row(pathlib.Path('standard input'), number, values)
+        yield Row(pathlib.Path('standard input'), f'line {number}', values)
 
 
 def define_flags() -> None:

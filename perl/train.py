@@ -20,8 +20,8 @@ from ml_collections import ConfigDict
 from perl import check, report
 from perl import config as configs
 from perl.config import kinds, rules
-from perl.report import drawn_from, summary
-from perl.runs import inputs, prerequisites, reward_models
+from perl.report import drawn_from, evaluation_report, summary
+from perl.runs import inputs, kept, prerequisites, reward_models
 from perl.runs.opening import begin_run, open_base
 from perl.runs.run import Run
 from perl.stages.table import STAGES
@@ -136,6 +136,7 @@ def _run_stage(opened: Run, name: str, held: lock.Held) -> None:
     opened.record_sitting()
     inputs.record(opened, name)
     results(opened.workdir, name, figures, opened.config.stages)
+    kept.check(opened, name)
     print(f'{name}: finished: {summary.one_line(figures)}', flush=True)
     _report(opened.workdir)
 
@@ -161,9 +162,10 @@ def _plan(stage, opened):
 
 
 def _report(workdir: pathlib.Path) -> None:
-    """Draws the report, unless it was drawn from what is there now."""
+    """Draws the reports, unless they were drawn from what is there now."""
     try:
         drawn_from.redraw(workdir, report.write)
+        evaluation_report.redraw(workdir)
     except OSError as error:
         what = f'could not write the report in {workdir}'
         raise disk.user_error(what, error, 'the results are saved') from error

@@ -175,21 +175,21 @@ def tables(tmp_path):
     [
         ('demonstrations', None, ['there is no file']),
         ('demonstrations', '', ['has no rows']),
-        ('demonstrations', '{"prompt": "a", "resp', ['row 65 is not JSON']),
+        ('demonstrations', '{"prompt": "a", "resp', ['line 65 is not JSON']),
         (
             'demonstrations',
             '{"prompt": "a", "response": " "}',
-            ['row 65', "'response'", 'empty'],
+            ['line 65', "'response'", 'empty'],
         ),
         (
             'ratings',
             '{"prompt": "a", "response": "b", "label": 7}',
-            ['row 129', "'label'", 'not between 0 and 1'],
+            ['line 129', "'label'", 'not between 0 and 1'],
         ),
         (
             'comparisons',
             '{"prompt": "a", "chosen": "b"}',
-            ['row 65', "'rejected'", 'missing'],
+            ['line 65', "'rejected'", 'missing'],
         ),
     ],
 )
@@ -292,8 +292,9 @@ def test_full_disk(finished, tmp_path, place, said):
 def test_diverging_run_stops(workdir):
     """Every number that is not finite has its name and step."""
     (workdir / 'sft').rename(workdir / 'kept')
-    rate = '--config.sft.optimizer.learning_rate=1e38'
+    values = {'learning_rate': 1e6, 'weight_decay': 1e6, 'warmup': 0}
+    flags = [f'--config.sft.optimizer.{name}={x}' for name, x in values.items()]
     (workdir / 'results.json').write_text('{"pretrain": {}}')
-    error = refused(workdir, rate, '--config.sft.optimizer.warmup=0')
+    error = refused(workdir, *flags)
     assert error.startswith('error: sft: ') and 'is not finite at step' in error
     assert 'lower the learning rate' in error

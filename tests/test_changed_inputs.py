@@ -289,6 +289,23 @@ def test_the_folder_is_removed_while_it_trains(finished, tmp_path, step):
     assert not (workdir / 'results.json').exists()
 
 
+def test_config_and_tokenizer_are_removed_while_it_trains(finished, tmp_path, capfd):
+    workdir = copy(finished, tmp_path / 'run', ['pretrain'], config=True)
+    before = runs.files(workdir / 'tokenizer')
+
+    def remove():
+        (workdir / 'config.json').unlink()
+        shutil.rmtree(workdir / 'tokenizer')
+
+    with dying('sft', 3, remove):
+        runs.run(runs.config(), workdir, ['sft'])
+    said = capfd.readouterr().out
+    assert 'config.json was removed; it is written again' in said
+    assert 'tokenizer was removed while sft trained; it is written again' in said
+    assert runs.files(workdir / 'tokenizer') == before
+    runs.assert_same(workdir, finished, 'sft')
+
+
 def test_a_stage_is_removed_after_its_last_step(finished, tmp_path, monkeypatch):
     """While its last checkpoint is saved, or while it is measured after that."""
     workdir = copy(finished, tmp_path / 'run', ['pretrain'])

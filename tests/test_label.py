@@ -235,7 +235,11 @@ def test_annotators_on_a_config(tmp_path):
     rows, summary = said(output, *args, before=unplug)
     assert len(rows) == summary['n'] == 64
     assert 0.5 < summary['gold_agreement'] < 1, 'a quarter of the labels flips'
+    assert 'would change or drop' in label(output, *args, '--flip=0').error
+    assert read(output) == (rows, summary)
+    output = tmp_path / 'sure.jsonl'
     sure, without = said(output, *args, '--flip=0', before=unplug)
+    output = tmp_path / 'other.jsonl'
     assert without['gold_agreement'] > summary['gold_agreement']
     other, _ = said(output, *args, '--seed=1', before=unplug)
     assert rows != other and rows != sure

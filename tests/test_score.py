@@ -108,7 +108,7 @@ def test_nothing_to_score_with(finished, tmp_path):
             '{"prompt": "a"}\n',
             'standard input, line 1: not a JSON object with prom',
         ),
-        ([], '{"prompt": "a", "response": 3}\n', "row 1: 'response' is 3, not text"),
+        ([], '{"prompt": "a", "response": 3}\n', "line 1: 'response' is 3, not text"),
         ([], 'x\n', 'standard input, line 1: not a JSON object'),
         ([], b'{"prompt": "\xff"}', 'standard input, line 1: byte 13 is not UTF-8'),
         (['--input=nowhere.jsonl'], '', 'nowhere.jsonl'),

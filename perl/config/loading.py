@@ -8,9 +8,15 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
+from perl.config.settings import locked
 from perl.system import jsonl, plugins
 from perl.system.errors import UserError
 
+_UNKNOWN = re.compile(
+    r'\W*Key "(.+?)" does not exist and cannot be added.*?'
+    r'(?:\\n|\n)?(?:Did you mean "(.+?)" instead of|$)',
+    re.DOTALL,
+)
 _OF_ANOTHER_TYPE = re.compile(
     r"Could not override field '(.+?)'.*?\. (.*) is of original type <class '(\w+)'> "
     r"and cannot be casted to type <class '(?:.*\.)?(\w+)'>",
@@ -47,7 +53,7 @@ def load_config(path: str) -> ConfigDict:
             f'--config: get_config of {file} returned {config!r:.60}, not a '
             'ConfigDict; return the config'
         )
-    return config.lock()
+    return locked(config)
 
 
 def from_json(values: Mapping[str, Any]) -> ConfigDict:
@@ -58,7 +64,7 @@ def from_json(values: Mapping[str, Any]) -> ConfigDict:
         UserError: a name cannot be one of a config.
     """
     try:
-        return ConfigDict(_with_tuples(values)).lock()
+        return locked(ConfigDict(_with_tuples(values)))
     except ValueError as error:  # such as a name with a dot
         raise UserError(f'config: {error}') from None
 
@@ -78,6 +84,9 @@ def _words(error):
         field, value, given, wanted = found.groups()
         such = f", such as ('{value}',)" if wanted == 'tuple' else ''
         return f'{field} is {value!r} of the type {given}, not a {wanted}{such}'
+    if found := _UNKNOWN.match(str(error)):
+        name, near = found.groups()
+        return f'{name} is unknown' + (f'; did you mean {near!r}?' if near else '')
     text = str(error).strip('"') if isinstance(error, KeyError) else error
     return f'{type(error).__name__}: {text}'
 

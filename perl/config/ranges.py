@@ -5,6 +5,7 @@ The table is by section and name. All stages share the section `stage`; `optimiz
 """
 
 import math
+import re
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -17,44 +18,83 @@ from perl.system.errors import UserError
 # what a number must be, for a person, and whether a number is so
 Range = tuple[str, Callable[[float], bool]]
 
-ABOVE_0: Range = ('must be greater than 0', lambda x: x > 0)
-FROM_0: Range = ('must be 0 or more', lambda x: x >= 0)
-SHARE: Range = ('must be in [0, 1]', lambda x: 0 <= x <= 1)
+
+def _short(number: float) -> str:
+    return re.sub(r'e\+?(-?)0*', r'e\1', f'{number:g}')
+
+
+def above_0(most: float) -> Range:
+    """Greater than 0, up to a bound far above what anybody uses."""
+    return f'must be greater than 0, at most {_short(most)}', lambda x: 0 < x <= most
+
+
+def from_0(most: float) -> Range:
+    """0 or more, up to a bound far above what anybody uses."""
+    return f'must be 0 or more, at most {_short(most)}', lambda x: 0 <= x <= most
+
+
+def between(least: float, most: float) -> Range:
+    """In an interval with both of its ends."""
+    words = f'must be in [{_short(least)}, {_short(most)}]'
+    return words, lambda x: least <= x <= most
+
+
+# The bounds keep float32 finite, and a slip of the keyboard from asking for more memory
+# or time than there is; each is at least ten times what published work has used.
+STEPS = 1e9  # updates, rows or tokens that are counted, not held in memory
+ROWS = 1e6  # of a batch
+TOKENS = 1e7  # of a row, or pieces of a vocabulary
+NUMBERS = 1e6  # of an axis of a kernel
+PARTS = 1e4  # layers, heads, epochs
+SHARE = between(0, 1)
 BELOW_1: Range = ('must be in [0, 1)', lambda x: 0 <= x < 1)
 SMOOTHING: Range = ('must be in [0, 0.5)', lambda x: 0 <= x < 0.5)
-WEIGHT: Range = ('must be in [0, 1e6]', lambda x: 0 <= x <= 1e6)
+WEIGHT = between(0, 1e6)
+SIGNED = between(-1e6, 1e6)
+POSITIVE = above_0(1e6)
+# what logits are divided by: below the least of these, log-probs lose their digits
+DIVISOR = between(1e-3, 1e3)
+DIVISOR_OR_0: Range = (
+    'must be 0, or in [0.001, 1000]',
+    lambda x: x == 0 or 1e-3 <= x <= 1e3,
+)
 FINITE: Range = ('must be finite', lambda x: True)
-SIGNED: Range = ('must be in [-1e6, 1e6]', lambda x: abs(x) <= 1e6)
 # a random key is made of 32 bits: larger seeds would repeat smaller ones
 SEED: Range = ('must be 0 or more and less than 2^32', lambda x: 0 <= x < 2**32)
-DEVICES: Range = ('must be 1 or more', lambda x: x >= 1)
-DEVICES_OR_REST: Range = ('must be 1 or more, or -1', lambda x: x >= 1 or x == -1)
-LARGEST = 2**31 - 1  # of a whole number: steps and sizes are counted in 32 bits
+DEVICES: Range = ('must be 1 or more, at most 1e6', lambda x: 1 <= x <= 1e6)
+DEVICES_OR_REST: Range = (
+    'must be 1 or more, or -1, at most 1e6',
+    lambda x: 1 <= x <= 1e6 or x == -1,
+)
 
 RANGES: dict[str, dict[str, Range]] = {
     '': {'seed': SEED},
-    'model': dict.fromkeys(
-        (
-            *('width', 'layers', 'heads', 'kv_heads', 'head_width', 'hidden'),
-            'max_length',
-        ),
-        ABOVE_0,
-    ),
-    'tokenizer': {'size': ABOVE_0},
-    'lengths': dict.fromkeys(('prompt', 'response'), ABOVE_0),
+    'model': {
+        **dict.fromkeys(('width', 'hidden', 'head_width'), above_0(NUMBERS)),
+        **dict.fromkeys(('layers', 'heads', 'kv_heads'), above_0(PARTS)),
+        'max_length': above_0(TOKENS),
+    },
+    'tokenizer': {'size': above_0(TOKENS)},
+    'lengths': dict.fromkeys(('prompt', 'response'), above_0(TOKENS)),
     'mesh': {'data': DEVICES_OR_REST, 'fsdp': DEVICES, 'tensor': DEVICES},
     'evaluation': {
-        **dict.fromkeys(('prompts', 'batch_size'), ABOVE_0),
-        'temperature': FROM_0,
+        'prompts': above_0(STEPS),
+        'batch_size': above_0(ROWS),
+        'temperature': DIVISOR_OR_0,
     },
     'stage': {
-        **dict.fromkeys(('steps', 'batch_size', 'micro_batches'), ABOVE_0),
-        **dict.fromkeys(('save_every', 'epochs', 'minibatches', 'samples'), ABOVE_0),
-        **dict.fromkeys(('ptx_batch_size', 'temperature', 'beta'), ABOVE_0),
-        **dict.fromkeys(('clip', 'value_clip', 'value_learning_rate'), ABOVE_0),
-        **dict.fromkeys(('kl_target', 'kl_horizon'), ABOVE_0),
-        **dict.fromkeys(('eval_every', 'shuffle', 'value_warmup', 'rank'), FROM_0),
-        **dict.fromkeys(('clip_rewards', 'deviations', 'balance'), FROM_0),
+        **dict.fromkeys(('steps', 'save_every'), above_0(STEPS)),
+        **dict.fromkeys(('batch_size', 'micro_batches'), above_0(ROWS)),
+        **dict.fromkeys(('minibatches', 'samples', 'ptx_batch_size'), above_0(ROWS)),
+        'epochs': above_0(PARTS),
+        'temperature': DIVISOR,
+        'beta': POSITIVE,
+        **dict.fromkeys(('clip', 'value_clip', 'value_learning_rate'), POSITIVE),
+        'kl_target': POSITIVE,
+        'kl_horizon': above_0(1e12),
+        **dict.fromkeys(('eval_every', 'value_warmup', 'shuffle'), from_0(STEPS)),
+        'rank': from_0(NUMBERS),
+        **dict.fromkeys(('clip_rewards', 'deviations', 'balance'), from_0(1e6)),
         **dict.fromkeys(('kl_coefficient', 'ptx_coefficient'), WEIGHT),
         'value_coefficient': WEIGHT,
         **dict.fromkeys(('entropy_coefficient', 'missing_eos_penalty'), SIGNED),
@@ -62,17 +102,21 @@ RANGES: dict[str, dict[str, Range]] = {
         'label_smoothing': SMOOTHING,
     },
     'optimizer': {
-        **dict.fromkeys(('learning_rate', 'eps'), ABOVE_0),
-        **dict.fromkeys(('warmup', 'weight_decay', 'clip'), FROM_0),
+        'learning_rate': POSITIVE,
+        'eps': POSITIVE,
+        'warmup': from_0(STEPS),
+        **dict.fromkeys(('weight_decay', 'clip'), from_0(1e6)),
         **dict.fromkeys(('b1', 'b2'), BELOW_1),
         'final': SHARE,
     },
     'tuning': {
-        **dict.fromkeys(('rank', 'alpha', 'b_rate', 'width', 'slots'), ABOVE_0),
-        'layers': ABOVE_0,
+        **dict.fromkeys(('rank', 'width', 'slots'), above_0(NUMBERS)),
+        **dict.fromkeys(('alpha', 'b_rate'), POSITIVE),
+        'layers': above_0(PARTS),
         'dropout': BELOW_1,
     },
 }
+LARGEST = 2**31 - 1  # of a whole number of a tuning from outside, which has no range
 
 
 def check(config: ConfigDict) -> None:
@@ -111,7 +155,10 @@ def within(where: str, value: Any, range: Range) -> None:
     words, holds = range
     if isinstance(value, float) and not math.isfinite(value):
         raise UserError(f'{where}: {value} must be finite')
+    # Python refuses to write a whole number of thousands of digits
+    large = isinstance(value, int) and abs(value) >= 10**1000
+    shown = 'a number of more than 1000 digits' if large else value
     if not holds(value):
-        raise UserError(f'{where}: {value} {words}')
-    if isinstance(value, int) and value > LARGEST and range is not SEED:
-        raise UserError(f'{where}: {value} must be {LARGEST} or less')
+        raise UserError(f'{where}: {shown} {words}')
+    if isinstance(value, int) and value > LARGEST and range is FINITE:
+        raise UserError(f'{where}: {shown} must be {LARGEST} or less')

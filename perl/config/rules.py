@@ -12,7 +12,7 @@ from perl.config.kinds import KINDS
 from perl.models.architecture import DTYPES
 from perl.system import schema
 from perl.system.errors import UserError
-from perl.system.suggest import meant, meant_setting, one_of
+from perl.system.suggest import meant, meant_setting, misspelt, one_of
 from perl.weights import QUANTISATIONS
 
 _DEFAULTS = configs.experiment('')
@@ -46,6 +46,8 @@ def validate(config: ConfigDict) -> None:
             )
         if list(config.stages).count(name) > 1:
             raise UserError(f'stages: {name} is named twice; a stage runs once')
+    for name in stages:
+        _check_use(config, name)
     ranges.check(config)
     one_of('model.quantization', configs.quantization(config), 'none', *QUANTISATIONS)
     for name in config.stages:
@@ -117,6 +119,18 @@ def _check_sections(config: ConfigDict, stages: list[str]) -> None:
             only = {name: section}, {name: _DEFAULTS[name]}
             schema.check_names(*only)
             schema.check_types(*only)
+
+
+def _check_use(config: ConfigDict, name: str) -> None:
+    """A stage that neither runs nor is of `experiment` is not a misspelling of one."""
+    if name in config.stages or name in _DEFAULTS.stages:
+        return
+    known = {*_DEFAULTS.stages, *config.stages} & {*config}
+    if near := misspelt(name, sorted(known)):
+        raise UserError(
+            f'{name}: no stage uses this section; did you mean {near!r}? If it is a '
+            'stage, name it in stages, or give it another name'
+        )
 
 
 def _check_fields(name: str, stage: ConfigDict) -> None:

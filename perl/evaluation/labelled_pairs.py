@@ -27,8 +27,12 @@ def save(
         comparisons: the pairs.
         judge: the judge that labels.
         gold: the exact reward, if there is one.
+
+    Raises:
+        UserError: the file has labels that would be lost.
     """
     rows, figures = label_pairs(comparisons, judge.preference, gold)
+    _check_kept(output, rows)
     figures |= {'labeller': _name(judge), **judge.report()}
     output.parent.mkdir(parents=True, exist_ok=True)
     # first, since it is what lets the same command write the labels after a kill
@@ -58,6 +62,19 @@ def check_output(output: pathlib.Path, judge: Judge) -> None:
         raise UserError(
             f'--output: {output} has the labels of {before}; name another file, or '
             'remove it'
+        )
+
+
+def _check_kept(output, rows):
+    """Labels of other pairs, or of the same labeller with another seed, are not
+    replaced: somebody may train on them."""
+    made = {jsonl.line(row) for row in rows}
+    lost = sum(jsonl.line(row) not in made for row in jsonl.rows(output))
+    if lost:
+        raise UserError(
+            f'--output: {output} has {lost} labels that this command would change or '
+            'drop, since it has other pairs or settings; name another file, or remove '
+            'it (stored answers stay)'
         )
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from perl.models import attention, norms
 from perl.models.architecture import Architecture, with_precision
@@ -94,7 +95,7 @@ def read(
 def unembed(arch: Architecture, params: Any, states: jax.Array) -> jax.Array:
     """Logits `[B, T, V]` in float32 of hidden states `[B, T, D]`.
 
-    Those of rows without a piece (`arch.pieces`) are minus infinity.
+    Those of rows without a piece (`arch.pieces`, `arch.holes`) are minus infinity.
     """
     if arch.tied:
         logits = einsum('btd,vd->btv', states, params['embed'], jnp.float32)
@@ -104,8 +105,9 @@ def unembed(arch: Architecture, params: Any, states: jax.Array) -> jax.Array:
         logits = arch.logit_cap * jnp.tanh(logits / arch.logit_cap)
     if not arch.padding:
         return logits
-    pieces = jnp.arange(arch.vocabulary)[None, None] < arch.pieces
-    return jnp.where(pieces, logits, -jnp.inf)
+    pieces = np.arange(arch.vocabulary) < (arch.pieces or arch.vocabulary)
+    pieces[list(arch.holes)] = False
+    return jnp.where(pieces[None, None], logits, -jnp.inf)
 
 
 def unrolled(arch: Architecture, params: Any) -> Any:

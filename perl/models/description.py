@@ -54,6 +54,7 @@ class Architecture:
         pieces: how many ids the tokenizer has. Rows of the embedding past them are
             padding: their logits are minus infinity, so that no such id is drawn,
             scored or counted in an entropy. 0 says that every row has a piece.
+        holes: ids below these that the tokenizer has no piece for either.
         dtype: of compute and of a frozen base; norms, softmax, heads, adapters and
             log-probs are float32 whatever it says.
         precision: of float32 matrix products on GPU and TPU: `highest` computes them in
@@ -97,6 +98,7 @@ class Architecture:
     attention_cap: float = 0.0
     logit_cap: float = 0.0
     pieces: int = 0
+    holes: tuple[int, ...] = ()
     dtype: str = 'float32'
     precision: str = 'highest'
     quantization: str = 'none'
@@ -127,6 +129,11 @@ class Architecture:
                 f'model.pieces: {self.pieces} must be in [0, {self.vocabulary}], the '
                 'rows of the embedding'
             )
+        if max(self.holes, default=0) >= self.vocabulary:
+            raise UserError(
+                f'model.holes: {max(self.holes)} is not an id: the embedding has '
+                f'{self.vocabulary} rows'
+            )
         if self.heads % self.kv_heads:
             raise UserError(
                 f'model: heads={self.heads} is no multiple of kv_heads='
@@ -147,7 +154,8 @@ class Architecture:
     @property
     def padding(self) -> int:
         """Rows of the embedding without a piece of the tokenizer."""
-        return self.vocabulary - (self.pieces or self.vocabulary)
+        pieces = self.pieces or self.vocabulary
+        return self.vocabulary - pieces + len({x for x in self.holes if x < pieces})
 
     @property
     def exact(self) -> bool:
@@ -163,7 +171,7 @@ def _from_json(arch: Architecture) -> dict[str, Any]:
     """Patterns and scaling as values that can be hashed."""
     values = {
         name: tuple(getattr(arch, name))
-        for name in ('windows', 'unrotated')
+        for name in ('windows', 'unrotated', 'holes')
         if isinstance(getattr(arch, name), list)
     }
     if isinstance(arch.rope_scaling, Mapping):

@@ -3,14 +3,21 @@
 import functools
 import os
 import pathlib
+import sys
 from collections.abc import Mapping
 from typing import Any
 
 from perl.evaluation.figures import frontier
-from perl.report import diagrams, evaluation_tables, frontiers, run_folder
+from perl.report import (
+    diagrams,
+    drawn_from,
+    evaluation_tables,
+    frontiers,
+    run_folder,
+)
 from perl.report.csv_text import to_csv
 from perl.report.evaluation_rows import comparisons, reward_models, rows_by_table
-from perl.report.markdown import inert
+from perl.report.markdown import inert, printable
 from perl.report.pictures import Paint, Painter, no_pictures
 from perl.report.run_folder import RunFolder
 from perl.report.tables import sittings
@@ -22,6 +29,39 @@ def folder_of(split: str) -> str:
     """The name of an evaluation's folder, different for each split: `evaluation` for
     test, `evaluation_val` for val."""
     return 'evaluation' if split == 'test' else f'evaluation_{split}'
+
+
+def redraw(workdir: pathlib.Path) -> None:
+    """Draws the reports of all evaluations of a run that are not as they were drawn: a
+    kill may have come between the figures and their tables. What cannot be drawn costs
+    a line on stderr.
+
+    Raises:
+        OSError: a file could not be written.
+    """
+    for split in ('test', 'val', 'train'):
+        if (workdir / f'{folder_of(split)}.json').is_file():
+            try:
+                redraw_split(workdir, split)
+            except OSError:
+                raise
+            except Exception as error:  # figures of another version may lack anything
+                why = printable(f'{type(error).__name__}: {error}')[:300]
+                name = f'{folder_of(split)}.json'
+                print(f'{name} could not be drawn: {why}', file=sys.stderr, flush=True)
+
+
+def redraw_split(workdir: pathlib.Path, split: str) -> pathlib.Path:
+    """Draws the report of one evaluation, unless it is as it was drawn, from the file
+    of its figures; returns the path of `evaluation.md`."""
+    folder = folder_of(split)
+
+    def draw(workdir):
+        write(workdir, jsonl.load(workdir / f'{folder}.json') | {'split': split})
+
+    drawing = drawn_from.evaluation(folder)
+    drawn_from.redraw(workdir, draw, drawing)
+    return workdir / drawing.page
 
 
 def write(workdir: str | os.PathLike, found: Mapping[str, Any]) -> pathlib.Path:

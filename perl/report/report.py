@@ -5,7 +5,7 @@ import os
 import pathlib
 from typing import Any
 
-from perl.report import accuracies, curves, plots, tables
+from perl.report import accuracies, curves, plots, sample_table, tables
 from perl.report.csv_text import to_csv
 from perl.report.markdown import inert
 from perl.report.pictures import Paint, Painter, Pictures, no_pictures, pictures_in
@@ -105,12 +105,14 @@ def _curves(run: RunFolder, paint: Paint) -> list[str]:
 def _samples(run: RunFolder) -> list[str]:
     parts = []
     for stage, rows in run.samples.items():
-        table = tables.samples(rows, SAMPLES)
-        parts.append(
-            f'## Samples of {inert(stage)}\n\n{len(table.rows)} of {len(rows)} '
-            'prompts, evenly spaced from the largest loss to the largest gain of the '
-            f'policy over its reference.\n\n{table.markdown()}'
+        table = sample_table.samples(rows, SAMPLES)
+        what = (
+            f'{len(table.rows)} of {len(rows)} prompts, evenly spaced from the largest '
+            'loss to the largest gain of the policy over its reference.'
         )
+        if 'step' in rows[0]:
+            what = f'Responses to held-out prompts at step {inert(rows[0]["step"])}.'
+        parts.append(f'## Samples of {inert(stage)}\n\n{what}\n\n{table.markdown()}')
     return parts
 
 

@@ -20,8 +20,8 @@ class RunFolder:
         config: content of `config.json`; empty if it does not exist.
         results: final figures by stage.
         metrics: lines of each stage's `metrics.jsonl`.
-        samples: rows of each stage's `samples.jsonl` for the finished stage. Rows with
-            a step are from training and are left out.
+        samples: rows of each stage's `samples.jsonl` for the finished stage, which have
+            no step; where there are none, as of SFT, those of the last step.
         sittings: lines of `sittings.jsonl`, one per process that trained a stage.
         notes: errors of files that could not be read.
     """
@@ -125,4 +125,7 @@ def seconds(run: RunFolder, stage: str) -> float | None:
 
 
 def _final_samples(folder):
-    return [row for row in metrics.read_samples(folder) if 'step' not in row]
+    rows = metrics.read_samples(folder)
+    last = max((x for row in rows if is_number(x := row.get('step'))), default=None)
+    final = [row for row in rows if 'step' not in row]
+    return final or [row for row in rows if row.get('step') == last]

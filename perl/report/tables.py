@@ -189,22 +189,6 @@ def sittings(rows: Sequence[Mapping[str, Any]]) -> Table:
     return Table('Where it was computed', header, table)
 
 
-def samples(rows: Sequence[dict[str, Any]], shown: int) -> Table:
-    """Responses before and after, from the largest loss to the largest gain."""
-    rows = sorted(rows, key=_gain)
-    if len(rows) > shown:
-        rows = [rows[i * (len(rows) - 1) // (shown - 1)] for i in range(shown)]
-    header = ('prompt', 'before', 'after', 'gold reward', 'reward')
-    table = [
-        [
-            *(cell(row.get(x), WIDTH) for x in ('prompt', 'reference', 'response')),
-            *(_pair(row, name) for name in ('gold', 'reward')),
-        ]
-        for row in rows
-    ]
-    return Table('Samples', header, table)
-
-
 def flat(value: Any, name: str = '') -> dict[str, Any]:
     """Nested figures as one row; names are joined by dots."""
     if isinstance(value, dict | list):
@@ -234,16 +218,3 @@ def _cost(run, stage):
 def _moved(figures, name):
     before, after = (figures.get(f'{name}_{when}') for when in ('before', 'after'))
     return change(before, after, interval(figures, name))
-
-
-def _pair(row, name):
-    pair = row.get(f'{name}_reference'), row.get(name)
-    return ' → '.join(filter(None, (number(x, 2) for x in pair)))
-
-
-def _gain(row):
-    for name in ('gold', 'reward'):
-        pair = row.get(name), row.get(f'{name}_reference')
-        if all(map(is_number, pair)):
-            return pair[0] - pair[1]
-    return row['reward'] if is_number(row.get('reward')) else 0.0

@@ -58,6 +58,8 @@ def inputs(run: Run, stage: str) -> dict[str, Any]:
     }
     if run.config.model.path:  # else the config says it
         found['architecture'] = dataclasses.asdict(run.arch)
+        if not run.arch.holes:  # as records have it that are older than the field
+            del found['architecture']['holes']
     return found
 
 

@@ -17,7 +17,7 @@ from perl.data import tokenizers
 from perl.data.records import Dataset
 from perl.models import bases, frozen_base, store
 from perl.models.architecture import Architecture, parameters
-from perl.runs import inputs, needs, saved_config, trial
+from perl.runs import inputs, kept, needs, saved_config, trial
 from perl.runs.run import Run
 from perl.runs.tokenizer import open_tokenizer
 from perl.system.errors import UserError
@@ -35,6 +35,8 @@ def begin_run(config: ConfigDict, workdir: pathlib.Path) -> Run:
     # a tokenizer without a stage that has begun was left by a start that failed
     if not saved_config.begun(config, workdir):
         shutil.rmtree(workdir / 'tokenizer', ignore_errors=True)
+    else:
+        kept.restore_tokenizer(workdir)
     run = open_run(config, workdir)
     trial.try_rewards(config, run.dataset)
     saved_config.write(config, workdir)
@@ -54,7 +56,7 @@ def open_run(config: ConfigDict, workdir: pathlib.Path) -> Run:
     if config.model.path:
         arch = describe_base(config, tokenizer)
     else:
-        arch = configs.architecture(config, tokenizer.size)
+        arch = architecture_of(config, tokenizer)
     for name in config.stages:
         if 'tuning' in config[name]:  # finds wrong target rules before any training
             configs.tuning(config[name].tuning).declare(parameters(arch))
@@ -126,6 +128,12 @@ def base_path(config: ConfigDict, workdir: pathlib.Path) -> pathlib.Path:
     return pathlib.Path(config.model.path or made)
 
 
+def architecture_of(config: ConfigDict, tokenizer: Any) -> Architecture:
+    """The architecture of a base that pretraining makes, for a tokenizer."""
+    arch = configs.architecture(config, tokenizer.size)
+    return store.changed(arch, holes=tokenizer.holes)
+
+
 def describe_base(config: ConfigDict, tokenizer: Any) -> Architecture:
     """The architecture of `model.path`, run as the config wants."""
     arch = bases.describe(config.model.path)
@@ -146,7 +154,8 @@ def describe_base(config: ConfigDict, tokenizer: Any) -> Architecture:
     precision = config.model.get('precision', arch.precision)
     how = {name: config.model[name] for name in ('dtype', 'scan', 'remat')}
     pieces = min(tokenizer.size, arch.vocabulary)
-    how |= {'pieces': pieces, 'precision': precision}
+    holes = tuple(x for x in tokenizer.holes if x < pieces)
+    how |= {'pieces': pieces, 'holes': holes, 'precision': precision}
     how['quantization'] = configs.quantization(config)
     return store.changed(arch, **how)
 

@@ -91,6 +91,8 @@ def write(config: ConfigDict, workdir: pathlib.Path) -> None:
     """Writes `config.json`, if it is not there as it is."""
     file, now = workdir / 'config.json', configs.to_json(config)
     if jsonl.load(file) != now:
+        if not file.exists() and begun(config, workdir):
+            print(f'{file} was removed; it is written again', flush=True)
         workdir.mkdir(parents=True, exist_ok=True)
         jsonl.save(file, now)
 

@@ -1,6 +1,7 @@
 """The tokenizer of a run: its own, its base's, or one made from its texts."""
 
 import pathlib
+import shutil
 
 from ml_collections import ConfigDict
 
@@ -8,6 +9,7 @@ from perl.data import tokenizers
 from perl.data.records import Dataset
 from perl.data.tokenizers.vocabularies import Tokenizer
 from perl.models.files import is_foreign, located
+from perl.system import atomic
 from perl.system.errors import UserError
 
 
@@ -34,8 +36,19 @@ def open_tokenizer(
         if made is None:
             texts = dataset.text['train']
             made = tokenizers.train_sentencepiece(texts, config.tokenizer.size)
-    made.save(folder)
+    keep(made, folder)
     return made
+
+
+def keep(tokenizer: Tokenizer, folder: pathlib.Path) -> None:
+    """Writes a tokenizer as a folder that is whole or not there."""
+    new = folder.with_name(f'{atomic.PREFIX}{folder.name}')
+    shutil.rmtree(new, ignore_errors=True)
+    try:
+        tokenizer.save(new)
+        new.rename(folder)
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(folder)) from error
 
 
 def _of_base(config):

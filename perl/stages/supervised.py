@@ -150,7 +150,10 @@ def _evaluate(section, supervision, best, role, state, at):
     role = _after(role, state)
     figures = supervision.validate(role)
     best.offer(figures, at, role)
-    if supervision.sample and section.eval_every and at % section.eval_every == 0:
+    # the others are compared with their reference at the end, which gives samples too
+    due = section.kind == 'sft' and at == section.steps
+    due |= section.eval_every > 0 and at % section.eval_every == 0
+    if supervision.sample and due:
         supervision.sample(role, at)
     return figures
 

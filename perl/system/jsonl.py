@@ -132,7 +132,7 @@ def differences(old: Any, new: Any, path: str = '') -> list[str]:
             where = f'{path}.{name}' if path else name
             lines += differences(old.get(name), new.get(name), where)
         return lines
-    return [] if old == new else [f'{path}: was {old!r}, is {new!r}']
+    return [] if old == new else [f'{path}: was {old!r:.60}, is {new!r:.60}']
 
 
 def _children(value):

@@ -84,6 +84,14 @@ def exclusive_file(file: pathlib.Path) -> Iterator[Held]:
 
 
 @contextlib.contextmanager
+def exclusive_files(*files: pathlib.Path) -> Iterator[list[Held]]:
+    """A context in which no other process works on any of some files; as
+    `exclusive_file`."""
+    with contextlib.ExitStack() as stack:
+        yield [stack.enter_context(exclusive_file(file)) for file in files]
+
+
+@contextlib.contextmanager
 def _held(lock, busy, instead):
     """Holds a lock file, if the disk supports locks and can be written."""
     if jax.process_index():  # the first host holds the lock for all hosts

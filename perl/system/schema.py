@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from perl.system.errors import UserError
-from perl.system.suggest import meant
+from perl.system.suggest import meant_setting
 
 LARGEST = 10**15  # of a whole number in a file that this package writes
 
@@ -34,7 +34,7 @@ def check_names(settings: Any, defaults: Any, where: str = '') -> None:
     for name, value in settings.items():
         if name not in defaults:
             raise UserError(
-                f'{join(where, name)} is unknown{meant(str(name), map(str, defaults))}'
+                f'{join(where, name)} is unknown{meant_setting(name, defaults, where)}'
             )
         if is_section(value) and is_section(defaults[name]):
             check_names(value, defaults[name], join(where, name))

@@ -16,6 +16,16 @@ def meant(name: str, known: Iterable[str]) -> str:
     return f'; did you mean {near[0]!r}?' if near else ''
 
 
+def misspelt(name: str, known: Iterable[str]) -> str:
+    """The known name that a name is a misspelling of; '' if there is none, or if it is
+    a variant of one, such as `reward_full`, `my_reward` or `reward2` of `reward`."""
+    stem = name.rstrip('0123456789')
+    known = [x for x in known if x.rstrip('0123456789') != stem]
+    known = [x for x in known if not {*x.split('_')} & {*stem.split('_')}]
+    mixed = [x for x in known if sorted(x) == sorted(name)]
+    return (mixed or difflib.get_close_matches(name, known, 1, 0.75) or [''])[0]
+
+
 def near_miss(name: str, known: Iterable[str]) -> str:
     """The end of an error: `; did you mean 'x'?` and the list of known names."""
     known = list(known)
@@ -31,12 +41,17 @@ def meant_setting(name: str, section: Mapping[str, Any], where: str = '') -> str
         section: the names that there are, with their values.
         where: the path of the section.
     """
-    name = _SHORT.get(name, name)
-    inner = {x: list(part) for x, part in section.items() if hasattr(part, 'keys')}
-    within = [f'{x}.{field}' for x, fields in inner.items() for field in fields]
+    name = _SHORT.get(name, str(name))
+    inner = {
+        x: list(map(str, part)) for x, part in section.items() if hasattr(part, 'keys')
+    }
+    within = [f'{x}.{field}' for x, names in inner.items() for field in names]
     same = [path for path in within if path.endswith(f'.{name}')]
     if not same and (here := meant(name, map(str, section))):
         return here
+    paths = {path.partition('.')[2]: path for path in reversed(within)}
+    near = difflib.get_close_matches(name, paths, 1)
+    same = same or [paths[x] for x in near]
     path = '.'.join(filter(None, [where, *same[:1]]))
     return f'; did you mean {path!r}?' if same else ''
 

@@ -126,7 +126,10 @@ def test_the_defaults_keep_the_rules():
         ({'policy.kl_controller': 'x'}, r"policy\.kl_controller: 'x' is not one of"),
         ({'policy.value_start': 'x'}, r"policy\.value_start: 'x' is not one of sft"),
         ({'policy.epochs': 0}, r'policy\.epochs: 0 must be greater than 0'),
-        ({'policy.temperature': 0.0}, r'policy\.temperature: 0\.0 must be greater'),
+        (
+            {'policy.temperature': 0.0},
+            r'policy\.temperature: 0\.0 must be in \[0\.001,',
+        ),
         ({'policy.clip': 0.0}, r'policy\.clip: 0\.0 must be greater than 0'),
         ({'policy.minibatches': 5}, r'policy\.minibatches: 5 does not divide batch_s'),
         (

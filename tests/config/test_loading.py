@@ -54,6 +54,10 @@ def get_config(arg=None):
         ('\xff', r'broken\.py'),
         (OF_DEFAULTS.format('config["dop"].steps = 3'), r"line 4: KeyError: 'dop'$"),
         (
+            OF_DEFAULTS.format('config.lock().reward.stepz = 1'),
+            r"line 4: stepz is unknown; did you mean 'steps'\?$",
+        ),
+        (
             OF_DEFAULTS.format('config.stages = "sft"'),
             r"line 4: stages is 'sft' of the type str, not a tuple, such as \('sft'",
         ),

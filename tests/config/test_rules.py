@@ -32,11 +32,14 @@ def assign(path, value):
         ('lengths.promt', 9, r"lengths\.promt is unknown; did you mean 'prompt'\?"),
         ('sft.batchsize', 4, r"sft\.batchsize: .*did you mean 'batch_size'\?"),
         ('sft.tuning.rnk', 4, r"sft\.tuning\.rnk is unknown; did you mean 'rank'\?"),
-        ('sft.optimizer.lr', 4, r'sft\.optimizer\.lr is unknown'),
+        ('sft.optimizer.lr', 4, r"sft\.optimizer\.lr is unknown; did you mean 'learn"),
         ('policy.judge.mdel', '', r"policy\.judge\.mdel .*did you mean 'model'\?"),
         ('tensorbord', True, r"tensorbord is unknown; did you mean 'tensorboard'\?"),
         ('modle', {'width': 3}, r"modle is unknown; did you mean 'model'\?"),
         ('model.witdh', 3, r"model\.witdh is unknown; did you mean 'width'\?"),
+        ('reward.lerning_rate', 1, r"mean 'reward\.optimizer\.learning_rate'\?"),
+        ('reward.tuning.optimizr', 1, r'reward\.tuning\.optimizr is unknown'),
+        ('model.rnk', 1, r'model\.rnk is unknown'),
         ('sft.keep_best', True, r'sft\.keep_best: a stage of kind sft has no such set'),
         ('pretrain.keep_best', False, r'pretrain\.keep_best: a stage of kind pretrain'),
         ('pretrain.start', 'base', r'pretrain\.start: a stage of kind pretrain has no'),
@@ -78,6 +81,20 @@ def test_names_are_checked_in_stages_that_do_not_run():
     config.stages = ('pretrain', 'sft')
     with pytest.raises(UserError, match='kl_coef'):
         rules.validate(config)
+
+
+@pytest.mark.parametrize('name', ['polciy', 'plicy', 'policys', 'sfft', 'stf'])
+def test_a_section_that_no_stage_uses_is_a_misspelling(name):
+    near = 'sft' if name.startswith('s') else 'policy'
+    with pytest.raises(UserError, match=f"{name}: no stage .* mean '{near}'"):
+        rules.validate(assign(name, configs.policy_config(1e-3)))
+
+
+@pytest.mark.parametrize(
+    'name', ['reward_full', 'my_reward', 'reward2', 'dpo', 'judge']
+)
+def test_a_stage_of_another_sitting_is_none(name):
+    rules.validate(assign(name, configs.dpo_config(1e-3)))
 
 
 def test_full_needs_no_fields_of_lora():

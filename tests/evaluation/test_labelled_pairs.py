@@ -60,6 +60,21 @@ def test_labels_of_another_judge_stay(tmp_path):
         labelled_pairs.check_output(tmp_path / 'labels.json', one)
 
 
+def test_labels_of_other_pairs_or_settings_stay(tmp_path):
+    """More pairs may be added to those that are there."""
+    output, pair = tmp_path / 'labels.jsonl', Comparison('p', ('a', 'bb'))
+    judge, other = Judge('one', longer), Comparison('q', ('a', 'bb'))
+    labelled_pairs.save(output, [pair], judge)
+    labelled_pairs.save(output, [pair, other], judge)
+    before = output.read_bytes()
+    assert before.count(b'\n') == 2
+    unsure = Judge('one', lambda *texts: longer(*texts) * 0.8 + 0.1)  # another seed
+    for pairs, by, lost in (([pair], judge, 1), ([pair, other], unsure, 2)):
+        with pytest.raises(UserError, match=f'has {lost} labels that this command'):
+            labelled_pairs.save(output, pairs, by)
+        assert output.read_bytes() == before
+
+
 def test_a_file_that_is_not_of_labels_stays(tmp_path):
     output = tmp_path / 'labels.jsonl'
     output.write_text('{"mine": 1}\n')

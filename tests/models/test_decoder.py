@@ -264,6 +264,21 @@ def test_rows_without_a_piece_have_no_chance(tied):
     assert not table[28:].any() and table[:28].any()
 
 
+def test_ids_without_a_piece_below_others_have_no_chance():
+    arch = tiny.arch(pieces=30, holes=(0, 7, 29))
+    params = tiny.weights(arch)
+    got = logits(arch, params, TOKENS, POSITIONS, None)
+    without = [0, 7, 29, 30, 31]
+    assert np.isneginf(got[..., without]).all() and arch.padding == 5
+    every = logits(tiny.ARCH, params, TOKENS, POSITIONS, None)
+    rest = [i for i in range(32) if i not in without]
+    np.testing.assert_array_equal(got[..., rest], every[..., rest])
+    again = logits(tiny.arch(holes=[7]), params, TOKENS, POSITIONS, None)
+    assert np.flatnonzero(np.isneginf(again[0, 0])).tolist() == [7]
+    with pytest.raises(UserError, match=r'model\.holes: 32 is not an id'):
+        tiny.arch(holes=(3, 32))
+
+
 @pytest.mark.parametrize('pieces', [-1, 33])
 def test_pieces_are_at_most_the_rows(pieces):
     with pytest.raises(UserError, match=r'model\.pieces'):

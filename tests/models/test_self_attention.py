@@ -129,3 +129,16 @@ def test_the_sampler_says_what_the_trainer_says(name, scan):
     rows = jnp.concatenate([TOKENS, got.tokens], axis=1)
     want = scoring.log_probs(own, params, rows, lengths, 7, 1.0)
     np.testing.assert_allclose(got.log_probs, want, atol=5e-5)
+
+
+@pytest.mark.parametrize('scan', [False, True])
+def test_a_window_of_one_token_is_the_token_itself(scan):
+    """In whole rows, and in the cache, which has all tokens before it."""
+    own, lengths = tiny.arch(windows=(1,), scan=scan), jnp.array([9, 6, 2])
+    params, sampling = tiny.weights(own), sampler.Sampling(5, None, temperature=1.0)
+    got = sampler.sample(own, params, TOKENS, lengths, jax.random.key(1), sampling)
+    last = jnp.concatenate([TOKENS[:, -1:], got.tokens[:, :-1]], axis=1)
+    alone = decoder.hidden(own, params, last.reshape(-1, 1), jnp.zeros((15, 1), int))
+    chances = jax.nn.log_softmax(decoder.unembed(own, params, alone)[:, 0])
+    want = np.asarray(chances)[np.arange(15), got.tokens.reshape(-1)]
+    np.testing.assert_allclose(got.log_probs.reshape(-1), want, atol=2e-5)

@@ -95,6 +95,32 @@ def test_greedy_texts(case):
     np.testing.assert_array_equal(got.tokens, want.numpy())
 
 
+def test_greedy_texts_of_a_window_of_one_token():
+    """Of whole rows, without the cache of transformers: for a window of one it keeps
+    the last `1 - 1` tokens by the slice `[-0:]`, which are all of them, and then its
+    logits differ from its own without a cache (seen in 5.23)."""
+    raw = foreign_models.raw_config('mistral') | {'sliding_window': 1}
+    model = foreign_models.model_of('mistral')
+    source = foreign_models.checkpoint(model, raw)
+    arch = from_foreign(raw)[1]
+    assert arch.windows == (1,)
+    params, tokens = load(source, arch, 'float32'), TOKENS[:1, :4]
+    found = sampler.sample(
+        arch, params, jnp.asarray(tokens), jnp.array([4]), jax.random.key(0),
+        sampler.Sampling(6, None, 0.0),
+    ).tokens  # fmt: skip
+    kept = model.config.sliding_window
+    model.config.sliding_window = 1
+    try:
+        rows = tokens
+        for _ in range(6):
+            new = foreign_models.logits(model, rows)[:, -1].argmax(-1)[:, None]
+            rows = np.concatenate([rows, new.astype(np.int32)], axis=1)
+    finally:
+        model.config.sliding_window = kept
+    np.testing.assert_array_equal(found, rows[:, 4:])
+
+
 @pytest.mark.parametrize('case', CASES)
 def test_a_round_trip_is_bit_equal(case):
     """To our tree and back, in both spellings of the config, and into transformers."""

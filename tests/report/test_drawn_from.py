@@ -7,6 +7,8 @@ import pytest
 from perl.report import drawn_from
 from perl.system import jsonl
 
+MADE = ('report.md', 'plots/time.png', 'tables/results.csv')
+
 
 @pytest.fixture
 def workdir(tmp_path):
@@ -22,7 +24,9 @@ def redrawn(workdir):
 
     def write(folder):
         drawn.append(folder)
-        (folder / 'report.md').write_text('whole')
+        for name in MADE:
+            (folder / name).parent.mkdir(exist_ok=True)
+            (folder / name).write_text('whole')
 
     drawn_from.redraw(workdir, write)
     return drawn == [workdir]
@@ -52,11 +56,39 @@ def test_again_for_other_files(workdir, file):
     assert redrawn(workdir) and not redrawn(workdir)
 
 
-@pytest.mark.parametrize('lost', ['report.md', '.report.sha256'])
+@pytest.mark.parametrize('lost', ['.report.sha256', *MADE])
 def test_again_where_it_is_gone(workdir, lost):
     redrawn(workdir)
     (workdir / lost).unlink()
     assert redrawn(workdir) and not redrawn(workdir)
+
+
+@pytest.mark.parametrize('text', ['', 'who'])
+@pytest.mark.parametrize('name', MADE)
+def test_again_where_it_was_emptied_or_cut(workdir, name, text):
+    redrawn(workdir)
+    (workdir / name).write_text(text)
+    assert redrawn(workdir) and not redrawn(workdir)
+    assert (workdir / name).read_text() == 'whole'
+
+
+def test_an_evaluation_has_its_own_files(workdir):
+    drawing = drawn_from.evaluation('evaluation_val')
+    jsonl.save(workdir / 'evaluation_val.json', {'a': 1})
+    drawn = []
+
+    def write(folder):
+        drawn.append(1)
+        (folder / 'evaluation_val').mkdir(exist_ok=True)
+        (folder / drawing.page).write_text('page')
+
+    for change in (lambda: 0, lambda: jsonl.save(workdir / 'results.json', {'b': 2})):
+        change()
+        drawn_from.redraw(workdir, write, drawing)
+    assert len(drawn) == 1
+    jsonl.save(workdir / 'evaluation_val.json', {'a': 2})
+    drawn_from.redraw(workdir, write, drawing)
+    assert len(drawn) == 2
 
 
 def test_not_by_times(workdir):

@@ -1,6 +1,9 @@
+import os
+
 import matplotlib.image
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 
 from perl import judges
 from perl.evaluation.figures import (
@@ -20,7 +23,7 @@ from perl.report import (
     trajectories,
 )
 from perl.report.csv_text import from_csv
-from perl.system import metrics
+from perl.system import jsonl, metrics
 
 RNG = np.random.default_rng(0)
 
@@ -100,6 +103,29 @@ def made(found, tmp_path_factory):
     assert file == workdir / 'evaluation' / 'evaluation.md'
     assert not old.exists(), 'plots of another evaluation are gone'
     return file.parent
+
+
+def test_tables_that_a_kill_has_left_are_drawn_from_the_new_figures(
+    found, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(Figure, 'savefig', lambda figure, file, format: None)  # slow
+    file = tmp_path / 'evaluation.json'
+    jsonl.save(file, found)
+    page = evaluation_report.redraw_split(tmp_path, 'test')
+    first = {path.name: path.read_text() for path in page.parent.glob('*.csv')}
+    jsonl.save(file, found | {'reward': reward_model(9)})  # and is killed here
+    for damage in (lambda path: None, lambda path: path.write_text(''), os.unlink):
+        damage(page.with_name('reward_models.csv'))
+        evaluation_report.redraw(tmp_path)
+        second = {path.name: path.read_text() for path in page.parent.glob('*.csv')}
+        assert second.keys() == first.keys() and all(second.values())
+        assert second['reward_models.csv'] != first['reward_models.csv']
+
+
+def test_figures_of_another_version_cost_a_line(tmp_path, capsys):
+    jsonl.save(tmp_path / 'evaluation_val.json', {'frontier': 3, 'reward': {'n': 'x'}})
+    evaluation_report.redraw(tmp_path)
+    assert capsys.readouterr().err.startswith('evaluation_val.json could not be drawn')
 
 
 def row_of(text, name):

@@ -179,6 +179,19 @@ def test_samples_go_from_loss_to_gain_and_cannot_break_the_table(made):
     assert lines[-1].startswith('| p19')
 
 
+def test_samples_of_a_stage_without_a_reference(run):
+    """SFT, and a stage that is not finished: the responses of the last step."""
+    for step in (8, 16):
+        rows = [{'step': step, 'prompt': f'q{step} |', 'response': '=1'}] * 2
+        metrics.append_samples(run / 'sft', rows)
+    (text,) = report.write(run).read_text().split('## Samples of sft\n')[1:]
+    part = text.split('\n## ')[0]
+    assert 'Responses to held-out prompts at step 16.' in part and 'q8' not in part
+    assert part.count('\n| q16 \\| | =1 |') == 2
+    csv = (run / 'tables' / 'sft_samples.csv').read_text()
+    assert csv.count('q16 |') == 2 and 'q8' not in csv
+
+
 @pytest.mark.parametrize(
     'gone',
     [

@@ -221,6 +221,18 @@ def test_a_base_without_rows_for_special_tokens_of_other_uses(tmp_path):
     foreign.write(tmp_path, foreign.arrays(own), config=own)
     arch = opening.describe_base(config, tokenizer)
     assert (arch.vocabulary, arch.pieces) == (rows, rows)
+    assert arch.holes == () and arch.padding == 0
+    settings = json.loads(made.to_str())
+    vocabulary = settings['model']['vocab']
+    piece = next(x for x, number in vocabulary.items() if number == 200)
+    settings['model']['merges'] = [
+        pair for pair in settings['model']['merges'] if ''.join(pair) != piece
+    ]
+    del vocabulary[piece]
+    holed = Json(json.dumps(settings), **tokenizer_files.SPECIAL)
+    assert holed.holes == (200,) and holed.decode([200]) == ''
+    arch = opening.describe_base(config, holed)
+    assert arch.holes == (200,) and arch.padding == 1
     made.add_tokens(['<plain>'])
     tokenizer = Json(made.to_str(), **tokenizer_files.SPECIAL)
     with pytest.raises(UserError, match=f'it has {rows + 2} ids, the base'):

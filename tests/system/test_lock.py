@@ -11,7 +11,7 @@ import runs
 
 from perl import check
 from perl.system.errors import UserError
-from perl.system.lock import LOCK, exclusive, exclusive_file
+from perl.system.lock import LOCK, exclusive, exclusive_file, exclusive_files
 
 
 def hold(workdir, held):
@@ -112,6 +112,22 @@ def test_one_process_at_an_output_file(tmp_path):
     assert os.listdir(file.parent) == ['labels.jsonl']
     with exclusive_file(file):
         pass
+
+
+def test_of_several_files_each_is_locked_and_released(tmp_path):
+    """Evaluations of two splits at once, which share the answers of a judge."""
+    one, shared, other = (tmp_path / name for name in ('a.json', 'b.jsonl', 'c.json'))
+    with exclusive_files(one, shared):
+        with (
+            pytest.raises(UserError, match=r'b\.jsonl is being written by another'),
+            exclusive_files(other, shared),
+        ):
+            pass
+        with exclusive_files(other):
+            pass
+    with exclusive_files(other, shared):
+        pass
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_lock_that_was_removed_as_it_was_opened_is_not_held(tmp_path, monkeypatch):

@@ -15,57 +15,54 @@ _LONGEST_CELL = 2**31 - 1
 Cells = Iterator[tuple[int, list[str]]]
 
 
-def cells(
-    file: pathlib.Path, separator: str = ',', source: str = '', header: bool = True
-) -> Cells:
-    """(number, cells) of the rows of CSV, including a header, without blank rows.
+def cells(file: pathlib.Path, separator: str = ',', source: str = '') -> Cells:
+    """(line, cells) of the rows of CSV, including a header, without blank rows.
 
     Args:
         file: CSV, maybe gzipped.
         separator: the character between cells.
         source: the address of the file for a new download, if it has one.
-        header: whether there is a header; errors then count the rows below it.
 
     Raises:
         UserError: the file is damaged, or the quotes of a cell do not match.
     """
     csv.field_size_limit(_LONGEST_CELL)
-    number = 0
     with opened(file, source) as text:
         rows = csv.reader(text_file.lines(text), delimiter=separator, strict=True)
+        first = 1  # the line that a row begins in: one with line ends in it has several
         try:
-            for number, row in enumerate(filter(None, rows), 1):
-                yield number, row
+            for row in rows:
+                if row:
+                    yield first, row
+                first = rows.line_num + 1
         except csv.Error as error:
             raise UserError(
                 f'{file}, line {rows.line_num}: {error}; put a cell with quotes in it '
                 'in quotes, and double those inside'
             ) from None
         except BadByte as error:
-            row = number + (not header)
-            raise text_file.not_utf8(file, row, error, source) from None
+            raise text_file.not_utf8(file, error, source) from None
 
 
 def tab_cells(file: pathlib.Path) -> Cells:
-    """(number, cells) of the rows of TSV, one per line, including a header.
+    """(line, cells) of the rows of TSV, one per line, including a header.
 
     Raises:
         UserError: the file is damaged.
     """
-    number = 0
     with opened(file, newline='\n') as text:
         try:
-            lines = (line.rstrip('\r\n') for line in text_file.lines(text))
-            for number, line in enumerate(filter(None, lines), 1):
-                yield number, line.split('\t')
+            for number, line in enumerate(text_file.lines(text), 1):
+                if line := line.rstrip('\r\n'):
+                    yield number, line.split('\t')
         except BadByte as error:
-            raise text_file.not_utf8(file, number, error) from None
+            raise text_file.not_utf8(file, error) from None
 
 
 def read(
     file: pathlib.Path, tabs: bool, columns: Collection[str]
-) -> Iterator[tuple[int, dict[str, Any]]]:
-    """(number, {column: text}) of the rows below the header, counted from 1.
+) -> Iterator[tuple[str, dict[str, Any]]]:
+    """(place, {column: text}) of the rows below the header, such as `line 2`.
 
     Args:
         file: CSV or TSV.
@@ -82,16 +79,16 @@ def read(
             raise UserError(
                 f'{file} has {header.count(name)} columns {name!r}; rename the others'
             )
-    for number, row in rows:
+    for line, row in rows:
         if len(row) > len(header):
             fix = 'replace a tab inside a cell'
             if not tabs:
                 fix = "put a cell with a ',' in it in quotes"
             raise UserError(
-                f'{file}, row {number - 1} has {len(row)} cells, the header '
+                f'{file}, line {line} has {len(row)} cells, the header '
                 f'{len(header)}; remove the extra cells, or {fix}'
             )
-        yield number - 1, dict(itertools.zip_longest(header, row))
+        yield f'line {line}', dict(itertools.zip_longest(header, row))
 
 
 def columns_of(file: pathlib.Path, tabs: bool) -> list[str]:

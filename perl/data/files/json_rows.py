@@ -4,16 +4,16 @@ import pathlib
 from collections.abc import Iterator
 from typing import Any
 
-from perl.data.files import json_text, text_file
+from perl.data.files import json_array, json_text, text_file
 from perl.data.files.excerpts import shown
 from perl.data.files.text_file import BadByte, opened
 from perl.system.errors import UserError
 
 
-def read(file: pathlib.Path, source: str = '') -> Iterator[tuple[int, dict[str, Any]]]:
-    """(number, object) of the rows; in JSON lines the number is that of the line.
+def read(file: pathlib.Path, source: str = '') -> Iterator[tuple[str, dict[str, Any]]]:
+    """(place, object) of the rows, such as `line 3` or, of an array, `row 2, line 3`.
 
-    Blank lines are skipped.
+    Rows and lines are counted from 1; blank lines are skipped.
 
     Args:
         file: JSON, maybe gzipped.
@@ -26,13 +26,13 @@ def read(file: pathlib.Path, source: str = '') -> Iterator[tuple[int, dict[str, 
     with opened(file, source) as text:
         first = next((line for line in text if line.strip()), '')
     rows = _array if first.lstrip().startswith('[') else _lines
-    for number, row in rows(file, source, again):
+    for place, row in rows(file, source, again):
         if not isinstance(row, dict):
             raise UserError(
-                f'{file}, row {number} is {shown(row)}, not an object; fix or delete '
+                f'{file}, {place} is {shown(row)}, not an object; fix or delete '
                 f'it{again}'
             )
-        yield number, row
+        yield place, row
 
 
 def columns_of(file: pathlib.Path) -> list[str]:
@@ -40,41 +40,35 @@ def columns_of(file: pathlib.Path) -> list[str]:
     return list(dict.fromkeys(name for _, row in read(file) for name in row))
 
 
-def _lines(file: pathlib.Path, source: str, again: str) -> Iterator[tuple[int, Any]]:
+def _lines(file: pathlib.Path, source: str, again: str) -> Iterator[tuple[str, Any]]:
     number = 0
     with opened(file, source) as text:
         try:
             for number, line in enumerate(text_file.lines(text), 1):
                 if line.strip():
-                    yield number, json_text.parse(line.rstrip('\r\n'))
+                    yield f'line {number}', json_text.parse(line.rstrip('\r\n'))
         except BadByte as error:
-            raise text_file.not_utf8(file, error.line, error, source) from None
+            raise text_file.not_utf8(file, error, source) from None
         except json_text.JSONDecodeError as error:
-            raise _not_json(file, number, number, error, again) from None
+            raise _not_json(f'{file}, line {number}', error, again) from None
 
 
-def _array(file: pathlib.Path, source: str, again: str) -> Iterator[tuple[int, Any]]:
-    with opened(file, source) as text:
-        content = text.read()
+def _array(file: pathlib.Path, source: str, again: str) -> Iterator[tuple[str, Any]]:
     number = 0
-    try:
-        for number, (start, end, value) in enumerate(json_text.elements(content), 1):
-            if error := text_file.bad_byte(content, start, end):
-                raise text_file.not_utf8(file, number, error, source)
-            yield number, value
-    except json_text.JSONDecodeError as error:
-        raise _not_json(file, number + 1, error.lineno, error, again) from None
+    with opened(file, source) as text:
+        try:
+            for number, (line, value) in enumerate(json_array.elements(text), 1):
+                yield f'row {number}, line {line}', value
+        except BadByte as error:
+            row = f'row {number + 1}, '
+            raise text_file.not_utf8(file, error, source, row) from None
+        except json_text.JSONDecodeError as error:
+            place = f'{file}, row {number + 1}, line {error.lineno}'
+            raise _not_json(place, error, again) from None
 
 
-def _not_json(
-    file: pathlib.Path,
-    row: int,
-    line: int,
-    error: json_text.JSONDecodeError,
-    again: str,
-) -> UserError:
-    place = f'row {row}' if row == line else f'row {row}, line {line},'
+def _not_json(place: str, error: json_text.JSONDecodeError, again: str) -> UserError:
     return UserError(
-        f'{file}, {place} is not JSON ({error.msg}, column {error.colno}); fix or '
-        f'delete it{again}'
+        f'{place} is not JSON ({error.msg}, column {error.colno}); fix or delete '
+        f'it{again}'
     )

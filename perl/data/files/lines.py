@@ -64,7 +64,7 @@ class Line(Row):
     def bad(self, column: str, what: str) -> UserError:
         """The error that names file, row and column and says how to fix it."""
         return UserError(
-            f'{self.file}, row {self.number}: {column!r} {what}; fix or delete the '
+            f'{self.file}, {self.place}: {column!r} {what}; fix or delete the '
             f'row, or get the file again from {self.source}'
         )
 
@@ -112,10 +112,10 @@ def read(file: pathlib.Path, columns: list[str], source: str) -> Iterator[Line]:
     """
     if file.suffix == '.parquet':
         for row in read_rows(file, columns):
-            yield Line(file, row.number, _Values(row.values), source)
+            yield Line(file, row.place, _Values(row.values), source)
         return
-    for number, values in json_rows.read(file, source):
-        yield Line(file, number, _Values(values), source)
+    for place, values in json_rows.read(file, source):
+        yield Line(file, place, _Values(values), source)
 
 
 def read_hub(repository: str, split: str, source: str, **options) -> Iterator[Line]:
@@ -146,4 +146,4 @@ def read_hub(repository: str, split: str, source: str, **options) -> Iterator[Li
         ) from error
     file = pathlib.Path(repository) / split
     for number, values in enumerate(table, 1):
-        yield Line(file, number, _Values(values), source)
+        yield Line(file, f'row {number}', _Values(values), source)

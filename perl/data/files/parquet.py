@@ -18,8 +18,8 @@ _MANY_ROWS = 2**21  # number of rows that any file may have
 
 def read(
     file: pathlib.Path, columns: Collection[str]
-) -> Iterator[tuple[int, dict[str, Any]]]:
-    """(number, {column: value}) of the rows, counted from 1.
+) -> Iterator[tuple[str, dict[str, Any]]]:
+    """(place, {column: value}) of the rows: `row 1` is the first.
 
     Args:
         file: Parquet.
@@ -52,7 +52,10 @@ def read(
             }
             for place in range(batch.num_rows):
                 number += 1
-                yield number, {name: rows[place] for name, rows in values.items()}
+                yield (
+                    f'row {number}',
+                    {name: rows[place] for name, rows in values.items()},
+                )
 
 
 def columns_of(file: pathlib.Path) -> list[str]:

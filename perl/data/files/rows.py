@@ -25,12 +25,12 @@ class Row:
     """One row; each method reads a column and raises a UserError with file and row.
 
     Attributes:
-        file, number: its file and number; the first row below a header is row 1.
+        file, place: its file, and where it is there: `line 3` or `row 2`.
         values: {column: value}.
     """
 
     file: pathlib.Path
-    number: int
+    place: str
     values: dict
 
     def text(self, column: str) -> str:
@@ -108,7 +108,7 @@ class Row:
         return text
 
     def _error(self, column: str, what: str) -> UserError:
-        return UserError(f'{self.file}, row {self.number}: {column!r} {what}')
+        return UserError(f'{self.file}, {self.place}: {column!r} {what}')
 
 
 def read_rows(
@@ -138,8 +138,8 @@ def read_rows(
     if any(column not in first[1] for column in columns):
         # a row of JSON need not have all columns, but each must be in some row
         _check_columns(file, columns, why or {})
-    for number, values in itertools.chain([first], rows):
-        yield Row(file, number, {column: values.get(column) for column in wanted})
+    for place, values in itertools.chain([first], rows):
+        yield Row(file, place, {column: values.get(column) for column in wanted})
 
 
 def _check_columns(

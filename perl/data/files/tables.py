@@ -22,10 +22,11 @@ def kind(file: pathlib.Path) -> str:
 
 def read(
     file: pathlib.Path, columns: Collection[str]
-) -> Iterator[tuple[int, dict[str, Any]]]:
-    """(number, {column: value}) of the rows of a file of any kind.
+) -> Iterator[tuple[str, dict[str, Any]]]:
+    """(place, {column: value}) of the rows of a file of any kind.
 
-    The first row below a header is row 1; in JSON lines the number is that of the line.
+    The place is what an editor shows where rows are lines (`line 3`), and counts them
+    from 1 in other files (`row 2`, in a JSON array `row 2, line 3`).
 
     Args:
         file: the suffix of its name determines its kind.

@@ -84,13 +84,11 @@ def bad_byte(content: str, start: int, end: int) -> BadByte | None:
 
 
 def not_utf8(
-    file: pathlib.Path, row: int, error: BadByte, source: str = ''
+    file: pathlib.Path, error: BadByte, source: str = '', row: str = ''
 ) -> UserError:
-    """The error that says where the byte is."""
-    where = '' if error.line == row else f' of line {error.line}'
-    place = f'row {row}' if row else 'the header'
+    """The error that says where the byte is; `row` is put before the line."""
     again = f', or get it again from {source}' if source else ''
     return UserError(
-        f'{file}, {place}: byte {error.place}{where} is 0x{error.byte:02x}, which is '
-        f'not UTF-8; save the file as UTF-8{again}'
+        f'{file}, {row}line {error.line}: byte {error.place} is 0x{error.byte:02x}, '
+        f'which is not UTF-8; save the file as UTF-8{again}'
     )

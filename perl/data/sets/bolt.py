@@ -67,7 +67,7 @@ def load(
         name = row.text('conversation')
         if name not in conversations:
             raise UserError(
-                f'{row.file}, row {row.number}: no .xml file below {root} has the '
+                f'{row.file}, {row.place}: no .xml file below {root} has the '
                 f'conversation {shown(name)}; fix or delete the row'
             )
         unused.pop(name, None)
@@ -114,7 +114,7 @@ def _split(row: Row, column: str, name: str) -> str:
     value = row.text(column)
     if value not in SPLITS:
         raise UserError(
-            f'{row.file}, row {row.number}: {column!r} is {shown(value)}, not one of '
+            f'{row.file}, {row.place}: {column!r} is {shown(value)}, not one of '
             f'{", ".join(SPLITS)}; fix the row'
         )
     return value

@@ -142,7 +142,7 @@ def _sure(row: Line, choice: int, scale: str) -> float | None:
         return (value - 1) / 8
     if (value - 5) * (2 * choice - 1) < 0:
         raise UserError(
-            f'{row.file}, row {row.number}: confidence {value:.0f} contradicts choice '
+            f'{row.file}, {row.place}: confidence {value:.0f} contradicts choice '
             f'{choice} on a slider; give --config.data.confidence=sure'
         )
     return abs(value - 5) / 4

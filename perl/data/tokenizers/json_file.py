@@ -72,6 +72,11 @@ class Json(LeadingSpace):
         return max(set(self._tokenizer.get_vocab(True).values()) - unused) + 1
 
     @property
+    def holes(self) -> tuple[int, ...]:
+        taken = {*self._tokenizer.get_vocab(True).values()}
+        return tuple(x for x in range(self.size) if x not in taken)
+
+    @property
     def fingerprint(self) -> str:
         how = ('leading space',) if self.leading_space else ()
         return digest('json', *how, self._special, self._content.encode())

@@ -32,6 +32,10 @@ class Tokenizer(Protocol):
         have: `size`, unless the last ids are special tokens of other uses."""
 
     @property
+    def holes(self) -> tuple[int, ...]:
+        """The ids below `size` that no piece has, so that no text has them."""
+
+    @property
     def fingerprint(self) -> str:
         """Sixteen hex digits of the sha256 of all that determines the ids."""
 
@@ -74,6 +78,10 @@ class LeadingSpace(abc.ABC):
     @property
     def reach(self) -> int:
         return self.size
+
+    @property
+    def holes(self) -> tuple[int, ...]:
+        return ()
 
     def encode(self, text: str, start: bool = False) -> list[int]:
         return self._ids(f' {text}' if start and text and self.leading_space else text)
@@ -123,6 +131,10 @@ class Bytes:
     @property
     def reach(self) -> int:
         return self.size
+
+    @property
+    def holes(self) -> tuple[int, ...]:
+        return ()
 
     @property
     def fingerprint(self) -> str:

@@ -40,8 +40,13 @@ def check_public(url: str) -> None:
     The config is saved in the run folder, including its addresses.
     """
     parsed = httpx2.URL(chat(url))
-    if parsed.userinfo or parsed.query:
-        part = 'a name or password' if parsed.userinfo else 'a query (?…)'
+    parts = {
+        'a name or password': parsed.userinfo,
+        'a query (?…)': parsed.query,
+        'a fragment (#…)': '#' in url,
+        'a parameter (;…)': ';' in url,
+    }
+    for part in (part for part, there in parts.items() if there):
         raise UserError(
             f'url: {shown(url)!r} was given with {part}, which config.json would '
             'contain; leave it out, and set key_env to the name of the environment '
@@ -50,8 +55,8 @@ def check_public(url: str) -> None:
 
 
 def shown(url: str) -> str:
-    """An address without user name, password, query and fragment."""
-    if not re.search(r'[@?#]', url):
+    """An address without user name, password, parameters, query and fragment."""
+    if not re.search(r'[@?#;]', url):
         return url
     try:
         parsed = httpx2.URL(url)
@@ -60,7 +65,7 @@ def shown(url: str) -> str:
     if not parsed.host or '@' in parsed.path:
         return '…'  # any part of it may be secret
     bare = parsed.copy_with(username=None, password=None, query=None, fragment=None)
-    return str(bare)
+    return str(bare).partition(';')[0]
 
 
 def secret(key_env: str) -> str:

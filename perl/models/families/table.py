@@ -17,7 +17,7 @@ FAMILIES: dict[str, Family] = {
 }
 _FOREIGN = {row.model_type: row for row in FAMILIES.values()}
 # how a decoder is run, which no foreign config says
-_RUN = ('pieces', 'dtype', 'precision', 'scan', 'remat', 'quantization')
+_RUN = ('pieces', 'holes', 'dtype', 'precision', 'scan', 'remat', 'quantization')
 
 
 def family_named(name: str) -> Family:

@@ -21,13 +21,18 @@ def row(tmp_path, values):
 def test_numbers_are_those_of_the_lines(tmp_path, name):
     file = released.write_lines(tmp_path / name, [{'a': 'x'}, '', {'b': None}])
     rows = list(lines.read(file, [], SOURCE))
-    assert [(row.number, row.values['a']) for row in rows] == [(1, 'x'), (3, None)]
+    assert [(row.place, row.values['a']) for row in rows] == [
+        ('line 1', 'x'),
+        ('line 3', None),
+    ]
 
 
 def test_half_a_character_is_refused(tmp_path):
     made = row(tmp_path, {'whole': '\U0001f600', 'half': '\ud83d'})
     assert made.text('whole') == '\U0001f600'
-    with pytest.raises(UserError, match=r"row 1: 'half' has half of a surrogate.* fix"):
+    with pytest.raises(
+        UserError, match=r"line 1: 'half' has half of a surrogate.* fix"
+    ):
         made.text('half')
 
 
@@ -52,7 +57,7 @@ def test_parquet(tmp_path):
         (lambda row: row.between('blank', 0, 1), "'blank' is ' ', not a number"),
         (lambda row: row.between('true', 0, 1), "'true' is True, not a number"),
         (lambda row: row.between('number', 0, 1), "'number' is 3, not between 0"),
-        (lambda row: row.at('inner').text('b'), "row 1: 'b' is missing"),
+        (lambda row: row.at('inner').text('b'), "line 1: 'b' is missing"),
     ],
 )
 def test_complaints_name_the_place_and_the_mend(tmp_path, take, said):
@@ -60,7 +65,7 @@ def test_complaints_name_the_place_and_the_mend(tmp_path, take, said):
     with pytest.raises(UserError, match=said) as caught:
         take(row(tmp_path, values))
     text = str(caught.value)
-    assert text.startswith(f'{tmp_path / "a.jsonl"}, row 1: ')
+    assert text.startswith(f'{tmp_path / "a.jsonl"}, line 1: ')
     assert text.endswith(f'fix or delete the row, or get the file again from {SOURCE}')
 
 
@@ -69,9 +74,9 @@ def test_complaints_name_the_place_and_the_mend(tmp_path, take, said):
     [
         (
             ['{}', '{"a": '],
-            r'a.jsonl, row 2 is not JSON \(.*column 7\); fix or',
+            r'a.jsonl, line 2 is not JSON \(.*column 7\); fix or',
         ),
-        (['{}', '[1]'], r'a.jsonl, row 2 is \[1\], not an object; fix .* from'),
+        (['{}', '[1]'], r'a.jsonl, line 2 is \[1\], not an object; fix .* from'),
     ],
 )
 def test_lines_that_are_no_objects(tmp_path, content, said):
@@ -88,7 +93,7 @@ def test_damage(tmp_path):
     ):
         list(lines.read(file, [], SOURCE))
     (tmp_path / 'b.jsonl').write_bytes(b'\xff\xfe')
-    with pytest.raises(UserError, match=r'b.jsonl, row 1: byte 1 is 0xff'):
+    with pytest.raises(UserError, match=r'b.jsonl, line 1: byte 1 is 0xff'):
         list(lines.read(tmp_path / 'b.jsonl', [], SOURCE))
 
 

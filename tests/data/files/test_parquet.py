@@ -71,7 +71,7 @@ def test_numbers_of_rows_go_on_over_batches(tmp_path):
     table = pyarrow.table({'p': [f'p{i}' for i in range(700)]})
     writer.write_table(table, file, row_group_size=300)
     found = list(parquet.read(file, ['p']))
-    assert found == [(i + 1, {'p': f'p{i}'}) for i in range(700)]
+    assert found == [(f'row {i + 1}', {'p': f'p{i}'}) for i in range(700)]
 
 
 @pytest.mark.parametrize('columns', [{'prompt': pyarrow.array([], 'string')}, {}])

@@ -43,11 +43,14 @@ def test_keys(tmp_path, value, key):
     ],
 )
 def test_keys_that_only_parquet_has(value, key):
-    assert rows.Row(pathlib.Path('a.parquet'), 1, {'group': value}).key('group') == key
+    assert (
+        rows.Row(pathlib.Path('a.parquet'), 'row 1', {'group': value}).key('group')
+        == key
+    )
 
 
 def test_bytes_are_no_key():
-    row = rows.Row(pathlib.Path('a.parquet'), 7, {'group': b'x'})
+    row = rows.Row(pathlib.Path('a.parquet'), 'row 7', {'group': b'x'})
     with pytest.raises(UserError, match=r"a.parquet, row 7: 'group' is b'x', not text"):
         row.key('group')
 
@@ -63,7 +66,7 @@ def test_bytes_are_no_key():
     ],
 )
 def test_what_is_no_key(tmp_path, value, says):
-    with pytest.raises(UserError, match=f"a.jsonl, row 1: 'group' {says}"):
+    with pytest.raises(UserError, match=f"a.jsonl, line 1: 'group' {says}"):
         one(tmp_path, group=value).key('group')
 
 
@@ -110,5 +113,5 @@ def test_rows_come_one_at_a_time(tmp_path):
     file.write_text('{"a": "x"}\n{"a": ')
     reading = rows.read_rows(file, ['a'])
     assert next(reading).text('a') == 'x'
-    with pytest.raises(UserError, match='row 2 is not JSON'):
+    with pytest.raises(UserError, match='line 2 is not JSON'):
         next(reading)

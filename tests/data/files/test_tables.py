@@ -62,23 +62,23 @@ ROW = f'"{SECRET}é",1\n'.encode()
 CASES = {
     'a.jsonl': (
         [LINE + b'\n', b'\n', LINE[:-4] + BAD + LINE[-4:] + b'\n'],
-        f'row 3: byte {len(LINE) - 3} is 0xff',
+        f'line 3: byte {len(LINE) - 3} is 0xff',
     ),
     'a.json': (
         [b'[' + LINE + b',\n  ' + LINE[:-4] + BAD + LINE[-4:] + b']'],
-        f'row 2: byte {len(LINE) - 1} is 0xff',
+        f'row 2, line 2: byte {len(LINE) - 1} is 0xff',
     ),
     'a.csv': (
         [b'a,b\n"x\ny",1\n', ROW, ROW[:4] + BAD + ROW[4:]],
-        'row 3: byte 5 of line 5 is 0xff',
+        'line 5: byte 5 is 0xff',
     ),
-    'a.tsv': ([b'a\tb\nx\t1\n' + SECRET.encode() + BAD], 'row 2: byte 27 of line 3'),
-    'b.csv': ([BAD + b'a,b\n1,2\n'], 'the header: byte 1 of line 1'),
+    'a.tsv': ([b'a\tb\nx\t1\n' + SECRET.encode() + BAD], 'line 3: byte 27 is'),
+    'b.csv': ([BAD + b'a,b\n1,2\n'], 'line 1: byte 1 is'),
     'a.jsonl.gz': (
         [gzip.compress(LINE + b'\n' + BAD + LINE)],
-        'row 2: byte 1 is 0xff',
+        'line 2: byte 1 is 0xff',
     ),
-    'utf16.jsonl': ([f'{SECRET}'.encode('utf-16')], 'row 1: byte 1 is 0xff'),
+    'utf16.jsonl': ([f'{SECRET}'.encode('utf-16')], 'line 1: byte 1 is 0xff'),
 }
 
 
@@ -105,13 +105,17 @@ def test_a_byte_order_mark_is_no_text(tmp_path):
 @pytest.mark.parametrize(
     ('name', 'content', 'says'),
     [
-        ('a.jsonl', '{"a": 1}\n' + '{"a":' * 2000, 'row 2 is not JSON .nested more'),
-        ('a.json', '[{"a": 1},\n\n' + '[' * 2000, 'row 2, line 3, is not JSON .nest'),
-        ('a.jsonl', f'{{"a": "{SECRET * 99}', 'row 1 is not JSON .Unterminated string'),
+        ('a.jsonl', '{"a": 1}\n' + '{"a":' * 2000, 'line 2 is not JSON .nested more'),
+        ('a.json', '[{"a": 1},\n\n' + '[' * 2000, 'row 2, line 3 is not JSON .nest'),
+        (
+            'a.jsonl',
+            f'{{"a": "{SECRET * 99}',
+            'line 1 is not JSON .Unterminated string',
+        ),
         (
             'a.jsonl',
             f'"{SECRET * 99}"',
-            'row 1 is .patient zebedee confessed patient',
+            'line 1 is .patient zebedee confessed patient',
         ),
         ('a.csv', f'a,b\n"{SECRET * 99}"x,1\n', "line 2: ',' expected after '\"'"),
     ],

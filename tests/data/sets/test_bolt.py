@@ -117,7 +117,7 @@ def test_splits_that_the_table_names(tmp_path):
     made = data.load('bolt', root=str(tmp_path), summaries='mine.jsonl', split='part')
     assert [len(rows) for rows in made.prompts.values()] == [1, 1, 1]
     write_lines(tmp_path / 'mine.jsonl', [rows[0] | {'part': 'dev'}])
-    with pytest.raises(UserError, match="row 1: 'part' is 'dev', not one of train"):
+    with pytest.raises(UserError, match="line 1: 'part' is 'dev', not one of train"):
         data.load('bolt', root=str(tmp_path), summaries='mine.jsonl', split='part')
 
 
@@ -144,8 +144,8 @@ def test_bad_xml(tmp_path, text, said):
 @pytest.mark.parametrize(
     ('row', 'said'),
     [
-        ({'conversation': 'b', 'summary': 's'}, "row 1: no .xml .* conversation 'b'"),
-        ({'conversation': 'a', 'summary': ' '}, "row 1: 'summary' is empty"),
+        ({'conversation': 'b', 'summary': 's'}, "line 1: no .xml .* conversation 'b'"),
+        ({'conversation': 'a', 'summary': ' '}, "line 1: 'summary' is empty"),
         ({'conversation': 'a', 'summery': 's'}, "no column 'summary'; did you mean"),
     ],
 )

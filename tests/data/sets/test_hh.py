@@ -91,13 +91,13 @@ def test_equal_answers_are_dropped(tmp_path):
 @pytest.mark.parametrize(
     ('row', 'said'),
     [
-        ({'chosen': dialog(1, ' a')}, "row 2: 'rejected' is missing; fix or delete"),
+        ({'chosen': dialog(1, ' a')}, "line 2: 'rejected' is missing; fix or delete"),
         (
             {'chosen': dialog(1, ' a'), 'rejected': 3},
-            "row 2: 'rejected' is 3, not text",
+            "line 2: 'rejected' is 3, not text",
         ),
-        ({'chosen': 'hello', 'rejected': ''}, "row 2: 'chosen' has no 'Assistant:'"),
-        ('{"chosen"', 'row 2 is not JSON'),
+        ({'chosen': 'hello', 'rejected': ''}, "line 2: 'chosen' has no 'Assistant:'"),
+        ('{"chosen"', 'line 2 is not JSON'),
     ],
 )
 def test_bad_rows(tmp_path, row, said):

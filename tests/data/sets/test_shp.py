@@ -124,7 +124,9 @@ def test_a_post_stays_in_one_split(tmp_path):
 )
 def test_bad_rows(tmp_path, change, said):
     root = flat(tmp_path, [preference(0), preference(1, **change)])
-    with pytest.raises(UserError, match=f'train.jsonl, row 2: {said}.*stanfordnlp/SHP'):
+    with pytest.raises(
+        UserError, match=f'train.jsonl, line 2: {said}.*stanfordnlp/SHP'
+    ):
         data.load('shp', root=root)
 
 

@@ -138,7 +138,7 @@ def test_strength_is_the_confidence(tmp_path, choice, confidence, scale, sure):
 def test_confidence_of_another_scale(tmp_path):
     row = judged(2, choice=0, extra={'confidence': 8})
     root = write(tmp_path, [], [judged(1), row])
-    with pytest.raises(UserError, match=r'row 2: confidence 8 contradicts.*=sure'):
+    with pytest.raises(UserError, match=r'line 2: confidence 8 contradicts.*=sure'):
         data.load('tldr', root=root, strength='margin')
     data.load('tldr', root=root, strength='margin', confidence='sure')
 
@@ -157,13 +157,13 @@ def test_confidence_of_another_scale(tmp_path):
 )
 def test_bad_comparisons(tmp_path, change, said):
     root = write(tmp_path, [], [judged(1), judged(2, **change)])
-    with pytest.raises(UserError, match=f'batch3.json, row 2: {said}; fix or delete'):
+    with pytest.raises(UserError, match=f'batch3.json, line 2: {said}; fix or delete'):
         data.load('tldr', root=root, strength='margin')
 
 
 def test_bad_posts(tmp_path):
     root = write(tmp_path, [post(1), post(2, summary='')])
-    with pytest.raises(UserError, match=r"train.jsonl, row 2: 'summary' is empty"):
+    with pytest.raises(UserError, match=r"train.jsonl, line 2: 'summary' is empty"):
         data.load('tldr', root=root)
 
 

@@ -234,6 +234,8 @@ def test_a_query_is_sent():
         ('http://joe:s3cret@a/v1', 'was given with a name or password'),
         ('http://s3cret@a/v1', 'was given with a name or password'),
         ('https://a/v1?api_key=s3cret', r'was given with a query'),
+        ('https://a/v1#api_key=s3cret', r'was given with a fragment'),
+        ('https://a/v1;token=s3cret', r'was given with a parameter'),
         ('ftp://joe:s3cret@a/v1', 'is not an HTTP address'),
         ('joe:s3cret@a', 'is not an HTTP address'),
         ('http://joe:s3/cret@a/v1', 'is not an HTTP address'),

@@ -17,6 +17,8 @@ from perl.system.errors import UserError
 T = TypeVar('T')
 Make = Callable[[Request, random.Random, int], T]
 
+LARGEST = 10**7  # records of a kind
+
 
 def load(
     seed: int = 0,
@@ -39,11 +41,11 @@ def load(
             `annotators.pool`). Only labels of 'train' are flipped.
 
     Raises:
-        UserError: a size is negative, or a setting of the annotators is out of range.
+        UserError: a size, the seed or a setting of the annotators is out of range.
     """
-    sizes = (text, demonstrations, comparisons, prompts, held_out)
-    if min(sizes) < 0:
-        raise UserError(f'reservations: a size is negative: {sizes}; give 0 or more')
+    _check(
+        (text, demonstrations, comparisons, prompts, held_out), annotator_count, seed
+    )
 
     def every_split(kind: int, size: int, make: Callable[[str], Make]) -> dict:
         return {
@@ -72,6 +74,18 @@ def load(
         gold=quality.gold,
         harmless=lambda prompt, response: quality.aspects(prompt, response).harmless,
     )
+
+
+def _check(sizes: tuple[int, ...], annotator_count: int, seed: int) -> None:
+    if min(sizes) < 0:
+        raise UserError(f'reservations: a size is negative: {sizes}; give 0 or more')
+    if max(most := (*sizes, annotator_count)) > LARGEST:
+        raise UserError(
+            f'reservations: a size is more than {LARGEST:,}: {max(most)}; all records '
+            'are in memory, so give less'
+        )
+    if not 0 <= seed < 2**32:
+        raise UserError(f'reservations: the seed {seed} must be in [0, 2^32)')
 
 
 def _draw(make: Make, split: str, size: int, rng: random.Random) -> list:

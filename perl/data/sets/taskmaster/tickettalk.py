@@ -25,8 +25,8 @@ def read(file: pathlib.Path, source: str) -> Iterator[tuple[list[dict], dict]]:
         UserError: the file is damaged, a row does not have three columns, or a target
             is not a turn; the message names `source` for a new download.
     """
-    for number, cells in delimited.cells(file, '\t', source, header=False):
-        row = Line(file, number, dict(enumerate(cells)), source)
+    for line, cells in delimited.cells(file, '\t', source):
+        row = Line(file, f'line {line}', dict(enumerate(cells)), source)
         if len(cells) != 3:
             raise row.bad('columns', f'are {len(cells)} instead of 3')
         latest, _, earlier = cells[0].partition('<C>')

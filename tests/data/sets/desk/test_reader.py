@@ -182,6 +182,16 @@ def test_comparisons_are_of_different_worth():
     assert 0.85 < np.mean(right) < 1
 
 
-def test_bad_sizes():
-    with pytest.raises(UserError, match='negative'):
-        data.load('reservations', prompts=-1)
+@pytest.mark.parametrize(
+    ('options', 'says'),
+    [
+        ({'prompts': -1}, 'negative'),
+        ({'comparisons': 10**12}, 'a size is more than 10,000,000: 1000000000000; all'),
+        ({'annotator_count': 10**12}, 'a size is more than'),
+        ({'seed': -1}, r'the seed -1 must be in \[0, 2\^32\)'),
+        ({'seed': 2**32}, 'the seed 4294967296 must be in'),
+    ],
+)
+def test_bad_sizes(options, says):
+    with pytest.raises(UserError, match=says):
+        data.load('reservations', **options)

@@ -177,11 +177,11 @@ def test_strength_of_a_ranking(tmp_path):
 @pytest.mark.parametrize(
     ('said', 'message'),
     [
-        ({'preference': 1.5}, r"row 1: 'preference' is 1.5, not between 0 and 1"),
-        ({'preference': 'x'}, r"row 1: 'preference' is 'x', not a number"),
-        ({'margin': -1}, r"row 1: 'margin' is -1.0, not 0 or more"),
-        ({'margin': 'inf'}, r"row 1: 'margin' is inf, not 0 or more"),
-        ({'margin': [1]}, r"row 1: 'margin' is \[1\], not a number"),
+        ({'preference': 1.5}, r"line 1: 'preference' is 1.5, not between 0 and 1"),
+        ({'preference': 'x'}, r"line 1: 'preference' is 'x', not a number"),
+        ({'margin': -1}, r"line 1: 'margin' is -1.0, not 0 or more"),
+        ({'margin': 'inf'}, r"line 1: 'margin' is inf, not 0 or more"),
+        ({'margin': [1]}, r"line 1: 'margin' is \[1\], not a number"),
     ],
 )
 def test_bad_strength(tmp_path, said, message):
@@ -201,12 +201,12 @@ def test_text_and_prompts(tmp_path):
 @pytest.mark.parametrize(
     ('row', 'message'),
     [
-        ({'response': None}, r"a.jsonl, row 2: 'response' is missing"),
-        ({'response': 3}, r"a.jsonl, row 2: 'response' is 3, not text"),
-        ({'response': ' '}, r"a.jsonl, row 2: 'response' is empty"),
-        ({'prompt': ['x']}, r"a.jsonl, row 2: 'prompt' is \['x'\], not text"),
-        ({'label': 'good'}, r"a.jsonl, row 2: 'label' is 'good', not a number"),
-        ({'label': 7}, r"a.jsonl, row 2: 'label' is 7.0, not between"),
+        ({'response': None}, r"a.jsonl, line 2: 'response' is missing"),
+        ({'response': 3}, r"a.jsonl, line 2: 'response' is 3, not text"),
+        ({'response': ' '}, r"a.jsonl, line 2: 'response' is empty"),
+        ({'prompt': ['x']}, r"a.jsonl, line 2: 'prompt' is \['x'\], not text"),
+        ({'label': 'good'}, r"a.jsonl, line 2: 'label' is 'good', not a number"),
+        ({'label': 7}, r"a.jsonl, line 2: 'label' is 7.0, not between"),
     ],
 )
 def test_bad_rows(tmp_path, row, message):
@@ -218,29 +218,29 @@ def test_bad_rows(tmp_path, row, message):
 def test_rankings_too_short(tmp_path):
     write(tmp_path / 'a.jsonl', [{'prompt': 'p', 'completions': ['a']}])
     source = {'path': tmp_path / 'a.jsonl', 'columns': {'completions': 'completions'}}
-    with pytest.raises(UserError, match=r'row 1: .*list of two or more'):
+    with pytest.raises(UserError, match=r'line 1: .*list of two or more'):
         data.load('files', comparisons=source)
 
 
 @pytest.mark.parametrize(
     ('name', 'content', 'message'),
     [
-        ('a.jsonl', '{"prompt": "x"}\n{"prompt": \n', 'row 2.* is not JSON'),
+        ('a.jsonl', '{"prompt": "x"}\n{"prompt": \n', 'line 2.* is not JSON'),
         ('a.json', '[{"prompt": "x"},\n{"prompt"]', 'row 2.* is not JSON'),
-        ('a.csv', 'prompt,b\n1,2\n1,2,3,4\n', 'row 2 has 4 cells, the header 2'),
-        ('a.csv', 'prompt,b\nx,y,z\nx,y,z\n', 'a.csv, row 1 has 3 cells, the header 2'),
+        ('a.csv', 'prompt,b\n1,2\n1,2,3,4\n', 'line 3 has 4 cells, the header 2'),
+        ('a.csv', 'prompt,b\nx,y,z\nx,y,z\n', 'a.csv, line 2 has 3 cells, the header'),
         ('a.csv', 'prompt,b\nx,y,\n', "remove the extra cells, or put .* ','"),
-        ('a.csv', 'b,prompt\n1\n', "row 1: 'prompt' is missing"),
+        ('a.csv', 'b,prompt\n1\n', "line 2: 'prompt' is missing"),
         ('a.csv', 'prompt,b\n"x,y\nz,y\n', 'a.csv, line 3: .*put a cell with quo'),
         (
             'a.tsv',
             'prompt\tb\nx\ty\tz\n',
-            'row 1 has 3 cells, .* replace a tab',
+            'line 2 has 3 cells, .* replace a tab',
         ),
-        ('a.jsonl', '{"prompt": "a\u2028\u2028"}\n{"prompt"', 'row 2.* is not JSON'),
-        ('a.jsonl', '{"prompt": "a"}\n[1]\n', r'row 2 is \[1\], not an object'),
-        ('a.jsonl', '{"prompt": 1%s}' % ('0' * 5000), 'row 1 is not JSON'),
-        ('a.json', '\n[{"prompt": "x"},\n{"prompt"]', 'row 2, line 3, is not JSON'),
+        ('a.jsonl', '{"prompt": "a\u2028\u2028"}\n{"prompt"', 'line 2.* is not JSON'),
+        ('a.jsonl', '{"prompt": "a"}\n[1]\n', r'line 2 is \[1\], not an object'),
+        ('a.jsonl', '{"prompt": 1%s}' % ('0' * 5000), 'line 1 is not JSON'),
+        ('a.json', '\n[{"prompt": "x"},\n{"prompt"]', 'row 2, line 3 is not JSON'),
         ('a.parquet', 'PAR', 'damaged'),
         ('a.parquet.gz', 'PAR', 'gunzip it'),
         ('a.jsonl', '', 'has no rows'),

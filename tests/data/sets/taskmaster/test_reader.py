@@ -148,7 +148,9 @@ def test_bad_reward_rows(tmp_path, change, said):
     fake_coffee(tmp_path)
     file = tmp_path / 'TM-4-2024/reward/reward_01.json'
     file.write_text(json.dumps([GOOD, {**GOOD, **change}]))
-    with pytest.raises(UserError, match=f'reward_01.json, row 2: {said}.*; fix or'):
+    with pytest.raises(
+        UserError, match=f'reward_01.json, row 2, line 1: {said}.*; fix'
+    ):
         data.load('taskmaster_coffee', root=tmp_path)
 
 
@@ -177,7 +179,7 @@ def test_bad_dialogs(tmp_path, dialog, said):
     fake_coffee(tmp_path)
     file = tmp_path / 'TM-4-2024/data/data_01.json'
     file.write_text(json.dumps([{'utterances': []}, dialog]))
-    with pytest.raises(UserError, match=f'data_01.json, row 2{said}.*; fix or'):
+    with pytest.raises(UserError, match=f'data_01.json, row 2, line 1{said}.*; fix or'):
         data.load('taskmaster_coffee', root=tmp_path)
 
 

@@ -79,10 +79,10 @@ def test_tickettalk_row(tmp_path):
     [
         (
             '<U>hi\t[A]yes',
-            "row 2: 'columns' are 2 instead of 3; fix or delete the row",
+            "line 2: 'columns' are 2 instead of 3; fix or delete the row",
         ),
-        ('<U>hi\tyes\td', "row 2: 'target' starts with neither"),
-        ('<U>hi\t[A] \td', "row 2: 'target' has no text"),
+        ('<U>hi\tyes\td', "line 2: 'target' starts with neither"),
+        ('<U>hi\t[A] \td', "line 2: 'target' has no text"),
         ('<U>hi\t"[A]yes\td', 'line 2: unexpected end of data'),
     ],
 )
