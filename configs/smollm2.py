@@ -74,6 +74,7 @@ def get_config(arg: str | None = None) -> ConfigDict:
         5e-4 if chosen.tuning == 'lora' else 3e-3,
         tuning=tuning,
         head_only=chosen.tuning == 'head',
+        micro_batches=1 if gpu else 4,
         eval_every=0,
         save_every=20,
         **reward,

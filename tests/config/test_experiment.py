@@ -19,7 +19,7 @@ from perl.system.errors import UserError
 CONFIGS = sorted(
     path
     for path in (pathlib.Path(__file__).parents[2] / 'configs').glob('[a-z]*.py')
-    if path.stem not in ('bolt_messages', 'files')  # these need arguments
+    if path.stem not in ('bolt_messages', 'files', 'smollm2')  # these need arguments
 )
 DATASETS = [path for path in CONFIGS if path.stem != 'study']
 STUDIES = ('algorithms', 'regularisers', 'ranks', 'optimisation', 'shared')

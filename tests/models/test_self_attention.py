@@ -77,7 +77,8 @@ def test_scanned_and_recomputed_layers_compute_the_same(name):
     def learned(arch):
         def loss(delta):
             out = logits(arch, tree.bind(base, delta), TOKENS, PLACES, SEGMENTS)
-            return jnp.sum(jnp.where(SEGMENTS[..., None] >= 0, jnp.sin(out), 0))
+            # a slow sine: logits of tens have rounding that a fast one would show
+            return jnp.sum(jnp.where(SEGMENTS[..., None] >= 0, jnp.sin(out / 4), 0))
 
         return jax.jit(jax.value_and_grad(loss))(delta)
 
