@@ -1,0 +1,230 @@
+"""A delta as an adapter that PEFT loads."""
+
+import pathlib
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import numpy as np
+
+from perl.adapters.peft.modules import Module, family_of, modules, tails, turned
+from perl.adapters.peft.reading import PREFIX
+from perl.adapters.peft.settings import ARRAYS, CONFIG, REWARD, Settings, make_config
+from perl.adapters.tree import is_adapter
+from perl.adapters.tunings import LoraTuning, Tuning
+from perl.models.architecture import Architecture
+from perl.models.families.tensors import KERNEL
+from perl.models.heads import HEAD
+from perl.system import arrays as files
+from perl.system import jsonl
+from perl.system.errors import UserError
+from perl.weights import Dora, Lora, flatten
+
+
+def write(
+    folder: pathlib.Path,
+    arch: Architecture,
+    delta: Any,
+    tuning: Tuning | None,
+    *,
+    base: str = '',
+    shift: float = 0.0,
+    scale: float = 1.0,
+) -> None:
+    """Writes `adapter_model.safetensors`, and `adapter_config.json` last; with a scalar
+    head, of a classifier with one label.
+
+    Kernels that a model of transformers joins have one pair of factors there: their own
+    where their first factors are equal, else all of them side by side (the ranks add
+    up, and the product is the same). A classifier has no bias, shift or scale of its
+    score: where ours has, `reward.json` beside it says so.
+
+    Args:
+        folder: made where it is not there.
+        arch: the decoder.
+        delta: of LoRA or DoRA, and arrays in the place of the base's.
+        tuning: how it was trained.
+        base: its name or path, for the config.
+        shift, scale: of reported rewards, `(raw - shift) / scale`.
+
+    Raises:
+        UserError: PEFT has no name for the tuning, or for a part of the delta.
+    """
+    if not isinstance(tuning, LoraTuning):
+        raise UserError(
+            f'export: PEFT has no name for the tuning {_label(tuning)}; write '
+            '--format=merged or --format=bundle'
+        )
+    flat = dict(flatten(jax.device_get(delta)))
+    _check_kinds(flat)
+    scores = KERNEL in flat
+    bias = float(flat.pop(f'{HEAD}/bias')) if scores else 0.0
+    if scores:
+        flat[KERNEL] = flat[KERNEL][None]
+    if arch.tied and not scores and 'embed' in flat:
+        raise UserError(
+            'export: the adapter changes the embedding and the unembedding together, '
+            'and PEFT would change the embedding alone; write --format=merged'
+        )
+    family = family_of(arch)
+    own, tensors, found, saved = modules(family, arch, scores), {}, {}, []
+    for module in own:
+        leaves = [flat.pop(path, None) for path in module.name.paths]
+        if any(isinstance(x, Lora | Dora) for x in leaves):
+            _write_factors(arch, module, leaves, tensors, found)
+        elif any(x is not None for x in leaves):
+            saved += _write_whole(arch, module, leaves, tensors)
+    if flat:
+        raise UserError(
+            f'export: {next(iter(flat))} has no name in a {family.name} of '
+            'transformers; write --format=bundle'
+        )
+    adapters = [x for x in flatten(delta).values() if is_adapter(x)]
+    settings = Settings(
+        8, 8, tuning.rank_stabilised, any(isinstance(x, Dora) for x in adapters),
+        tuning.dropout, saved=tuple(saved), scores=scores,
+    )  # fmt: skip
+    turned_over = any(x.name.layout == 'in_out' for x in own if x.is_kernel)
+    config = make_config(found, tails(own), settings, base, turned_over)
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / CONFIG).unlink(missing_ok=True)
+    (folder / REWARD).unlink(missing_ok=True)
+    files.save(folder / ARRAYS, {f'{PREFIX}{k}': x for k, x in tensors.items()})
+    if scores:
+        write_reward(folder, bias, shift, scale)
+    jsonl.save(folder / CONFIG, config)
+
+
+def write_reward(
+    folder: pathlib.Path, bias: float, shift: float, scale: float
+) -> str | None:
+    """Writes `reward.json` where a score is not the reported reward; returns how the
+    one follows from the other, or None."""
+    if (bias, shift, scale) == (0.0, 0.0, 1.0):
+        return None
+    note = f'reward = (score + {bias:.6g} - {shift:.6g}) / {scale:.6g}'
+    values = {'bias': bias, 'shift': float(shift), 'scale': float(scale)}
+    jsonl.save(folder / REWARD, {**values, 'note': note})
+    return note
+
+
+def _check_kinds(flat):
+    for path, leaf in flat.items():
+        if is_adapter(leaf) and not isinstance(leaf, Lora | Dora):
+            raise UserError(
+                f'export: {path} has an adapter of kind {type(leaf).__name__}, which '
+                'PEFT has no name for; write --format=merged or --format=bundle'
+            )
+
+
+def _write_factors(arch, module: Module, leaves: Sequence[Any], tensors, found):
+    """Adds the tensors of a module, and its rank and scale in each layer."""
+    _check_alike(module, leaves)
+    first = next(x for x in leaves if x is not None)
+    for i, name in enumerate(module.names):
+        stem = name.removesuffix('weight')
+        at = i if module.leaves[0].layered else None
+        pairs = zip(module.name.paths, leaves, strict=True)
+        parts = [_layer(arch, path, leaf, at) for path, leaf in pairs]
+        a, b, scale = _joined(module, parts)
+        rank = _rank(a, b, first)
+        if not rank:
+            continue
+        found[stem.removesuffix('.')] = rank, scale
+        ends = ('lora_embedding_A', 'lora_embedding_B')
+        if not module.is_table:
+            ends = ('lora_A.weight', 'lora_B.weight')
+        tensors[f'{stem}{ends[0]}'] = np.ascontiguousarray(a[:rank])
+        tensors[f'{stem}{ends[1]}'] = np.ascontiguousarray(b[:, :rank])
+        if isinstance(first, Dora):
+            magnitudes = [x.magnitude for x in parts]
+            joined = module.join(magnitudes, module.outer())
+            tensors[f'{stem}lora_magnitude_vector'] = joined
+
+
+def _check_alike(module, leaves):
+    kinds = {type(x) for x in leaves}
+    doras = Dora in kinds
+    if doras and len(kinds) > 1:
+        raise UserError(
+            f'export: {module.names[0]} joins kernels of which only some have DoRA; '
+            'write --format=merged or --format=bundle'
+        )
+    if doras and module.is_table:
+        raise UserError(
+            f'export: {module.names[0]} is an embedding with DoRA, which is not '
+            'written; write --format=merged or --format=bundle'
+        )
+    if any(not isinstance(x, Lora | Dora | None) for x in leaves):
+        raise UserError(
+            f'export: {module.names[0]} joins kernels of which some are adapted and '
+            'some replaced; write --format=merged or --format=bundle'
+        )
+
+
+def _layer(arch, path, leaf, at):
+    """An adapter of one layer on the host, in the order of transformers."""
+    if leaf is None:
+        return None
+    leaf = jax.tree.map(lambda x: np.asarray(x if at is None else x[at]), leaf)
+    changed = {'b': turned(arch, path, leaf.b, back=False)}
+    if isinstance(leaf, Dora):
+        changed['magnitude'] = turned(arch, path, leaf.magnitude, back=False)
+    return type(leaf)(**{**vars(leaf), **changed})
+
+
+def _same_first(parts):
+    real = [x for x in parts if x is not None]
+    return len({x.scale for x in real}) == 1 and all(
+        np.array_equal(x.a, real[0].a) for x in real
+    )
+
+
+def _joined(module, parts):
+    """`A [R, inputs]`, `B [outputs, R]` and the scale of the kernels of a module."""
+    real = [x for x in parts if x is not None]
+    scale, same = real[0].scale, _same_first(parts)
+    flat = [x.a.reshape(-1, x.a.shape[-1]).T for x in real]
+    if module.is_table:
+        return flat[0], real[0].b.T, scale
+    a = flat[0] if same else np.concatenate(flat)
+    rank, at, wide = a.shape[0], 0, []
+    thin = module.thin(rank)
+    for part, leaf in zip(parts, thin, strict=True):
+        b = np.zeros(leaf.shape, np.float32)
+        if part is not None:
+            own = part.b if part.scale == scale else part.b * (part.scale / scale)
+            b[at : at + len(own)] = own
+            at += 0 if same else len(own)
+        wide.append(b)
+    return a, module.join(wide, thin), scale
+
+
+def _rank(a, b, first):
+    """The rank without what was padded with zeros, as `read` does."""
+    if isinstance(first, Dora):
+        return a.shape[0]
+    used = np.flatnonzero(np.any(a, axis=1) | np.any(b, axis=0))
+    return int(used[-1]) + 1 if used.size else 0
+
+
+def _write_whole(arch, module, leaves, tensors):
+    """Adds what is held whole; returns the names of the modules."""
+    if any(x is None for x in leaves):
+        raise UserError(
+            f'export: {module.names[0]} joins parameters of which some are trained; '
+            'write --format=merged or --format=bundle'
+        )
+    for i, name in enumerate(module.names):
+        parts = [
+            turned(arch, path, np.asarray(x[i] if leaf.layered else x), back=False)
+            for path, x, leaf in zip(
+                module.name.paths, leaves, module.leaves, strict=True
+            )
+        ]
+        tensors[name] = module.name.theirs(parts, module.leaves)
+    return [name.rpartition('.')[0] for name in module.names]
+
+
+def _label(tuning):
+    return 'none' if tuning is None else tuning.name
