@@ -1,15 +1,17 @@
 """Roles of RLHF: what each sits on, what it adds, and how one begins from another."""
 
 import dataclasses
+import pathlib
 from typing import Any
 
 import jax
 
-from perl.adapters import bundle, tree
+from perl.adapters import bundle, peft, tree
 from perl.adapters.network import Network
 from perl.adapters.tunings import Tuning
 from perl.judges.panel import Panel
 from perl.models import heads, store
+from perl.models.architecture import Architecture
 from perl.system.errors import UserError
 
 
@@ -81,6 +83,24 @@ def begin(key: jax.Array, kind: Tuning, source: Role, leaves: Any, where: str) -
         )
     role = copied(source, kind.dropout)
     return dataclasses.replace(role, tuning=kind, shift=0.0, scale=1.0)
+
+
+def imported(folder: pathlib.Path, arch: Architecture, base: Any, base_id: str) -> Role:
+    """The role of an adapter in the format of PEFT, on a base that it must fit.
+
+    Raises:
+        UserError: it does not, or is of a kind that is not read.
+    """
+    read = peft.read(folder, arch)
+    return Role(base, base_id, read.delta, read.tuning, read.shift, read.scale)
+
+
+def mistaken(stage: str, wanted: str, why: str) -> UserError:
+    """What to say of a stage or folder that does not hold what is wanted."""
+    return UserError(
+        f'{stage}: it {why}, so it is no {wanted}; name a stage that makes one, or the '
+        'adapter folder of one'
+    )
 
 
 def copied(role: Role, dropout: float) -> Role:

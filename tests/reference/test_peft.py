@@ -1,6 +1,5 @@
 """Adapters of PEFT read and written, beside PEFT itself."""
 
-import dataclasses
 import functools
 import json
 
@@ -11,13 +10,12 @@ import peft
 import pytest
 import torch
 import transformers
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import load_file
 
 from perl.adapters import peft as ours
 from perl.adapters import tree
 from perl.models import decoder, heads
 from perl.models.families import from_foreign, load
-from perl.system.errors import UserError
 
 FAMILIES = ('llama', 'qwen2', 'gemma', 'gpt_neox', 'gpt2', 'phi3')
 ALL = {
@@ -57,6 +55,10 @@ def fresh(family, scores=False):
     lost = model.load_state_dict(causal.state_dict(), strict=False)
     assert lost.missing_keys == (['score.weight'] if scores else [])
     return model.eval()
+
+
+def kin(family):
+    return from_foreign(foreign_models.raw_config(family))[0]
 
 
 def trained(family, folder, scores=False, **settings):
@@ -120,9 +122,10 @@ def test_there_and_back(family, kind, tmp_path):
     assert np.abs(want - theirs(foreign_models.model_of(family))).max() > 0.05
     read = ours.read(tmp_path / 'theirs', arch)
     close(logits(arch, tree.bind(params, read.delta)), want)
-    close(logits(arch, tree.merge(params, read.delta)), want)
-    close(logits(arch, tree.merge(params, read.delta)), theirs(model.merge_and_unload()))
-    ours.write(tmp_path / 'ours', arch, read.delta, read.tuning)
+    close(
+        logits(arch, tree.merge(params, read.delta)), theirs(model.merge_and_unload())
+    )
+    ours.write(tmp_path / 'ours', arch, read.delta, read.tuning, family=kin(family))
     same_files(tmp_path / 'theirs', tmp_path / 'ours')
     again = peft.PeftModel.from_pretrained(fresh(family), tmp_path / 'ours')
     close(theirs(again.eval()), want)
@@ -134,7 +137,7 @@ def test_reward_models(family, tmp_path):
     want, (arch, params) = theirs(model), base(family)
     read = ours.read(tmp_path / 'theirs', arch)
     close(logits(arch, tree.bind(params, read.delta)), want)
-    ours.write(tmp_path / 'ours', arch, read.delta, read.tuning)
+    ours.write(tmp_path / 'ours', arch, read.delta, read.tuning, family=kin(family))
     same_files(tmp_path / 'theirs', tmp_path / 'ours')
     assert not (tmp_path / 'ours' / 'reward.json').exists()
     again = peft.PeftModel.from_pretrained(fresh(family, True), tmp_path / 'ours')

@@ -2,6 +2,7 @@
 `adapter_config.json` and `adapter_model.safetensors`."""
 
 from perl.adapters.peft.reading import Imported, is_peft, read
-from perl.adapters.peft.writing import write
+from perl.adapters.peft.settings import REWARD
+from perl.adapters.peft.writing import write, write_reward
 
-__all__ = ['Imported', 'is_peft', 'read', 'write']
+__all__ = ['REWARD', 'Imported', 'is_peft', 'read', 'write', 'write_reward']

@@ -1,5 +1,6 @@
 """Modules of transformers that can have factors, and the kernels that they hold."""
 
+import contextlib
 import dataclasses
 from collections.abc import Sequence
 
@@ -10,6 +11,7 @@ from perl.models.families import Family, to_config
 from perl.models.families.names import Name
 from perl.models.families.table import FAMILIES
 from perl.models.families.tensors import declared, foreign_names, names_of
+from perl.system.errors import UserError
 from perl.weights import Leaf
 
 _TURNED = tuple(f'layers/attention/{x}' for x in ('q', 'k'))
@@ -68,15 +70,19 @@ class Module:
         return dataclasses.replace(self.name, layout='out_in')
 
 
-def family_of(arch: Architecture) -> Family:
-    """The family of transformers that describes a decoder.
+def families_of(arch: Architecture) -> list[Family]:
+    """The families of transformers that describe a decoder; several may.
 
     Raises:
         UserError: none does.
     """
-    halves = dataclasses.replace(arch, rope_layout='halves')
-    kind = to_config(halves)['model_type']
-    return next(row for row in FAMILIES.values() if row.model_type == kind)
+    halves, found = dataclasses.replace(arch, rope_layout='halves'), []
+    first = to_config(halves)['model_type']
+    for family in FAMILIES.values():
+        with contextlib.suppress(UserError):
+            to_config(halves, family)
+            found.append(family)
+    return sorted(found, key=lambda family: family.model_type != first)
 
 
 def modules(family: Family, arch: Architecture, scores: bool) -> list[Module]:

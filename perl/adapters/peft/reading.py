@@ -9,7 +9,7 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
-from perl.adapters.peft.modules import Module, family_of, modules, turned
+from perl.adapters.peft.modules import Module, families_of, modules, turned
 from perl.adapters.peft.settings import ARRAYS, CONFIG, REWARD, Settings, read_settings
 from perl.adapters.tunings import LoraTuning, kind_named
 from perl.models.architecture import Architecture
@@ -70,20 +70,12 @@ def read(folder: str | pathlib.Path, arch: Architecture) -> Imported:
     tensors = _tensors(folder)
     scores = settings.scores or 'score.weight' in tensors
     settings = dataclasses.replace(settings, scores=scores)
-    family, flat, used = family_of(arch), {}, set()
-    tensors = {_in_memory(family, name): x for name, x in tensors.items()}
-    for module in modules(family, arch, scores):
-        for names in (_factor_names(module), module.names):
-            used |= {x for x in names if x in tensors}
+    family, own = _model(folder, arch, scores, tensors)
+    flat, tensors = {}, {_in_memory(family, name): x for name, x in tensors.items()}
+    for module in own:
         _check_tied(folder, arch, scores, module, tensors)
         flat |= _factors(folder, arch, settings, module, tensors)
         flat |= _whole(folder, arch, module, tensors)
-    left = [x for x in tensors if x not in used and '.base_layer.' not in x]
-    if left:
-        raise UserError(
-            f'adapter: {folder / ARRAYS}: {PREFIX}{left[0]} is not a part of a '
-            f'{family.name} that is read; give the model it was trained on'
-        )
     if not flat:
         raise UserError(f'adapter: {folder / ARRAYS} has no factors; copy it again')
     head = _head(folder)
@@ -97,6 +89,25 @@ def read(folder: str | pathlib.Path, arch: Architecture) -> Imported:
         )
     tuning = _tuning(settings, flat)
     return Imported(unflatten(flat), tuning, head['shift'], head['scale'], settings)
+
+
+def _model(folder, arch, scores, tensors):
+    """The family that has all these tensors, of those that describe the decoder, and
+    its modules. Weights below an adapter (`base_layer`) are those of the base."""
+    tried = []
+    for family in families_of(arch):
+        own = modules(family, arch, scores)
+        known = {x for m in own for x in (*_factor_names(m), *m.names)}
+        names = [x for x in tensors if '.base_layer.' not in x]
+        left = [x for x in names if _in_memory(family, x) not in known]
+        if not left:
+            return family, own
+        tried.append((len(left), family.name, left[0]))
+    _, name, left = min(tried)
+    raise UserError(
+        f'adapter: {folder / ARRAYS}: {PREFIX}{left} is not a part of a {name} that is '
+        'read; give the model that it was trained on'
+    )
 
 
 def _tensors(folder) -> dict[str, Tensor]:

@@ -7,12 +7,13 @@ from typing import Any
 import jax
 import numpy as np
 
-from perl.adapters.peft.modules import Module, family_of, modules, tails, turned
+from perl.adapters.peft.modules import Module, families_of, modules, tails, turned
 from perl.adapters.peft.reading import PREFIX
 from perl.adapters.peft.settings import ARRAYS, CONFIG, REWARD, Settings, make_config
 from perl.adapters.tree import is_adapter
 from perl.adapters.tunings import LoraTuning, Tuning
 from perl.models.architecture import Architecture
+from perl.models.families import Family
 from perl.models.families.tensors import KERNEL
 from perl.models.heads import HEAD
 from perl.system import arrays as files
@@ -27,6 +28,7 @@ def write(
     delta: Any,
     tuning: Tuning | None,
     *,
+    family: Family | None = None,
     base: str = '',
     shift: float = 0.0,
     scale: float = 1.0,
@@ -44,6 +46,8 @@ def write(
         arch: the decoder.
         delta: of LoRA or DoRA, and arrays in the place of the base's.
         tuning: how it was trained.
+        family: whose names its modules have; None takes the first that describes the
+            decoder.
         base: its name or path, for the config.
         shift, scale: of reported rewards, `(raw - shift) / scale`.
 
@@ -66,7 +70,7 @@ def write(
             'export: the adapter changes the embedding and the unembedding together, '
             'and PEFT would change the embedding alone; write --format=merged'
         )
-    family = family_of(arch)
+    family = family or families_of(arch)[0]
     own, tensors, found, saved = modules(family, arch, scores), {}, {}, []
     for module in own:
         leaves = [flat.pop(path, None) for path in module.name.paths]

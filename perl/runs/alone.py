@@ -1,0 +1,51 @@
+"""A model without a run: its tokenizer, its decoder, its base."""
+
+import pathlib
+
+from perl import config as configs
+from perl import sharding
+from perl.data import tokenizers
+from perl.data.records import Dataset
+from perl.models import bases
+from perl.models.files import located
+from perl.runs.opening import describe_base, open_base
+from perl.runs.run import Run
+from perl.system.errors import UserError
+
+_LONGEST = 2048  # tokens of prompt and response that are scored, if the window has them
+
+
+def open_alone(path: str) -> Run:
+    """A model as the base of a run that has no stages and no data.
+
+    A text to be scored may have 1,024 tokens of prompt and as many of response, or
+    half the window of the model.
+
+    Args:
+        path: whatever `model.path` may name (docs/models.md).
+
+    Raises:
+        UserError: it is not there, damaged, or brings no tokenizer.
+    """
+    if not located(path).exists():
+        raise UserError(f'--model: {path} is not there; give a folder or a file')
+    arch = bases.describe(path)
+    config = configs.experiment('model')
+    for stage in configs.known_stages(config):
+        del config[stage]
+    config.stages, config.model.path = (), path
+    half = min(_LONGEST, arch.max_length) // 2
+    config.lengths.prompt = config.lengths.response = half
+    tokenizer = tokenizers.of_base(path)
+    if tokenizer is None:
+        raise UserError(
+            f'--model: {path} brings no tokenizer; put its tokenizer.json or '
+            'tokenizer.model beside it'
+        )
+    arch = describe_base(config, tokenizer)
+    run = Run(
+        config, pathlib.Path(path), sharding.make_mesh(), Dataset('none'), tokenizer,
+        arch,
+    )  # fmt: skip
+    open_base(run)
+    return run
