@@ -25,8 +25,7 @@ from perl.models import families
 from perl.models.files import beside, is_foreign, open_checkpoint, write_checkpoint
 from perl.models.heads import HEAD
 from perl.runs import roles
-from perl.runs.alone import open_alone
-from perl.runs.opening import open_finished
+from perl.runs.alone import open_one
 from perl.runs.roles import Role
 from perl.runs.run import Run
 from perl.system import cli
@@ -177,13 +176,11 @@ def main(argv: Sequence[str]) -> None:
     """Entry point."""
     del argv
     values: Any = flags.FLAGS
-    if bool(values.workdir) == bool(values.model):
-        raise UserError('give --workdir or --model')
     if bool(values.stage) == bool(values.adapter):
-        raise UserError('give --stage of a run, or --adapter with a folder')
+        raise UserError('--stage: give this, of a run, or --adapter, a folder')
     if values.stage and values.model:
         raise UserError('--stage: it is one of a run; give --workdir, or --adapter')
-    run = open_finished(values.workdir) if values.workdir else open_alone(values.model)
+    run = open_one(values.workdir, values.model)
     with jax.set_mesh(run.mesh):
         if values.stage:
             role = stage_role(run, values.stage)

@@ -1,7 +1,8 @@
-"""Samples responses from a run's policy, or from any of its adapters.
+"""Samples responses from a run's policy, from any of its adapters, or from a model.
 
 python -m perl.generate --workdir=runs/quickstart --prompt='A table for two, please.'
 echo 'A table for two, please.' | python -m perl.generate --workdir=runs/quickstart
+python -m perl.generate --model=PATH --adapter=DIR --prompt=Hello --max_tokens=48
 
 Prints the responses; with several prompts, each prompt is printed above its response.
 With `--json` each line is an object with prompt and response.
@@ -19,10 +20,12 @@ from perl.data import examples
 from perl.evaluation.responses import respond
 from perl.rollout.choosing import Sampling
 from perl.runs import reward_models
-from perl.runs.opening import open_finished
+from perl.runs.alone import open_one
 from perl.runs.run import Run
 from perl.system import cli, jsonl
 from perl.system.errors import UserError
+
+_MOST = 128  # tokens of a response of a model without a run
 
 
 def generate(
@@ -98,8 +101,8 @@ def main(argv: Sequence[str]) -> None:
     """Entry point."""
     del argv
     values = flags.FLAGS
-    run = open_finished(values.workdir)
-    policy = values.adapter or last_policy(run)
+    run = open_one(values.workdir, values.model)
+    policy = values.adapter or ('base' if values.model else last_policy(run))
     sampling = _sampling(run, policy, values)
     params = parameters(run, policy)
     prompts = values.prompt or cli.read_lines()
@@ -125,8 +128,9 @@ def _sampling(run, policy, values):
     """The run's sampling with the changes of the flags."""
     default = run_sampling(run, policy)
     temperature = values.temperature
+    most = min(default.max_tokens, _MOST) if values.model else default.max_tokens
     return Sampling(
-        values.max_tokens or default.max_tokens,
+        values.max_tokens or most,
         default.eos,
         default.temperature if temperature is None else temperature,
         values.top_k,
@@ -136,12 +140,13 @@ def _sampling(run, policy, values):
 
 def define_flags() -> None:
     """Defines the flags of the command; called only when the command runs."""
-    flags.DEFINE_string('workdir', None, 'a run folder')
+    flags.DEFINE_string('workdir', '', 'a run folder')
+    flags.DEFINE_string('model', '', 'or a model: a folder or file (docs/models.md)')
     flags.DEFINE_string(
         'adapter', '', 'a stage, an adapter folder, or base; by default the last policy'
     )
     flags.DEFINE_multi_string('prompt', [], 'may be given several times')
-    flags.DEFINE_integer('max_tokens', 0, 'most tokens; 0: as in the run', 0)
+    flags.DEFINE_integer('max_tokens', 0, 'most tokens; 0: as in the run, or 128', 0)
     flags.DEFINE_float(
         'temperature', None, '0: the most likely token; by default as in the run', 0
     )
@@ -153,4 +158,4 @@ def define_flags() -> None:
 
 if __name__ == '__main__':
     define_flags()
-    cli.run(main, required=('workdir',))
+    cli.run(main)

@@ -8,11 +8,22 @@ from perl.data import tokenizers
 from perl.data.records import Dataset
 from perl.models import bases
 from perl.models.files import located
-from perl.runs.opening import describe_base, open_base
+from perl.runs.opening import describe_base, open_base, open_finished
 from perl.runs.run import Run
 from perl.system.errors import UserError
 
 _LONGEST = 2048  # tokens of prompt and response that are scored, if the window has them
+
+
+def open_one(workdir: str, model: str) -> Run:
+    """A finished run, or a model alone, as one of two flags names it.
+
+    Raises:
+        UserError: both or none is given, or what it names cannot be opened.
+    """
+    if bool(workdir) == bool(model):
+        raise UserError('--workdir: give this, a run folder, or --model, a model')
+    return open_finished(workdir) if workdir else open_alone(model)
 
 
 def open_alone(path: str) -> Run:

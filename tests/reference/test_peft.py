@@ -30,7 +30,7 @@ KINDS = {
     'dora': {'r': 2, 'lora_alpha': 4, 'use_dora': True},
     'patterns': {'r': 3, 'lora_alpha': 7, 'rank_pattern': {}, 'alpha_pattern': {}},
 }
-TOKENS = np.random.default_rng(0).integers(0, 61, (3, 12)).astype(np.int32)
+TOKENS = np.random.default_rng(0).integers(1, 61, (3, 12)).astype(np.int32)
 
 
 @functools.cache
