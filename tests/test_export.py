@@ -176,3 +176,40 @@ def test_a_model_alone_needs_an_adapter_to_score(finished, pairs):
     base = finished / 'pretrain' / 'base'
     ended = command('perl.score', f'--model={base}', f'--input={pairs}')
     assert '--adapter: give the folder of a reward model' in ended.error
+
+
+def test_an_adapter_of_peft_is_trained_further(opened, finished, tmp_path):
+    """SFT goes on from the SFT of another run; the reverse is an export again."""
+    export(opened, stage_role(opened, 'sft'), 'peft', tmp_path / 'one')
+    args = [
+        '--config=tests/small.py', f'--config.model.path={finished / "pretrain/base"}',
+        '--config.stages=sft', f'--config.sft.start={tmp_path / "one"}',
+    ]  # fmt: skip
+    ended = command('perl.train', *args, f'--workdir={tmp_path / "run"}')
+    assert ended.code == 0, ended
+    more = open_finished(tmp_path / 'run')
+    before, after = stage_role(opened, 'sft'), stage_role(more, 'sft')
+    assert jax.tree.structure(before.delta) == jax.tree.structure(after.delta)
+    first = lambda role: np.asarray(role.delta['layers']['attention']['q'].a)  # noqa: E731
+    moved = np.abs(first(before) - first(after)).max()
+    assert 0 < moved < 0.1
+    export(more, after, 'peft', tmp_path / 'two')
+    again = command('perl.train', *args, f'--workdir={tmp_path / "run"}')
+    assert again.code == 0, again
+    wrong = command(
+        'perl.train',
+        *args,
+        '--config.sft.tuning.rank=3',
+        f'--workdir={tmp_path / "no"}',
+    )
+    assert 'goes on from an adapter of' in wrong.error
+
+
+def test_a_policy_does_not_go_on_from_a_reward_model(opened, finished, tmp_path):
+    export(opened, stage_role(opened, 'reward'), 'peft', tmp_path / 'one')
+    ended = command(
+        'perl.train', '--config=tests/small.py', '--config.stages=sft',
+        f'--config.model.path={finished / "pretrain/base"}',
+        f'--config.sft.start={tmp_path / "one"}', f'--workdir={tmp_path / "run"}',
+    )  # fmt: skip
+    assert 'has a scalar head, so it is no policy' in ended.error

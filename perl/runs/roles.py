@@ -13,6 +13,7 @@ from perl.judges.panel import Panel
 from perl.models import heads, store
 from perl.models.architecture import Architecture
 from perl.system.errors import UserError
+from perl.weights import abstract
 
 
 @dataclasses.dataclass(frozen=True)
@@ -76,13 +77,26 @@ def begin(key: jax.Array, kind: Tuning, source: Role, leaves: Any, where: str) -
     if not source.delta:
         delta = kind.init(key, source.base, leaves)
         return Role(source.base, source.base_id, delta, kind)
-    if source.tuning is None or not source.tuning.alike(kind):
+    if source.tuning is None or not (
+        source.tuning.alike(kind) or _like(source.delta, kind, leaves)
+    ):
         raise UserError(
             f'{where}.tuning: goes on from an adapter of {source.tuning}, but asks for '
             f'{kind}; make the two alike, or set {where}.start to base'
         )
     role = copied(source, kind.dropout)
     return dataclasses.replace(role, tuning=kind, shift=0.0, scale=1.0)
+
+
+def _like(delta, kind, leaves):
+    """Whether a tuning makes just such leaves, of the same scales, whatever its rules
+    are called."""
+    own = tree.with_dropout(without_head(delta), kind.dropout)
+    wanted = abstract(kind.declare(leaves))
+    shapes = [[x.shape for x in jax.tree.leaves(y)] for y in (own, wanted)]
+    return jax.tree.structure(own) == jax.tree.structure(wanted) and (
+        shapes[0] == shapes[1]
+    )
 
 
 def imported(folder: pathlib.Path, arch: Architecture, base: Any, base_id: str) -> Role:

@@ -119,15 +119,16 @@ class Run:
         return frozen_base.place(self.arch, params, self.mesh)
 
     def source(self, start: str) -> Role:
-        """The base itself, what SFT made of it, or an earlier reward model.
+        """The base itself, what SFT made of it, an earlier reward model, or a folder.
 
         SFT in full makes a new base; SFT by adapter leaves the base as it is.
         """
         if start == 'base':
             return Role(self.base, self.base_id, {}, None)
-        if start != 'sft':
-            return self.reward_role(start)
-        return self._sft
+        if start == 'sft':
+            return self._sft
+        known = start in configs.known_stages(self.config)
+        return self.reward_role(start) if known else self.adapter(start)
 
     @functools.cached_property
     def _sft(self) -> Role:
@@ -219,14 +220,12 @@ class Run:
 
     def begin(self, stage: str) -> Role:
         """The role that a stage trains, as its config wants it started."""
-        config = self.config[stage]
-        return roles.begin(
-            self.key(f'{stage}/init'),
-            self.tuning(stage),
-            self.source(config.start),
-            self.leaves,
-            stage,
-        )
+        start = self.config[stage].start
+        source = self.source(start)
+        if heads.HEAD in source.delta and self._product(stage) != 'reward model':
+            raise roles.mistaken(start, 'policy', 'has a scalar head')
+        kind, key = self.tuning(stage), self.key(f'{stage}/init')
+        return roles.begin(key, kind, source, self.leaves, stage)
 
 
 def _shapes(tree):
