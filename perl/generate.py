@@ -20,7 +20,7 @@ from perl.data import examples
 from perl.evaluation.responses import respond
 from perl.rollout.choosing import Sampling
 from perl.runs import reward_models
-from perl.runs.alone import open_one
+from perl.runs.alone import adds_bos, open_one
 from perl.runs.run import Run
 from perl.system import cli, jsonl
 from perl.system.errors import UserError
@@ -34,6 +34,7 @@ def generate(
     prompts: Sequence[str],
     sampling: Sampling | None = None,
     seed: int = 0,
+    bos: bool = True,
 ) -> list[str]:
     """One response to each prompt, as text.
 
@@ -44,6 +45,7 @@ def generate(
         prompts: the prompts; a long prompt loses its beginning.
         sampling: how tokens are chosen; by default as in the run.
         seed: the same seed gives the same responses.
+        bos: whether a prompt begins with it, as in training.
 
     Raises:
         UserError: there is no such policy, or no room for a prompt.
@@ -56,7 +58,8 @@ def generate(
         sampling = run_sampling(run, '')
     with jax.set_mesh(run.mesh):
         key = jax.random.key(seed)
-        return respond(run, policy, prompts, sampling, key, room(run, sampling))
+        most = room(run, sampling)
+        return respond(run, policy, prompts, sampling, key, most, bos)
 
 
 def last_policy(run: Run) -> str:
@@ -116,7 +119,9 @@ def main(argv: Sequence[str]) -> None:
             f'; {counts["prompts_cut"]} of {len(prompts)} prompts lost their beginning'
         )
     print(note, file=sys.stderr)
-    texts = generate(run, params, prompts, sampling, values.seed)
+    # all training here begins with bos; a model by itself is used as its makers do
+    bos = not values.model or bool(values.adapter) or adds_bos(values.model)
+    texts = generate(run, params, prompts, sampling, values.seed, bos)
     for prompt, text in zip(prompts, texts, strict=True):
         if values.json:
             print(jsonl.line({'prompt': prompt, 'response': text}), end='')

@@ -1,5 +1,6 @@
 """A model without a run: its tokenizer, its decoder, its base."""
 
+import json
 import pathlib
 
 from perl import config as configs
@@ -7,7 +8,7 @@ from perl import sharding
 from perl.data import tokenizers
 from perl.data.records import Dataset
 from perl.models import bases
-from perl.models.files import located
+from perl.models.files import beside, is_foreign, located
 from perl.runs.opening import describe_base, open_base, open_finished
 from perl.runs.run import Run
 from perl.system.errors import UserError
@@ -60,3 +61,22 @@ def open_alone(path: str) -> Run:
     )  # fmt: skip
     open_base(run)
     return run
+
+
+def adds_bos(path: str) -> bool:
+    """Whether the tokenizer that a model brings begins a text with bos. Where its files
+    do not tell, it does, as those of ours do.
+
+    Args:
+        path: of the model.
+    """
+    if not is_foreign(path):
+        return True
+    files = beside(path)
+    said = json.loads(files.get('tokenizer_config.json', b'{}')).get('add_bos_token')
+    if said is None and 'tokenizer.json' in files:
+        from tokenizers import Tokenizer  # a library that few runs need
+
+        whole = Tokenizer.from_buffer(files['tokenizer.json'])
+        return bool(whole.encode('').ids)
+    return said is None or bool(said)

@@ -235,6 +235,7 @@ def test_merged_reward_models(family, tmp_path):
     ],
     ids=['embeddings', 'saved', 'norms', 'a layer', 'expression', 'ranks by layer'],
 )  # fmt: skip
+@pytest.mark.filterwarnings('ignore:.*save_embedding_layers')
 def test_other_targets(settings, tmp_path):
     settings = {'r': 4, 'lora_alpha': 8, **settings}
     if 'embed_tokens' in settings.get('target_modules', ()):
@@ -277,6 +278,8 @@ def trained_as_it_is(folder, settings):
     return model
 
 
+@pytest.mark.filterwarnings('ignore:.*tie_word_embeddings')
+@pytest.mark.filterwarnings('ignore:.*save_embedding_layers')
 def test_embeddings_of_a_tied_base_are_refused(tmp_path):
     trained('qwen2', tmp_path, target_modules=['embed_tokens', 'q_proj'])
     with pytest.raises(UserError, match='the base shares it with the unembedding'):
@@ -332,4 +335,5 @@ def test_greedy_texts_of_smollm2_by_the_command(shared, smollm2):
             '--temperature=0', '--max_tokens=48', '--json',
         )  # fmt: skip
         assert ended.code == 0, ended
-        assert json.loads(ended.out)['response'] == case['greedy'].removesuffix('<|im_end|>')
+        want = case['greedy'].removesuffix('<|im_end|>')
+        assert json.loads(ended.out)['response'] == want
