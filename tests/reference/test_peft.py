@@ -12,6 +12,7 @@ import pytest
 import torch
 import transformers
 from commands import command
+from peft_models import LLAMA, base, fresh
 from safetensors.numpy import load_file, save_file
 
 from perl.adapters import peft as ours
@@ -19,7 +20,7 @@ from perl.adapters import tree
 from perl.adapters.tunings import create
 from perl.models import decoder, heads
 from perl.models.architecture import parameters
-from perl.models.families import from_foreign, load, to_foreign
+from perl.models.families import from_foreign, to_foreign
 from perl.models.files import write_checkpoint
 from perl.system.errors import UserError
 
@@ -29,7 +30,6 @@ ALL = {
     'gpt2': ['c_attn', 'attn.c_proj', 'c_fc'],
     'phi3': ['qkv_proj', 'o_proj', 'gate_up_proj', 'down_proj'],
 }
-LLAMA = ['q_proj', 'v_proj', 'o_proj', 'gate_proj', 'down_proj']
 KINDS = {
     'plain': {'r': 3, 'lora_alpha': 7},
     'rslora': {'r': 3, 'lora_alpha': 5, 'use_rslora': True},
@@ -38,30 +38,6 @@ KINDS = {
 }
 ARRAYS = 'adapter_model.safetensors'
 TOKENS = np.random.default_rng(0).integers(1, 61, (3, 12)).astype(np.int32)
-
-
-@functools.cache
-def base(family):
-    model = foreign_models.model_of(family)
-    config = foreign_models.raw_config(family)
-    arch = from_foreign(config)[1]
-    params = load(foreign_models.checkpoint(model, config), arch, 'float32')
-    return arch, params
-
-
-def fresh(family, scores=False):
-    """A model of transformers with the weights of `base`, its own to change."""
-    causal = foreign_models.model_of(family)
-    kind = transformers.AutoModelForCausalLM
-    if scores:
-        kind = transformers.AutoModelForSequenceClassification
-    config = json.loads(causal.config.to_json_string(use_diff=False))
-    config |= {'num_labels': 1, 'pad_token_id': 0} if scores else {}
-    config = transformers.AutoConfig.for_model(**config)
-    model = kind.from_config(config, attn_implementation='eager')
-    lost = model.load_state_dict(causal.state_dict(), strict=False)
-    assert lost.missing_keys == (['score.weight'] if scores else [])
-    return model.eval()
 
 
 def kin(family):

@@ -54,49 +54,67 @@ def write(
     Raises:
         UserError: PEFT has no name for the tuning, or for a part of the delta.
     """
+    flat = _checked(arch, delta, tuning)
+    scores = KERNEL in flat
+    bias = float(flat.pop(f'{HEAD}/bias')) if scores else 0.0
+    if scores:
+        flat[KERNEL] = flat[KERNEL][None]
+    dora = any(isinstance(x, Dora) for x in flat.values())
+    family = family or families_of(arch)[0]
+    own = modules(family, arch, scores)
+    tensors, found, saved = _tensors(arch, own, flat)
+    if flat:
+        raise UserError(
+            f'export: {next(iter(flat))} has no name in a {family.name} of '
+            'transformers; write --format=bundle'
+        )
+    settings = Settings(
+        8, 8, tuning.rank_stabilised, dora, tuning.dropout, saved=saved, scores=scores
+    )
+    transposed = any(x.name.layout == 'in_out' for x in own if x.is_kernel)
+    config = make_config(found, tails(own), settings, base, transposed)
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in (CONFIG, REWARD):
+        (folder / name).unlink(missing_ok=True)
+    files.save(folder / ARRAYS, {f'{PREFIX}{k}': x for k, x in tensors.items()})
+    if scores:
+        write_reward(folder, bias, shift, scale)
+    jsonl.save(folder / CONFIG, config)
+
+
+def _checked(arch, delta, tuning):
+    """The leaves of a delta on the host by path, if PEFT has names for all of them."""
     if not isinstance(tuning, LoraTuning):
         raise UserError(
             f'export: PEFT has no name for the tuning {_label(tuning)}; write '
             '--format=merged or --format=bundle'
         )
     flat = dict(flatten(jax.device_get(delta)))
-    _check_kinds(flat)
-    scores = KERNEL in flat
-    bias = float(flat.pop(f'{HEAD}/bias')) if scores else 0.0
-    if scores:
-        flat[KERNEL] = flat[KERNEL][None]
-    if arch.tied and not scores and 'embed' in flat:
+    for path, leaf in flat.items():
+        if is_adapter(leaf) and not isinstance(leaf, Lora | Dora):
+            raise UserError(
+                f'export: {path} has an adapter of kind {type(leaf).__name__}, which '
+                'PEFT has no name for; write --format=merged or --format=bundle'
+            )
+    if arch.tied and KERNEL not in flat and 'embed' in flat:
         raise UserError(
             'export: the adapter changes the embedding and the unembedding together, '
             'and PEFT would change the embedding alone; write --format=merged'
         )
-    family = family or families_of(arch)[0]
-    own, tensors, found, saved = modules(family, arch, scores), {}, {}, []
+    return flat
+
+
+def _tensors(arch, own, flat):
+    """The tensors of the modules, the rank and the scale of each that has factors, and
+    the names of those that are held whole; takes what it writes out of `flat`."""
+    tensors, found, saved = {}, {}, ()
     for module in own:
         leaves = [flat.pop(path, None) for path in module.name.paths]
         if any(isinstance(x, Lora | Dora) for x in leaves):
             _write_factors(arch, module, leaves, tensors, found)
         elif any(x is not None for x in leaves):
-            saved += _write_whole(arch, module, leaves, tensors)
-    if flat:
-        raise UserError(
-            f'export: {next(iter(flat))} has no name in a {family.name} of '
-            'transformers; write --format=bundle'
-        )
-    adapters = [x for x in flatten(delta).values() if is_adapter(x)]
-    settings = Settings(
-        8, 8, tuning.rank_stabilised, any(isinstance(x, Dora) for x in adapters),
-        tuning.dropout, saved=tuple(saved), scores=scores,
-    )  # fmt: skip
-    turned_over = any(x.name.layout == 'in_out' for x in own if x.is_kernel)
-    config = make_config(found, tails(own), settings, base, turned_over)
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / CONFIG).unlink(missing_ok=True)
-    (folder / REWARD).unlink(missing_ok=True)
-    files.save(folder / ARRAYS, {f'{PREFIX}{k}': x for k, x in tensors.items()})
-    if scores:
-        write_reward(folder, bias, shift, scale)
-    jsonl.save(folder / CONFIG, config)
+            saved += tuple(_write_whole(arch, module, leaves, tensors))
+    return tensors, found, saved
 
 
 def write_reward(
@@ -110,15 +128,6 @@ def write_reward(
     values = {'bias': bias, 'shift': float(shift), 'scale': float(scale)}
     jsonl.save(folder / REWARD, {**values, 'note': note})
     return note
-
-
-def _check_kinds(flat):
-    for path, leaf in flat.items():
-        if is_adapter(leaf) and not isinstance(leaf, Lora | Dora):
-            raise UserError(
-                f'export: {path} has an adapter of kind {type(leaf).__name__}, which '
-                'PEFT has no name for; write --format=merged or --format=bundle'
-            )
 
 
 def _write_factors(arch, module: Module, leaves: Sequence[Any], tensors, found):
