@@ -20,7 +20,7 @@ from absl import flags
 from perl.adapters import bundle, peft, tree
 from perl.adapters.peft import write_reward
 from perl.config import lineage
-from perl.data.tokenizers.vocabularies import Tokenizer
+from perl.data.tokenizers import padding
 from perl.models import families
 from perl.models.files import beside, is_foreign, open_checkpoint, write_checkpoint
 from perl.models.heads import HEAD
@@ -122,14 +122,21 @@ def _write_merged(run, role, output, decoded):
         head = params[HEAD]
         params = {**params, HEAD: {**head, 'bias': jnp.zeros((), jnp.float32)}}
     path, family = run.config.model.path, _family(run)
-    pad, note = _pad(run, bool(head))
+    pad, note = run.tokenizer.pad, ''
+    if head:
+        pad = padding.of_classifier(run.tokenizer)
+        note = 'pad is eos, so score one text at a time; ' if pad is None else ''
+    foreign = open_checkpoint(path) if path and is_foreign(path) else None
     ids = {'bos_token_id': run.tokenizer.bos, 'eos_token_id': run.tokenizer.eos}
+    if foreign:  # as its makers say them: eos may be several
+        ids |= {k: foreign.config[k] for k in ids if foreign.config.get(k) is not None}
     made = families.to_foreign(run.arch, params, family, {**ids, 'pad_token_id': pad})
-    foreign = bool(path) and is_foreign(path)
-    generation = open_checkpoint(path).generation if foreign else None
+    own = beside(path) if foreign else {}
+    if head and own and pad is not None:
+        own = padding.padded_with(own, pad)
     write_checkpoint(
-        output, made.config, made.tensors, generation=generation or None,
-        beside=beside(path) if foreign else None,
+        output, made.config, made.tensors, beside=own,
+        generation=(foreign and foreign.generation) or None,
     )  # fmt: skip
     if not foreign:
         run.tokenizer.save(output / 'tokenizer')
@@ -138,17 +145,6 @@ def _write_merged(run, role, output, decoded):
         write_reward(output, float(head['bias']), role.shift, role.scale)
         note += _score_note(output, role)
     return note
-
-
-def _pad(run: Run, scores: bool) -> tuple[int | None, str]:
-    """The id that transformers takes for padding. A classifier reads the last token
-    that is another one, so it may not be what responses end with."""
-    tokenizer: Tokenizer = run.tokenizer
-    if not scores or tokenizer.pad != tokenizer.eos:
-        return tokenizer.pad, ''
-    if tokenizer.reach < run.arch.vocabulary:
-        return run.arch.vocabulary - 1, ''
-    return None, 'pad is eos, so score one text at a time; '
 
 
 def _score_note(output, role):
