@@ -2,6 +2,7 @@
 
 import jax
 
+from perl.data.chat import stops
 from perl.evaluation.responses import respond
 from perl.rollout.sampler import Sampling
 from perl.runs.roles import Role
@@ -29,7 +30,7 @@ def write(run: Run, stage: str, prompts: list[str], role: Role, step: int) -> No
         return
     sampling = Sampling(
         run.config.lengths.response,
-        run.tokenizer.eos,
+        stops(run.tokenizer),
         run.config.evaluation.temperature,
     )
     key = jax.random.fold_in(run.key(f'{stage}/samples'), step)

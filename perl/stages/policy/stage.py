@@ -8,6 +8,7 @@ import dataclasses
 from typing import Any
 
 from perl.data import batching
+from perl.data.chat import stops
 from perl.judges import Judge, each
 from perl.losses.algorithms import ALGORITHMS
 from perl.rollout.choosing import Sampling
@@ -103,7 +104,7 @@ def prepare(
         ),
         feed=_feed(run, stage),
         sampling=Sampling(
-            run.config.lengths.response, run.tokenizer.eos, section.temperature
+            run.config.lengths.response, stops(run.tokenizer), section.temperature
         ),
         reward=reward,
         key=run.key(stage),
