@@ -3,6 +3,7 @@
 python -m perl.generate --workdir=runs/quickstart --prompt='A table for two, please.'
 echo 'A table for two, please.' | python -m perl.generate --workdir=runs/quickstart
 python -m perl.generate --model=PATH --adapter=DIR --prompt=Hello --max_tokens=48
+python -m perl.generate --model=PATH --chat --prompt=Hello --temperature=0
 
 Prints the responses; with several prompts, each prompt is printed above its response.
 With `--json` each line is an object with prompt and response.
@@ -20,7 +21,7 @@ from perl.data import chat, examples
 from perl.evaluation.responses import respond
 from perl.rollout.choosing import Sampling
 from perl.runs import reward_models
-from perl.runs.alone import adds_bos, open_one
+from perl.runs.alone import adds_bos, conversations, open_one
 from perl.runs.run import Run
 from perl.system import cli, jsonl
 from perl.system.errors import UserError
@@ -104,13 +105,15 @@ def main(argv: Sequence[str]) -> None:
     """Entry point."""
     del argv
     values = flags.FLAGS
-    run = open_one(values.workdir, values.model)
+    run = open_one(values.workdir, values.model, values.chat)
     policy = values.adapter or ('base' if values.model else last_policy(run))
     sampling = _sampling(run, policy, values)
     params = parameters(run, policy)
     prompts = values.prompt or cli.read_lines()
     if not prompts:
         raise UserError('--prompt: give one, or lines on standard input')
+    if values.chat:
+        prompts = conversations(run, prompts)
     prompts = chat.as_trained(run.dataset, prompts)
     limit = room(run, sampling)
     _, counts = examples.encode(prompts, run.tokenizer, limit, sampling.max_tokens)
@@ -120,8 +123,10 @@ def main(argv: Sequence[str]) -> None:
             f'; {counts["prompts_cut"]} of {len(prompts)} prompts lost their beginning'
         )
     print(note, file=sys.stderr)
-    # all training here begins with bos; a model by itself is used as its makers do
-    bos = not values.model or bool(values.adapter) or adds_bos(values.model)
+    # all training here begins with bos; a model by itself is used as its makers do, and
+    # a chat template says itself what a prompt begins with
+    trained = not values.model or bool(values.adapter)
+    bos = trained or values.chat or adds_bos(values.model)
     texts = generate(run, params, prompts, sampling, values.seed, bos)
     for prompt, text in zip(prompts, texts, strict=True):
         if values.json:
@@ -159,6 +164,7 @@ def define_flags() -> None:
     flags.DEFINE_integer('top_k', 0, '0 keeps all tokens', 0)
     flags.DEFINE_float('top_p', 1.0, '1 keeps all tokens', 1e-9, 1)
     flags.DEFINE_integer('seed', 0, 'seed of the samples', 0, 2**32 - 1)
+    flags.DEFINE_bool('chat', False, 'renders prompts with the chat template')
     flags.DEFINE_bool('json', False, 'print lines of JSON')
 
 

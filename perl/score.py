@@ -22,7 +22,7 @@ from perl.data import chat
 from perl.data.files.rows import Row, read_rows
 from perl.judges import Judge, scores
 from perl.runs import reward_models
-from perl.runs.alone import open_one
+from perl.runs.alone import conversations, open_one
 from perl.runs.judging import open_judge
 from perl.runs.run import Run
 from perl.system import cli, jsonl
@@ -78,11 +78,12 @@ def main(argv: Sequence[str]) -> None:
     output = cli.output(values.output, values.input) if values.output else None
     if output and output.exists():
         _check_ours(output)
-    run = open_one(values.workdir, values.model)
+    run = open_one(values.workdir, values.model, values.chat)
     judge = open_judge(_named(values, run), run)
     rows, fields = _rows(values.input)
     prompts, *responses = ([row.text(name) for row in rows] for name in fields)
-    rewards = [score(run, judge, prompts, texts) for texts in responses]
+    asked = conversations(run, prompts) if values.chat else prompts
+    rewards = [score(run, judge, asked, texts) for texts in responses]
     print(f'{judge.name}: {_summary(rewards)}', file=sys.stderr)
     names = [REWARD[name] for name in fields[1:]]
     columns = dict(zip(fields, (prompts, *responses), strict=True))
@@ -178,6 +179,7 @@ def define_flags() -> None:
         '',
         'a stage, a folder or module:function; by default the last reward model',
     )
+    flags.DEFINE_bool('chat', False, 'renders prompts with the chat template')
     flags.DEFINE_string('input', '', 'a file with a prompt and a response per row')
     flags.DEFINE_string('output', '', 'the .jsonl file to write rewards to')
 

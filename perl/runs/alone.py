@@ -2,32 +2,39 @@
 
 import json
 import pathlib
+from collections.abc import Sequence
 
 from perl import config as configs
 from perl import sharding
-from perl.data import tokenizers
+from perl.data import chat, tokenizers
 from perl.data.records import Dataset
 from perl.models import bases
 from perl.models.files import beside, is_foreign, located
 from perl.runs.opening import describe_base, open_base, open_finished
 from perl.runs.run import Run
+from perl.runs.tokenizer import with_template
 from perl.system.errors import UserError
 
 _LONGEST = 2048  # tokens of prompt and response that are scored, if the window has them
 
 
-def open_one(workdir: str, model: str) -> Run:
+def open_one(workdir: str, model: str, converses: bool = False) -> Run:
     """A finished run, or a model alone, as one of two flags names it.
+
+    Args:
+        workdir: of the run; '' for a model alone.
+        model: see `open_alone`.
+        converses: whether prompts are to be rendered with a chat template.
 
     Raises:
         UserError: both or none is given, or what it names cannot be opened.
     """
     if bool(workdir) == bool(model):
         raise UserError('--workdir: give this, a run folder, or --model, a model')
-    return open_finished(workdir) if workdir else open_alone(model)
+    return open_finished(workdir) if workdir else open_alone(model, converses)
 
 
-def open_alone(path: str) -> Run:
+def open_alone(path: str, converses: bool = False) -> Run:
     """A model as the base of a run that has no stages and no data.
 
     A text to be scored may have 1,024 tokens of prompt and as many of response, or
@@ -35,9 +42,11 @@ def open_alone(path: str) -> Run:
 
     Args:
         path: whatever `model.path` may name (docs/models.md).
+        converses: whether its chat template is read.
 
     Raises:
-        UserError: it is not there, damaged, or brings no tokenizer.
+        UserError: it is not there, damaged, or brings no tokenizer, or a chat template
+            that cannot be used.
     """
     if not located(path).exists():
         raise UserError(f'--model: {path} is not there; give a folder or a file')
@@ -54,6 +63,8 @@ def open_alone(path: str) -> Run:
             f'--model: {path} brings no tokenizer; put its tokenizer.json or '
             'tokenizer.model beside it'
         )
+    if converses:
+        tokenizer = with_template(tokenizer, path)
     arch = describe_base(config, tokenizer)
     run = Run(
         config, pathlib.Path(path), sharding.make_mesh(), Dataset('none'), tokenizer,
@@ -80,3 +91,18 @@ def adds_bos(path: str) -> bool:
         whole = Tokenizer.from_buffer(files['tokenizer.json'])
         return bool(whole.encode('').ids)
     return said is None or bool(said)
+
+
+def conversations(run: Run, prompts: Sequence[str]) -> list[str]:
+    """Prompts as messages: one turn of a user each, or the turns of a dialog of
+    Anthropic HH.
+
+    Raises:
+        UserError: the model has no chat template.
+    """
+    if not isinstance(run.tokenizer, chat.ChatTokenizer):
+        raise UserError(
+            '--chat: the model has no chat template; leave the flag out, or put '
+            'chat_template.jinja beside the tokenizer of the model'
+        )
+    return [chat.Chat(chat.from_dialog(prompt)) for prompt in prompts]
