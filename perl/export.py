@@ -14,18 +14,14 @@ from collections.abc import Sequence
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 from absl import flags
 
-from perl.adapters import bundle, peft, tree
-from perl.adapters.peft import write_reward
+from perl.adapters import bundle, peft
 from perl.config import lineage
-from perl.data.tokenizers import padding
-from perl.models import families
-from perl.models.files import beside, is_foreign, open_checkpoint, write_checkpoint
 from perl.models.heads import HEAD
 from perl.runs import roles
 from perl.runs.alone import open_one
+from perl.runs.merged import family_of_base, score_note, write_merged
 from perl.runs.roles import Role
 from perl.runs.run import Run
 from perl.system import cli
@@ -75,12 +71,12 @@ def stage_role(run: Run, stage: str) -> Role:
 
 def _write_peft(run, role, output, decoded):
     del decoded
-    family, name = _family(run), run.config.model.path
+    family, name = family_of_base(run), run.config.model.path
     peft.write(
         output, run.arch, role.delta, role.tuning, family=family,
         base=name, shift=role.shift, scale=role.scale,
     )  # fmt: skip
-    note = _score_note(output, role)
+    note = score_note(output, role)
     if role.base is not run.base:
         note = f'its base is the SFT model: export --stage=sft --format=merged; {note}'
     return note
@@ -110,62 +106,7 @@ def _fits(run, role):
     return jax.tree.structure(abstract(declared)) == jax.tree.structure(role.delta)
 
 
-def _write_merged(run, role, output, decoded):
-    if run.arch.quantization != 'none' and not decoded:
-        raise UserError(
-            f'--format: the base is stored in {run.arch.quantization}, and a merged '
-            'model would be its decoded numbers; allow it with --decoded, or write '
-            '--format=peft'
-        )
-    params, head = tree.merge(role.base, role.delta), {}
-    if HEAD in params:
-        head = params[HEAD]
-        params = {**params, HEAD: {**head, 'bias': jnp.zeros((), jnp.float32)}}
-    path, family = run.config.model.path, _family(run)
-    pad, note = run.tokenizer.pad, ''
-    if head:
-        pad = padding.of_classifier(run.tokenizer)
-        note = 'pad is eos, so score one text at a time; ' if pad is None else ''
-    foreign = open_checkpoint(path) if path and is_foreign(path) else None
-    ids = {'bos_token_id': run.tokenizer.bos, 'eos_token_id': run.tokenizer.eos}
-    if foreign:  # as its makers say them: eos may be several
-        ids |= {k: foreign.config[k] for k in ids if foreign.config.get(k) is not None}
-    made = families.to_foreign(run.arch, params, family, {**ids, 'pad_token_id': pad})
-    own = beside(path) if foreign else {}
-    if head and own and pad is not None:
-        own = padding.padded_with(own, pad)
-    write_checkpoint(
-        output, made.config, made.tensors, beside=own,
-        generation=(foreign and foreign.generation) or None,
-    )  # fmt: skip
-    if not foreign:
-        run.tokenizer.save(output / 'tokenizer')
-        note = f'the tokenizer is in {output / "tokenizer"}, as ours; {note}'
-    if head:
-        write_reward(output, float(head['bias']), role.shift, role.scale)
-        note += _score_note(output, role)
-    return note
-
-
-def _score_note(output, role):
-    if (output / peft.REWARD).exists():
-        shift, scale = float(role.shift), float(role.scale)
-        bias = float(role.delta[HEAD]['bias'])
-        return (
-            f'reward = (score + {bias:.6g} - {shift:.6g}) / {scale:.6g}, as '
-            f'{peft.REWARD} says'
-        )
-    return ''
-
-
-def _family(run):
-    path = run.config.model.path
-    if not (path and is_foreign(path)):
-        return None
-    return families.from_foreign(open_checkpoint(path).config)[0]
-
-
-_WRITE = {'peft': _write_peft, 'merged': _write_merged, 'bundle': _write_bundle}
+_WRITE = {'peft': _write_peft, 'merged': write_merged, 'bundle': _write_bundle}
 
 
 def main(argv: Sequence[str]) -> None:
