@@ -117,7 +117,7 @@ def main(argv: Sequence[str]) -> None:
         raise UserError('--stage: give this, of a run, or --adapter, a folder')
     if values.stage and values.model:
         raise UserError('--stage: it is one of a run; give --workdir, or --adapter')
-    run = open_one(values.workdir, values.model)
+    run = open_one(values.workdir, values.model, values.adapter)
     with jax.set_mesh(run.mesh):
         if values.stage:
             role = stage_role(run, values.stage)

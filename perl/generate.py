@@ -105,7 +105,7 @@ def main(argv: Sequence[str]) -> None:
     """Entry point."""
     del argv
     values = flags.FLAGS
-    run = open_one(values.workdir, values.model, values.chat)
+    run = open_one(values.workdir, values.model, values.adapter, values.chat)
     policy = values.adapter or ('base' if values.model else last_policy(run))
     sampling = _sampling(run, policy, values)
     params = parameters(run, policy)

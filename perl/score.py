@@ -78,7 +78,7 @@ def main(argv: Sequence[str]) -> None:
     output = cli.output(values.output, values.input) if values.output else None
     if output and output.exists():
         _check_ours(output)
-    run = open_one(values.workdir, values.model, values.chat)
+    run = open_one(values.workdir, values.model, values.adapter, values.chat)
     judge = open_judge(_named(values, run), run)
     rows, fields = _rows(values.input)
     prompts, *responses = ([row.text(name) for row in rows] for name in fields)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from perl import config as configs
 from perl import sharding
+from perl.adapters import bundle
 from perl.data import chat, tokenizers
 from perl.data.records import Dataset
 from perl.models import bases
@@ -14,27 +15,31 @@ from perl.runs.opening import describe_base, open_base, open_finished
 from perl.runs.run import Run
 from perl.runs.tokenizer import with_template
 from perl.system.errors import UserError
+from perl.weights import QUANTISATIONS
 
 _LONGEST = 2048  # tokens of prompt and response that are scored, if the window has them
 
 
-def open_one(workdir: str, model: str, converses: bool = False) -> Run:
+def open_one(
+    workdir: str, model: str, adapter: str = '', converses: bool = False
+) -> Run:
     """A finished run, or a model alone, as one of two flags names it.
 
     Args:
         workdir: of the run; '' for a model alone.
-        model: see `open_alone`.
-        converses: whether prompts are to be rendered with a chat template.
+        model, adapter, converses: see `open_alone`.
 
     Raises:
         UserError: both or none is given, or what it names cannot be opened.
     """
     if bool(workdir) == bool(model):
         raise UserError('--workdir: give this, a run folder, or --model, a model')
-    return open_finished(workdir) if workdir else open_alone(model, converses)
+    if workdir:
+        return open_finished(workdir)
+    return open_alone(model, adapter, converses)
 
 
-def open_alone(path: str, converses: bool = False) -> Run:
+def open_alone(path: str, adapter: str = '', converses: bool = False) -> Run:
     """A model as the base of a run that has no stages and no data.
 
     A text to be scored may have 1,024 tokens of prompt and as many of response, or
@@ -42,6 +47,8 @@ def open_alone(path: str, converses: bool = False) -> Run:
 
     Args:
         path: whatever `model.path` may name (docs/models.md).
+        adapter: a folder that is to sit on it; the base is stored in as few bits as
+            that of a bundle was.
         converses: whether its chat template is read.
 
     Raises:
@@ -55,6 +62,7 @@ def open_alone(path: str, converses: bool = False) -> Run:
     for stage in configs.known_stages(config):
         del config[stage]
     config.stages, config.model.path = (), path
+    config.model.quantization = _stored(adapter)
     half = min(_LONGEST, arch.max_length) // 2
     config.lengths.prompt = config.lengths.response = half
     tokenizer = tokenizers.of_base(path)
@@ -72,6 +80,14 @@ def open_alone(path: str, converses: bool = False) -> Run:
     )  # fmt: skip
     open_base(run)
     return run
+
+
+def _stored(adapter):
+    """How the base was stored that a bundle was trained on, as its fingerprint says."""
+    if not (adapter and bundle.exists(pathlib.Path(adapter))):
+        return 'none'
+    said = bundle.load(pathlib.Path(adapter))[1].base.partition('-')[2]
+    return said if said in QUANTISATIONS else 'none'
 
 
 def adds_bos(path: str) -> bool:
