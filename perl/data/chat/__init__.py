@@ -1,0 +1,19 @@
+"""Conversations: messages, the chat template of a model, and the token ids of both."""
+
+from perl.data.chat.encoding import encode, end_of_turn, prompt_ids
+from perl.data.chat.messages import Chat, Messages, from_dialog, wrap
+from perl.data.chat.template import Template, of_files
+from perl.data.chat.tokenizer import ChatTokenizer
+
+__all__ = [
+    'Chat',
+    'ChatTokenizer',
+    'Messages',
+    'Template',
+    'encode',
+    'end_of_turn',
+    'from_dialog',
+    'of_files',
+    'prompt_ids',
+    'wrap',
+]
