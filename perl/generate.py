@@ -16,6 +16,7 @@ from absl import flags
 
 from perl.config import lineage
 from perl.data import examples
+from perl.data.chat import stops
 from perl.evaluation.responses import respond
 from perl.rollout.choosing import Sampling
 from perl.runs import reward_models
@@ -76,7 +77,7 @@ def run_sampling(run: Run, name: str) -> Sampling:
     if name in config.stages and lineage.makes(config, name) == 'policy':
         stage = config[lineage.origin(config, name)]
         temperature = stage.get('temperature', temperature)
-    return Sampling(config.lengths.response, run.tokenizer.eos, temperature)
+    return Sampling(config.lengths.response, stops(run.tokenizer), temperature)
 
 
 def room(run: Run, sampling: Sampling) -> int:

@@ -95,6 +95,8 @@ def open_data(config: ConfigDict) -> Dataset:
     dataset = data.load(
         **{k: tuple(v) if isinstance(v, list) else v for k, v in options}
     )
+    if config.tokenizer.get('chat') == 'all':
+        dataset = data.chat.wrap(dataset)
     needs.check(config, dataset)
     return dataset
 

@@ -97,8 +97,8 @@ def of_files(files: Mapping[str, bytes], name: str = '') -> Template | None:
 
     Args:
         files: contents by the names that Hugging Face gives them. The template is
-            `chat_template.jinja`, or `chat_template` in `tokenizer_config.json`: a text,
-            or a list of named templates, of which `default` is taken.
+            `chat_template.jinja`, or `chat_template` in `tokenizer_config.json`: a
+            text, or a list of named templates, of which `default` is taken.
         name: where they come from, for errors.
 
     Raises:

@@ -79,6 +79,11 @@ class ChatTokenizer:
         jsonl.save(folder / CARD, card)
 
 
+def stops(tokenizer: Tokenizer) -> int | tuple[int, ...]:
+    """The ids that end a response: eos, or those that belong to a chat template."""
+    return getattr(tokenizer, 'stops', tokenizer.eos)
+
+
 def saved(tokenizer: Tokenizer, folder: pathlib.Path) -> Tokenizer:
     """The tokenizer of a folder with the template that `save` wrote beside it."""
     if not (folder / CARD).is_file():
