@@ -15,8 +15,7 @@ import jax
 from absl import flags
 
 from perl.config import lineage
-from perl.data import examples
-from perl.data.chat import stops
+from perl.data import chat, examples
 from perl.evaluation.responses import respond
 from perl.rollout.choosing import Sampling
 from perl.runs import reward_models
@@ -77,7 +76,7 @@ def run_sampling(run: Run, name: str) -> Sampling:
     if name in config.stages and lineage.makes(config, name) == 'policy':
         stage = config[lineage.origin(config, name)]
         temperature = stage.get('temperature', temperature)
-    return Sampling(config.lengths.response, stops(run.tokenizer), temperature)
+    return Sampling(config.lengths.response, chat.stops(run.tokenizer), temperature)
 
 
 def room(run: Run, sampling: Sampling) -> int:
@@ -106,6 +105,7 @@ def main(argv: Sequence[str]) -> None:
     prompts = values.prompt or cli.read_lines()
     if not prompts:
         raise UserError('--prompt: give one, or lines on standard input')
+    prompts = chat.as_trained(run.dataset, prompts)
     limit = room(run, sampling)
     _, counts = examples.encode(prompts, run.tokenizer, limit, sampling.max_tokens)
     note = f'{policy}, temperature {sampling.temperature:g}'

@@ -16,6 +16,7 @@ import jax
 import numpy as np
 from absl import flags
 
+from perl.data import chat
 from perl.data.files.rows import Row, read_rows
 from perl.judges import Judge, scores
 from perl.runs import reward_models
@@ -44,6 +45,7 @@ def score(
     Raises:
         UserError: there is no such reward, or it cannot score single responses.
     """
+    prompts = chat.as_trained(run.dataset, prompts)
     with jax.set_mesh(run.mesh):
         if isinstance(reward, str):
             reward = open_judge(reward or last_reward(run), run)

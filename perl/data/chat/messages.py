@@ -2,6 +2,7 @@
 
 import dataclasses
 import re
+from collections.abc import Sequence
 from typing import Any
 
 from perl.data.chat.template import Messages
@@ -75,6 +76,12 @@ def wrap(dataset: Dataset) -> Dataset:
     }
     groups = {_prompt(x): group for x, group in dataset.prompt_groups.items()}
     return dataclasses.replace(dataset, prompt_groups=groups, **changed)
+
+
+def as_trained(dataset: Dataset, prompts: Sequence[str]) -> list[str]:
+    """Prompts that a person types as the models of a run know them: as messages where
+    the prompts of its data set are messages, else as they are."""
+    return [*map(_prompt, prompts)] if has_messages(dataset) else [*prompts]
 
 
 def has_messages(dataset: Dataset) -> bool:
