@@ -73,7 +73,7 @@ def test_what_is_learned_is_shown(config, tmp_path):
 def test_a_run_on_messages(finished_chat):
     workdir, figures = finished_chat
     assert np.isfinite(figures['sft']['val_loss'])
-    assert np.isfinite(figures['policy']['reward'])
+    assert np.isfinite(figures['policy']['kl'])
     run = open_finished(workdir)
     assert run.tokenizer.stops == (2,)  # the end of a turn is eos here
     made = run.encoded(run.dataset.prompts['test'])

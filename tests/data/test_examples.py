@@ -242,7 +242,7 @@ def test_messages_are_rendered_cut_and_learned_by_turns():
     cut, counts = encode(rows, chats, 5, 9)
     assert cut.prompts[0].tolist() == [1, *head[-4:]]
     assert counts['prompts_cut'] == 2 and counts['prompt_tokens_cut'] == 6
-    with pytest.raises(UserError, match='row 1: there are messages, but .* template'):
+    with pytest.raises(UserError, match=r'row 1: there are messages, but .* template'):
         encode(rows, BYTES, 9, 9)
 
 
