@@ -1,6 +1,7 @@
 """A whole run on rows of messages: SFT, a reward model and a policy, over a base whose
 tokenizer has a chat template."""
 
+import dataclasses
 import json
 
 import numpy as np
@@ -9,6 +10,7 @@ import runs
 from commands import command
 
 from perl.check import check
+from perl.data.chat import ChatTokenizer, stops
 from perl.generate import generate
 from perl.runs.opening import open_finished
 from perl.runs.tokenizer import open_tokenizer
@@ -85,6 +87,11 @@ def test_a_run_on_messages(finished_chat):
     config = runs.config(**settings)
     brought = open_tokenizer(config, run.dataset, workdir / 'of_base')
     assert brought.template.source == TEMPLATE and brought.stops == (2,)
+    # and not to one whose rows are texts
+    texts = dataclasses.replace(run.dataset, prompts={'train': ['a']}, ratings={},
+                                comparisons={}, demonstrations={})  # fmt: skip
+    plain = open_tokenizer(config, texts, workdir / 'of_texts')
+    assert stops(plain) == 2 and not isinstance(plain, ChatTokenizer)
     # the model of the run reads what a person types as a user's turn
     (typed,) = score(run, 'reward', ['say 3'], ['3!'])
     messages = next(x for x in run.dataset.prompts['train'] if x == 'say 3')
