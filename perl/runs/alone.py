@@ -34,9 +34,12 @@ def open_one(
     """
     if bool(workdir) == bool(model):
         raise UserError('--workdir: give this, a run folder, or --model, a model')
-    if workdir:
-        return open_finished(workdir)
-    return open_alone(model, adapter, converses)
+    if not workdir:
+        return open_alone(model, adapter, converses)
+    run = open_finished(workdir)
+    if converses and not isinstance(run.tokenizer, chat.ChatTokenizer):
+        run.tokenizer = with_template(run.tokenizer, run.config.model.path)
+    return run
 
 
 def open_alone(path: str, adapter: str = '', converses: bool = False) -> Run:

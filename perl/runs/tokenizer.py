@@ -1,9 +1,6 @@
 """The tokenizer of a run: its own, its base's, or one made from its texts."""
 
 import pathlib
-from collections.abc import Mapping
-from types import MappingProxyType
-from typing import Any
 
 from ml_collections import ConfigDict
 
@@ -14,13 +11,12 @@ from perl.data.tokenizers.vocabularies import Tokenizer
 from perl.models.files import beside, is_foreign, located, stops
 from perl.system.errors import UserError
 
-EMPTY: Mapping[str, Any] = MappingProxyType({})
-
 
 def open_tokenizer(
     config: ConfigDict, dataset: Dataset, folder: pathlib.Path
 ) -> Tokenizer:
-    """The run's tokenizer: made or found once, then kept in the run folder.
+    """The run's tokenizer: made or found once, then kept in the run folder. It has a
+    chat template where the config names one, or the data set has messages.
 
     Raises:
         UserError: it cannot be read, or the base brings none and the config names none.
@@ -40,27 +36,26 @@ def open_tokenizer(
         if made is None:
             texts = dataset.text['train']
             made = tokenizers.train_sentencepiece(texts, config.tokenizer.size)
-    made = with_template(made, config.model.path, config.tokenizer)
+    file = config.tokenizer.get('chat_template', '')
+    if file or chat.has_messages(dataset):
+        made = with_template(made, base, file)
     made.save(folder)
     return made
 
 
-def with_template(
-    tokenizer: Tokenizer, base: str, settings: Mapping[str, Any] = EMPTY
-) -> Tokenizer:
-    """The tokenizer with a chat template, where the settings name one or the base
-    brings one, and with the ids that end a response: the end of a turn, eos, and those
-    that `generation_config.json` names.
+def with_template(tokenizer: Tokenizer, base: str, file: str = '') -> Tokenizer:
+    """The tokenizer with the chat template of a file, or that of the base if it brings
+    one, and with the ids that end a response: the end of a turn, eos, and those that
+    `generation_config.json` names.
 
     Args:
         tokenizer: of ordinary text.
         base: the path of the base; '' without one.
-        settings: `chat_template`, a file of jinja2, if not that of the base.
+        file: of jinja2; '' for the template of the base.
 
     Raises:
         UserError: the template cannot be read, raises an error, or ends no turn.
     """
-    file = settings.get('chat_template', '')
     template = _of_file(file, tokenizer) if file else _brought(base, tokenizer)
     if template is None:
         return tokenizer
