@@ -10,6 +10,7 @@ CORE = [
     'httpx2>=2,<3',
     'jax>=0.8,<0.11; python_version<"3.12"',
     'jax>=0.8,<0.13; python_version>="3.12"',
+    'jinja2>=3.1',
     'matplotlib>=3.8',
     'ml-collections>=1.0',
     'numpy>=1.26',

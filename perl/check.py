@@ -42,9 +42,10 @@ def check(
     Returns:
         config (its name), dropped (counts of the reader), vocabulary (rows of the base,
         pieces of the tokenizer, padding), data (by stage and split, see `survey`),
-        rewards (of the first two rows, where the reward is a function), stages
-        (coverage, advice, bytes a device), not_run (stages that the config describes
-        and does not name in `stages`), mesh (devices wanted and there).
+        examples (one of each kind and split, what is learned marked), rewards (of the
+        first two rows, where the reward is a function), stages (coverage, advice, bytes
+        a device), not_run (stages that the config describes and does not name in
+        `stages`), mesh (devices wanted and there).
 
     Raises:
         UserError: the first thing that would stop the run.
@@ -77,6 +78,7 @@ def check(
             'padding': arch.padding,
         },
         'data': data,
+        'examples': stage_surveys.examples(config, dataset, tokenizer),
         'rewards': {
             name: {'reward': config[name].reward, 'values': values}
             for name, values in rewards.items()

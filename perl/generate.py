@@ -1,7 +1,9 @@
-"""Samples responses from a run's policy, or from any of its adapters.
+"""Samples responses from a run's policy, from any of its adapters, or from a model.
 
 python -m perl.generate --workdir=runs/quickstart --prompt='A table for two, please.'
 echo 'A table for two, please.' | python -m perl.generate --workdir=runs/quickstart
+python -m perl.generate --model=PATH --adapter=DIR --prompt=Hello --max_tokens=48
+python -m perl.generate --model=PATH --chat --prompt=Hello --temperature=0
 
 Prints the responses; with several prompts, each prompt is printed above its response.
 With `--json` each line is an object with prompt and response.
@@ -15,14 +17,16 @@ import jax
 from absl import flags
 
 from perl.config import lineage
-from perl.data import examples
+from perl.data import chat, examples
 from perl.evaluation.responses import respond
 from perl.rollout.choosing import Sampling
 from perl.runs import reward_models
-from perl.runs.opening import open_finished
+from perl.runs.alone import adds_bos, conversations, open_one
 from perl.runs.run import Run
 from perl.system import cli, jsonl
 from perl.system.errors import UserError
+
+_MOST = 128  # tokens of a response of a model without a run
 
 
 def generate(
@@ -31,6 +35,7 @@ def generate(
     prompts: Sequence[str],
     sampling: Sampling | None = None,
     seed: int = 0,
+    bos: bool = True,
 ) -> list[str]:
     """One response to each prompt, as text.
 
@@ -41,6 +46,7 @@ def generate(
         prompts: the prompts; a long prompt loses its beginning.
         sampling: how tokens are chosen; by default as in the run.
         seed: the same seed gives the same responses.
+        bos: whether a prompt begins with it, as in training.
 
     Raises:
         UserError: there is no such policy, or no room for a prompt.
@@ -53,7 +59,8 @@ def generate(
         sampling = run_sampling(run, '')
     with jax.set_mesh(run.mesh):
         key = jax.random.key(seed)
-        return respond(run, policy, prompts, sampling, key, room(run, sampling))
+        most = room(run, sampling)
+        return respond(run, policy, prompts, sampling, key, most, bos)
 
 
 def last_policy(run: Run) -> str:
@@ -76,7 +83,7 @@ def run_sampling(run: Run, name: str) -> Sampling:
     if name in config.stages and lineage.makes(config, name) == 'policy':
         stage = config[lineage.origin(config, name)]
         temperature = stage.get('temperature', temperature)
-    return Sampling(config.lengths.response, run.tokenizer.eos, temperature)
+    return Sampling(config.lengths.response, chat.stops(run.tokenizer), temperature)
 
 
 def room(run: Run, sampling: Sampling) -> int:
@@ -98,13 +105,16 @@ def main(argv: Sequence[str]) -> None:
     """Entry point."""
     del argv
     values = flags.FLAGS
-    run = open_finished(values.workdir)
-    policy = values.adapter or last_policy(run)
+    run = open_one(values.workdir, values.model, values.adapter, values.chat)
+    policy = values.adapter or ('base' if values.model else last_policy(run))
     sampling = _sampling(run, policy, values)
     params = parameters(run, policy)
     prompts = values.prompt or cli.read_lines()
     if not prompts:
         raise UserError('--prompt: give one, or lines on standard input')
+    if values.chat:
+        prompts = conversations(run, prompts)
+    prompts = chat.as_trained(run.dataset, prompts)
     limit = room(run, sampling)
     _, counts = examples.encode(prompts, run.tokenizer, limit, sampling.max_tokens)
     note = f'{policy}, temperature {sampling.temperature:g}'
@@ -113,7 +123,11 @@ def main(argv: Sequence[str]) -> None:
             f'; {counts["prompts_cut"]} of {len(prompts)} prompts lost their beginning'
         )
     print(note, file=sys.stderr)
-    texts = generate(run, params, prompts, sampling, values.seed)
+    # all training here begins with bos; a model by itself is used as its makers do, and
+    # a chat template says itself what a prompt begins with
+    trained = not values.model or bool(values.adapter)
+    bos = trained or values.chat or adds_bos(values.model)
+    texts = generate(run, params, prompts, sampling, values.seed, bos)
     for prompt, text in zip(prompts, texts, strict=True):
         if values.json:
             print(jsonl.line({'prompt': prompt, 'response': text}), end='')
@@ -125,8 +139,9 @@ def _sampling(run, policy, values):
     """The run's sampling with the changes of the flags."""
     default = run_sampling(run, policy)
     temperature = values.temperature
+    most = min(default.max_tokens, _MOST) if values.model else default.max_tokens
     return Sampling(
-        values.max_tokens or default.max_tokens,
+        values.max_tokens or most,
         default.eos,
         default.temperature if temperature is None else temperature,
         values.top_k,
@@ -136,21 +151,23 @@ def _sampling(run, policy, values):
 
 def define_flags() -> None:
     """Defines the flags of the command; called only when the command runs."""
-    flags.DEFINE_string('workdir', None, 'a run folder')
+    flags.DEFINE_string('workdir', '', 'a run folder')
+    flags.DEFINE_string('model', '', 'or a model: a folder or file (docs/models.md)')
     flags.DEFINE_string(
         'adapter', '', 'a stage, an adapter folder, or base; by default the last policy'
     )
     flags.DEFINE_multi_string('prompt', [], 'may be given several times')
-    flags.DEFINE_integer('max_tokens', 0, 'most tokens; 0: as in the run', 0)
+    flags.DEFINE_integer('max_tokens', 0, 'most tokens; 0: as in the run, or 128', 0)
     flags.DEFINE_float(
         'temperature', None, '0: the most likely token; by default as in the run', 0
     )
     flags.DEFINE_integer('top_k', 0, '0 keeps all tokens', 0)
     flags.DEFINE_float('top_p', 1.0, '1 keeps all tokens', 1e-9, 1)
     flags.DEFINE_integer('seed', 0, 'seed of the samples', 0, 2**32 - 1)
+    flags.DEFINE_bool('chat', False, 'renders prompts with the chat template')
     flags.DEFINE_bool('json', False, 'print lines of JSON')
 
 
 if __name__ == '__main__':
     define_flags()
-    cli.run(main, required=('workdir',))
+    cli.run(main)

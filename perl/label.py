@@ -21,6 +21,7 @@ import jax
 from absl import flags
 
 from perl.config.loading import load_config
+from perl.data.chat import stops
 from perl.data.files.paths import expand
 from perl.data.records import SPLITS
 from perl.evaluation import pair_sources
@@ -88,7 +89,7 @@ def _pairs(values, config, run, output):
     dataset = open_data(config) if config else run.dataset
     if values.sample:
         sampling = Sampling(
-            run.config.lengths.response, run.tokenizer.eos, values.temperature
+            run.config.lengths.response, stops(run.tokenizer), values.temperature
         )
         comparisons = pair_sources.of_policy(
             run,

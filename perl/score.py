@@ -1,31 +1,36 @@
-"""Scores responses with a reward model of a finished run.
+"""Scores responses or pairs with a reward model of a finished run, or with an adapter.
 
     python -m perl.score --workdir=runs/quickstart --input=answers.jsonl
     python -m perl.score --workdir=runs/quickstart --reward=reward_full < answers.jsonl
+    python -m perl.score --model=PATH --adapter=DIR --input=pairs.jsonl
 
 The input has a prompt and a response per row: a file of JSON lines, CSV or Parquet, or
-JSON lines on standard input. Prints the rows with their rewards as JSON lines, or
-writes them to `--output`.
+JSON lines on standard input; or a prompt, a chosen and a rejected response. Prints the
+rows with their rewards as JSON lines, or writes them to `--output`; of pairs, also how
+often the chosen response has the higher reward.
 """
 
 import pathlib
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 import jax
 import numpy as np
 from absl import flags
 
+from perl.data import chat
 from perl.data.files.rows import Row, read_rows
 from perl.judges import Judge, scores
 from perl.runs import reward_models
+from perl.runs.alone import conversations, open_one
 from perl.runs.judging import open_judge
-from perl.runs.opening import open_finished
 from perl.runs.run import Run
 from perl.system import cli, jsonl
 from perl.system.errors import UserError
 
-FIELDS = ('prompt', 'response')
+FIELDS, PAIR = ('prompt', 'response'), ('prompt', 'chosen', 'rejected')
+# the columns of rewards
+REWARD = {x: f'{x}_reward' for x in PAIR} | {'response': 'reward'}
 
 
 def score(
@@ -44,6 +49,7 @@ def score(
     Raises:
         UserError: there is no such reward, or it cannot score single responses.
     """
+    prompts = chat.as_trained(run.dataset, prompts)
     with jax.set_mesh(run.mesh):
         if isinstance(reward, str):
             reward = open_judge(reward or last_reward(run), run)
@@ -70,17 +76,21 @@ def main(argv: Sequence[str]) -> None:
     del argv
     values = flags.FLAGS
     output = cli.output(values.output, values.input) if values.output else None
-    run = open_finished(values.workdir)
-    judge = open_judge(values.reward or last_reward(run), run)
-    rows = [*(read_rows(values.input, FIELDS) if values.input else _from_stdin())]
-    if not rows:
-        raise UserError('--input: give a file, or JSON lines on standard input')
-    texts = [[row.text(name) for row in rows] for name in FIELDS]
-    rewards = score(run, judge, *texts)
-    print(f'{judge.name}: {len(rows)} responses', file=sys.stderr)
+    if output and output.exists():
+        _check_ours(output)
+    run = open_one(values.workdir, values.model, values.adapter, values.chat)
+    judge = open_judge(_named(values, run), run)
+    rows, fields = _rows(values.input)
+    prompts, *responses = ([row.text(name) for row in rows] for name in fields)
+    asked = conversations(run, prompts) if values.chat else prompts
+    rewards = [score(run, judge, asked, texts) for texts in responses]
+    print(f'{judge.name}: {_summary(rewards)}', file=sys.stderr)
+    names = [REWARD[name] for name in fields[1:]]
+    columns = dict(zip(fields, (prompts, *responses), strict=True))
+    columns |= dict(zip(names, (x.tolist() for x in rewards), strict=True))
     scored = [
-        {'prompt': prompt, 'response': response, 'reward': float(x)}
-        for prompt, response, x in zip(*texts, rewards, strict=True)
+        dict(zip(columns, values, strict=True))
+        for values in zip(*columns.values(), strict=True)
     ]
     if output:
         output.parent.mkdir(parents=True, exist_ok=True)
@@ -89,32 +99,91 @@ def main(argv: Sequence[str]) -> None:
         print(''.join(map(jsonl.line, scored)), end='')
 
 
-def _from_stdin() -> Iterable[Row]:
+def _check_ours(output):
+    """Raises a `UserError` where a file holds no rewards."""
+    try:
+        with output.open(encoding='utf-8') as lines:
+            first = jsonl.parse(next(lines, '{}'))
+    except ValueError:
+        first = {}
+    if not {*REWARD.values()} & {*(first if isinstance(first, dict) else ())}:
+        raise UserError(
+            f'--output: {output} exists and has no rewards of perl.score; name another '
+            'file, or move it away'
+        )
+
+
+def _named(values, run):
+    """The judge that the flags name."""
+    if values.adapter and values.reward:
+        raise UserError('--adapter: give it or --reward')
+    if values.model and not (values.adapter or values.reward):
+        raise UserError(
+            '--adapter: give the folder of a reward model that was trained on --model'
+        )
+    return values.adapter or values.reward or last_reward(run)
+
+
+def _rows(path):
+    """The rows of the input, and which fields they have."""
+    rows, fields = [], FIELDS
+    if not path:
+        rows, fields = _from_stdin()
+    else:
+        try:
+            rows = [*read_rows(path, FIELDS)]
+        except UserError as error:
+            try:
+                rows, fields = [*read_rows(path, PAIR)], PAIR
+            except UserError:
+                raise error from None
+    if not rows:
+        raise UserError('--input: give a file, or JSON lines on standard input')
+    return rows, fields
+
+
+def _summary(rewards):
+    """How many were scored, and how often the chosen one wins; a tie is half."""
+    if len(rewards) == 1:
+        return f'{len(rewards[0])} responses'
+    chosen, rejected = rewards
+    wins = np.mean((chosen > rejected) + 0.5 * (chosen == rejected))
+    return f'{len(chosen)} pairs, accuracy {wins:.1%}'
+
+
+def _from_stdin() -> tuple[list[Row], tuple[str, ...]]:
+    rows, fields = [], ()
     for number, line in enumerate(cli.read_lines(), 1):
         try:
             values = jsonl.parse(line)
         except ValueError:
             values = None
-        if not isinstance(values, dict) or not {*FIELDS} <= values.keys():
+        keys = values.keys() if isinstance(values, dict) else ()
+        fields = fields or next((x for x in (FIELDS, PAIR) if {*x} <= {*keys}), ())
+        if not fields or not {*fields} <= {*keys}:
             raise UserError(
-                f'standard input, line {number}: not a JSON object with prompt and '
-                'response'
+                f'standard input, line {number}: not a JSON object with '
+                f'{" and ".join(fields or FIELDS)}'
             )
-        yield Row(pathlib.Path('standard input'), f'line {number}', values)
+        rows.append(Row(pathlib.Path('standard input'), f'line {number}', values))
+    return rows, fields
 
 
 def define_flags() -> None:
     """Defines the flags of the command; called only when the command runs."""
-    flags.DEFINE_string('workdir', None, 'a run folder')
+    flags.DEFINE_string('workdir', '', 'a run folder')
+    flags.DEFINE_string('model', '', 'or a model: a folder or file (docs/models.md)')
+    flags.DEFINE_string('adapter', '', 'the folder of a reward model, ours or of PEFT')
     flags.DEFINE_string(
         'reward',
         '',
         'a stage, a folder or module:function; by default the last reward model',
     )
+    flags.DEFINE_bool('chat', False, 'renders prompts with the chat template')
     flags.DEFINE_string('input', '', 'a file with a prompt and a response per row')
     flags.DEFINE_string('output', '', 'the .jsonl file to write rewards to')
 
 
 if __name__ == '__main__':
     define_flags()
-    cli.run(main, required=('workdir',))
+    cli.run(main)

@@ -154,7 +154,7 @@ def test_nothing_on_stderr_but_progress(finished, tmp_path):
     workdir = copy(finished, tmp_path / 'run', ['pretrain'])
     ended = launch(workdir, '--stages=sft')
     assert ended.code == 0 and ended.err == ''
-    assert ended.out.startswith('sft: 6 steps of 8, lora r=2: 4 kinds')
+    assert '\nsft: 6 steps of 8, lora r=2: 4 kinds' in ended.out
 
 
 def test_some_stages(finished, tmp_path):

@@ -52,10 +52,10 @@ def experiment(name: str) -> ConfigDict:
                 'kind': 'sentencepiece',
                 'path': '',  # a tokenizer's file or folder; '': the base brings it
                 'size': 512,  # vocabulary of a sentencepiece that is trained
+                'chat': 'messages',  # what its template renders: messages | all prompts
+                'chat_template': '',  # a file of jinja2; '': the base brings it
             },
-            'data': {
-                'name': 'reservations',  # the reader, or module:function of your own
-            },
+            'data': {'name': 'reservations'},  # the reader, or module:function
             'lengths': {
                 'prompt': 64,  # tokens; a longer prompt loses its beginning
                 'response': 32,  # tokens; a longer response loses its end

@@ -1,5 +1,7 @@
 """What the fields of one stage must be, by kind of stage, beyond their ranges."""
 
+import pathlib
+
 from ml_collections import ConfigDict
 
 from perl.config.sections.tuning import tuning
@@ -21,10 +23,21 @@ def check_pretrain(name: str, stage: ConfigDict) -> None:
         raise UserError(f'{name}.tuning.name: a base from scratch is tuned in full')
 
 
+def check_source(name: str, start: str) -> None:
+    """Raises a `UserError` unless a start is the base, SFT or an adapter's folder."""
+    if not is_folder(start):
+        one_of(f'{name}.start', start, 'base', 'sft')
+
+
+def is_folder(start: str) -> bool:
+    """Whether a start is the folder of an adapter, ours or of PEFT."""
+    return start not in ('base', 'sft') and pathlib.Path(start).is_dir()
+
+
 def check_start(name: str, stage: ConfigDict) -> None:
-    """A policy that goes on from the base or from SFT."""
+    """A policy that goes on from the base, from SFT or from an adapter."""
     _check_steps(name, stage, stage.batch_size)
-    one_of(f'{name}.start', stage.start, 'base', 'sft')
+    check_source(name, stage.start)
 
 
 def check_dpo(name: str, stage: ConfigDict) -> None:
@@ -58,7 +71,7 @@ def check_ensemble(name: str, stage: ConfigDict) -> None:
 
 def check_policy(name: str, stage: ConfigDict) -> None:
     """Reinforcement learning."""
-    one_of(f'{name}.start', stage.start, 'base', 'sft')
+    check_source(name, stage.start)
     if stage.algorithm == 'dpo':
         raise UserError(
             f'{name}.algorithm: dpo is a kind of stage, not an algorithm of a policy '

@@ -8,7 +8,7 @@ import dataclasses
 from typing import Any
 
 from perl import config as configs
-from perl.config import kinds
+from perl.config import fields, kinds
 from perl.system.errors import UserError
 from perl.system.suggest import near_miss
 
@@ -100,13 +100,13 @@ def _check_alike(config, stage):
 
 def _check_start(config, stage):
     start, before = config[stage].start, earlier(config, stage)
-    if start in ('base', 'sft'):
+    if start in ('base', 'sft') or fields.is_folder(start):
         return
     known = [name for name in before if config[name].kind == 'reward']
     if start not in known:
         raise UserError(
             f'{stage}.start: {start!r} is neither base, nor sft, nor an earlier stage '
-            f'of kind reward{near_miss(start, ["base", "sft", *known])}'
+            f'of kind reward, nor a folder{near_miss(start, ["base", "sft", *known])}'
         )
 
 

@@ -16,6 +16,7 @@ from perl.system.suggest import meant, meant_setting, misspelt, one_of
 from perl.weights import QUANTISATIONS
 
 _DEFAULTS = configs.experiment('')
+CHAT = ('messages', 'all')
 
 
 def validate(config: ConfigDict) -> None:
@@ -60,6 +61,7 @@ def validate(config: ConfigDict) -> None:
         configs.architecture(config, vocabulary=1)  # raises what the sizes break
         check_window(config, config.model.max_length)
     one_of('tokenizer.kind', config.tokenizer.kind, 'bytes', 'sentencepiece', 'file')
+    one_of('tokenizer.chat', config.tokenizer.get('chat', 'messages'), *CHAT)
     named = config.tokenizer.path or config.model.path
     if config.tokenizer.kind == 'file' and not named:
         raise UserError('tokenizer.path: kind "file" needs a path')

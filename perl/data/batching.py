@@ -84,22 +84,21 @@ def collate(
     counts = np.array([len(examples.completions[i]) for i in indices], np.int32)
     if not len(counts) or not counts.all():
         raise UserError('a training batch needs completions; these are prompts only')
-    chosen = [
-        (examples.prompts[i], _filled(examples.completions[i], counts.max()))
-        for i in indices
-    ]
+    most = counts.max()
+    rows = ((examples.prompts[i], examples.learned(i)) for i in indices)
+    chosen = [(prompt, _filled(learned, most)) for prompt, learned in rows]
     if layout == 'apart':
         rows = [
-            [(prompt, 0, False, 0), (completion, 0, True, len(prompt))]
+            [(prompt, 0, None, 0), (completion, 0, mask, len(prompt))]
             for prompt, completions in chosen
-            for completion in completions
+            for completion, mask in completions
         ]
     else:
         rows = [
-            [(prompt, 0, False, 0)]
+            [(prompt, 0, None, 0)]
             + [
-                (completion, k, True, len(prompt))
-                for k, completion in enumerate(completions, 1)
+                (completion, k, mask, len(prompt))
+                for k, (completion, mask) in enumerate(completions, 1)
             ]
             for prompt, completions in chosen
         ]
@@ -129,12 +128,12 @@ def on_paper(shape: tuple[int, ...], outputs: int = 1) -> dict[str, Any]:
     }
 
 
-def _filled(completions: tuple[np.ndarray, ...], count: int) -> tuple[np.ndarray, ...]:
+def _filled(completions: tuple, count: int) -> tuple:
     return completions + completions[-1:] * (count - len(completions))
 
 
 def _fill(rows: list[list[tuple]], pad: int, multiple: int) -> Batch:
-    """Lays out rows; a part is (tokens, segment, is a completion, first position)."""
+    """Lays out rows of (tokens, segment, mask or None for a prompt, first position)."""
     longest = max(sum(len(part[0]) for part in row) for row in rows)
     shape = (len(rows), bucket(longest, multiple))
     tokens = np.full(shape, pad, np.int32)
@@ -144,15 +143,15 @@ def _fill(rows: list[list[tuple]], pad: int, multiple: int) -> Batch:
     ends = []
     for n, row in enumerate(rows):
         at, row_ends = 0, []
-        for ids, segment, target, first in row:
+        for ids, segment, mask, first in row:
             slots = np.arange(at, at + len(ids))
             tokens[n, slots] = ids
             positions[n, slots] = first + slots - at
             segments[n, slots] = segment
-            completion[n, slots] = target
+            completion[n, slots] = False if mask is None else mask
             # The prompt's last slot predicts the first token of each completion.
             sources[n, slots] = np.maximum(slots - 1, 0)
-            if target:
+            if mask is not None:
                 sources[n, at] = first - 1
                 row_ends.append(at + len(ids) - 1)
             at += len(ids)
@@ -212,7 +211,7 @@ def pack(texts: Sequence[str], tokenizer: Tokenizer, length: int) -> Batch:
         rows[row].append(piece)
         if space > len(piece):
             room[space - len(piece)].append(row)
-    parts = [[(ids, k, False, 0) for k, ids in enumerate(row, 1)] for row in rows]
+    parts = [[(ids, k, None, 0) for k, ids in enumerate(row, 1)] for row in rows]
     batch = _fill(parts, tokenizer.pad, length)
     batch['completion'] = (batch['segments'] > 0) & (batch['positions'] > 0)
     batch['ends'] = (batch['segments'] > 0).sum(1, keepdims=True, dtype=np.int32) - 1

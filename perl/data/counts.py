@@ -39,13 +39,19 @@ class Part(NamedTuple):
 
     Attributes:
         text: the record's text.
-        ids: all of its tokens, without special tokens.
-        tokens: the tokens after cutting; a prompt has bos, a response has eos.
+        ids: all of its tokens; of a plain text without bos and eos.
+        tokens: the tokens after cutting; a plain prompt has bos, a response has eos.
+        cut: how many tokens were cut.
+        edge: the text beside the other part, up to the first control token.
+        mask: which of the tokens the model learns to say; None for all.
     """
 
     text: str
     ids: list[int]
     tokens: list[int]
+    cut: int
+    edge: str
+    mask: list[bool] | None = None
 
 
 def of_example(
@@ -53,8 +59,8 @@ def of_example(
 ) -> dict[str, int]:
     """The counts of one kept example."""
     parts = [prompt, *responses]
-    cut = [len(part.ids) + 1 - len(part.tokens) for part in parts]
-    merges = (_merges(prompt.text, part.text, tokenizer) for part in responses)
+    cut = [part.cut for part in parts]
+    merges = (_merges(prompt.edge, part.edge, tokenizer) for part in responses)
     return {
         'examples': 1,
         'responses': len(responses),

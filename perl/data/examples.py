@@ -8,7 +8,8 @@ import numpy as np
 
 from perl.data import counts as counting
 from perl.data.counts import Part
-from perl.data.records import Comparison, Record, check_record, responses
+from perl.data.parts import different, parts_of, prompt_part, response_part
+from perl.data.records import Comparison, Record, check_record
 from perl.data.tokenizers.vocabularies import Tokenizer
 from perl.system.errors import UserError
 
@@ -28,6 +29,7 @@ class Examples:
             for other kinds.
         rows: int64 `[n]`, the index of each example in the encoded records; None if
             the examples do not come from `encode`.
+        masks: as `completions`, bool: which tokens are to be predicted; None for all.
     """
 
     prompts: list[np.ndarray]
@@ -37,6 +39,7 @@ class Examples:
     margins: np.ndarray | None = None
     preferences: np.ndarray | None = None
     rows: np.ndarray | None = None
+    masks: list[tuple[np.ndarray, ...]] | None = None
 
     def __len__(self) -> int:
         return len(self.prompts)
@@ -44,6 +47,15 @@ class Examples:
     def select(self, records: Sequence[Record | str]) -> list[Record | str]:
         """The n encoded records that became examples, from all records."""
         return [records[row] for row in self.rows]
+
+    def learned(self, row: int) -> tuple[tuple[np.ndarray, np.ndarray], ...]:
+        """The completions of an example, int32 `[R]` each, and which of their tokens
+        are to be predicted, bool `[R]`."""
+        tokens = self.completions[row]
+        masks = (
+            self.masks[row] if self.masks else [np.ones(len(x), bool) for x in tokens]
+        )
+        return tuple(zip(tokens, masks, strict=True))
 
     @property
     def lengths(self) -> np.ndarray:
@@ -74,9 +86,11 @@ def encode(
 
     A prompt begins a text and its responses continue it. A prompt longer than
     `max_prompt` (bos included) loses its beginning, but keeps bos; a response longer
-    than `max_response` (eos included) loses its end and eos. After cutting, a
-    completion equal to a better one of its comparison is removed, and a comparison with
-    only one completion left is dropped: equal completions have no gradient.
+    than `max_response` (eos included) loses its end and eos. Prompts of messages
+    (`Chat`) are rendered with the chat template; cut, they keep their first token, and
+    a response ends with the token that ends a turn. After cutting, a completion equal
+    to a better one of its comparison is removed, and a comparison with only one
+    completion left is dropped: equal completions have no gradient.
 
     Returns:
         The examples, and all the counts of `perl.data.counts.COUNTS`.
@@ -92,19 +106,33 @@ def encode(
             '1, since bos and eos count; raise them'
         )
     counts = collections.Counter(dict.fromkeys(counting.COUNTS, 0))
-    prompts, completions, rows = [], [], []
+    parts, rows = [], []
     for row, record in enumerate(records):
         check_record(row + 1, record, records[0])
-        prompt = _prompt(record, tokenizer, max_prompt)
-        parts = _completions(row + 1, record, prompt, tokenizer, max_response)
+        limits = max_prompt, max_response
+        prompt, completions = parts_of(row + 1, record, tokenizer, limits)
         if isinstance(record, Comparison):
-            parts = _count_equal(parts, counts)
-            if len(parts) < 2:
+            completions = _count_equal(completions, counts)
+            if len(completions) < 2:
                 continue
-        counts.update(counting.of_example(prompt, parts, tokenizer))
-        prompts.append(np.array(prompt.tokens, np.int32))
-        completions.append(tuple(np.array(part.tokens, np.int32) for part in parts))
+        counts.update(counting.of_example(prompt, completions, tokenizer))
+        parts.append((prompt, completions))
         rows.append(row)
+    _check_some_kept(records, rows, counts)
+    chosen = [records[row] for row in rows]
+    tokens = _arrays(*zip(*parts, strict=True)) if parts else ([], [])
+    counts['equal_after_cut'] += counting.contradictions(chosen, *tokens)
+    return Examples(
+        *tokens,
+        np.array([getattr(x, 'label', 1) for x in chosen], np.float32),
+        tokenizer.pad,
+        *_strengths(chosen),
+        np.array(rows, np.int64),
+        [tuple(map(_mask, completions)) for _, completions in parts],
+    ), dict(counts)
+
+
+def _check_some_kept(records, rows, counts):
     if records and not rows:
         once_cut = counts['equal_after_cut']
         cure = 'raise lengths.response' if once_cut else 'give some that differ'
@@ -113,16 +141,6 @@ def encode(
             f'{once_cut} of them only after cutting, so they cannot be used in '
             f'training or evaluation; {cure}'
         )
-    chosen = [records[row] for row in rows]
-    counts['equal_after_cut'] += counting.contradictions(chosen, prompts, completions)
-    return Examples(
-        prompts,
-        completions,
-        np.array([getattr(x, 'label', 1) for x in chosen], np.float32),
-        tokenizer.pad,
-        *_strengths(chosen),
-        np.array(rows, np.int64),
-    ), dict(counts)
 
 
 def encode_responses(
@@ -133,62 +151,38 @@ def encode_responses(
     max_response: int,
 ) -> Examples:
     """Encodes one response to each of n prompts, as `encode` does. But here a response
-    may be empty; it then consists of eos."""
-    parts = [_prompt(prompt, tokenizer, max_prompt) for prompt in prompts]
-    completions = [
-        (np.array(_continue(text, prompt, tokenizer, max_response).tokens, np.int32),)
-        for text, prompt in zip(texts, parts, strict=True)
+    may be empty; it then consists of its end alone."""
+    first = [prompt_part(prompt, tokenizer, max_prompt) for prompt in prompts]
+    rest = [
+        (response_part(prompt, text, tokenizer, max_response),)
+        for prompt, text in zip(prompts, texts, strict=True)
     ]
-    tokens = [np.array(part.tokens, np.int32) for part in parts]
-    return Examples(tokens, completions, np.ones(len(parts), np.float32), tokenizer.pad)
+    labels = np.ones(len(first), np.float32)
+    return Examples(*_arrays(first, rest), labels, tokenizer.pad)
 
 
-def _completions(
-    row: int, record: Record | str, prompt: Part, tokenizer: Tokenizer, limit: int
-) -> list[Part]:
-    return [
-        _response(row, text, prompt, tokenizer, limit) for text in responses(record)
-    ]
+def _arrays(
+    prompts: Sequence[Part], completions: Sequence[Sequence[Part]]
+) -> tuple[list[np.ndarray], list[tuple[np.ndarray, ...]]]:
+    """The tokens of prompts `[P_i]` and of their completions `[R]`, int32."""
+    return (
+        [np.array(part.tokens, np.int32) for part in prompts],
+        [tuple(np.array(x.tokens, np.int32) for x in row) for row in completions],
+    )
 
 
 def _count_equal(completions: list[Part], counts: collections.Counter) -> list[Part]:
     """The different completions of a comparison; those that are equal are counted."""
-    different = _different(completions)
-    counts.update(counting.of_equality(completions, len(different)))
-    return different
+    kept = different(completions)
+    counts.update(counting.of_equality(completions, len(kept)))
+    return kept
 
 
-def _prompt(record: Record | str, tokenizer: Tokenizer, limit: int) -> Part:
-    text = record if isinstance(record, str) else record.prompt
-    ids = tokenizer.encode(text, start=True)
-    cut = max(0, len(ids) + 1 - limit)
-    return Part(text, ids, [tokenizer.bos, *ids[cut:]])
-
-
-def _response(
-    row: int, text: str, prompt: Part, tokenizer: Tokenizer, limit: int
-) -> Part:
-    part = _continue(text, prompt, tokenizer, limit)
-    if not part.ids:
-        raise UserError(
-            f'row {row}: the tokenizer knows no character of a response, so the model '
-            'cannot learn from it; drop the row, or use another tokenizer'
-        )
-    return part
-
-
-def _continue(text: str, prompt: Part, tokenizer: Tokenizer, limit: int) -> Part:
-    # after an empty prompt the response begins the text
-    ids = tokenizer.encode(text, start=not prompt.text)
-    return Part(text, ids, [*ids, tokenizer.eos][:limit])
-
-
-def _different(completions: Sequence[Part]) -> list[Part]:
-    """The completions without those that have the tokens of a better one."""
-    first: dict[tuple[int, ...], Part] = {}
-    for part in completions:
-        first.setdefault(tuple(part.tokens), part)
-    return list(first.values())
+def _mask(part: Part) -> np.ndarray:
+    """Which tokens of a completion are to be predicted, bool `[R]`."""
+    if part.mask is None:
+        return np.ones(len(part.tokens), bool)
+    return np.array(part.mask, bool)
 
 
 def _strengths(records):

@@ -1,5 +1,6 @@
 """Surveys records before training: lengths, cut texts and unusual records."""
 
+import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -7,9 +8,11 @@ import numpy as np
 
 from perl.data import batching
 from perl.data.examples import encode
+from perl.data.parts import prompt_part, response_part
 from perl.data.records import Comparison, Rating, Record, responses
 from perl.data.tokenizers.vocabularies import Tokenizer
 
+ANY = sys.maxsize  # a length that cuts nothing
 # counts that need no attention, or that `words` puts into a separate phrase
 _PLAIN = (
     *('examples', 'responses', 'prompt_tokens', 'response_tokens', 'good_ratings'),
@@ -41,12 +44,14 @@ def records(
     _, counts = encode(rows, tokenizer, max_prompt, max_response)
     prompts = [row if isinstance(row, str) else row.prompt for row in rows]
     figures = dict(counts)
-    # one more for bos, and for eos
-    figures |= _spread('prompt', [len(tokenizer.encode(x, True)) + 1 for x in prompts])
-    figures |= _spread(
-        'response',
-        [len(tokenizer.encode(x)) + 1 for row in rows for x in responses(row)],
-    )
+    asked = [prompt_part(prompt, tokenizer, ANY) for prompt in prompts]
+    answers = [
+        response_part(prompt, response, tokenizer, ANY)
+        for prompt, row in zip(prompts, rows, strict=True)
+        for response in responses(row)
+    ]
+    for name, parts in (('prompt', asked), ('response', answers)):
+        figures |= _spread(name, [len(part.tokens) for part in parts])
     if isinstance(rows[0], Comparison):
         figures['ties'] = sum(row.preference == 0.5 for row in rows)
     if isinstance(rows[0], Rating):

@@ -10,6 +10,7 @@ from perl import sharding
 from perl.adapters import tree
 from perl.data import batching
 from perl.data.batching import slices
+from perl.data.chat import stops
 from perl.judges import Judge, scores
 from perl.rollout import sampler, scoring
 from perl.rollout.choosing import Sampling
@@ -57,7 +58,7 @@ def answer(
     limits, size = run.config.lengths, run.config.evaluation.batch_size
     data = run.encoded(prompts)
     temperature = run.config.evaluation.temperature
-    sampling = Sampling(limits.response, run.tokenizer.eos, temperature)
+    sampling = Sampling(limits.response, stops(run.tokenizer), temperature)
     sample, panel = _sample(run.arch, sampling), reward and reward.panel
     key, parts = jax.random.fold_in(run.key('compare'), seed), []
     for rows, new in slices(len(prompts), size):

@@ -68,11 +68,11 @@ def sample_pairs(
     groups = run.dataset.prompt_groups
     return [
         Comparison(
-            prompt := row['prompt'],
+            prompt,  # that of a file has no messages
             (row['first'], row['second']),
             group=groups.get(prompt, ''),
         )
-        for row in rows[: len(prompts)]
+        for prompt, row in zip(prompts, rows, strict=False)
     ]
 
 

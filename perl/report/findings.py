@@ -29,6 +29,9 @@ def lines(findings: dict[str, Any]) -> list[str]:
         for split, row in splits.items():
             text += [f'{name}/{split}: {line}' for line in _split_lines(row)]
             text += [f'{name}/{split}: {line}' for line in _warnings(name, split, row)]
+    for name, example in findings['examples'].items():
+        text.append(f'{name}: an example, with what is learned in «»:')
+        text += [f'    {line}' for line in example.splitlines()]
     for name, row in findings['rewards'].items():
         text.append(f'{name}: {row["reward"]} {_tried(row["values"])}')
     for name, row in findings['stages'].items():

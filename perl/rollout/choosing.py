@@ -18,7 +18,7 @@ class Sampling:
 
     Attributes:
         max_tokens: of a response, the end of sequence included.
-        eos: the id that ends a response; None never ends one.
+        eos: the id that ends a response, or several; None never ends one.
         temperature: logits are divided by it; 0 takes the most likely token.
         top_k: keep the k most likely tokens; 0 keeps all.
         top_p: keep the smallest set of tokens with at least this much probability.
@@ -28,7 +28,7 @@ class Sampling:
     """
 
     max_tokens: int
-    eos: int | None
+    eos: int | tuple[int, ...] | None
     temperature: float = 1.0
     top_k: int = 0
     top_p: float = 1.0

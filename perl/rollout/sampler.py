@@ -9,6 +9,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from perl.models import decoder
 from perl.models.architecture import Architecture
@@ -97,7 +98,7 @@ def _no_tokens(batch, response):
 def _record(responses, token, log_prob, t, eos):
     """The responses with token t `[B]`, where they had not ended before it."""
     tokens, log_probs, lengths, finished = responses
-    ended = jnp.zeros_like(finished) if eos is None else token == eos
+    ended = jnp.isin(token, np.ravel([] if eos is None else eos))
     return Responses(
         tokens.at[:, t].set(token),
         log_probs.at[:, t].set(jnp.where(finished, 0.0, log_prob)),

@@ -23,6 +23,8 @@ _CARDS = (
     'adapter/adapter.json',
     'value/adapter.json',
     'adapter.json',
+    'adapter_config.json',
+    'adapter_model.safetensors',
     'ensemble.json',
     'gate.safetensors',
 )

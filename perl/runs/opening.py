@@ -13,7 +13,7 @@ from ml_collections import ConfigDict
 from perl import config as configs
 from perl import data, sharding
 from perl.config import kinds, lineage, rules
-from perl.data import tokenizers
+from perl.data import chat, tokenizers
 from perl.data.records import Dataset
 from perl.models import bases, frozen_base, store
 from perl.models.architecture import Architecture, parameters
@@ -97,6 +97,8 @@ def open_data(config: ConfigDict) -> Dataset:
     dataset = data.load(
         **{k: tuple(v) if isinstance(v, list) else v for k, v in options}
     )
+    if config.tokenizer.get('chat') == 'all':
+        dataset = chat.wrap(dataset)
     needs.check(config, dataset)
     return dataset
 

@@ -1,16 +1,19 @@
 """Roles of RLHF: what each sits on, what it adds, and how one begins from another."""
 
 import dataclasses
+import pathlib
 from typing import Any
 
 import jax
 
-from perl.adapters import bundle, tree
+from perl.adapters import bundle, peft, tree
 from perl.adapters.network import Network
 from perl.adapters.tunings import Tuning
 from perl.judges.panel import Panel
 from perl.models import heads, store
+from perl.models.architecture import Architecture
 from perl.system.errors import UserError
+from perl.weights import abstract
 
 
 @dataclasses.dataclass(frozen=True)
@@ -74,13 +77,44 @@ def begin(key: jax.Array, kind: Tuning, source: Role, leaves: Any, where: str) -
     if not source.delta:
         delta = kind.init(key, source.base, leaves)
         return Role(source.base, source.base_id, delta, kind)
-    if source.tuning is None or not source.tuning.alike(kind):
+    if source.tuning is None or not (
+        source.tuning.alike(kind) or _like(source.delta, kind, leaves)
+    ):
         raise UserError(
             f'{where}.tuning: goes on from an adapter of {source.tuning}, but asks for '
             f'{kind}; make the two alike, or set {where}.start to base'
         )
     role = copied(source, kind.dropout)
     return dataclasses.replace(role, tuning=kind, shift=0.0, scale=1.0)
+
+
+def _like(delta, kind, leaves):
+    """Whether a tuning makes just such leaves, of the same scales, whatever its rules
+    are called."""
+    own = tree.with_dropout(without_head(delta), kind.dropout)
+    wanted = abstract(kind.declare(leaves))
+    shapes = [[x.shape for x in jax.tree.leaves(y)] for y in (own, wanted)]
+    return jax.tree.structure(own) == jax.tree.structure(wanted) and (
+        shapes[0] == shapes[1]
+    )
+
+
+def imported(folder: pathlib.Path, arch: Architecture, base: Any, base_id: str) -> Role:
+    """The role of an adapter in the format of PEFT, on a base that it must fit.
+
+    Raises:
+        UserError: it does not, or is of a kind that is not read.
+    """
+    read = peft.read(folder, arch)
+    return Role(base, base_id, read.delta, read.tuning, read.shift, read.scale)
+
+
+def mistaken(stage: str, wanted: str, why: str) -> UserError:
+    """What to say of a stage or folder that does not hold what is wanted."""
+    return UserError(
+        f'{stage}: it {why}, so it is no {wanted}; name a stage that makes one, or the '
+        'adapter folder of one'
+    )
 
 
 def copied(role: Role, dropout: float) -> Role:

@@ -10,7 +10,7 @@ import jax
 
 from perl import config as configs
 from perl import sharding
-from perl.adapters import bundle
+from perl.adapters import bundle, peft
 from perl.adapters.tunings import Tuning
 from perl.config import kinds, lineage
 from perl.data import survey
@@ -119,15 +119,16 @@ class Run:
         return frozen_base.place(self.arch, params, self.mesh)
 
     def source(self, start: str) -> Role:
-        """The base itself, what SFT made of it, or an earlier reward model.
+        """The base itself, what SFT made of it, an earlier reward model, or a folder.
 
         SFT in full makes a new base; SFT by adapter leaves the base as it is.
         """
         if start == 'base':
             return Role(self.base, self.base_id, {}, None)
-        if start != 'sft':
-            return self.reward_role(start)
-        return self._sft
+        if start == 'sft':
+            return self._sft
+        known = start in configs.known_stages(self.config)
+        return self.reward_role(start) if known else self.adapter(start)
 
     @functools.cached_property
     def _sft(self) -> Role:
@@ -144,33 +145,40 @@ class Run:
         Raises:
             UserError: not there, damaged, of another base or tokenizer, or no policy.
         """
-        role = self._role(stage, 'policy')
+        role = self.adapter(stage, 'policy')
         if heads.HEAD in role.delta:
-            raise _no(stage, 'policy', 'has a scalar head')
+            raise roles.mistaken(stage, 'policy', 'has a scalar head')
         return role
 
     def reward_role(self, stage: str) -> Role:
         """The same, of a stage or folder that must hold a reward model."""
-        role = self._role(stage, 'reward model')
+        role = self.adapter(stage, 'reward model')
         if heads.HEAD not in role.delta:
-            raise _no(stage, 'reward model', 'has no scalar head')
+            raise roles.mistaken(stage, 'reward model', 'has no scalar head')
         return role
 
     def _product(self, stage: str) -> str:
         return kinds.PRODUCTS[lineage.makes(self.config, stage)]
 
-    def _role(self, stage: str, wanted: str) -> Role:
+    def adapter(self, stage: str, wanted: str = '') -> Role:
+        """The role of a stage or of an adapter folder, ours or of PEFT.
+
+        Raises:
+            UserError: as `role` does, or a stage makes another thing than is wanted.
+        """
         folder = pathlib.Path(stage)
         if stage in configs.known_stages(self.config):
             folder = self.workdir / stage / 'adapter'
-            if self._product(stage) != wanted:
-                raise _no(stage, wanted, f'makes a {self._product(stage)}')
+            if self._product(stage) != (wanted or self._product(stage)):
+                raise roles.mistaken(stage, wanted, f'makes a {self._product(stage)}')
             if not bundle.exists(folder):
                 mend = lineage.how_to_run(self.config, stage)
                 raise UserError(f'{stage}: {folder} has no adapter yet; {mend}')
         elif not folder.is_dir():
             hint = near_miss(stage, map(str, self.config.stages))
             raise UserError(f'{stage!r} is neither a stage nor a folder{hint}')
+        elif peft.is_peft(folder):
+            return roles.imported(folder, self.arch, self.base, self.base_id)
         delta, card = bundle.load(folder, tokenizer=self.tokenizer.fingerprint)
         base = {}
         if not card.tuning.replaces_base:
@@ -212,21 +220,12 @@ class Run:
 
     def begin(self, stage: str) -> Role:
         """The role that a stage trains, as its config wants it started."""
-        config = self.config[stage]
-        return roles.begin(
-            self.key(f'{stage}/init'),
-            self.tuning(stage),
-            self.source(config.start),
-            self.leaves,
-            stage,
-        )
-
-
-def _no(stage, wanted, why):
-    return UserError(
-        f'{stage}: it {why}, so it is no {wanted}; name a stage that makes one, or the '
-        'adapter folder of one'
-    )
+        start = self.config[stage].start
+        source = self.source(start)
+        if heads.HEAD in source.delta and self._product(stage) != 'reward model':
+            raise roles.mistaken(start, 'policy', 'has a scalar head')
+        kind, key = self.tuning(stage), self.key(f'{stage}/init')
+        return roles.begin(key, kind, source, self.leaves, stage)
 
 
 def _shapes(tree):

@@ -5,10 +5,12 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from perl.config import kinds, lineage
-from perl.data import SPLITS, survey
+from perl.data import SPLITS, encode, shown, survey
 from perl.data.records import Dataset
 from perl.data.tokenizers.vocabularies import Tokenizer
 from perl.system.errors import within
+
+_SOME = 100  # records of which one becomes an example
 
 
 def by_stage(
@@ -36,6 +38,28 @@ def by_stage(
             rows = row['rows'] if kind == 'text' else row['examples']
             row['epochs'] = _examples(config[name]) / rows
     return figures
+
+
+def examples(
+    config: ConfigDict, dataset: Dataset, tokenizer: Tokenizer
+) -> dict[str, str]:
+    """The first record that becomes an example, of each kind that a stage reads and of
+    each split, as `perl.data.shown` writes it; by names such as `comparisons/train`."""
+    limits = config.lengths.prompt, config.lengths.response
+    found = {}
+    for name in config.stages:
+        kind, _ = lineage.reads(config, name)
+        for split in SPLITS:
+            records = getattr(dataset, kind)[split]
+            if not records or f'{kind}/{split}' in found:
+                continue
+            if kind == 'text':
+                text = shown.document(records[0], tokenizer, sum(limits))
+            else:
+                kept = encode(records[:_SOME], tokenizer, *limits)[0].rows
+                text = shown.shown(records[kept[0]], tokenizer, limits)
+            found[f'{kind}/{split}'] = text
+    return found
 
 
 def imitated(section: ConfigDict, row: dict[str, Any]) -> int:

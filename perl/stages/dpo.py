@@ -122,7 +122,7 @@ def plan(arch: Architecture, config: ConfigDict, stage: str) -> Plan:
     tuning = configs.tuning(section.tuning)
     frozen = Frozen(
         policy={} if tuning.replaces_base else base,
-        reference=paper.source_of(arch, config, section.start, base),
+        reference=paper.source_of(arch, config, stage, base),
     )
     return supervised.plan(arch, config, stage, learn, batch, frozen=frozen)
 

@@ -19,11 +19,12 @@ from perl.runs.roles import Role
 from perl.weights import abstract
 
 
-def source_of(arch: Architecture, config: ConfigDict, start: str, base: Any) -> Network:
-    """What a policy starts from, on paper: its base, and the adapter of SFT if any."""
-    delta = {}
-    if start == 'sft':
-        tuning = configs.tuning(config.sft.tuning)
+def source_of(arch: Architecture, config: ConfigDict, stage: str, base: Any) -> Network:
+    """What a policy starts from, on paper: its base, and the adapter of SFT, or of a
+    folder, which is like its own, if any."""
+    start, delta = config[stage].start, {}
+    if start != 'base':
+        tuning = configs.tuning(config['sft' if start == 'sft' else stage].tuning)
         said = {} if tuning.replaces_base else tuning.declare(parameters(arch))
         delta = abstract(said)
     return Network(base, delta)

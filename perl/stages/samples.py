@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 
 import jax
 
+from perl.data.chat import stops
 from perl.evaluation.responses import respond
 from perl.rollout.sampler import Sampling
 from perl.runs.roles import Role
@@ -23,7 +24,7 @@ def writer(run: Run, stage: str, prompts: Sequence[str]) -> Callable[[Role, int]
     prompts = prompts[:PROMPTS]
     sampling = Sampling(
         run.config.lengths.response,
-        run.tokenizer.eos,
+        stops(run.tokenizer),
         run.config.evaluation.temperature,
     )
     folder, stage_key = run.workdir / stage, run.key(f'{stage}/samples')

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import tokenizer_files
 
-from perl.data import Comparison, Demonstration, Rating, encode, survey
+from perl.data import Comparison, Demonstration, Rating, collate, encode, survey
+from perl.data.chat import Chat, ChatTokenizer, Template
 from perl.data.counts import COUNTS
 from perl.data.tokenizers import Bytes, Json, Llama2c, SentencePiece
 from perl.system.errors import UserError
@@ -215,3 +216,41 @@ def test_tokens_that_reach_over_the_end_of_a_prompt_are_counted():
 def test_lengths_without_room():
     with pytest.raises(UserError, match='max_response 0'):
         encode([Demonstration('p', 'r')], BYTES, 8, 0)
+
+
+def test_messages_are_rendered_cut_and_learned_by_turns():
+    template = Template(
+        '{% for m in messages %}<s>{{ m.role[0] }}{{ m.content }}</s>{% endfor %}'
+        '{% if add_generation_prompt %}<s>a{% endif %}'
+    )
+    chats = ChatTokenizer(BYTES, template, (2,))
+    asked = Chat([('user', 'qrs')])
+    turns = Chat([('assistant', 'b'), ('user', 'c'), ('assistant', 'd')])
+    rows = [Demonstration(asked, turns), Demonstration(asked, 'b')]
+    examples, counts = encode(rows, chats, 9, 9)
+    head = [1, *ids('uqrs'), 2, 1, *ids('a')]
+    assert examples.prompts[0].tolist() == [head[0], *head[1:]]
+    whole = [*ids('b'), 2, 1, *ids('uc'), 2, 1, *ids('ad'), 2]
+    assert examples.completions[0][0].tolist() == whole[:9]
+    mask = [True] * 2 + [False] * 6 + [True]
+    assert examples.masks[0][0].tolist() == mask
+    assert examples.completions[1][0].tolist() == [*ids('b'), 2]
+    assert counts['responses_cut'] == 1 and counts['response_tokens_cut'] == 1
+    batch = collate(examples, [0, 1], multiple=4)
+    assert batch['completion'][0, 8:17].tolist() == mask
+    assert batch['completion'].sum() == 3 + 2
+    cut, counts = encode(rows, chats, 5, 9)
+    assert cut.prompts[0].tolist() == [1, *head[-4:]]
+    assert counts['prompts_cut'] == 2 and counts['prompt_tokens_cut'] == 6
+    with pytest.raises(UserError, match=r'row 1: there are messages, but .* template'):
+        encode(rows, BYTES, 9, 9)
+
+
+def test_tokens_over_the_start_of_an_answer_are_counted():
+    template = Template('<s>{{ messages[0].content }}\n{% for m in messages[1:] %}'
+                        '{{ m.content }}</s>{% endfor %}')  # fmt: skip
+    pieces = Llama2c(tokenizer_files.llama2c(('\n', '\n\n')), leading_space=False)
+    chats, asked = ChatTokenizer(pieces, template, (2,)), Chat([('user', 'q')])
+    for answer, merges in (('a', 0), ('\na', 1)):
+        _, counts = encode([Demonstration(asked, answer)], chats, 9, 9)
+        assert counts['boundary_merges'] == merges

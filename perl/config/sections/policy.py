@@ -28,7 +28,7 @@ def policy_config(learning_rate: float, **changes: Any) -> ConfigDict:
             'tuning': tuning_config(),
             'optimizer': optimizer_config(learning_rate, schedule='constant'),
             'value_learning_rate': learning_rate,  # learning rate of the value model
-            'start': 'sft',  # what the policy goes on from: base | sft
+            'start': 'sft',  # base | sft | an adapter's folder: what it goes on from
             'value_start': 'sft',  # start of the value model: sft | reward | base
             'value_warmup': 0,  # first iterations, which train the value model alone
             # who rewards: a stage or folder of reward models, module:function, gold, or

@@ -26,8 +26,8 @@ def stage_config(kind: str, learning_rate: float, **changes: Any) -> ConfigDict:
         }
     )
     if kind != 'pretrain':
-        # what the stage goes on from: base | sft; a reward stage also from an earlier
-        # one, with its head and adapters
+        # what the stage goes on from: base | sft | the folder of an adapter, ours or of
+        # PEFT; a reward stage also from an earlier one, with its head and adapters
         config.start = 'base'
     if kind in ('reward', 'dpo'):
         # keeps the weights that did best on the validation split, not the last ones

@@ -73,7 +73,7 @@ class Line(Row):
             raise self.bad(column, f'is {shown(value)}, not an object')
         return dataclasses.replace(self, values=_Values(value))
 
-    def _error(self, column: str, what: str) -> UserError:
+    def error(self, column: str, what: str) -> UserError:
         return self.bad(column, what.partition(';')[0])
 
 

@@ -35,7 +35,7 @@ class Row:
 
     def text(self, column: str) -> str:
         """A string; it may be empty."""
-        return self._string(self.values[column], column)
+        return self.string(self.values[column], column)
 
     def filled(self, column: str) -> str:
         """A string that is not blank."""
@@ -45,8 +45,8 @@ class Row:
         """A list of two or more strings that are not blank."""
         values = self.values[column]
         if not isinstance(values, list) or len(values) < 2:
-            raise self._error(column, f'is {shown(values)}, not a list of two or more')
-        return [self._something(self._string(v, column), column) for v in values]
+            raise self.error(column, f'is {shown(values)}, not a list of two or more')
+        return [self._something(self.string(v, column), column) for v in values]
 
     def has(self, column: str) -> bool:
         """Whether an optional column has a value in this row."""
@@ -65,21 +65,21 @@ class Row:
         if whole and value == int(value):
             value = int(value)
         if isinstance(value, list | dict | bytes) or value != value:
-            raise self._error(column, f'is {shown(value)}, not text or a number')
+            raise self.error(column, f'is {shown(value)}, not text or a number')
         return str(value)
 
     def share(self, column: str) -> float:
         """A number in [0, 1]."""
         number = self._number(column)
         if not 0 <= number <= 1:
-            raise self._error(column, f'is {number}, not between 0 and 1')
+            raise self.error(column, f'is {number}, not between 0 and 1')
         return number
 
     def amount(self, column: str) -> float:
         """A finite number, 0 or more."""
         number = self._number(column)
         if not 0 <= number < math.inf:
-            raise self._error(column, f'is {number}, not 0 or more')
+            raise self.error(column, f'is {number}, not 0 or more')
         return number
 
     def _number(self, column: str) -> float:
@@ -87,27 +87,29 @@ class Row:
         try:
             return float(value)
         except OverflowError:
-            raise self._error(column, 'is a number too large to hold') from None
+            raise self.error(column, 'is a number too large to hold') from None
         except (TypeError, ValueError):
-            raise self._error(column, f'is {shown(value)}, not a number') from None
+            raise self.error(column, f'is {shown(value)}, not a number') from None
 
-    def _string(self, value: object, column: str) -> str:
+    def string(self, value: object, column: str) -> str:
+        """A value of a column, or of a list in it, that must be a string."""
         if value is None:
-            raise self._error(column, 'is missing')
+            raise self.error(column, 'is missing')
         if not isinstance(value, str):
-            raise self._error(column, f'is {shown(value)}, not text')
+            raise self.error(column, f'is {shown(value)}, not text')
         if not value.isascii() and _HALF.search(value):
-            raise self._error(
+            raise self.error(
                 column, 'has half of a surrogate pair, such as \\ud83d; fix the text'
             )
         return value
 
     def _something(self, text: str, column: str) -> str:
         if not text.strip():
-            raise self._error(column, 'is empty; drop the row or fill it in')
+            raise self.error(column, 'is empty; drop the row or fill it in')
         return text
 
-    def _error(self, column: str, what: str) -> UserError:
+    def error(self, column: str, what: str) -> UserError:
+        """The error of a column: `what` is wrong with it."""
         return UserError(f'{self.file}, {self.place}: {column!r} {what}')
 
 

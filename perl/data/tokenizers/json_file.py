@@ -1,12 +1,13 @@
 """The `tokenizer.json` of the `tokenizers` library, changed for parts of texts."""
 
 import collections
+import functools
 import json
 import pathlib
 from collections.abc import Sequence
 from typing import Any
 
-from perl.data.tokenizers.vocabularies import LeadingSpace, digest, write
+from perl.data.tokenizers.vocabularies import Control, LeadingSpace, digest, write
 from perl.system.errors import UserError
 
 # the steps of a tokenizer.json that can change the start or end of a text, and the key
@@ -37,7 +38,8 @@ class Json(LeadingSpace):
         import tokenizers
 
         try:
-            settings, self.leading_space = for_parts(json.loads(content))
+            original = json.loads(content)
+            settings, self.leading_space = for_parts(original)
             self._tokenizer = tokenizers.Tokenizer.from_str(json.dumps(settings))
         except Exception as error:
             raise UserError(f'not a tokenizer.json: {error}') from error
@@ -50,6 +52,7 @@ class Json(LeadingSpace):
         self.pad, self.bos, self.eos = map(self._id, self._special.values())
         self.size = max(self._tokenizer.get_vocab(True).values()) + 1
         self._unknown = _unknown_id(settings['model'], self._tokenizer)
+        self.space_everywhere = self.leading_space and not _first_only(original)
 
     def _id(self, token: str) -> int:
         number = self._tokenizer.token_to_id(token)
@@ -70,6 +73,14 @@ class Json(LeadingSpace):
         unused = {number for number, token in added.items() if token.special}
         unused -= {self.pad, self.bos, self.eos}
         return max(set(self._tokenizer.get_vocab(True).values()) - unused) + 1
+
+    @functools.cached_property
+    def controls(self) -> dict[str, Control]:
+        return {
+            token.content: Control(number, token.lstrip, token.rstrip)
+            for number, token in self._tokenizer.get_added_tokens_decoder().items()
+            if token.special
+        }
 
     @property
     def holes(self) -> tuple[int, ...]:
@@ -131,6 +142,12 @@ def for_parts(settings: dict[str, Any]) -> tuple[dict[str, Any], bool]:
         if len(steps) == 1:
             [changed[role]] = steps
     return changed, leading_space
+
+
+def _first_only(settings):
+    """Whether the space goes before the first words of a text alone."""
+    steps = _flat(settings.get('pre_tokenizer'), _STEPS['pre_tokenizer'])
+    return any(step.get('prepend_scheme') == 'first' for step in steps)
 
 
 def _flat(step, several):

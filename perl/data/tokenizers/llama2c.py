@@ -7,7 +7,7 @@ import re
 import struct
 from collections.abc import Sequence
 
-from perl.data.tokenizers.vocabularies import LeadingSpace, digest, write
+from perl.data.tokenizers.vocabularies import Control, LeadingSpace, digest, write
 from perl.system.errors import UserError
 
 # The ids below this are unk, bos, eos and the 256 bytes.
@@ -95,6 +95,10 @@ class Llama2c(LeadingSpace):
         self.size = len(self._pieces)
         self.bos, self.eos = 1, 2
         self.pad = self.eos
+
+    @property
+    def controls(self) -> dict[str, Control]:
+        return {'<s>': Control(self.bos), '</s>': Control(self.eos)}
 
     @property
     def fingerprint(self) -> str:

@@ -1,9 +1,10 @@
 """SentencePiece models without their normalisation."""
 
+import functools
 import pathlib
 from collections.abc import Sequence
 
-from perl.data.tokenizers.vocabularies import LeadingSpace, digest, write
+from perl.data.tokenizers.vocabularies import Control, LeadingSpace, digest, write
 from perl.system.errors import UserError
 
 # ModelProto.normalizer_spec {precompiled_charsmap: '', add_dummy_prefix: false,
@@ -48,6 +49,16 @@ class SentencePiece(LeadingSpace):
             raise UserError('the SentencePiece model has no end-of-sequence token')
         self.pad = _or(self._processor.pad_id(), self.eos)
         self.bos = _or(self._processor.bos_id(), self.pad)
+
+    @functools.cached_property
+    def controls(self) -> dict[str, Control]:
+        pieces = {i: self._processor.id_to_piece(i) for i in range(self.size)}
+        special = (self.pad, self.bos, self.eos)
+        return {
+            piece: Control(i)
+            for i, piece in pieces.items()
+            if self._processor.is_control(i) or i in special
+        }
 
     @property
     def fingerprint(self) -> str:

@@ -11,11 +11,24 @@ import dataclasses
 import hashlib
 import pathlib
 from collections.abc import Sequence
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from perl.system import atomic, jsonl
 
 META = 'tokenizer.meta.json'
+
+
+class Control(NamedTuple):
+    """A control token: text never becomes one.
+
+    Attributes:
+        id: its number.
+        lstrip, rstrip: whether it takes the white space before it, and after it.
+    """
+
+    id: int
+    lstrip: bool = False
+    rstrip: bool = False
 
 
 class Tokenizer(Protocol):
@@ -38,6 +51,15 @@ class Tokenizer(Protocol):
     @property
     def fingerprint(self) -> str:
         """Sixteen hex digits of the sha256 of all that determines the ids."""
+
+    @property
+    def controls(self) -> dict[str, Control]:
+        """The control tokens by the texts that name them in a chat template."""
+
+    @property
+    def space_everywhere(self) -> bool:
+        """Whether the space that belongs before the start of a text belongs after each
+        control token too."""
 
     def encode(self, text: str, start: bool = False) -> list[int]:
         """The ids of a text, without special tokens.
@@ -74,6 +96,7 @@ class LeadingSpace(abc.ABC):
 
     leading_space: bool
     bos: int
+    space_everywhere = False
 
     @property
     def reach(self) -> int:
@@ -135,6 +158,14 @@ class Bytes:
     @property
     def holes(self) -> tuple[int, ...]:
         return ()
+
+    @property
+    def controls(self) -> dict[str, Control]:
+        return {'<s>': Control(self.bos), '</s>': Control(self.eos)}
+
+    @property
+    def space_everywhere(self) -> bool:
+        return False
 
     @property
     def fingerprint(self) -> str:

@@ -2,7 +2,13 @@
 
 from perl.models.files.checkpoint import Checkpoint, Tensor
 from perl.models.files.folder import refuse_pickle
-from perl.models.files.opening import beside, is_foreign, located, open_checkpoint
+from perl.models.files.opening import (
+    beside,
+    is_foreign,
+    located,
+    open_checkpoint,
+    stops,
+)
 from perl.models.files.writing import write_checkpoint
 
 __all__ = [
@@ -13,5 +19,6 @@ __all__ = [
     'located',
     'open_checkpoint',
     'refuse_pickle',
+    'stops',
     'write_checkpoint',
 ]

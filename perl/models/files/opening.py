@@ -72,6 +72,18 @@ def open_checkpoint(path: str | pathlib.Path) -> Checkpoint:
     return read_gguf(path)
 
 
+def stops(path: str | pathlib.Path) -> tuple[int, ...]:
+    """The ids that end a response as a checkpoint says: `eos_token_id` of its
+    `generation_config.json`, or else of its config; none where neither says it."""
+    checkpoint = open_checkpoint(path)
+    for said in (checkpoint.generation, checkpoint.config):
+        ids = said.get('eos_token_id')
+        ids = ids if isinstance(ids, list) else [ids]
+        if all(isinstance(i, int) for i in ids):
+            return tuple(ids)
+    return ()
+
+
 def beside(path: str | pathlib.Path) -> dict[str, bytes]:
     """The files of the tokenizer that belongs to a checkpoint, by the names that
     Hugging Face gives them; those of a GGUF file are made from its metadata.

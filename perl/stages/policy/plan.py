@@ -33,7 +33,7 @@ def plan(arch: Architecture, config: ConfigDict, stage: str) -> Plan:
     trainable = {'policy': tuning.declare(leaves)}
     frozen = {
         'policy': {} if tuning.replaces_base else base,
-        'reference': paper.source_of(arch, config, section.start, base),
+        'reference': paper.source_of(arch, config, stage, base),
     }
     if not ALGORITHMS[section.algorithm].group:
         critic = _critic(config, section)

@@ -9,6 +9,7 @@ from typing import Any
 
 from perl.config import lineage
 from perl.data import batching
+from perl.data.chat import stops
 from perl.judges import Judge, each
 from perl.losses.algorithms import ALGORITHMS
 from perl.rollout.choosing import Sampling
@@ -109,7 +110,7 @@ def prepare(
         ),
         feed=_feed(run, stage),
         sampling=Sampling(
-            run.config.lengths.response, run.tokenizer.eos, section.temperature
+            run.config.lengths.response, stops(run.tokenizer), section.temperature
         ),
         reward=reward,
         key=run.key(stage),

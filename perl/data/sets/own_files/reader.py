@@ -6,21 +6,20 @@ them. Errors name the file and the row.
 
 import collections
 import dataclasses
+import pathlib
 from collections.abc import Iterator, Mapping, Sequence
 
-from perl.data.files import paths
-from perl.data.files.rows import Row, read_rows
+from perl.data.files import paths, tables
+from perl.data.files.rows import read_rows
 from perl.data.records import (
     SPLITS,
-    Comparison,
     Dataset,
-    Demonstration,
-    Rating,
     Record,
     responses,
     split_of,
 )
-from perl.data.sets.own_files import templates
+from perl.data.sets.own_files.conversations import has_own_prompt
+from perl.data.sets.own_files.record import record_and_text
 from perl.data.sets.own_files.source import Paths, Source, from_settings
 from perl.data.splits import Groups
 from perl.system.errors import UserError
@@ -120,56 +119,28 @@ def read(source: Source, mends: Mapping[str, str] | None = None) -> Iterator[Ent
         source: the settings of the files.
         mends: {column: advice for the error if it is missing}; by default by settings.
     """
-    needed = source.needed | (mends or {})
-    optional = list(source.optional.values())
     for split, where in (source.splits or {'': source.path}).items():
         setting = f'{source.kind}.path.{split}' if split else f'{source.kind}.path'
         for file in paths.expand(where, setting):
+            own = dataclasses.replace(source, there=_columns(file, source))
+            needed = own.needed
+            needed |= {x: why for x, why in (mends or {}).items() if x in needed}
+            optional = list(own.optional.values())
             for row in read_rows(file, list(needed), optional, needed):
-                first = next(iter(source.fields.values()))
-                group = row.key(source.group) if source.group else ''
-                yield Entry(_record(row, source), row.text(first), group, split)
+                group = row.key(own.group) if own.group else ''
+                yield Entry(*record_and_text(row, own), group, split)
 
 
-def _record(row: Row, source: Source) -> Record | str:
-    columns = source.fields
-
-    def filled(name: str, text: str) -> str:
-        """The template `name`, filled with a text and with columns of the row."""
-        return templates.fill(
-            getattr(source, name),
-            lambda x: text if x == name else row.text(source.columns.get(x, x)),
-        )
-
-    if 'text' in columns:
-        return row.filled(columns['text'])
-    prompt = filled('prompt', row.text(columns['prompt']))
-    if source.kind == 'prompts':
-        return prompt
-    if source.kind == 'comparisons':
-        if 'completions' in columns:
-            texts = row.filled_list(columns['completions'])
-        else:
-            texts = [row.filled(columns['chosen']), row.filled(columns['rejected'])]
-        completions = tuple(filled('response', text) for text in texts)
-        return Comparison(prompt, completions, **_strength(row, source))
-    response = filled('response', row.filled(columns['response']))
-    if source.kind == 'text':
-        return prompt + response
-    if source.kind == 'ratings':
-        return Rating(prompt, response, row.share(columns['label']))
-    return Demonstration(prompt, response)
-
-
-def _strength(row: Row, source: Source) -> dict[str, float]:
-    """The margin and the preference of a row, if it has them."""
-    margin, preference = (source.optional[name] for name in ('margin', 'preference'))
-    strength = {}
-    if row.has(margin):
-        strength['margin'] = row.amount(margin)
-    if row.has(preference):
-        strength['preference'] = row.share(preference)
-    return strength
+def _columns(file: pathlib.Path, source: Source) -> list[str]:
+    """Which columns that tell the fields of a file are in its first row."""
+    first = next(iter(tables.read(file, source.candidates)), None)
+    there = (
+        {x: v for x, v in first[1].items() if x in source.candidates} if first else {}
+    )
+    prompt, chosen = (source.columns.get(x, x) for x in ('prompt', 'chosen'))
+    if prompt not in there and not has_own_prompt(there.get(chosen)):
+        there.pop(chosen, None)  # an error asks for the column of the prompt
+    return list(there)
 
 
 def _oddities(data: Dataset) -> dict[str, int]:

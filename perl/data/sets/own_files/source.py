@@ -7,23 +7,13 @@ from collections.abc import Mapping, Sequence
 
 from perl.data.records import SPLITS
 from perl.data.sets.own_files import templates
+from perl.data.sets.own_files.fields import FIELDS, OPTIONAL
 from perl.system.errors import UserError
 from perl.system.suggest import near_miss
 
 Path = str | pathlib.Path
 Paths = Path | Sequence[Path]
 
-# The fields of each kind of records. If a kind has several sets, the first set that
-# contains all fields named in `columns` applies.
-FIELDS = {
-    'text': (('text',), ('prompt', 'response')),
-    'demonstrations': (('prompt', 'response'),),
-    'comparisons': (('prompt', 'chosen', 'rejected'), ('prompt', 'completions')),
-    'ratings': (('prompt', 'response', 'label'),),
-    'prompts': (('prompt',),),
-}
-# Fields that are read if the file has them.
-OPTIONAL = {'comparisons': ('margin', 'preference')}
 TEMPLATES = ('prompt', 'response')
 _TYPES = {
     'path': (
@@ -49,12 +39,14 @@ class Source:
             fields by kind are text (or prompt and response, which make a text); prompt,
             response; prompt, chosen, rejected (or prompt, completions, a list with the
             best first), and margin and preference if the file has these columns;
-            prompt, response, label; prompt.
+            prompt, response, label; prompt. Rows of messages have the fields of
+            `perl.data.sets.own_files.conversations`.
         group: the column with the group of a row (a dialog, a post): rows of one group
             are in one split. By default the prompt or text is the group.
         prompt, response: templates for the texts, such as 'Q: {prompt}\\nA:' and
             ' {response}'. Other names in braces are columns; `{{name}}` becomes
             `{name}`.
+        there: the columns of the file that is read; None where no file is open yet.
     """
 
     kind: str
@@ -63,6 +55,7 @@ class Source:
     group: str | None = None
     prompt: str = '{prompt}'
     response: str = '{response}'
+    there: Sequence[str] | None = None
 
     def __post_init__(self):
         self._check_types()
@@ -84,7 +77,9 @@ class Source:
         """{field: column} of the required fields."""
         optional = [field for field in self.optional if field in self.columns]
         named = self.columns.keys() - set(optional)
-        chosen = next(fields for fields in FIELDS[self.kind] if named <= set(fields))
+        sets = [fields for fields in FIELDS[self.kind] if named <= set(fields)]
+        in_file = (x for x in sets if self.there and self._columns(x) <= {*self.there})
+        chosen = next(in_file, sets[0])
         return {x: self.columns.get(x, x) for x in (*chosen, *optional)}
 
     @property
@@ -110,10 +105,19 @@ class Source:
             why[self.group] = f'{self.kind}.group names it'
         return why
 
+    @property
+    def candidates(self) -> list[str]:
+        """The columns that tell which fields a file has."""
+        sets = (self._columns(fields) for fields in FIELDS[self.kind])
+        return sorted(set().union(*sets))
+
+    def _columns(self, fields):
+        return {self.columns.get(x, x) for x in fields}
+
     def template_columns(self, name: str) -> list[str]:
         """The columns in a template, without the field of its name."""
-        completions = name == 'response' and self.kind == 'comparisons'
-        if name not in self.fields and not completions:
+        answers = {'chosen', 'completions', 'completion'} & self.fields.keys()
+        if name not in self.fields and not (name == 'response' and answers):
             return []
         inside = templates.names(getattr(self, name))
         return [self.columns.get(x, x) for x in inside if x != name]
@@ -177,7 +181,7 @@ def from_settings(kind: str, settings: Paths | Mapping) -> Source:
     """
     if isinstance(settings, Path | list | tuple):
         return Source(kind, settings)
-    known = [field.name for field in dataclasses.fields(Source)][1:]
+    known = [field.name for field in dataclasses.fields(Source)][1:-1]
     if not hasattr(settings, 'items'):
         raise UserError(f'{kind}: {settings!r:.40} is neither a path nor settings')
     # sections of a config are not of the type Mapping

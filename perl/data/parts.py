@@ -1,0 +1,102 @@
+"""Prompts and responses in token ids, cut to their lengths: plain texts or messages."""
+
+from collections.abc import Sequence
+
+from perl.data.chat import Chat, Template
+from perl.data.chat.encoding import pieces, prompt_piece
+from perl.data.counts import Part
+from perl.data.records import Record, responses
+from perl.data.tokenizers.vocabularies import Tokenizer
+from perl.system.errors import UserError, within
+
+
+def parts_of(
+    row: int, record: Record | str, tokenizer: Tokenizer, limits: tuple[int, int]
+) -> tuple[Part, list[Part]]:
+    """The prompt and the responses of a record, in at most `limits` tokens.
+
+    Raises:
+        UserError: as the two functions below, or the tokenizer knows no character of a
+            response; the message names the row, counted from 1.
+    """
+    text = record if isinstance(record, str) else record.prompt
+    with within(f'row {row}' if isinstance(text, Chat) else ''):
+        prompt = prompt_part(text, tokenizer, limits[0])
+        parts = [
+            response_part(text, response, tokenizer, limits[1])
+            for response in responses(record)
+        ]
+    if not all(part.ids for part in parts):
+        raise UserError(
+            f'row {row}: the tokenizer knows no character of a response, so the model '
+            'cannot learn from it; drop the row, or use another tokenizer'
+        )
+    return prompt, parts
+
+
+def different(completions: Sequence[Part]) -> list[Part]:
+    """The completions without those that have the tokens of a better one."""
+    first: dict[tuple[int, ...], Part] = {}
+    for part in completions:
+        first.setdefault(tuple(part.tokens), part)
+    return list(first.values())
+
+
+def prompt_part(prompt: str, tokenizer: Tokenizer, limit: int) -> Part:
+    """A prompt in at most `limit` tokens: its first token, which is bos before a plain
+    text, and its last ones.
+
+    Raises:
+        UserError: messages have no chat template, or the template raises an error.
+    """
+    if isinstance(prompt, Chat):
+        piece = prompt_piece(tokenizer, _template(tokenizer), prompt.messages)
+        text, edge, (first, *ids) = piece.text, piece.last, piece.ids
+    else:
+        text = edge = prompt
+        first, ids = tokenizer.bos, tokenizer.encode(prompt, start=True)
+    cut = max(0, len(ids) + 1 - limit)
+    return Part(text, ids, [first, *ids[cut:]], cut, edge)
+
+
+def response_part(prompt: str, response: str, tokenizer: Tokenizer, limit: int) -> Part:
+    """What follows a prompt, in at most `limit` tokens, the end included.
+
+    After a plain prompt it is a plain text. After messages it is the content of one
+    turn of the assistant, or a `Chat` of several messages, and its mask is of the turns
+    of the assistant.
+
+    Raises:
+        UserError: as `perl.data.chat.turns.split` does.
+    """
+    if isinstance(prompt, Chat):
+        return _turns(prompt, response, tokenizer, limit)
+    # after an empty prompt the response begins the text
+    ids = tokenizer.encode(response, start=not prompt)
+    tokens = [*ids, tokenizer.eos]
+    cut = max(0, len(tokens) - limit)
+    return Part(response, ids, tokens[:limit], cut, response)
+
+
+def _turns(prompt: Chat, response: str, tokenizer: Tokenizer, limit: int) -> Part:
+    turns = (('assistant', response),)
+    if isinstance(response, Chat):
+        turns = response.messages
+    messages, first = [*prompt.messages, *turns], len(prompt.messages)
+    found = pieces(tokenizer, _template(tokenizer), messages, first)[1:]
+    while not found[-1].trained:  # what the template writes after the last turn
+        found.pop()
+    ids = [i for piece in found for i in piece.ids]
+    mask = [piece.trained for piece in found for _ in piece.ids]
+    text, cut = ''.join(piece.text for piece in found), max(0, len(ids) - limit)
+    return Part(text, ids, ids[:limit], cut, found[0].first, mask[:limit])
+
+
+def _template(tokenizer: Tokenizer) -> Template:
+    template = getattr(tokenizer, 'template', None)
+    if template is None:
+        raise UserError(
+            'there are messages, but the base brings no chat template; set '
+            'tokenizer.chat_template to the file of one'
+        )
+    return template

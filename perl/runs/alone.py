@@ -1,0 +1,127 @@
+"""A model without a run: its tokenizer, its decoder, its base."""
+
+import json
+import pathlib
+from collections.abc import Sequence
+
+from perl import config as configs
+from perl import sharding
+from perl.adapters import bundle
+from perl.data import chat, tokenizers
+from perl.data.records import Dataset
+from perl.models import bases
+from perl.models.files import beside, is_foreign, located
+from perl.runs.opening import describe_base, open_base, open_finished
+from perl.runs.run import Run
+from perl.runs.tokenizer import with_template
+from perl.system.errors import UserError
+from perl.weights import QUANTISATIONS
+
+_LONGEST = 2048  # tokens of prompt and response that are scored, if the window has them
+
+
+def open_one(
+    workdir: str, model: str, adapter: str = '', converses: bool = False
+) -> Run:
+    """A finished run, or a model alone, as one of two flags names it.
+
+    Args:
+        workdir: of the run; '' for a model alone.
+        model, adapter, converses: see `open_alone`.
+
+    Raises:
+        UserError: both or none is given, or what it names cannot be opened.
+    """
+    if bool(workdir) == bool(model):
+        raise UserError('--workdir: give this, a run folder, or --model, a model')
+    if not workdir:
+        return open_alone(model, adapter, converses)
+    run = open_finished(workdir)
+    if converses and not isinstance(run.tokenizer, chat.ChatTokenizer):
+        run.tokenizer = with_template(run.tokenizer, run.config.model.path)
+    return run
+
+
+def open_alone(path: str, adapter: str = '', converses: bool = False) -> Run:
+    """A model as the base of a run that has no stages and no data.
+
+    A text to be scored may have 1,024 tokens of prompt and as many of response, or
+    half the window of the model.
+
+    Args:
+        path: whatever `model.path` may name (docs/models.md).
+        adapter: a folder that is to sit on it; the base is stored in as few bits as
+            that of a bundle was.
+        converses: whether its chat template is read.
+
+    Raises:
+        UserError: it is not there, damaged, or brings no tokenizer, or a chat template
+            that cannot be used.
+    """
+    if not located(path).exists():
+        raise UserError(f'--model: {path} is not there; give a folder or a file')
+    arch = bases.describe(path)
+    config = configs.experiment('model')
+    for stage in configs.known_stages(config):
+        del config[stage]
+    config.stages, config.model.path = (), path
+    config.model.quantization = _stored(adapter)
+    half = min(_LONGEST, arch.max_length) // 2
+    config.lengths.prompt = config.lengths.response = half
+    tokenizer = tokenizers.of_base(path)
+    if tokenizer is None:
+        raise UserError(
+            f'--model: {path} brings no tokenizer; put its tokenizer.json or '
+            'tokenizer.model beside it'
+        )
+    if converses:
+        tokenizer = with_template(tokenizer, path)
+    arch = describe_base(config, tokenizer)
+    run = Run(
+        config, pathlib.Path(path), sharding.make_mesh(), Dataset('none'), tokenizer,
+        arch,
+    )  # fmt: skip
+    open_base(run)
+    return run
+
+
+def _stored(adapter):
+    """How the base was stored that a bundle was trained on, as its fingerprint says."""
+    if not (adapter and bundle.exists(pathlib.Path(adapter))):
+        return 'none'
+    said = bundle.load(pathlib.Path(adapter))[1].base.partition('-')[2]
+    return said if said in QUANTISATIONS else 'none'
+
+
+def adds_bos(path: str) -> bool:
+    """Whether the tokenizer that a model brings begins a text with bos. Where its files
+    do not tell, it does, as those of ours do.
+
+    Args:
+        path: of the model.
+    """
+    if not is_foreign(path):
+        return True
+    files = beside(path)
+    said = json.loads(files.get('tokenizer_config.json', b'{}')).get('add_bos_token')
+    if said is None and 'tokenizer.json' in files:
+        from tokenizers import Tokenizer  # a library that few runs need
+
+        whole = Tokenizer.from_buffer(files['tokenizer.json'])
+        return bool(whole.encode('').ids)
+    return said is None or bool(said)
+
+
+def conversations(run: Run, prompts: Sequence[str]) -> list[str]:
+    """Prompts as messages: one turn of a user each, or the turns of a dialog of
+    Anthropic HH.
+
+    Raises:
+        UserError: the model has no chat template.
+    """
+    if not isinstance(run.tokenizer, chat.ChatTokenizer):
+        raise UserError(
+            '--chat: the model has no chat template; leave the flag out, or put '
+            'chat_template.jinja beside the tokenizer of the model'
+        )
+    return [chat.Chat(chat.from_dialog(prompt)) for prompt in prompts]

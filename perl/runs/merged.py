@@ -1,0 +1,84 @@
+"""A role as a whole model of transformers."""
+
+import pathlib
+
+import jax.numpy as jnp
+
+from perl.adapters import peft, tree
+from perl.adapters.peft import write_reward
+from perl.data.tokenizers import padding
+from perl.models import families
+from perl.models.files import beside, is_foreign, open_checkpoint, write_checkpoint
+from perl.models.heads import HEAD
+from perl.runs.roles import Role
+from perl.runs.run import Run
+from perl.system.errors import UserError
+
+
+def write_merged(run: Run, role: Role, output: pathlib.Path, decoded: bool) -> str:
+    """Writes a folder that transformers loads, and returns what a person must know.
+
+    Args:
+        run: with its base.
+        role: with a scalar head, it is written as a classifier.
+        output: the folder.
+        decoded: allows that a base in few bits is written in floating point.
+
+    Raises:
+        UserError: it is not allowed, or no family of transformers describes the model.
+    """
+    if run.arch.quantization != 'none' and not decoded:
+        raise UserError(
+            f'--format: the base is stored in {run.arch.quantization}, and a merged '
+            'model would be its decoded numbers; allow it with --decoded, or write '
+            '--format=peft'
+        )
+    params, head = tree.merge(role.base, role.delta), {}
+    if HEAD in params:
+        head = params[HEAD]
+        params = {**params, HEAD: {**head, 'bias': jnp.zeros((), jnp.float32)}}
+    path, family = run.config.model.path, family_of_base(run)
+    pad, note = run.tokenizer.pad, ''
+    if head:
+        pad = padding.of_classifier(run.tokenizer)
+        note = 'pad is eos, so score one text at a time; ' if pad is None else ''
+    foreign = open_checkpoint(path) if path and is_foreign(path) else None
+    ids = {'bos_token_id': run.tokenizer.bos, 'eos_token_id': run.tokenizer.eos}
+    if foreign:  # as its makers say them: eos may be several
+        ids |= {k: foreign.config[k] for k in ids if foreign.config.get(k) is not None}
+    made = families.to_foreign(run.arch, params, family, {**ids, 'pad_token_id': pad})
+    own = beside(path) if foreign else {}
+    if head and own and pad is not None:
+        own = padding.padded_with(own, pad)
+    write_checkpoint(
+        output, made.config, made.tensors, beside=own,
+        generation=(foreign and foreign.generation) or None,
+    )  # fmt: skip
+    if not foreign:
+        run.tokenizer.save(output / 'tokenizer')
+        note = f'the tokenizer is in {output / "tokenizer"}, as ours; {note}'
+    if head:
+        write_reward(output, float(head['bias']), role.shift, role.scale)
+        note += score_note(output, role)
+    return note
+
+
+def score_note(output: pathlib.Path, role: Role) -> str:
+    """How the reported reward follows from the score that was written; '' where it is
+    the score."""
+    if (output / peft.REWARD).exists():
+        shift, scale = float(role.shift), float(role.scale)
+        bias = float(role.delta[HEAD]['bias'])
+        return (
+            f'reward = (score + {bias:.6g} - {shift:.6g}) / {scale:.6g}, as '
+            f'{peft.REWARD} says'
+        )
+    return ''
+
+
+def family_of_base(run: Run) -> families.Family | None:
+    """The family of the checkpoint that a run sits on; None for a base of ours."""
+    path = run.config.model.path
+    if not (path and is_foreign(path)):
+        return None
+    return families.from_foreign(open_checkpoint(path).config)[0]

@@ -1,0 +1,70 @@
+"""Folders of `perl.export` as transformers loads them, with their tokenizers."""
+
+import json
+
+import foreign_models
+import jax
+import numpy as np
+import torch
+import transformers
+from tokenizer_files import byte_level
+
+from perl.adapters.tunings import create
+from perl.export import export
+from perl.models import heads
+from perl.models.architecture import parameters
+from perl.runs.alone import open_alone
+from perl.runs.roles import Role
+
+TEXTS = ['the table', 'a', 'the table is for two people']
+
+
+def brought(folder):
+    """A Llama whose tokenizer pads with eos, as many of them do."""
+    tokenizer = byte_level(add_prefix_space=False)
+    sizes = {**foreign_models.SIZES, 'vocab_size': 320, 'max_position_embeddings': 128}
+    config = transformers.LlamaConfig(**{**sizes, 'bos_token_id': 1, 'eos_token_id': 2})
+    torch.manual_seed(0)
+    model = transformers.LlamaForCausalLM(config)
+    foreign_models.randomise(model)
+    model.save_pretrained(folder)
+    tokenizer.save(str(folder / 'tokenizer.json'))
+    names = [tokenizer.id_to_token(i) for i in (1, 2)]
+    said = dict(zip(('bos_token', 'eos_token'), names, strict=True))
+    said |= {'pad_token': names[1], 'tokenizer_class': 'PreTrainedTokenizerFast'}
+    (folder / 'tokenizer_config.json').write_text(json.dumps(said))
+    return folder
+
+
+def test_a_merged_reward_model_reads_padded_texts_at_their_ends(tmp_path):
+    run = open_alone(str(brought(tmp_path / 'base')))
+    assert run.tokenizer.pad == run.tokenizer.eos == 2
+    leaves = parameters(run.arch)
+    tuning = create({'name': 'lora', 'rank': 2, 'targets': ('attention',)})
+    delta = tuning.init(jax.random.key(0), run.base, leaves)
+    delta = jax.tree.map(lambda x: x + 0.2, delta)
+    delta[heads.HEAD] = heads.init_head(jax.random.key(1), run.arch.width)
+    role = Role(run.base, run.base_id, delta, tuning)
+    export(run, role, 'merged', tmp_path / 'made')
+    model = transformers.AutoModelForSequenceClassification.from_pretrained(
+        tmp_path / 'made'
+    ).eval()
+    tokenizer = transformers.AutoTokenizer.from_pretrained(tmp_path / 'made')
+    assert model.config.pad_token_id == tokenizer.pad_token_id == 1
+    assert model.config.eos_token_id == 2
+    texts = [f'{tokenizer.bos_token}{x}{tokenizer.eos_token}' for x in TEXTS]
+    rows = tokenizer(texts, padding=True, return_tensors='pt', add_special_tokens=False)
+    assert rows['attention_mask'].sum(-1).unique().numel() == len(TEXTS)
+    with torch.no_grad():
+        got = model(rows['input_ids'], attention_mask=rows['attention_mask']).logits
+    for row, logit in zip(texts, got[:, 0], strict=True):
+        ids = tokenizer(row, return_tensors='pt', add_special_tokens=False)['input_ids']
+        tokens = ids.numpy().astype(np.int32)
+        batch = {
+            'tokens': tokens,
+            'positions': np.arange(tokens.shape[1], dtype=np.int32)[None],
+            'segments': np.zeros_like(tokens),
+            'ends': np.array([[tokens.shape[1] - 1]]),
+        }
+        want = heads.rewards(run.arch, role.bound(), batch)
+        np.testing.assert_allclose(logit.item(), want[0, 0], atol=1e-4)

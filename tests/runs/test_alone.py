@@ -1,0 +1,52 @@
+"""A model without a run."""
+
+import dataclasses
+
+import jax
+import pytest
+
+from perl.adapters import bundle
+from perl.adapters.tunings import create
+from perl.data import chat
+from perl.models.architecture import parameters
+from perl.runs.alone import conversations, open_alone, open_one
+from perl.system.errors import UserError
+
+
+@pytest.fixture(scope='module')
+def base(finished):
+    """A base of ours."""
+    return str(finished / 'pretrain' / 'base')
+
+
+def test_a_bundle_says_how_its_base_is_stored(base, tmp_path):
+    run = open_alone(base)
+    assert run.arch.quantization == 'none'
+    tuning = create({'name': 'qlora', 'rank': 2})
+    delta = tuning.init(jax.random.key(0), None, parameters(run.arch))
+    stored = f'{run.base_id}-nf4'
+    card = bundle.Card('policy', tuning, stored, run.tokenizer.fingerprint)
+    bundle.save(tmp_path / 'one', delta, card)
+    again = open_alone(base, str(tmp_path / 'one'))
+    assert again.arch.quantization == 'nf4' and again.base_id == stored
+    assert again.role(str(tmp_path / 'one')).tuning == tuning
+    bundle.save(tmp_path / 'two', delta, dataclasses.replace(card, base='other-odd'))
+    run = open_alone(base, str(tmp_path / 'two'))
+    with pytest.raises(UserError, match='was trained on the base other-odd'):
+        run.role(str(tmp_path / 'two'))
+
+
+def test_prompts_as_messages_want_a_template(base):
+    run = open_alone(base, converses=True)
+    with pytest.raises(UserError, match='--chat: the model has no chat template'):
+        conversations(run, ['Hello.'])
+    template = chat.Template('{{ messages[0].content }}', '<s>', '</s>', 'here')
+    run.tokenizer = chat.ChatTokenizer(run.tokenizer, template, (run.tokenizer.eos,))
+    [made] = conversations(run, ['Hello.'])
+    assert made == 'Hello.' and made.messages == (('user', 'Hello.'),)
+
+
+@pytest.mark.parametrize('flags', [('', ''), ('a', 'b')])
+def test_one_of_two_flags(flags):
+    with pytest.raises(UserError, match='--workdir: give this, a run folder, or'):
+        open_one(*flags)
