@@ -10,9 +10,10 @@ import runs
 from commands import command
 
 from perl.check import check
-from perl.data.chat import ChatTokenizer, stops
+from perl.config import rules
+from perl.data.chat import Chat, ChatTokenizer, has_messages, stops
 from perl.generate import generate
-from perl.runs.opening import open_finished
+from perl.runs.opening import open_data, open_finished
 from perl.runs.tokenizer import open_tokenizer
 from perl.score import score
 from perl.system.errors import UserError
@@ -94,7 +95,7 @@ def test_a_run_on_messages(finished_chat):
     assert stops(plain) == 2 and not isinstance(plain, ChatTokenizer)
     # the model of the run reads what a person types as a user's turn
     (typed,) = score(run, 'reward', ['say 3'], ['3!'])
-    messages = next(x for x in run.dataset.prompts['train'] if x == 'say 3')
+    messages = Chat([('user', 'say 3')])
     assert typed == score(run, 'reward', [messages], ['3!'])[0]
     ended = command('perl.generate', f'--workdir={workdir}', '--prompt=say 3')
     assert ended.code == 0
@@ -112,3 +113,15 @@ def test_a_template_that_raises_names_the_row(config, tmp_path):
     what = rf'row \d+: chat template {file}: it raises an error .*not 7'
     with pytest.raises(UserError, match=what):
         check(config, tmp_path / 'run')
+
+
+def test_plain_prompts_become_turns_where_the_config_says_so():
+    plain, chats = (
+        open_data(runs.config(**{'tokenizer.chat': how})) for how in ('messages', 'all')
+    )
+    assert has_messages(chats) and not has_messages(plain)
+    before, after = (x.demonstrations['train'][0] for x in (plain, chats))
+    assert after.prompt.messages == (('user', before.prompt),)
+    assert after.response == before.response.strip()
+    with pytest.raises(UserError, match=r"tokenizer.chat: 'every' is not one of"):
+        rules.validate(runs.config(**{'tokenizer.chat': 'every'}))
