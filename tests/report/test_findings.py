@@ -9,6 +9,7 @@ def found(**changes):
     return {
         'mesh': {'wanted': 1, 'devices': 1},
         'not_run': [],
+        'examples': {},
         'dropped': {},
         'vocabulary': {'rows': 9, 'pieces': 9, 'padding': 0},
         'data': {},

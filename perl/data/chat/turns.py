@@ -103,15 +103,23 @@ def _by_prefixes(template, messages, first, pattern):
 
 
 def _end(template, turn, content, pattern):
-    """Where the first control token after the content of a turn ends."""
-    at = turn.rfind(content) if content else 0
-    match = pattern.search(turn, max(at, 0) + len(content))
-    if at < 0:  # the template writes the content in another way
-        matches = [*pattern.finditer(turn)]
-        match = matches[0] if len(matches) == 1 else None
-    if match is None:
-        raise endless(template)
-    return match.end()
+    """Where the first control token after the content of a turn ends.
+
+    The content, in which no control token is left, lies between two of the template's:
+    a content such as `end` is not looked for inside of `<|im_end|>`.
+    """
+    matches = [*pattern.finditer(turn)]
+    starts = [0, *(match.end() for match in matches)]
+    between = [
+        (turn[start : match.start()], match.end())
+        for start, match in zip(starts, matches, strict=False)
+    ]
+    ends = [end for text, end in between if content in text]
+    if ends:
+        return ends[-1] if content else ends[0]
+    if len(matches) == 1:  # the template writes the content in another way
+        return matches[0].end()
+    raise endless(template)
 
 
 def _unlike(template, at):

@@ -69,3 +69,9 @@ def test_turns_that_cannot_be_found(turn, what):
 def test_an_answer_that_the_template_rewrites_ends_with_its_one_control_token():
     source = f'{ALL}{TURN}{END}'.replace('m.content', 'm.content | upper')
     assert parts(source)[1] == ('A</s>', True)
+
+
+@pytest.mark.parametrize('content', ['s', '<', '/s>', 'U:', 'A', '<end'])
+def test_a_content_is_not_looked_for_inside_of_a_control_token(content):
+    turns = [('user', 'q'), ('assistant', content)]
+    assert parts(f'{ALL}{TURN}{END}', turns=turns)[1] == (f'{content}</s>', True)

@@ -8,8 +8,8 @@ A message is `{"role": …, "content": …}`. A conversation is a list of them:
     chosen, rejected           two conversations; the prompt is what they have in common
 
 A prompt or an ending may be a string too: the turn of a user, of the assistant. Two
-dialogs of Anthropic HH need no prompt either; they stay texts. The
-templates of a `Source` are for rows of strings alone.
+dialogs of Anthropic HH need no prompt either; they stay texts. The templates of a
+`Source` are for rows of strings alone.
 """
 
 import itertools
@@ -118,7 +118,9 @@ def _comparison(row: Row, columns: Mapping[str, str]) -> Comparison:
                 raise row.error(name, 'neither goes on from its prompt nor repeats it')
         endings = [turns[len(prompt) :] for turns in endings]
     else:
-        prompt = endings[0][: _common(*endings)]
+        # equal conversations differ in nothing: their last turn is the answer
+        shorter = min(map(len, endings)) - 1
+        prompt = endings[0][: min(_common(*endings), shorter)]
         endings = [turns[len(prompt) :] for turns in endings]
     made = _prompt(row, columns.get('prompt', names[0]), prompt)
     answers = (_answer(row, *part) for part in zip(names, endings, strict=True))
