@@ -118,9 +118,9 @@ def _comparison(row: Row, columns: Mapping[str, str]) -> Comparison:
                 raise row.error(name, 'neither goes on from its prompt nor repeats it')
         endings = [turns[len(prompt) :] for turns in endings]
     else:
-        # equal conversations differ in nothing: their last turn is the answer
-        shorter = min(map(len, endings)) - 1
-        prompt = endings[0][: min(_common(*endings), shorter)]
+        prompt = endings[0][: _common(*endings)]
+        if endings[0] == endings[1] and prompt[-1][0] == 'assistant':
+            prompt = prompt[:-1]  # equal answers, which are counted as equal texts are
         endings = [turns[len(prompt) :] for turns in endings]
     made = _prompt(row, columns.get('prompt', names[0]), prompt)
     answers = (_answer(row, *part) for part in zip(names, endings, strict=True))
