@@ -140,6 +140,6 @@ def test_equal_conversations_keep_their_last_turn(tmp_path):
     file = tmp_path / 'rows.jsonl'
     turns = [{'role': x, 'content': x[0]} for x in ('user', 'assistant')]
     file.write_text(json.dumps({'chosen': turns, 'rejected': turns}))
-    made = data.load('files', comparisons=file, shares=(1, 0, 0))
+    made = load(comparisons=file, shares=(1, 0, 0))
     assert made.comparisons['train'][0].completions == ('a', 'a')
     assert made.counts['equal_completions'] == 1
