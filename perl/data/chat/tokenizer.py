@@ -50,6 +50,10 @@ class ChatTokenizer:
         return max(self.tokenizer.reach, *(stop + 1 for stop in self.stops))
 
     @property
+    def holes(self) -> tuple[int, ...]:
+        return self.tokenizer.holes
+
+    @property
     def fingerprint(self) -> str:
         return self.tokenizer.fingerprint
 

@@ -84,7 +84,7 @@ def test_two_dialogs_of_hh(tmp_path):
     dialog = '\n\nHuman: q\n\nAssistant:'
     row = {'chosen': f'{dialog} a', 'rejected': f'{dialog} ab'}
     assert read(tmp_path, 'comparisons', row) == Comparison(dialog, (' a', ' ab'))
-    with pytest.raises(UserError, match="row 1: 'chosen' is not the same dialog"):
+    with pytest.raises(UserError, match="line 1: 'chosen' is not the same dialog"):
         read(tmp_path, 'comparisons', row | {'rejected': f'{dialog} a{dialog} b'})
 
 
@@ -131,7 +131,7 @@ def test_two_dialogs_of_hh(tmp_path):
     ],
 )
 def test_bad_rows(tmp_path, kind, row, said):
-    with pytest.raises(UserError, match=f'rows.jsonl, row 1: .*{said}') as caught:
+    with pytest.raises(UserError, match=f'rows.jsonl, line 1: .*{said}') as caught:
         read(tmp_path, kind, row)
     assert '\n' not in str(caught.value)
 
