@@ -62,6 +62,7 @@ def get_config(arg: str | None = None) -> ConfigDict:
     config.data = ConfigDict({'name': chosen.data, 'root': '', **settings})
     recipes.use_base(config, chosen.base)
     recipes.window(config, lengths)
+    config.tokenizer.chat = 'all'  # prompts become turns of the chat template
     config.stages = ('reward', 'policy')
     del config.pretrain, config.sft
     config.model.scan = True
