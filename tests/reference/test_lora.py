@@ -51,7 +51,27 @@ def adapted(kind, base, delta):
         with torch.no_grad():
             for _, _, mine, theirs in pairs(delta, modules):
                 theirs.copy_(hugging_face.tensor(mine))
+            if kind.name == 'pissa':
+                _take_away_start(base, delta, modules)
     return model.eval(), modules
+
+
+def _take_away_start(base, delta, modules):
+    """Puts W - s A0 B0 into PEFT's base with our A0 and B0. It has its own, which are
+    equal up to the rounding of two programs for singular values: see
+    `test_the_start_is_that_of_peft`."""
+    kernels = flatten(base)
+    for path, pissa in flatten(delta).items():
+        for i in range(tiny.ARCH.layers):
+            kernel, a, b = (
+                np.asarray(x[i], np.float64)
+                for x in (kernels[path], pissa.start_a, pissa.start_b)
+            )
+            a, b = a.reshape(-1, a.shape[-1]), b.reshape(b.shape[0], -1)
+            rest = kernel.reshape(len(a), -1) - pissa.scale * a @ b
+            place = NAMES[path.split('/')[-1]]
+            module = modules[f'base_model.model.model.layers.{i}.{place}']
+            module.base_layer.weight.copy_(torch.tensor(rest.T))
 
 
 def pairs(delta, modules):
