@@ -20,7 +20,7 @@ class Settings(ConfigDict):
         if not self.is_locked or key in self.keys() or '.' in str(key):
             # a section keeps its type, so one from elsewhere becomes one of these
             other = isinstance(value, ConfigDict) and not isinstance(value, Settings)
-            super().__setitem__(key, _converted(value, {}) if other else value)
+            self._set(key, _converted(value, {}) if other else value)
             return
         near = meant_setting(str(key), self) or f' (there is {listed(self)})'
         add = '; to add a section, call unlock() first'
@@ -28,6 +28,23 @@ class Settings(ConfigDict):
             f'{key} is unknown in this section of the config{near}'
             f'{add if schema.is_section(value) else ""}'
         )
+
+    def _set(self, key, value):
+        known = self.get(key) if self.is_locked and '.' not in str(key) else None
+        wrong = UserError(
+            f'{key}: {value!r} is a {type(value).__name__}, and the setting is a '
+            f'{type(known).__name__}; write one'
+        )
+        # a bool would become a number
+        number = isinstance(known, int | float) and not isinstance(known, bool)
+        if number and isinstance(value, bool):
+            raise wrong
+        try:
+            super().__setitem__(key, value)
+        except TypeError:
+            if known is None:
+                raise
+            raise wrong from None
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, ConfigDict) or self.is_locked != other.is_locked:

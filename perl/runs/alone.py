@@ -1,6 +1,5 @@
 """A model without a run: its tokenizer, its decoder, its base."""
 
-import json
 import pathlib
 from collections.abc import Sequence
 
@@ -14,6 +13,7 @@ from perl.models.files import beside, is_foreign, located
 from perl.runs.opening import describe_base, open_base, open_finished
 from perl.runs.run import Run
 from perl.runs.tokenizer import with_template
+from perl.system import jsonl
 from perl.system.errors import UserError
 from perl.weights import QUANTISATIONS
 
@@ -33,7 +33,7 @@ def open_one(
         UserError: both or none is given, or what it names cannot be opened.
     """
     if bool(workdir) == bool(model):
-        raise UserError('--workdir: give this, a run folder, or --model, a model')
+        raise UserError('--workdir is required: a run folder; or --model, a model')
     if not workdir:
         return open_alone(model, adapter, converses)
     run = open_finished(workdir)
@@ -103,7 +103,8 @@ def adds_bos(path: str) -> bool:
     if not is_foreign(path):
         return True
     files = beside(path)
-    said = json.loads(files.get('tokenizer_config.json', b'{}')).get('add_bos_token')
+    config = files.get('tokenizer_config.json', b'{}')
+    said = jsonl.as_object(config, f'{path}/tokenizer_config.json').get('add_bos_token')
     if said is None and 'tokenizer.json' in files:
         from tokenizers import Tokenizer  # a library that few runs need
 

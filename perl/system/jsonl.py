@@ -41,13 +41,28 @@ def load(file: pathlib.Path) -> dict[str, Any]:
         UserError: the file does not hold a JSON object.
     """
     try:
-        value = parse(file.read_bytes())
+        content = file.read_bytes()
     except (FileNotFoundError, NotADirectoryError):
         return {}
+    return as_object(content, str(file))
+
+
+def as_object(text: str | bytes, name: str) -> dict[str, Any]:
+    """The object in a JSON text.
+
+    Args:
+        text: bytes are UTF-8.
+        name: of the file that it is from, for errors.
+
+    Raises:
+        UserError: it is not a JSON object.
+    """
+    try:
+        value = parse(text)
     except ValueError:
         value = None
     if not isinstance(value, dict):
-        raise UserError(f'{file}: not a JSON object; fix the file or remove it')
+        raise UserError(f'{name}: not a JSON object; fix the file or remove it')
     return value
 
 

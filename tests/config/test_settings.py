@@ -42,7 +42,7 @@ def test_known_settings_change_and_keep_their_types(config):
     config.reward.steps = 7
     config.update_from_flattened_dict({'reward.optimizer.learning_rate': 2.0})
     assert (config.reward.steps, config.reward.optimizer.learning_rate) == (7, 2.0)
-    with pytest.raises(TypeError, match='steps'):
+    with pytest.raises(UserError, match='steps'):
         config.reward.steps = 'many'
 
 
@@ -72,3 +72,21 @@ def test_equal_to_a_config_with_the_same_values(config):
     assert config == plain and plain == config
     plain.unlock().seed = 3
     assert config != plain.lock() and config != plain.unlock()
+
+
+@pytest.mark.parametrize(
+    ('name', 'value', 'says'),
+    [
+        ('clip', True, 'clip: True is a bool, and the setting is a float; write one'),
+        ('steps', 3.0, 'steps: 3.0 is a float, and the setting is a int; write one'),
+        ('steps', '3', "steps: '3' is a str, and the setting is a int; write one"),
+        ('whiten_rewards', 'no', "'no' is a str, and the setting is a bool"),
+    ],
+)
+def test_a_value_of_another_type_is_one_line(name, value, says):
+    config = locked(configs.experiment('typed'))
+    with pytest.raises(UserError, match=says):
+        config.policy[name] = value
+    with pytest.raises(UserError, match=says):
+        setattr(config.policy, name, value)
+    config.policy.clip = 1  # a whole number is a float too

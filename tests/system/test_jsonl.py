@@ -66,3 +66,9 @@ def test_differences_name_every_changed_value():
         'sft.rate: was 0.1, is 0.5',
         "stages: was ['a', 'b'], is ['a']",
     ]
+
+
+@pytest.mark.parametrize('text', ['{"a":' * 20_000, '[1]', '{', b'\xff'])
+def test_what_is_no_object_is_one_line(text):
+    with pytest.raises(UserError, match=r'x\.json: not a JSON object; fix the file or'):
+        jsonl.as_object(text, 'x.json')

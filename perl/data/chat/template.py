@@ -11,6 +11,7 @@ from jinja2 import nodes
 from jinja2.ext import Extension
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
+from perl.system import jsonl
 from perl.system.errors import UserError
 
 Messages = Sequence[tuple[str, str]]
@@ -105,20 +106,21 @@ def of_files(files: Mapping[str, bytes], name: str = '') -> Template | None:
         UserError: a file is damaged, or the list has no template named default.
     """
     try:
-        config = json.loads(files.get('tokenizer_config.json', b'{}'))
         source = files.get('chat_template.jinja', b'').decode()
     except ValueError as error:
         raise UserError(
-            f'{name}: its tokenizer_config.json or chat_template.jinja is damaged '
-            f'({error}); copy it again'
+            f'{name}: its chat_template.jinja is damaged ({error}); copy it again'
         ) from error
+    content = files.get('tokenizer_config.json', b'{}')
+    config = jsonl.as_object(content, f'{name}, tokenizer_config.json')
     source = source or config.get('chat_template')
     if isinstance(source, list):
         named = {row.get('name'): row.get('template') for row in source}
         if 'default' not in named:
             raise UserError(
                 f'{name}: it has the chat templates {", ".join(map(str, named))} and '
-                'none named default; write one into a file and set chat.template'
+                'none named default; write one into a file and set '
+                'tokenizer.chat_template'
             )
         source = named['default']
     if not source:

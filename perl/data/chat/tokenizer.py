@@ -1,13 +1,13 @@
 """A tokenizer with the chat template of its model."""
 
 import dataclasses
-import json
 import pathlib
 from collections.abc import Sequence
 
 from perl.data.chat.template import Template
 from perl.data.tokenizers.vocabularies import Control, Tokenizer
-from perl.system import atomic, jsonl
+from perl.system import atomic, jsonl, schema
+from perl.system.errors import UserError
 
 TEMPLATE, CARD = 'chat_template.jinja', 'chat.json'
 
@@ -92,7 +92,13 @@ def saved(tokenizer: Tokenizer, folder: pathlib.Path) -> Tokenizer:
     """The tokenizer of a folder with the template that `save` wrote beside it."""
     if not (folder / CARD).is_file():
         return tokenizer
-    card = json.loads((folder / CARD).read_text())
+    card = jsonl.load(folder / CARD)
+    try:
+        schema.check_fields(card, {'bos': '', 'eos': '', 'stops': ()})
+    except ValueError as error:
+        raise UserError(
+            f'{folder / CARD} is damaged ({error}); put a copy back'
+        ) from error
     source = (folder / TEMPLATE).read_text('utf-8')
     template = Template(source, card['bos'], card['eos'], str(folder / TEMPLATE))
     return ChatTokenizer(tokenizer, template, tuple(card['stops']))

@@ -1,6 +1,5 @@
 """Loads a tokenizer from a folder or file."""
 
-import json
 import pathlib
 import tempfile
 
@@ -50,7 +49,7 @@ def load(path: str | pathlib.Path) -> Tokenizer:
     meta = path / META
     try:
         if meta.is_file():
-            return _from_meta(path, json.loads(meta.read_text()))
+            return _from_meta(path, jsonl.load(meta))
         if inside is not None:
             return _from_contents(inside)
         return _from_folder(path) if path.is_dir() else _from_file(path)

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from perl.data.tokenizers.vocabularies import Control, LeadingSpace, digest, write
+from perl.system import jsonl
 from perl.system.errors import UserError
 
 # the steps of a tokenizer.json that can change the start or end of a text, and the key
@@ -38,7 +39,7 @@ class Json(LeadingSpace):
         import tokenizers
 
         try:
-            original = json.loads(content)
+            original = jsonl.parse(content)
             settings, self.leading_space = for_parts(original)
             self._tokenizer = tokenizers.Tokenizer.from_str(json.dumps(settings))
         except Exception as error:

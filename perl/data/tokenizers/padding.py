@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from perl.data.tokenizers.vocabularies import Tokenizer
+from perl.system import jsonl
 
 CONFIG, MAP, WHOLE = (
     'tokenizer_config.json', 'special_tokens_map.json', 'tokenizer.json',
@@ -55,4 +56,4 @@ def _named(files, number):
 
 
 def _object(files: Mapping[str, bytes], name: str) -> dict[str, Any]:
-    return json.loads(files.get(name, b'{}'))
+    return jsonl.as_object(files.get(name, b'{}'), name)

@@ -60,5 +60,5 @@ def test_where_a_template_comes_from():
     assert chat.of_files({}) is chat.of_files(files(None)) is None
     with pytest.raises(UserError, match='x: it has the chat templates tool_use and'):
         chat.of_files(files(named[:1]), 'x')
-    with pytest.raises(UserError, match=r'x: its tokenizer_config.json or .* damaged'):
+    with pytest.raises(UserError, match=r'x, tokenizer_config\.json: not a JSON'):
         chat.of_files({'tokenizer_config.json': b'{'}, 'x')
