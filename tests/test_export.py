@@ -132,7 +132,7 @@ def test_tuning_in_full_has_no_name_in_peft(opened, tmp_path):
 @pytest.mark.parametrize(
     ('args', 'said'),
     [
-        (('--stage=reward',), '--workdir: give this, a run folder, or --model'),
+        (('--stage=reward',), '--workdir is required: a run folder; or --model'),
         (('--workdir=none',), '--stage: give this, of a run, or --adapter, a folder'),
         (('--workdir=none', '--stage=sft'), 'none'),
         (('--model=none', '--adapter=x'), '--model: none is not there'),

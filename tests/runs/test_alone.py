@@ -48,5 +48,5 @@ def test_prompts_as_messages_want_a_template(base):
 
 @pytest.mark.parametrize('flags', [('', ''), ('a', 'b')])
 def test_one_of_two_flags(flags):
-    with pytest.raises(UserError, match='--workdir: give this, a run folder, or'):
+    with pytest.raises(UserError, match='--workdir is required: a run folder; or'):
         open_one(*flags)
