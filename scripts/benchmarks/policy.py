@@ -1,0 +1,86 @@
+"""PPO iterations: seconds, episodes a second, and the seconds of each phase."""
+
+import argparse
+import pathlib
+import statistics
+import tempfile
+import time
+from collections.abc import Sequence
+
+import jax
+import numpy as np
+
+from benchmarks.shape import experiment, model
+from perl import sharding
+from perl.data.records import Dataset
+from perl.judges import Judge, panel
+from perl.models import heads
+from perl.runs.roles import Role
+from perl.runs.run import Run
+from perl.stages.policy import stage
+
+
+def measure(args: argparse.Namespace) -> dict:
+    """PPO iterations: rollout, scoring, epochs of updates of policy and value."""
+    arch, base, delta = model(args)
+    rng = np.random.default_rng(0)
+    prompts = rng.integers(10, args.vocab - 2, (args.batch * 4, args.prompt - 1))
+    texts = {'train': [' '.join(map(str, row)) for row in prompts]}
+    config = experiment(args)
+    with tempfile.TemporaryDirectory() as folder:
+        run = Run(
+            config,
+            pathlib.Path(folder),
+            sharding.make_mesh(data=args.devices),
+            Dataset('random', prompts=texts),
+            Numbers(args.vocab),
+            arch,
+        )
+        run.use_base(base)
+        head = heads.init_head(jax.random.key(3), arch.width)
+        kind = run.tuning('policy')
+        judge = Role(run.base, run.base_id, {**delta, 'head': head}, kind)
+        reward = Judge('reward', None, panel=panel.build([judge]))
+        roles = stage.assemble(run, 'policy')
+        trainer, state = stage.prepare(run, 'policy', roles, reward)
+        times, phases = [], []
+        with jax.set_mesh(run.mesh):
+            for i in range(args.iters):
+                began = time.perf_counter()
+                state, row = trainer.iterate(state, i)
+                jax.block_until_ready(state)
+                times.append(time.perf_counter() - began)
+                phases.append({k: v for k, v in row.items() if k.startswith('seconds')})
+    warm = min(2, args.iters - 1)
+    seconds = statistics.median(times[warm:])
+    median = {k: statistics.median(p[k] for p in phases[warm:]) for k in phases[0]}
+    return {
+        'seconds_per_iteration': round(seconds, 3),
+        'episodes_per_s': round(args.batch / seconds, 2),
+        'step_mb': round(trainer.update.peak_bytes / 2**20),
+        'first_iteration_s': round(times[0], 2),
+        **{name: round(x, 3) for name, x in median.items()},
+    }
+
+
+class Numbers:
+    """A tokenizer whose text is the ids in decimal; eos is outside of what is drawn,
+    so responses have their full length in nearly every row, as the peers' have."""
+
+    def __init__(self, size: int):
+        self.size, self.pad, self.bos, self.eos = size, 0, 1, size - 1
+        self.fingerprint = 'numbers'
+
+    def encode(self, text: str, start: bool = False) -> list[int]:
+        """The ids that the text names."""
+        del start
+        return [int(word) for word in text.split()]
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """The ids in decimal."""
+        return ' '.join(map(str, ids))
+
+    def unknown(self, text: str, ids: Sequence[int]) -> int:
+        """0: every number below the size is an id."""
+        del text, ids
+        return 0
