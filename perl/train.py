@@ -25,9 +25,8 @@ from perl.runs import inputs, kept, prerequisites, reward_models
 from perl.runs.opening import begin_run, open_base
 from perl.runs.run import Run
 from perl.stages.table import STAGES
-from perl.system import atomic, cli, disk, lock, memory, metrics
+from perl.system import atomic, cli, disk, lock, memory, metrics, results
 from perl.system.interrupt import Stopped
-from perl.system.metrics import forget, read, read_results, results
 
 load_config = configs.load_config
 
@@ -56,7 +55,7 @@ class Result:
     def metrics(self) -> dict[str, list[dict]]:
         """Every line of each stage's `metrics.jsonl`."""
         stages = [name for name in self.figures if (self.workdir / name).is_dir()]
-        return {name: read(self.workdir / name) for name in stages}
+        return {name: metrics.read(self.workdir / name) for name in stages}
 
     def plot(self) -> report.Pictures:
         """Draws the report's pictures anew; a notebook shows what this returns."""
@@ -90,7 +89,7 @@ def run(
         _run_stages(begin_run(config, workdir), wanted, held)
         _report(workdir)
         held.check()
-    return Result(workdir, read_results(workdir))
+    return Result(workdir, results.read(workdir))
 
 
 def _run_stages(opened: Run, wanted: Sequence[str], held: lock.Held) -> None:
@@ -112,7 +111,7 @@ def _is_finished(opened: Run, name: str) -> bool:
     """
     if kinds.of(opened.config[name]).makes != 'base' and opened.base is None:
         open_base(opened)
-    if name not in read_results(opened.workdir):
+    if name not in results.read(opened.workdir):
         return False
     if _is_there(opened, name):
         lines = inputs.check(opened, name)
@@ -121,7 +120,7 @@ def _is_finished(opened: Run, name: str) -> bool:
         return True
     gone = f'what it left in {opened.workdir / name} is gone'
     print(f'{name}: finished before, but {gone}; it is trained again', flush=True)
-    forget(opened.workdir, name)
+    results.forget(opened.workdir, name)
     return False
 
 
@@ -135,7 +134,7 @@ def _run_stage(opened: Run, name: str, held: lock.Held) -> None:
         metrics.check(opened.workdir / name)
     opened.record_sitting()
     inputs.record(opened, name)
-    results(opened.workdir, name, figures, opened.config.stages)
+    results.write(opened.workdir, name, figures, opened.config.stages)
     kept.check(opened, name)
     print(f'{name}: finished: {summary.one_line(figures)}', flush=True)
     _report(opened.workdir)

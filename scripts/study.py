@@ -21,7 +21,7 @@ from perl import train
 from perl.evaluation.figures import frontier, over_optimisation
 from perl.report import style
 from perl.runs.copies import copy_parts
-from perl.system import jsonl, metrics
+from perl.system import jsonl, metrics, results
 from perl.system.errors import UserError
 from perl.system.interrupt import Stopped
 
@@ -49,11 +49,11 @@ def run(study: str, seed: int, workdir: pathlib.Path) -> None:
     wanted = list(
         itertools.takewhile(lambda x: alike(x, common, config), common.stages)
     )
-    if not (folder / metrics.RESULTS).is_file():
+    if not (folder / results.RESULTS).is_file():
         copy_parts(shared, folder, ('tokenizer', *wanted))
-        results = metrics.read_results(shared)
+        figures = results.read(shared)
         # last, so that with them everything is there
-        jsonl.save(folder / metrics.RESULTS, {name: results[name] for name in wanted})
+        jsonl.save(folder / results.RESULTS, {name: figures[name] for name in wanted})
     train.run(config, folder)
 
 
@@ -189,7 +189,7 @@ def main() -> None:
     folders = [folder for folder in folders if folder.is_dir()]
     if not folders:
         raise UserError(f'--workdir: {args.workdir} has no run of {args.study} yet')
-    stages = rows([metrics.read_results(folder) for folder in folders])
+    stages = rows([results.read(folder) for folder in folders])
     lines = table(stages)
     out = args.workdir / args.study
     out.mkdir(parents=True, exist_ok=True)

@@ -24,7 +24,7 @@ from perl.evaluation.figures import baselines
 from perl.report import style
 from perl.report.markdown import Table
 from perl.runs.copies import copy_parts
-from perl.system import metrics
+from perl.system import metrics, results
 from perl.system.errors import UserError
 from perl.system.interrupt import Stopped
 
@@ -55,10 +55,10 @@ def reward_run(
 ) -> dict[str, Any]:
     """Trains one reward model from the data set's base; returns its row."""
     folder = folder_of(workdir, dataset, tuning, seed)
-    if not (folder / metrics.RESULTS).is_file():
+    if not (folder / results.RESULTS).is_file():
         copy_parts(workdir / dataset / 'base', folder, SHARED)
         train.run(config_of(dataset, root, tuning, seed), folder, ['reward'])
-    figures = json.loads((folder / metrics.RESULTS).read_text())['reward']
+    figures = json.loads((folder / results.RESULTS).read_text())['reward']
     wanted = ('trainable', *SCORES, 'accuracy', 'step_bytes')
     return {
         'dataset': dataset,
@@ -175,7 +175,7 @@ def main(argv: list[str] | None = None) -> None:
     runs = list(itertools.product(range(args.seeds), args.datasets, TUNINGS))
     for seed, dataset, tuning in tqdm(runs, 'runs'):
         folder = folder_of(args.workdir, dataset, tuning, seed)
-        if args.finished and not (folder / metrics.RESULTS).is_file():
+        if args.finished and not (folder / results.RESULTS).is_file():
             continue
         rows.append(reward_run(args.workdir, dataset, args.root, tuning, seed))
         rows.sort(key=lambda row: list(TUNINGS).index(row['tuning']))

@@ -23,7 +23,7 @@ from perl import train
 from perl.adapters import bundle
 from perl.report.markdown import Table
 from perl.runs.copies import copy_parts
-from perl.system import metrics
+from perl.system import metrics, results
 from perl.system.errors import UserError
 from perl.system.interrupt import Stopped
 
@@ -71,13 +71,13 @@ def reward_run(
 ) -> dict[str, Any]:
     """Trains one reward model from the seed's base; returns its row."""
     shared = workdir / f'base-seed{seed}'
-    if 'pretrain' not in metrics.read_results(shared):
+    if 'pretrain' not in results.read(shared):
         train.run(config_of('full', seed, **steps), shared, ['pretrain'])
     folder = workdir / f'{row.replace(", ", "_")}-seed{seed}'
-    if 'reward' not in metrics.read_results(folder):
+    if 'reward' not in results.read(folder):
         copy_parts(shared, folder, ('tokenizer', 'pretrain/base'))
         train.run(config_of(row, seed, **steps), folder, ['reward'])
-    figures = metrics.read_results(folder)['reward']
+    figures = results.read(folder)['reward']
     times = [line['seconds'] for line in metrics.read(folder / 'reward')]
     return {
         'tuning': row,

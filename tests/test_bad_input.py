@@ -272,7 +272,7 @@ def test_damaged_base(workdir, name):
         ('perl.checkpoint.seal.write', 'could not save step 2'),
         ('perl.checkpoint:Checkpoints.save', 'could not save step 2'),
         ('perl.adapters.bundle.save', 'adapter'),
-        ('perl.system.metrics.results', 'results.json'),
+        ('perl.system.results.write', 'results.json'),
         ('perl.report.write', 'could not write the report'),
     ],
 )

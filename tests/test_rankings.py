@@ -13,7 +13,7 @@ from perl import data, evaluate, train
 from perl.evaluation import examine
 from perl.evaluation.reward_task import reward_task
 from perl.runs import opening
-from perl.system.metrics import read_samples
+from perl.system import samples
 
 SIZES = (2, 3, 2, 4)
 
@@ -79,7 +79,7 @@ def test_dpo_that_nobody_scores(tmp_path, rankings):
     assert {'kl', 'response_length', 'prompts'} <= figures.keys()
     scored = {'win_rate', 'judge', 'reward_before', 'reward_after', 'gold_after'}
     assert not scored & figures.keys()
-    rows = [row for row in read_samples(workdir / 'dpo') if 'step' not in row]
+    rows = [row for row in samples.read(workdir / 'dpo') if 'step' not in row]
     assert [*rows[0]] == ['prompt', 'reference', 'response']
     asked = {row.prompt for row in data.load(**config.data).comparisons['test']}
     assert {row['prompt'] for row in rows} <= asked, 'there are no other prompts'

@@ -20,13 +20,13 @@ STAGES = ('pretrain', 'sft', 'reward', 'policy')
 # Each is one sitting, in order: where kill -9 strikes, at which call, before or after.
 KILLS = (
     ('perl.system.metrics:Metrics.write', 3, True),  # pretrain, between two checkpoints
-    ('perl.system.metrics.results', 1, False),  # the base is saved, its figures are not
+    ('perl.system.results.write', 1, False),  # the base is saved, its figures are not
     ('perl.checkpoint.seal.write', 2, True),  # sft, a checkpoint without its name
     ('perl.system.arrays.save', 1, True),  # sft, an adapter without its card
     ('perl.system.metrics:Metrics.write', 5, True),  # reward, just after a checkpoint
-    ('perl.system.metrics.results', 1, False),
+    ('perl.system.results.write', 1, False),
     ('perl.system.metrics:Metrics.write', 3, True),  # policy
-    ('perl.system.metrics.append_samples', 1, True),  # policy, all but its figures
+    ('perl.system.samples.append', 1, True),  # policy, all but its figures
 )
 
 

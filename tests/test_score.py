@@ -9,7 +9,7 @@ from commands import command
 
 from perl.runs.opening import open_finished
 from perl.score import score
-from perl.system import metrics
+from perl.system import samples
 from perl.system.errors import UserError
 
 
@@ -23,7 +23,7 @@ def opened(finished, tmp_path_factory):
 @pytest.fixture(scope='module')
 def rows(finished):
     """Held-out responses of the policy with the rewards that the run gave them."""
-    return metrics.read_samples(finished / 'policy')
+    return samples.read(finished / 'policy')
 
 
 TEXTS = (['Hello.', 'A table.', 'Hello.'], ['Yes.', '', 'No, sorry, we are full.'])

@@ -7,7 +7,9 @@ from collections.abc import Callable
 
 from perl.system import atomic
 from perl.system.environment import SITTINGS
-from perl.system.metrics import METRICS, RESULTS, SAMPLES
+from perl.system.metrics import METRICS
+from perl.system.results import RESULTS
+from perl.system.samples import SAMPLES
 
 
 @dataclasses.dataclass(frozen=True)

@@ -13,7 +13,7 @@ from perl.report.run_folder import RunFolder, read
 from perl.report.style import Plot
 from perl.system import atomic
 from perl.system.environment import SITTINGS
-from perl.system.metrics import RESULTS
+from perl.system.results import RESULTS
 
 PLOTS, TABLES = 'plots', 'tables'
 SAMPLES = 8  # most rows in the table of samples

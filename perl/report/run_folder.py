@@ -6,7 +6,7 @@ from typing import Any
 
 from perl.config import kinds
 from perl.report.values import is_number, series
-from perl.system import jsonl, metrics
+from perl.system import jsonl, metrics, results, samples
 from perl.system.environment import SITTINGS
 from perl.system.errors import UserError
 
@@ -85,14 +85,14 @@ def read(workdir: pathlib.Path) -> RunFolder:
             return empty
 
     config = attempt(jsonl.load, workdir / 'config.json', {})
-    results = attempt(metrics.read_results, workdir, {})
+    figures = attempt(results.read, workdir, {})
     folders = [path for path in sorted(workdir.glob('*')) if path.is_dir()]
     lines = {path.name: attempt(metrics.read, path, []) for path in folders}
     rows = {path.name: attempt(_final_samples, path, []) for path in folders}
     return RunFolder(
         name=str(config.get('name') or workdir.absolute().name),
         config=config,
-        results={k: x for k, x in results.items() if isinstance(x, dict)},
+        results={k: x for k, x in figures.items() if isinstance(x, dict)},
         metrics={stage: x for stage, x in lines.items() if x},
         samples={stage: x for stage, x in rows.items() if x},
         sittings=attempt(jsonl.rows, workdir / SITTINGS, []),
@@ -125,7 +125,7 @@ def seconds(run: RunFolder, stage: str) -> float | None:
 
 
 def _final_samples(folder):
-    rows = metrics.read_samples(folder)
+    rows = samples.read(folder)
     last = max((x for row in rows if is_number(x := row.get('step'))), default=None)
     final = [row for row in rows if 'step' not in row]
     return final or [row for row in rows if row.get('step') == last]

@@ -20,8 +20,8 @@ from perl.models.architecture import Architecture, parameters
 from perl.runs import inputs, kept, needs, saved_config, trial
 from perl.runs.run import Run
 from perl.runs.tokenizer import open_tokenizer
+from perl.system import results
 from perl.system.errors import UserError
-from perl.system.metrics import read_results
 
 
 def begin_run(config: ConfigDict, workdir: pathlib.Path) -> Run:
@@ -79,7 +79,7 @@ def open_finished(workdir: str | pathlib.Path) -> Run:
         config.mesh = ConfigDict(dict.fromkeys(sharding.AXES, 1))
     run = open_run(config.lock(), pathlib.Path(workdir))
     open_base(run)
-    done = read_results(workdir)
+    done = results.read(workdir)
     for name in (x for x in config.stages if x in done):
         lines = '; '.join(inputs.check(run, name, all_there=False)[:8])
         if lines:

@@ -8,9 +8,8 @@ from ml_collections import ConfigDict
 
 from perl import config as configs
 from perl.config import rules
-from perl.system import jsonl, schema
+from perl.system import jsonl, results, schema
 from perl.system.errors import UserError
-from perl.system.metrics import read_results
 
 # may differ between the sittings of one run: numbers do not depend on them
 FREE = ('mesh', 'tensorboard', 'stages')
@@ -84,7 +83,7 @@ def saved(workdir: str | pathlib.Path) -> ConfigDict:
 def begun(config: Mapping[str, Any], workdir: pathlib.Path) -> bool:
     """Whether a stage of the run has left something."""
     left = (_left(workdir, name) for name in configs.known_stages(config))
-    return bool(read_results(workdir)) or any(left)
+    return bool(results.read(workdir)) or any(left)
 
 
 def write(config: ConfigDict, workdir: pathlib.Path) -> None:

@@ -8,7 +8,7 @@ from perl.evaluation.compare import compare, held_out_prompts
 from perl.judges import Judge
 from perl.runs.roles import Role
 from perl.runs.run import Run
-from perl.system import metrics
+from perl.system import samples
 
 
 def compared(
@@ -39,5 +39,5 @@ def compared(
     figures, rows = compare(
         run, policy, reference, reward, 'test', trained_by=trained_by
     )
-    metrics.append_samples(folder, rows)
+    samples.append(folder, rows)
     return {'evaluation_seconds': time.monotonic() - began, **figures}

@@ -9,7 +9,7 @@ from perl.evaluation.responses import respond
 from perl.rollout.sampler import Sampling
 from perl.runs.roles import Role
 from perl.runs.run import Run
-from perl.system import metrics
+from perl.system import samples
 
 PROMPTS = 4
 
@@ -34,7 +34,7 @@ def writer(run: Run, stage: str, prompts: Sequence[str]) -> Callable[[Role, int]
             return
         key = jax.random.fold_in(stage_key, step)
         texts = respond(run, role.bound(), prompts, sampling, key)
-        metrics.append_samples(
+        samples.append(
             folder,
             [
                 {'step': step, 'prompt': prompt, 'response': text}

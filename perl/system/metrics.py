@@ -1,18 +1,17 @@
-"""Figures of a run: one JSON line per step, final results, samples."""
+"""The figures of a stage while it runs: one JSON line a step in `metrics.jsonl`."""
 
 import collections
-import math
 import os
 import pathlib
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any, Protocol
 
 from perl.system import jsonl
 from perl.system.errors import UserError
 from perl.system.tensorboard import TensorBoard
 
-METRICS, SAMPLES, RESULTS = 'metrics.jsonl', 'samples.jsonl', 'results.json'
+METRICS = 'metrics.jsonl'
 _LARGEST = 1e15  # limit of steps and seconds
 
 
@@ -130,85 +129,6 @@ def check(folder: str | os.PathLike) -> None:
 def read(folder: str | os.PathLike) -> list[dict[str, float | None]]:
     """The lines of a stage's `metrics.jsonl`; empty if the file does not exist."""
     return jsonl.rows(pathlib.Path(folder) / METRICS)
-
-
-def append_samples(
-    folder: str | os.PathLike, rows: Iterable[Mapping[str, Any]]
-) -> None:
-    """Appends rows to a stage's `samples.jsonl`.
-
-    Old rows of the same or a later `step`, left by an interrupted sitting, are removed.
-    Rows without a step belong to the finished stage and count as later than any step.
-
-    Args:
-        folder: folder of the stage.
-        rows: JSON objects, all of one step.
-    """
-    rows = list(rows)
-    file = pathlib.Path(folder) / SAMPLES
-    file.parent.mkdir(parents=True, exist_ok=True)
-    old = jsonl.rows(file)
-    earlier = [row for row in old if any(_step(row) < _step(new) for new in rows)]
-    if len(earlier) < len(old):
-        jsonl.save_rows(file, earlier)
-    jsonl.mend(file)
-    jsonl.append(file, rows)
-
-
-def read_samples(folder: str | os.PathLike) -> list[dict[str, Any]]:
-    """The rows of a stage's `samples.jsonl`; empty if the file does not exist."""
-    return jsonl.rows(pathlib.Path(folder) / SAMPLES)
-
-
-def results(
-    workdir: str | os.PathLike,
-    stage: str,
-    figures: Mapping[str, Any],
-    order: Sequence[str] = (),
-) -> dict[str, Any]:
-    """Writes the figures of a stage into `results.json`; returns the file's content.
-
-    Args:
-        workdir: the run folder.
-        stage: name of the stage.
-        figures: replace those that the stage had.
-        order: names of stages; the file has its stages in this order, others last.
-
-    Raises:
-        UserError: the existing file does not hold a JSON object.
-    """
-    file = pathlib.Path(workdir) / RESULTS
-    merged = read_results(workdir) | {stage: dict(figures)}
-    places = {name: place for place, name in enumerate(order)}
-    names = sorted(merged, key=lambda name: places.get(name, len(places)))
-    merged = {name: merged[name] for name in names}
-    file.parent.mkdir(parents=True, exist_ok=True)
-    jsonl.save(file, merged)
-    return merged
-
-
-def forget(workdir: str | os.PathLike, stage: str) -> None:
-    """Removes the figures of a stage from `results.json`: it is trained again.
-
-    Raises:
-        UserError: the existing file does not hold a JSON object.
-    """
-    kept = read_results(workdir)
-    if kept.pop(stage, None) is not None:
-        jsonl.save(pathlib.Path(workdir) / RESULTS, kept)
-
-
-def read_results(workdir: str | os.PathLike) -> dict[str, Any]:
-    """The content of `results.json`; empty if the file does not exist.
-
-    Raises:
-        UserError: the file does not hold a JSON object.
-    """
-    return jsonl.load(pathlib.Path(workdir) / RESULTS)
-
-
-def _step(row):
-    return row.get('step', math.inf)
 
 
 def _disorder(steps, last):

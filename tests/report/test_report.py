@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 
 from perl.report import plots, report
 from perl.report.csv_text import from_csv
-from perl.system import jsonl, metrics
+from perl.system import jsonl, metrics, results, samples
 from perl.system.environment import SITTINGS
 
 STAGES = ['sft', 'reward', 'reward_full', 'policy']
@@ -35,7 +35,7 @@ def figures():
     }
 
 
-def samples():
+def said():
     return [
         {'prompt': f'p{i} | *x*', 'reference': 'no <b>', 'response': 'yes\nindeed'}
         | {'reward_reference': 0.0, 'reward': float(i), 'gold': i / 20}
@@ -74,9 +74,9 @@ def made(tmp_path_factory):
             if step % 8 == 0 and stage != 'policy':
                 row |= {'val_loss': 1.0, 'val_accuracy': float('nan')}
             out.write(step, row)
-        metrics.append_samples(folder / stage, [{'step': 8, 'prompt': 'on the way'}])
-        metrics.results(folder, stage, figures()[stage])
-    metrics.append_samples(folder / 'policy', samples())
+        samples.append(folder / stage, [{'step': 8, 'prompt': 'on the way'}])
+        results.write(folder, stage, figures()[stage])
+    samples.append(folder / 'policy', said())
     jsonl.save_rows(folder / SITTINGS, [sitting(n) for n in range(12)])
     assert report.write(folder) == folder / 'report.md'
     return folder
@@ -149,7 +149,7 @@ def test_tables_hold_every_figure(made):
     assert float(read('policy_metrics')[-1]['kl']) == 12.0
     assert read('sittings')[0]['host'] == 'box'
     texts = ('prompt', 'reference', 'response', 'note', 'other')
-    want = [[row[name] for name in texts] for row in samples()]
+    want = [[row[name] for name in texts] for row in said()]
     assert [[row[name] for name in texts] for row in read('policy_samples')] == want
 
 
@@ -183,7 +183,7 @@ def test_samples_of_a_stage_without_a_reference(run):
     """SFT, and a stage that is not finished: the responses of the last step."""
     for step in (8, 16):
         rows = [{'step': step, 'prompt': f'q{step} |', 'response': '=1'}] * 2
-        metrics.append_samples(run / 'sft', rows)
+        samples.append(run / 'sft', rows)
     (text,) = report.write(run).read_text().split('## Samples of sft\n')[1:]
     part = text.split('\n## ')[0]
     assert 'Responses to held-out prompts at step 16.' in part and 'q8' not in part
@@ -220,8 +220,8 @@ def test_a_partial_run_has_a_partial_report(run, gone, broken, monkeypatch):
 
 
 def test_odd_values_are_left_out(tmp_path):
-    metrics.results(tmp_path, 'reward', {'accuracy': float('nan'), 'ci95': [None, 1]})
-    metrics.results(tmp_path, 'policy', {'kl': 'none', 'seconds': {'rollout': None}})
+    results.write(tmp_path, 'reward', {'accuracy': float('nan'), 'ci95': [None, 1]})
+    results.write(tmp_path, 'policy', {'kl': 'none', 'seconds': {'rollout': None}})
     (tmp_path / 'policy').mkdir()
     lines = '[1]\n"text"\n{"step": 1, "kl": null}\n{"step": 2, "reward": "x"}\n'
     (tmp_path / 'policy' / 'metrics.jsonl').write_text(lines)

@@ -4,7 +4,7 @@ import pytest
 
 from perl.report import run_folder
 from perl.report.run_folder import read
-from perl.system import metrics
+from perl.system import metrics, results
 
 
 @pytest.fixture
@@ -18,7 +18,7 @@ def workdir(tmp_path):
     }
     (tmp_path / 'config.json').write_text(json.dumps(config))
     for stage in ('warp', 'tuned', 'policy', 'later'):
-        metrics.results(tmp_path, stage, {'seconds': 10.0, 'evaluation_seconds': 2.0})
+        results.write(tmp_path, stage, {'seconds': 10.0, 'evaluation_seconds': 2.0})
     out = metrics.Metrics(tmp_path / 'policy')
     for step in range(1, 25):
         out.write(step, {'seconds_rollout': 0.25, 'seconds_update': 0.125})

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from perl.report import trajectories
-from perl.system import metrics
+from perl.system import metrics, results
 
 
 def run(folder, alpha, beta, stage='policy'):
@@ -13,7 +13,7 @@ def run(folder, alpha, beta, stage='policy'):
         gold = 0.4 + d * (alpha - beta * np.log(d or 1))
         out.write(step + 1, {'kl': d * d, 'reward': d, 'gold': gold})
     figures = {'kind': 'policy', 'kl': 16.0, 'reward_after': 4.0, 'gold_after': 0.5}
-    metrics.results(folder, stage, figures)
+    results.write(folder, stage, figures)
     return folder
 
 

@@ -3,12 +3,12 @@
 import pytest
 import runs
 
-from perl.system import metrics
+from perl.system import samples
 
 
 def shown(folder):
     """The samples of steps, and those of the finished stage."""
-    rows = metrics.read_samples(folder)
+    rows = samples.read(folder)
     ours = [row for row in rows if 'step' in row]
     return ours, [row for row in rows if 'step' not in row]
 
@@ -26,7 +26,7 @@ def test_sft_shows_samples_where_it_is_evaluated(finished):
 def test_nothing_is_shown_where_nothing_is_evaluated(finished):
     ours, final = shown(finished / 'policy')
     assert not ours and len(final) == 8
-    assert not metrics.read_samples(finished / 'reward')
+    assert not samples.read(finished / 'reward')
 
 
 @pytest.mark.parametrize('end', [2, 5])
@@ -43,9 +43,7 @@ def test_a_policy_that_is_killed_shows_the_same(finished, tmp_path, end):
     ours, final = shown(whole / 'policy')
     assert [row['step'] for row in ours] == [2] * 4 + [4] * 4 + [6] * 4
     assert len(final) == 8
-    assert metrics.read_samples(killed / 'policy') == metrics.read_samples(
-        whole / 'policy'
-    )
+    assert samples.read(killed / 'policy') == samples.read(whole / 'policy')
     runs.assert_same(killed, finished, 'policy')
 
 

@@ -83,8 +83,6 @@ def test_a_line_of_no_step_is_named(tmp_path, line, says):
 
 def test_nothing_there_is_nothing(tmp_path):
     assert metrics.read(tmp_path / 'no') == []
-    assert metrics.read_samples(tmp_path / 'no') == []
-    assert metrics.read_results(tmp_path / 'no') == {}
 
 
 def test_every_sink_takes_every_step(tmp_path):
@@ -118,41 +116,3 @@ def test_tensorboard_that_is_not_installed_is_one_line(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, 'tensorboardX', None)
     with pytest.raises(UserError, match=r'perl\[track\]'):
         Metrics(tmp_path, tensorboard=True)
-
-
-def test_results_keep_other_stages(tmp_path):
-    metrics.results(tmp_path, 'sft', {'loss': np.float32(0.5), 'steps': np.int64(3)})
-    both = metrics.results(tmp_path, 'reward', {'ci95': (0.1, np.nan)})
-    assert set(both) == {'sft', 'reward'}
-    assert metrics.read_results(tmp_path) == {
-        'sft': {'loss': 0.5, 'steps': 3},
-        'reward': {'ci95': [0.1, None]},
-    }
-    assert [path.name for path in tmp_path.iterdir()] == ['results.json']
-
-
-@pytest.mark.parametrize('text', ['', '{"sft": {', '[1]'])
-def test_damaged_results_are_refused_and_stay(tmp_path, text):
-    (tmp_path / 'results.json').write_text(text)
-    with pytest.raises(UserError, match=r'results\.json'):
-        metrics.results(tmp_path, 'sft', {})
-    assert (tmp_path / 'results.json').read_text() == text
-
-
-def test_samples_of_a_repeated_step_give_way(tmp_path):
-    def add(rows):
-        metrics.append_samples(tmp_path, rows)
-
-    add([{'step': 1, 'response': 'a'}])
-    add([{'step': 2, 'response': 'b'}, {'step': 2, 'response': 'c'}])
-    add([{'step': 2, 'response': 'd'}])
-    add([{'response': 'last\u2028line\n'}])
-    add([{'response': 'last\u2028again\n'}])
-    texts = [row['response'] for row in metrics.read_samples(tmp_path)]
-    assert texts == ['a', 'd', 'last\u2028again\n']
-
-
-def test_samples_after_half_a_line(tmp_path):
-    (tmp_path / 'samples.jsonl').write_text('{"step": 1}\n{"st')
-    metrics.append_samples(tmp_path, [{'step': 2}])
-    assert metrics.read_samples(tmp_path) == [{'step': 1}, {'step': 2}]
