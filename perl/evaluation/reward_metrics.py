@@ -8,7 +8,7 @@ import numpy as np
 
 from perl.data import batching
 from perl.data.examples import Examples
-from perl.evaluation.figures import accuracy, clusters, pairs
+from perl.evaluation.figures import accuracy, agreement, clusters, pairs
 from perl.evaluation.figures.against_baselines import against_baselines
 from perl.evaluation.reward_scores import RewardModel, by_record
 from perl.evaluation.reward_task import RewardTask
@@ -90,7 +90,7 @@ def evaluate(
 
     Returns:
         reward_kind ('pairwise' or 'pointwise'), the figures of
-        `accuracy.comparison_metrics` or `accuracy.rating_metrics`, and those of
+        `agreement.comparison_metrics` or `agreement.rating_metrics`, and those of
         `against_baselines`.
     """
     data = task.records(split)
@@ -104,11 +104,11 @@ def evaluate(
         if isinstance(model, Panel):
             rewards, threshold = rewards - threshold, 0.0
         figures = {'reward_kind': 'pointwise'}
-        figures |= accuracy.rating_metrics(rewards[:, 0], data.labels, threshold, at)
+        figures |= agreement.rating_metrics(rewards[:, 0], data.labels, threshold, at)
     else:
         compared = pairs.of_scores(by_record(rewards, data), data.preferences)
         figures = {'reward_kind': 'pairwise'}
-        figures |= accuracy.comparison_metrics(compared, at)
+        figures |= agreement.comparison_metrics(compared, at)
     if baselines:
         by_split = {**task.raw, split: measured}
         figures |= against_baselines(by_split, split, by_record(rewards, data), figures)

@@ -14,11 +14,8 @@ import scipy.sparse
 
 from perl.data.records import Comparison, Rating
 from perl.evaluation.figures import clusters, logistic, pairs, temperature
-from perl.evaluation.figures.accuracy import (
-    best_threshold,
-    comparison_metrics,
-    rating_metrics,
-)
+from perl.evaluation.figures.accuracy import best_threshold
+from perl.evaluation.figures.agreement import comparison_metrics, rating_metrics
 from perl.evaluation.figures.bag_of_words import BagOfWords
 
 MOST = 20_000  # most training records of the bag of words, evenly spaced

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from perl.data.records import Comparison, Rating
-from perl.evaluation.figures import accuracy, pairs
+from perl.evaluation.figures import agreement, pairs
 from perl.evaluation.figures.against_baselines import against_baselines, sentence
 
 RNG = np.random.default_rng(0)
@@ -23,7 +23,7 @@ def model_of(records, right):
     scores = [
         np.array([1.0, 0] if i >= (1 - right) * n else [0, 1.0]) for i in range(n)
     ]
-    metrics = accuracy.comparison_metrics(pairs.of_scores(scores))
+    metrics = agreement.comparison_metrics(pairs.of_scores(scores))
     return scores, {'reward_kind': 'pairwise', **metrics}
 
 
@@ -54,7 +54,7 @@ def test_the_difference_is_of_the_same_records():
     scores, _ = model_of(records['test'], 0.0)
     length = [np.array(list(map(len, x.completions)), float) for x in records['test']]
     scores = length[:48] + [-x for x in length[48:]]
-    metrics = accuracy.comparison_metrics(pairs.of_scores(scores))
+    metrics = agreement.comparison_metrics(pairs.of_scores(scores))
     figures = {'reward_kind': 'pairwise', **metrics}
     best = against_baselines(records, 'test', scores, figures)['best_baseline']
     assert best['difference'] == pytest.approx(0.2) and best['difference_ci95'][0] > 0.1
@@ -71,7 +71,7 @@ def test_ratings_are_compared_by_auc():
     records = {'train': ratings(60), 'val': ratings(30), 'test': ratings(80)}
     labels = np.array([rating.label for rating in records['test']])
     logits = labels + RNG.normal(0, 0.1, 80)
-    metrics = accuracy.rating_metrics(logits, labels)
+    metrics = agreement.rating_metrics(logits, labels)
     figures = {'reward_kind': 'pointwise', **metrics}
     scores = list(logits[:, None])
     got = against_baselines(records, 'test', scores, figures)
@@ -87,7 +87,7 @@ def test_ratings_are_compared_by_auc():
 def test_without_a_baseline_nothing_is_said():
     same = [Rating('a', 'b', 1.0)] * 4
     records = {'train': same, 'val': same, 'test': same}
-    metrics = accuracy.rating_metrics(np.ones(4), np.ones(4))
+    metrics = agreement.rating_metrics(np.ones(4), np.ones(4))
     figures = {'reward_kind': 'pointwise', **metrics}
     got = against_baselines(records, 'test', [np.ones(1)] * 4, figures)
     assert list(got) == ['baselines'] and sentence(got) == ''
