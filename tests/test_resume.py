@@ -72,7 +72,7 @@ def test_killed_run_leaves_no_rubbish(often_killed):
     ('place', 'times'),
     [
         ('perl.system.arrays.save_file', 2),  # safetensors has written the adapter
-        ('perl.checkpoint.checkpoints:Checkpoints._remove', 1),  # renamed, not removed
+        ('perl.checkpoint.steps:Steps.remove', 1),  # renamed, not removed
         ('perl.checkpoint.seal.write', 1),  # whole, not renamed
     ],
 )

@@ -1,15 +1,10 @@
 """Checkpoints of a stage, written atomically and with checksums.
 
-Orbax writes the arrays in the calling thread into a temporary folder, which is renamed
-when it is complete. So a folder named by a step was complete once, even if the process
-was killed. Later damage is detected when the step is restored. A file beside the folder
-holds the number of the last step, so that the loss of the folder is detected too.
+Orbax writes the arrays in the calling thread into the folder of a step
+(`perl.checkpoint.steps`). Later damage is detected when the step is restored.
 """
 
-import json
 import os
-import pathlib
-import shutil
 import sys
 from collections.abc import Mapping
 from typing import Any
@@ -28,7 +23,8 @@ from perl.checkpoint.leaves import (
     like,
 )
 from perl.checkpoint.quiet import quiet
-from perl.system import atomic, disk, jsonl
+from perl.checkpoint.steps import Steps
+from perl.system import disk, jsonl
 from perl.system.errors import UserError
 
 
@@ -49,8 +45,8 @@ class Checkpoints:
             inputs: what the state is computed from, as JSON values. A checkpoint with
                 other inputs is refused. None compares nothing.
         """
-        self._folder = pathlib.Path(folder).absolute()
-        self._last = self._folder.with_name(f'{self._folder.name}.json')
+        self._steps = Steps(folder)
+        self._folder = self._steps.folder
         self._keep = keep
         self._inputs = jsonl.plain(inputs)
         self._damaged: set[int] = set()
@@ -73,25 +69,26 @@ class Checkpoints:
             for name, x in flatten(state).items()
         }
         described = {name: seal.describe(x) for name, x in arrays.items()}
-        folder = self._folder / f'{step}.tmp'
+        folder = self._steps.unfinished(step)
         try:
-            _first_host(self._prepare)
+            _first_host(self._steps.prepare)
             args = ocp.args.StandardSave(arrays)
             with quiet():
                 self._orbax.save(folder / 'state', args=args)
-            _first_host(lambda: self._finish(folder, step, described, extra or {}))
+            _first_host(lambda: self._finish(step, described, extra or {}))
         except Exception as error:
-            self._clean()
+            self._steps.clean()
             cause = disk.as_os_error(error)
             if cause is None:
                 raise
             what = f'could not save step {step} to {self._folder}'
             raise disk.user_error(what, cause, self._intact()) from error
-        _first_host(lambda: self._retire(step))
+        _first_host(lambda: self._steps.retain(self._keep, self._damaged - {step}))
+        self._damaged = set()
 
     def latest(self) -> int | None:
         """The newest step in the folder (may be damaged), or None."""
-        return max(self._steps(), default=None)
+        return max(self._steps.finished(), default=None)
 
     def restore(self, example: Any) -> tuple[Any, dict[str, Any], int] | None:
         """The newest undamaged checkpoint, or None if none was ever saved.
@@ -108,10 +105,10 @@ class Checkpoints:
             UserError: the checkpoint has other inputs or another state structure, it
                 cannot be read, or all checkpoints are damaged or missing.
         """
-        self._clean()
-        steps, reasons = self._steps(), {}
-        last = jsonl.load(self._last).get('step')
-        if isinstance(last, int) and last > max(steps, default=-1):
+        self._steps.clean()
+        steps, reasons = self._steps.finished(), {}
+        last = self._steps.last()
+        if last is not None and last > max(steps, default=-1):
             reasons[last] = 'it is missing'
         for step in sorted(steps, reverse=True):
             try:
@@ -121,7 +118,7 @@ class Checkpoints:
                 continue
             except OSError as error:
                 raise UserError(
-                    f'checkpoint {error.filename or self._folder / str(step)} cannot '
+                    f'checkpoint {error.filename or self._steps.at(step)} cannot '
                     f'be read: {error.strerror}; {disk.mend(error)}, and run the same '
                     'command again: no file was removed'
                 ) from None
@@ -141,7 +138,7 @@ class Checkpoints:
         self._orbax.close()
 
     def _load(self, step, example):
-        folder = self._folder / str(step)
+        folder = self._steps.at(step)
         card = seal.read(folder)
         self._check_inputs(card['inputs'], folder)
         wanted = flatten(example)
@@ -174,57 +171,18 @@ class Checkpoints:
         stage = self._folder.parent
         return f'remove {stage} to train {stage.name} from the beginning'
 
-    def _steps(self):
-        if not self._folder.is_dir():
-            return []
-        return [int(p.name) for p in self._folder.iterdir() if _is_step(p.name)]
-
-    def _prepare(self):
-        self._folder.mkdir(parents=True, exist_ok=True)
-        self._clean()
-
-    def _finish(self, folder, step, described, extra):
-        seal.write(folder, described, extra, self._inputs)
-        target = self._folder / str(step)
-        if target.exists():  # a damaged checkpoint that a resume skipped
-            self._remove(step)
-        # written before the rename, since the disk may be full; moved into place after
-        with atomic.replacing(self._last) as new:
-            new.write_text(json.dumps({'step': step}))
-            folder.rename(target)
-
-    def _retire(self, saved):
-        """Removes damaged steps that were skipped, and all but `keep` others."""
-        skipped = self._damaged - {saved}
-        steps = set(self._steps())
-        for step in steps - set(sorted(steps - skipped)[-self._keep :]):
-            self._remove(step)
-        self._damaged = set()
-        self._clean()
-
-    def _remove(self, step):
-        # renamed first: a partly deleted folder must never have a step's name
-        (self._folder / str(step)).rename(self._folder / f'{step}.removed')
-
-    def _clean(self):
-        """Removes the remains of interrupted saves; never a finished step."""
-        if jax.process_index() == 0 and self._folder.is_dir():
-            for kind in ('tmp', 'removed'):
-                for path in self._folder.glob(f'*.{kind}'):
-                    shutil.rmtree(path, ignore_errors=True)
+    def _finish(self, step, described, extra):
+        seal.write(self._steps.unfinished(step), described, extra, self._inputs)
+        self._steps.finish(step)
 
     def _intact(self):
-        good = max(set(self._steps()) - self._damaged, default=None)
+        good = max(set(self._steps.finished()) - self._damaged, default=None)
         return 'no earlier step was saved' if good is None else f'step {good} is intact'
 
     def _say(self, reasons, step):
         text = f'DAMAGED CHECKPOINT in {self._folder}: {_listed(reasons)}; '
         if jax.process_index() == 0:
             print(f'{text}going on from step {step}', file=sys.stderr, flush=True)
-
-
-def _is_step(name):
-    return name.isascii() and name.isdigit()
 
 
 def _listed(reasons):
