@@ -7,7 +7,7 @@ from perl.report import reward_figures
 from perl.report.formatting import count, number, percent, with_interval
 from perl.report.judge import win_rate
 from perl.report.markdown import Table, inert
-from perl.report.tables import best_baseline, simple_models
+from perl.report.reward_columns import columns
 from perl.report.values import is_number
 
 FORMS = {'best_of_n': 'd (α − β d)', 'rl': 'd (α − β log d)'}
@@ -23,19 +23,11 @@ def reward_models(models: Mapping[str, Figures]) -> list[Table]:
 
 
 def _reward_models(kind, models):
-    simple = {stage: simple_models(figures) for stage, figures in models.items()}
-    names = sorted({name for row in simple.values() for name in row})
+    titles, cells = columns(models)
     header = (
         'reward model',
         'examples',
-        'independent groups (prompts, dialogs)',
-        'labelled ties, left out',
-        'accuracy [95 %]',
-        'balanced accuracy [95 %]',
-        'AUC [95 %]',
-        *(f'baseline: {name}' for name in names),
-        'best baseline',
-        'difference to it [95 %]',
+        *titles,
         'ECE [95 %]',
         'ECE if it were calibrated: mean, 95 % quantile',
         'largest gap',
@@ -49,11 +41,8 @@ def _reward_models(kind, models):
     rows = [
         [
             inert(stage),
-            *(count(figures.get(x)) for x in ('n', 'clusters', 'labelled_ties')),
-            *(percent(figures, x) for x in ('accuracy', 'balanced_accuracy')),
-            with_interval(figures, 'auc'),
-            *(simple[stage].get(name, '') for name in names),
-            *best_baseline(figures.get('best_baseline')),
+            count(figures.get('n')),
+            *cells[stage],
             *_calibration(figures.get('calibration')),
         ]
         for stage, figures in models.items()

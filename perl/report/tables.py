@@ -12,10 +12,10 @@ from perl.report.formatting import (
     duration,
     number,
     percent,
-    with_interval,
 )
 from perl.report.judge import win_rate
 from perl.report.markdown import Table, cell, inert
+from perl.report.reward_columns import columns
 from perl.report.run_folder import RunFolder, seconds
 from perl.report.values import interval, is_number
 
@@ -34,68 +34,25 @@ def reward_models(run: RunFolder) -> list[Table]:
 
 
 def _reward_models(run, kind, models):
-    names = {name for figures in models.values() for name in simple_models(figures)}
+    titles, cells = columns(models)
     header = [
         'stage',
         'tuning',
         'held-out examples (test split)',
-        'independent groups (prompts, dialogs)',
-        'labelled ties, left out',
-        'accuracy [95 %]',
-        'balanced accuracy [95 %]',
-        'AUC [95 %]',
-        *(f'baseline: {name}' for name in sorted(names)),
-        'best baseline',
-        'difference to it [95 %]',
+        *titles,
         *_cost_header(run),
     ]
-    rows = []
-    for stage, figures in models.items():
-        simple = simple_models(figures)
-        rows.append(
-            [
-                inert(stage),
-                inert(figures.get('tuning', '')),
-                *(count(figures.get(x)) for x in ('n', 'clusters', 'labelled_ties')),
-                *(percent(figures, x) for x in ('accuracy', 'balanced_accuracy')),
-                with_interval(figures, 'auc'),
-                *(simple.get(name, '') for name in sorted(names)),
-                *best_baseline(figures.get('best_baseline')),
-                *_cost(run, stage),
-            ]
-        )
+    rows = [
+        [
+            inert(stage),
+            inert(figures.get('tuning', '')),
+            count(figures.get('n')),
+            *cells[stage],
+            *_cost(run, stage),
+        ]
+        for stage, figures in models.items()
+    ]
     return Table(f'Reward models on {reward_figures.KINDS[kind]}', header, rows)
-
-
-def simple_models(figures: Mapping[str, Any]) -> dict[str, str]:
-    """The accuracy of each baseline of a reward model, by its name and rule."""
-    rows = dict(reward_figures.baselines(figures))
-    chance = reward_figures.chance(figures)
-    if chance and chance[1] not in rows:
-        rows = {chance[1]: {'accuracy': chance[0], 'n': figures.get('n')}, **rows}
-    texts = {}
-    for name, row in rows.items():
-        rule = f' ({row["rule"]})' if row.get('rule') else ''
-        area = with_interval(row, 'auc')
-        area = f', AUC {area}' if area else ''
-        texts[inert(name.replace('_', ' ') + rule)] = percent(row, 'accuracy') + area
-    return texts
-
-
-def best_baseline(best: Mapping[str, Any] | None) -> tuple[str, str]:
-    """The name of the best baseline, and the model's difference with a verdict."""
-    if not (isinstance(best, dict) and is_number(best.get('difference'))):
-        return '', ''
-    limits = interval(best, 'difference')
-    verdict = ''
-    if limits:
-        verdict = 'not clearly better'
-        verdict = 'better' if limits[0] > 0 else 'worse' if limits[1] < 0 else verdict
-    shares = best.get('figure') == 'accuracy'
-    lead = (percent if shares else with_interval)(best, 'difference')
-    lead = f'AUC {lead}' if best.get('figure') == 'auc' else lead
-    name = inert(str(best.get('name', '')).replace('_', ' '))
-    return name, ', '.join(filter(None, (lead, verdict)))
 
 
 def policies(run: RunFolder) -> Table:
