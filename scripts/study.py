@@ -12,7 +12,6 @@ import csv
 import itertools
 import pathlib
 import statistics
-import sys
 from typing import Any
 
 import numpy as np
@@ -21,9 +20,8 @@ from perl import train
 from perl.evaluation.figures import frontier, over_optimisation
 from perl.report import style
 from perl.runs.copies import copy_parts
-from perl.system import jsonl, metrics, results
+from perl.system import cli, jsonl, metrics, results
 from perl.system.errors import UserError
-from perl.system.interrupt import Stopped
 
 CONFIG = pathlib.Path(__file__).parents[1] / 'configs' / 'study.py'
 STUDIES = ('algorithms', 'regularisers', 'ranks', 'optimisation')
@@ -209,7 +207,5 @@ def markdown(lines: list[list[str]]) -> str:
 
 
 if __name__ == '__main__':
-    try:
+    with cli.one_line_errors():
         main()
-    except (UserError, Stopped) as error:
-        sys.exit(f'error: {error}')

@@ -14,7 +14,6 @@ import itertools
 import json
 import pathlib
 import statistics
-import sys
 from typing import Any
 
 from tqdm import tqdm
@@ -24,9 +23,7 @@ from perl.evaluation.figures import baselines
 from perl.report import style
 from perl.report.markdown import Table
 from perl.runs.copies import copy_parts
-from perl.system import metrics, results
-from perl.system.errors import UserError
-from perl.system.interrupt import Stopped
+from perl.system import cli, metrics, results
 
 CONFIGS = pathlib.Path(__file__).parents[1] / 'configs'
 DATASETS = ('coffee', 'ticketing')
@@ -184,9 +181,5 @@ def main(argv: list[str] | None = None) -> None:
 
 
 if __name__ == '__main__':
-    try:
+    with cli.one_line_errors():
         main()
-    except Stopped as stop:
-        sys.exit(f'{stop}; the same command continues from there')
-    except UserError as error:
-        sys.exit(f'error: {error}')

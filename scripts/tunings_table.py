@@ -13,7 +13,6 @@ import csv
 import itertools
 import pathlib
 import statistics
-import sys
 from typing import Any
 
 from tqdm import tqdm
@@ -23,9 +22,8 @@ from perl import train
 from perl.adapters import bundle
 from perl.report.markdown import Table
 from perl.runs.copies import copy_parts
-from perl.system import metrics, results
+from perl.system import cli, metrics, results
 from perl.system.errors import UserError
-from perl.system.interrupt import Stopped
 
 CONFIG = pathlib.Path(__file__).parents[1] / 'configs' / 'quickstart.py'
 FULL, ADAPTED = 2e-4, 2e-3  # learning rates of weights themselves and of adapters
@@ -137,7 +135,5 @@ def main(argv: list[str] | None = None) -> None:
 
 
 if __name__ == '__main__':
-    try:
+    with cli.one_line_errors():
         main()
-    except (UserError, Stopped) as error:
-        sys.exit(str(error))

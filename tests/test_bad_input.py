@@ -9,7 +9,7 @@ import runs
 from commands import command, launch, starve
 from runs import config, copy, run
 
-from perl.data.tokenizers.files import Bytes
+from perl.data.tokenizers import Bytes
 
 DONE = ('pretrain', 'sft', 'reward')
 

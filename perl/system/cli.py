@@ -27,7 +27,7 @@ def run(main: Callable[[Sequence[str]], None], required: Sequence[str] = ()) -> 
     """Parses flags and calls `main`; prints a user's error as one line."""
     _quiet_libraries()
     _list_flags()
-    with _one_line_errors():
+    with one_line_errors():
         signal.signal(signal.SIGINT, signal.default_int_handler)  # see perl.__init__
         app.run(main, flags_parser=lambda argv: _parse(argv, required))
 
@@ -168,7 +168,9 @@ def _quiet_libraries():
 
 
 @contextlib.contextmanager
-def _one_line_errors() -> Iterator[None]:
+def one_line_errors() -> Iterator[None]:
+    """A context that ends the process with one line where a command is stopped or a
+    user can mend what is wrong."""
     try:
         yield
     except Stopped as stop:

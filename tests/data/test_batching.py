@@ -17,7 +17,7 @@ from perl.data import (
     pack,
 )
 from perl.data.batching import shapes
-from perl.data.tokenizers.files import Bytes
+from perl.data.tokenizers import Bytes
 from perl.system.errors import UserError
 
 BYTES = Bytes()

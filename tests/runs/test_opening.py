@@ -10,8 +10,7 @@ import tokenizer_files
 
 from perl import check
 from perl import config as configs
-from perl.data.tokenizers import Json
-from perl.data.tokenizers.files import Bytes
+from perl.data.tokenizers import Bytes, Json
 from perl.runs import opening, saved_config
 from perl.system.errors import UserError
 

@@ -11,7 +11,7 @@ import tiny
 
 from perl.data import examples
 from perl.data.records import Comparison
-from perl.data.tokenizers.files import Bytes
+from perl.data.tokenizers import Bytes
 from perl.evaluation import reward_scores
 from perl.judges import mixture, panel
 from perl.models import architecture, heads

@@ -11,15 +11,6 @@ from perl.models import files as models
 from perl.system import jsonl
 from perl.system.errors import UserError
 
-__all__ = [
-    'Bytes',
-    'Json',
-    'Llama2c',
-    'SentencePiece',
-    'Tokenizer',
-    'load',
-]
-
 NAMES = ('tokenizer.json', 'tokenizer.model', 'tokenizer.bin')
 # characters that some tokenizer.json change: spaces, line ends, ligatures, accents
 _PROBE = ' A  b\n ﬁ²e\u0301'

@@ -86,7 +86,22 @@ class Tokenizer(Protocol):
         """Writes the files that `load(folder)` needs."""
 
 
-class LeadingSpace(abc.ABC):
+class Vocabulary:
+    """Base class of tokenizers: every id below `size` has a piece, where a subclass
+    does not say otherwise."""
+
+    size: int
+
+    @property
+    def reach(self) -> int:
+        return self.size
+
+    @property
+    def holes(self) -> tuple[int, ...]:
+        return ()
+
+
+class LeadingSpace(Vocabulary, abc.ABC):
     """Base class of tokenizers that may put a space before the start of a text.
 
     Attributes:
@@ -97,14 +112,6 @@ class LeadingSpace(abc.ABC):
     leading_space: bool
     bos: int
     space_everywhere = False
-
-    @property
-    def reach(self) -> int:
-        return self.size
-
-    @property
-    def holes(self) -> tuple[int, ...]:
-        return ()
 
     def encode(self, text: str, start: bool = False) -> list[int]:
         return self._ids(f' {text}' if start and text and self.leading_space else text)
@@ -143,21 +150,13 @@ def digest(*parts: object) -> str:
 
 
 @dataclasses.dataclass(frozen=True)
-class Bytes:
+class Bytes(Vocabulary):
     """UTF-8 bytes: 0 pad, 1 bos, 2 eos, then 3 + byte. Needs no file."""
 
     size: int = 259
     pad: int = 0
     bos: int = 1
     eos: int = 2
-
-    @property
-    def reach(self) -> int:
-        return self.size
-
-    @property
-    def holes(self) -> tuple[int, ...]:
-        return ()
 
     @property
     def controls(self) -> dict[str, Control]:

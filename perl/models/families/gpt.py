@@ -10,7 +10,7 @@ from perl.models.architecture import Architecture
 from perl.models.families.config import Config
 from perl.models.families.family import Family
 from perl.models.families.names import Name, in_layers
-from perl.models.families.parts import head_of, write_activation
+from perl.models.families.parts import SIZES, head_of, write_activation
 from perl.models.families.rope import read_rope, write_rope
 
 _ROPE_KEYS = ('rotary_emb_base', 'rotary_pct')
@@ -31,18 +31,8 @@ def _read(
     }
 
 
-_NEOX_KEYS = {
-    'vocab_size': 'vocabulary',
-    'hidden_size': 'width',
-    'num_hidden_layers': 'layers',
-    'num_attention_heads': 'heads',
-    'intermediate_size': 'hidden',
-    'max_position_embeddings': 'max_length',
-}
-
-
 def _read_neox(config: Config) -> dict[str, Any]:
-    fields = _read(config, _NEOX_KEYS, ('hidden_act', 'gelu'), 'layer_norm_eps', False)
+    fields = _read(config, SIZES, ('hidden_act', 'gelu'), 'layer_norm_eps', False)
     _check_twins(config)
     bias = config.flag('attention_bias', True)
     return fields | {
@@ -64,7 +54,7 @@ def _check_twins(config):
 
 def _write_neox(arch: Architecture) -> dict[str, Any]:
     return {
-        **{theirs: getattr(arch, ours) for theirs, ours in _NEOX_KEYS.items()},
+        **{theirs: getattr(arch, ours) for theirs, ours in SIZES.items()},
         **write_rope(arch, _ROPE_KEYS),
         'hidden_act': write_activation(arch),
         'layer_norm_eps': arch.norm_eps,

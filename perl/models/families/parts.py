@@ -6,7 +6,8 @@ from typing import Any
 from perl.models.architecture import Architecture
 from perl.models.families.config import ACTIVATIONS, Config
 
-_SIZES = {
+# keys of a foreign config, and the fields of an architecture that they are
+SIZES = {
     'vocab_size': 'vocabulary',
     'hidden_size': 'width',
     'num_hidden_layers': 'layers',
@@ -30,7 +31,7 @@ def read_sizes(
     Raises:
         UserError: one is missing, or the heads do not divide the width.
     """
-    sizes = {ours: config.need(theirs) for theirs, ours in _SIZES.items()}
+    sizes = {ours: config.need(theirs) for theirs, ours in SIZES.items()}
     sizes['kv_heads'] = config.get('num_key_value_heads', kv_heads) or sizes['heads']
     sizes['head_width'] = config.get('head_dim', head_width) or head_of(config, sizes)
     return sizes
@@ -52,7 +53,7 @@ def head_of(config: Config, sizes: dict[str, Any]) -> int:
 
 def write_sizes(arch: Architecture) -> dict[str, Any]:
     """The keys that `read_sizes` reads."""
-    config = {theirs: getattr(arch, ours) for theirs, ours in _SIZES.items()}
+    config = {theirs: getattr(arch, ours) for theirs, ours in SIZES.items()}
     return config | {
         'num_key_value_heads': arch.kv_heads,
         'head_dim': arch.head_width,
