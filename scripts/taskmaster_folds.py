@@ -100,7 +100,7 @@ def changed(config: ConfigDict, changes: Sequence[tuple[str, Any]]) -> ConfigDic
     for name, value in changes:
         try:
             config.update_from_flattened_dict({name: value})
-        except (KeyError, AttributeError, TypeError):
+        except (KeyError, AttributeError, TypeError, UserError):
             raise UserError(
                 f'--set {name}={value!r}: the config has no such field of that type'
             ) from None

@@ -127,8 +127,9 @@ def _check_use(config: ConfigDict, name: str) -> None:
     """A stage that neither runs nor is of `experiment` is not a misspelling of one."""
     if name in config.stages or name in _DEFAULTS.stages:
         return
-    known = {*_DEFAULTS.stages, *config.stages} & {*config}
-    if near := misspelt(name, sorted(known)):
+    # of the stages that every config begins with: other names may be alike on purpose
+    known = sorted({*_DEFAULTS.stages} & {*config})
+    if near := misspelt(name, known):
         raise UserError(
             f'{name}: no stage uses this section; did you mean {near!r}? If it is a '
             'stage, name it in stages, or give it another name'
