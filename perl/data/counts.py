@@ -40,7 +40,8 @@ class Part(NamedTuple):
     Attributes:
         text: the record's text.
         ids: all of its tokens; of a plain text without bos and eos.
-        tokens: the tokens after cutting; a plain prompt has bos, a response has eos.
+        tokens: the tokens after cutting; a plain prompt has bos where the tokenizer
+            puts it there, a response has eos.
         cut: how many tokens were cut.
         edge: the text beside the other part, up to the first control token.
         mask: which of the tokens the model learns to say; None for all.

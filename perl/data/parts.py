@@ -42,9 +42,16 @@ def different(completions: Sequence[Part]) -> list[Part]:
     return list(first.values())
 
 
+def document(text: str, tokenizer: Tokenizer) -> list[int]:
+    """The ids of a document: bos where the tokenizer puts it, the text, eos."""
+    bos = [tokenizer.bos] if tokenizer.adds_bos else []
+    return [*bos, *tokenizer.encode(text, start=True), tokenizer.eos]
+
+
 def prompt_part(prompt: str, tokenizer: Tokenizer, limit: int) -> Part:
     """A prompt in at most `limit` tokens: its first token, which is bos before a plain
-    text, and its last ones.
+    text, and its last ones. Where the tokenizer puts no bos before a text, only its
+    last ones; an empty text is bos alone.
 
     Raises:
         UserError: messages have no chat template, or the template raises an error.
@@ -55,6 +62,9 @@ def prompt_part(prompt: str, tokenizer: Tokenizer, limit: int) -> Part:
     else:
         text = edge = prompt
         first, ids = tokenizer.bos, tokenizer.encode(prompt, start=True)
+        if ids and not tokenizer.adds_bos:
+            cut = max(0, len(ids) - limit)
+            return Part(text, ids, ids[cut:], cut, edge)
     cut = max(0, len(ids) + 1 - limit)
     return Part(text, ids, [first, *ids[cut:]], cut, edge)
 

@@ -3,6 +3,7 @@
 import itertools
 from collections.abc import Sequence
 
+from perl.data import parts
 from perl.data.examples import encode
 from perl.data.records import Record
 from perl.data.tokenizers.vocabularies import Tokenizer
@@ -38,8 +39,8 @@ def shown(record: Record | str, tokenizer: Tokenizer, limits: tuple[int, int]) -
 
 def document(text: str, tokenizer: Tokenizer, limit: int) -> str:
     """The start of a text to pre-train on, in at most `limit` tokens."""
-    ids = [*tokenizer.encode(text, start=True), tokenizer.eos][: limit - 1]
-    return f'{_name(tokenizer, tokenizer.bos)}{OPEN}{_words(ids, tokenizer)}{CLOSE}'
+    first, *ids = parts.document(text, tokenizer)[:limit]
+    return f'{_words([first], tokenizer)}{OPEN}{_words(ids, tokenizer)}{CLOSE}'
 
 
 def _words(ids: Sequence[int], tokenizer: Tokenizer) -> str:
@@ -50,7 +51,3 @@ def _words(ids: Sequence[int], tokenizer: Tokenizer) -> str:
         text += tokenizer.decode(run) if name is None else name * len(run)
     half = _MOST // 2
     return text if len(text) <= _MOST else f'{text[:half]} … {text[-half:]}'
-
-
-def _name(tokenizer, token):
-    return _words([token], tokenizer)

@@ -1,6 +1,5 @@
 """A model without a run: its tokenizer, its decoder, its base."""
 
-import json
 import pathlib
 from collections.abc import Sequence
 
@@ -10,7 +9,7 @@ from perl.adapters import bundle
 from perl.data import chat, tokenizers
 from perl.data.records import Dataset
 from perl.models import bases
-from perl.models.files import beside, is_foreign, located
+from perl.models.files import located
 from perl.runs.opening import describe_base, open_base, open_finished
 from perl.runs.run import Run
 from perl.runs.tokenizer import with_template
@@ -91,25 +90,6 @@ def _stored(adapter):
         return 'none'
     said = bundle.load(pathlib.Path(adapter))[1].base.partition('-')[2]
     return said if said in QUANTISATIONS else 'none'
-
-
-def adds_bos(path: str) -> bool:
-    """Whether the tokenizer that a model brings begins a text with bos. Where its files
-    do not tell, it does, as those of ours do.
-
-    Args:
-        path: of the model.
-    """
-    if not is_foreign(path):
-        return True
-    files = beside(path)
-    said = json.loads(files.get('tokenizer_config.json', b'{}')).get('add_bos_token')
-    if said is None and 'tokenizer.json' in files:
-        from tokenizers import Tokenizer  # a library that few runs need
-
-        whole = Tokenizer.from_buffer(files['tokenizer.json'])
-        return bool(whole.encode('').ids)
-    return said is None or bool(said)
 
 
 def conversations(run: Run, prompts: Sequence[str]) -> list[str]:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tokenizer_files
 
-from perl.data import Comparison, Demonstration, Rating, collate, encode, survey
+from perl.data import Comparison, Demonstration, Rating, collate, encode, pack, survey
 from perl.data.chat import Chat, ChatTokenizer, Template
 from perl.data.counts import COUNTS
 from perl.data.tokenizers import Bytes, Json, Llama2c, SentencePiece
@@ -98,6 +98,21 @@ def test_a_prompt_begins_the_text_and_a_response_continues_it():
     cat = 259 + 6
     assert examples.prompts[0].tolist() == [tokenizer.bos, cat]
     assert examples.completions[0][0].tolist() == [cat, tokenizer.eos]
+
+
+def test_a_prompt_has_no_bos_where_its_tokenizer_adds_none():
+    """As the tokenizer of SmolLM2 and Qwen: what is trained here is used elsewhere."""
+    text = tokenizer_files.byte_level(add_prefix_space=False).to_str()
+    tokenizer = Json(text, **tokenizer_files.SPECIAL, adds_bos=None)
+    ids = tokenizer.encode('The cat sat')
+    rows = [Demonstration(x, ' on') for x in ('The cat sat', '')]
+    examples, counts = encode(rows, tokenizer, len(ids), 8)
+    assert [x.tolist() for x in examples.prompts] == [ids, [tokenizer.bos]]
+    assert counts['prompts_cut'] == 0
+    cut, counts = encode(rows, tokenizer, len(ids) - 1, 8)
+    assert cut.prompts[0].tolist() == ids[1:] and counts['prompt_tokens_cut'] == 1
+    packed = pack(['The cat sat'], tokenizer, 32)
+    assert packed['tokens'][0, : len(ids) + 1].tolist() == [*ids, tokenizer.eos]
 
 
 @pytest.mark.parametrize(

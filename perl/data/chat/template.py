@@ -54,7 +54,7 @@ class Template:
         except jinja2.TemplateSyntaxError as error:
             raise self.error(
                 f'line {error.lineno} is no jinja2 ({_short(error)}); mend it, or set '
-                'chat.template to another file'
+                'tokenizer.chat_template to another file'
             ) from error
 
     def render(self, messages: Messages, add_generation_prompt: bool = False) -> str:
@@ -118,7 +118,8 @@ def of_files(files: Mapping[str, bytes], name: str = '') -> Template | None:
         if 'default' not in named:
             raise UserError(
                 f'{name}: it has the chat templates {", ".join(map(str, named))} and '
-                'none named default; write one into a file and set chat.template'
+                'none named default; write one into a file and set '
+                'tokenizer.chat_template'
             )
         source = named['default']
     if not source:

@@ -46,6 +46,10 @@ class ChatTokenizer:
         return self.tokenizer.eos
 
     @property
+    def adds_bos(self) -> bool:
+        return self.tokenizer.adds_bos
+
+    @property
     def reach(self) -> int:
         return max(self.tokenizer.reach, *(stop + 1 for stop in self.stops))
 
