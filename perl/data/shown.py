@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from perl.data import parts
 from perl.data.examples import encode
-from perl.data.records import Record
+from perl.data.records import Comparison, Record
 from perl.data.tokenizers.vocabularies import Tokenizer
 
 OPEN, CLOSE = '«', '»'
@@ -35,6 +35,25 @@ def shown(record: Record | str, tokenizer: Tokenizer, limits: tuple[int, int]) -
             line += f'{OPEN}{words}{CLOSE}' if learned else words
         lines.append(line)
     return '\n'.join(lines)
+
+
+def first(
+    records: Sequence[Record | str], tokenizer: Tokenizer, limits: tuple[int, int]
+) -> str:
+    """The first record that `encode` keeps, as `shown` writes it.
+
+    Raises:
+        UserError: as `encode` does, or it keeps none.
+    """
+    kept = (x for x in records if _is_kept(x, tokenizer, limits))
+    return shown(next(kept, records[0]), tokenizer, limits)
+
+
+def _is_kept(record, tokenizer, limits):
+    if not isinstance(record, Comparison):
+        return True
+    _, completions = parts.parts_of(1, record, tokenizer, limits)
+    return len(parts.different(completions)) > 1
 
 
 def document(text: str, tokenizer: Tokenizer, limit: int) -> str:

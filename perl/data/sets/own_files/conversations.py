@@ -9,7 +9,7 @@ A message is `{"role": …, "content": …}`. A conversation is a list of them:
 
 A prompt or an ending may be a string too: the turn of a user, of the assistant. Two
 dialogs of Anthropic HH need no prompt either; they stay texts. The templates of a
-`Source` are for rows of strings alone.
+`Source` are for rows of strings alone; beside messages they are an error.
 """
 
 import itertools
