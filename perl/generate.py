@@ -21,7 +21,7 @@ from perl.data import chat, examples
 from perl.evaluation.responses import respond
 from perl.rollout.choosing import Sampling
 from perl.runs import reward_models
-from perl.runs.alone import conversations, open_one
+from perl.runs.alone import AS_LEARNED, conversations, learned_messages, open_one
 from perl.runs.run import Run
 from perl.system import cli, jsonl
 from perl.system.errors import UserError
@@ -110,12 +110,13 @@ def main(argv: Sequence[str]) -> None:
     prompts = values.prompt or cli.read_lines()
     if not prompts:
         raise UserError('--prompt: give one, or lines on standard input')
-    if values.chat:
+    learned = bool(values.model) and learned_messages(values.adapter)
+    if values.chat or learned:
         prompts = conversations(run, prompts)
     prompts = chat.as_trained(run.dataset, prompts)
     limit = room(run, sampling)
     _, counts = examples.encode(prompts, run.tokenizer, limit, sampling.max_tokens)
-    note = f'{policy}, temperature {sampling.temperature:g}'
+    note = f'{policy}, temperature {sampling.temperature:g}{AS_LEARNED * learned}'
     if counts['prompts_cut']:
         note += (
             f'; {counts["prompts_cut"]} of {len(prompts)} prompts lost their beginning'
