@@ -15,7 +15,7 @@ COUNTS = {
     'responses': 'responses of the examples: 0 for a prompt alone, K for a comparison',
     'prompt_tokens': 'tokens of prompts after cutting, bos included',
     'response_tokens': 'tokens of responses after cutting, eos included',
-    'prompts_cut': 'prompts that lose their beginning',
+    'prompts_cut': 'prompts that lose their beginning, of messages the oldest',
     'prompt_tokens_cut': 'tokens that these prompts lose',
     'responses_cut': 'responses that lose their end, and eos with it',
     'response_tokens_cut': 'tokens that these responses lose',

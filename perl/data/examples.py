@@ -88,9 +88,9 @@ def encode(
     `max_prompt` (bos included, where the tokenizer begins a text with it) loses its
     beginning, but keeps bos; a response longer
     than `max_response` (eos included) loses its end and eos. Prompts of messages
-    (`Chat`) are rendered with the chat template; cut, they keep their first token, and
-    a response ends with the token that ends a turn. After cutting, a completion equal
-    to a better one of its comparison is removed, and a comparison with only one
+    (`Chat`) are rendered with the chat template; cut, they lose their oldest exchanges,
+    and a response ends with the token that ends a turn. After cutting, a completion
+    equal to a better one of its comparison is removed, and a comparison with only one
     completion left is dropped: equal completions have no gradient.
 
     Returns:

@@ -269,3 +269,36 @@ def test_tokens_over_the_start_of_an_answer_are_counted():
     for answer, merges in (('a', 0), ('\na', 1)):
         _, counts = encode([Demonstration(asked, answer)], chats, 9, 9)
         assert counts['boundary_merges'] == merges
+
+
+TURNS = (('system', 'S'), ('user', 'one'), ('assistant', 'A'), ('user', 'two'))
+TURNS += (('tool', 'T'), ('assistant', 'B'), ('user', 'three'))
+WHOLE = '<sS><uone><aA><utwo><tT><aB><uthree><a'
+
+
+@pytest.mark.parametrize(
+    ('first', 'limit', 'kept'),
+    [
+        (0, 38, WHOLE),
+        (0, 37, '<sS><utwo><tT><aB><uthree><a'),
+        (0, 27, '<sS><uthree><a'),
+        (0, 14, '<sS><uthree><a'),
+        (0, 8, '<hree><a'),  # the last exchange alone is too long
+        (0, 1, '<'),
+        (1, 34, WHOLE.removeprefix('<sS>')),
+        (1, 33, '<utwo><tT><aB><uthree><a'),
+        (1, 23, '<uthree><a'),
+    ],
+)
+def test_a_long_conversation_loses_its_oldest_exchanges(first, limit, kept):
+    """And keeps the system prompt, so that what is left is a conversation."""
+    template = Template(
+        '{% for m in messages %}<{{ m.role[0] }}{{ m.content }}>{% endfor %}'
+        '{% if add_generation_prompt %}<a{% endif %}'
+    )
+    chats = ChatTokenizer(Bytes(), template, (2,))
+    examples, counts = encode([Chat(TURNS[first:])], chats, limit, 9)
+    assert Bytes().decode(examples.prompts[0]) == kept
+    lost = len(WHOLE) - 4 * first - len(kept)
+    assert counts['prompt_tokens_cut'] == lost
+    assert counts['prompts_cut'] == (lost > 0)

@@ -157,3 +157,11 @@ def test_a_template_beside_messages_is_not_ignored(tmp_path, templates):
         read(tmp_path, 'comparisons', row, **templates)
     spaced = {x: f' {{{x}}}' for x in templates}
     assert read(tmp_path, 'comparisons', row, **spaced) == Comparison(ASKED, ('a', 'b'))
+
+
+def test_tools_are_not_ignored(tmp_path):
+    row = {'messages': [Q, A], 'tools': None}
+    assert read(tmp_path, 'demonstrations', row) == Demonstration(ASKED, 'a')
+    row['tools'] = [{'type': 'function'}]
+    with pytest.raises(UserError, match="line 1: 'tools' is not read"):
+        read(tmp_path, 'demonstrations', row)
