@@ -20,7 +20,7 @@ from perl.adapters import bundle, peft
 from perl.config import lineage
 from perl.models.heads import HEAD
 from perl.runs import roles
-from perl.runs.alone import open_one
+from perl.runs.alone import open_one, reads_messages
 from perl.runs.merged import family_of_base, score_note, write_merged
 from perl.runs.roles import Role
 from perl.runs.run import Run
@@ -71,12 +71,14 @@ def stage_role(run: Run, stage: str) -> Role:
 
 def _write_peft(run, role, output, decoded):
     del decoded
-    family, name = family_of_base(run), run.config.model.path
+    family, name, chat = family_of_base(run), run.config.model.path, reads_messages(run)
     peft.write(
         output, run.arch, role.delta, role.tuning, family=family,
-        base=name, shift=role.shift, scale=role.scale,
+        base=name, shift=role.shift, scale=role.scale, chat=chat,
     )  # fmt: skip
-    note = score_note(output, role)
+    note = score_note(role)
+    if chat:
+        note = f'its prompts are renderings of the chat template; {note}'
     if role.base is not run.base:
         note = f'its base is the SFT model: export --stage=sft --format=merged; {note}'
     return note
@@ -96,7 +98,7 @@ def _write_bundle(run, role, output, decoded):
             'bundle has not; write --format=peft or --format=merged'
         )
     kind = 'reward' if HEAD in delta else 'policy'
-    card = roles.card(role, kind, run.tokenizer.fingerprint)
+    card = roles.card(role, kind, run.tokenizer.fingerprint, reads_messages(run))
     bundle.save(output, jax.device_get(delta), card)
     return ''
 

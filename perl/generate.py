@@ -21,7 +21,7 @@ from perl.data import chat, examples
 from perl.evaluation.responses import respond
 from perl.rollout.choosing import Sampling
 from perl.runs import reward_models
-from perl.runs.alone import adds_bos, conversations, open_one
+from perl.runs.alone import AS_LEARNED, conversations, learned_messages, open_one
 from perl.runs.run import Run
 from perl.system import cli, jsonl
 from perl.system.errors import UserError
@@ -35,7 +35,6 @@ def generate(
     prompts: Sequence[str],
     sampling: Sampling | None = None,
     seed: int = 0,
-    bos: bool = True,
 ) -> list[str]:
     """One response to each prompt, as text.
 
@@ -46,7 +45,6 @@ def generate(
         prompts: the prompts; a long prompt loses its beginning.
         sampling: how tokens are chosen; by default as in the run.
         seed: the same seed gives the same responses.
-        bos: whether a prompt begins with it, as in training.
 
     Raises:
         UserError: there is no such policy, or no room for a prompt.
@@ -60,7 +58,7 @@ def generate(
     with jax.set_mesh(run.mesh):
         key = jax.random.key(seed)
         most = room(run, sampling)
-        return respond(run, policy, prompts, sampling, key, most, bos)
+        return respond(run, policy, prompts, sampling, key, most)
 
 
 def last_policy(run: Run) -> str:
@@ -112,22 +110,19 @@ def main(argv: Sequence[str]) -> None:
     prompts = values.prompt or cli.read_lines()
     if not prompts:
         raise UserError('--prompt: give one, or lines on standard input')
-    if values.chat:
+    learned = bool(values.model) and learned_messages(values.adapter)
+    if values.chat or learned:
         prompts = conversations(run, prompts)
     prompts = chat.as_trained(run.dataset, prompts)
     limit = room(run, sampling)
     _, counts = examples.encode(prompts, run.tokenizer, limit, sampling.max_tokens)
-    note = f'{policy}, temperature {sampling.temperature:g}'
+    note = f'{policy}, temperature {sampling.temperature:g}{AS_LEARNED * learned}'
     if counts['prompts_cut']:
         note += (
             f'; {counts["prompts_cut"]} of {len(prompts)} prompts lost their beginning'
         )
     print(note, file=sys.stderr)
-    # all training here begins with bos; a model by itself is used as its makers do, and
-    # a chat template says itself what a prompt begins with
-    trained = not values.model or bool(values.adapter)
-    bos = trained or values.chat or adds_bos(values.model)
-    texts = generate(run, params, prompts, sampling, values.seed, bos)
+    texts = generate(run, params, prompts, sampling, values.seed)
     for prompt, text in zip(prompts, texts, strict=True):
         if values.json:
             print(jsonl.line({'prompt': prompt, 'response': text}), end='')

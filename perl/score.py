@@ -22,7 +22,7 @@ from perl.data import chat
 from perl.data.files.rows import Row, read_rows
 from perl.judges import Judge, scores
 from perl.runs import reward_models
-from perl.runs.alone import conversations, open_one
+from perl.runs.alone import AS_LEARNED, conversations, learned_messages, open_one
 from perl.runs.judging import open_judge
 from perl.runs.run import Run
 from perl.system import cli, jsonl
@@ -82,9 +82,10 @@ def main(argv: Sequence[str]) -> None:
     judge = open_judge(_named(values, run), run)
     rows, fields = _rows(values.input)
     prompts, *responses = ([row.text(name) for row in rows] for name in fields)
-    asked = conversations(run, prompts) if values.chat else prompts
+    learned = bool(values.model) and learned_messages(values.adapter)
+    asked = conversations(run, prompts) if values.chat or learned else prompts
     rewards = [score(run, judge, asked, texts) for texts in responses]
-    print(f'{judge.name}: {_summary(rewards)}', file=sys.stderr)
+    print(f'{judge.name}: {_summary(rewards)}{AS_LEARNED * learned}', file=sys.stderr)
     names = [REWARD[name] for name in fields[1:]]
     columns = dict(zip(fields, (prompts, *responses), strict=True))
     columns |= dict(zip(names, (x.tolist() for x in rewards), strict=True))

@@ -3,6 +3,7 @@ tokenizer has a chat template."""
 
 import dataclasses
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -100,6 +101,40 @@ def test_a_run_on_messages(finished_chat):
     ended = command('perl.generate', f'--workdir={workdir}', '--prompt=say 3')
     assert ended.code == 0
     assert ended.out.rstrip('\n') == generate(run, '', [messages])[0].rstrip('\n')
+
+
+@pytest.mark.parametrize('form', ['bundle', 'peft'])
+def test_a_reward_model_knows_that_it_was_trained_on_messages(
+    finished_chat, tmp_path, form
+):
+    """Without its run, and without --chat."""
+    workdir, _ = finished_chat
+    where = tmp_path / 'reward'
+    role = f'--workdir={workdir}', '--stage=reward', f'--format={form}'
+    ended = command('perl.export', *role, f'--output={where}')
+    assert ended.code == 0, ended
+    assert ('renderings of the chat template' in ended.err) == (form == 'peft')
+    base = f'--model={workdir / "pretrain" / "base"}'
+    row = json.dumps({'prompt': 'say 3', 'response': '3!'})
+    alone = command('perl.score', base, f'--adapter={where}', stdin=row)
+    assert 'with the chat template, as it was trained' in alone.err, alone
+    (want,) = score(open_finished(workdir), 'reward', ['say 3'], ['3!'])
+    assert json.loads(alone.out)['reward'] == pytest.approx(want, abs=1e-5)
+    # and passes it on
+    again = tmp_path / 'again'
+    to = f'--adapter={where}', '--format=bundle', f'--output={again}'
+    assert command('perl.export', base, *to).code == 0
+    assert command('perl.score', base, f'--adapter={again}', stdin=row).out == alone.out
+
+
+def test_a_model_without_a_template_cannot_take_its_place(finished_chat, tmp_path):
+    workdir, _ = finished_chat
+    base = shutil.copytree(workdir / 'pretrain' / 'base', tmp_path / 'base')
+    (base / 'tokenizer' / 'chat_template.jinja').unlink()
+    adapter = f'--adapter={workdir / "reward" / "adapter"}'
+    row = '{"prompt": "a", "response": "b"}'
+    ended = command('perl.score', f'--model={base}', adapter, stdin=row)
+    assert 'was trained on messages, and the model has no chat template' in ended.error
 
 
 def test_a_template_that_raises_names_the_row(config, tmp_path):

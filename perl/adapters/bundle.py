@@ -24,6 +24,7 @@ _FIELDS = {
     **dict.fromkeys(('shift', 'scale'), 0.0),
     'tuning': {},
     'adapters': {},
+    'chat': False,
 }
 
 
@@ -37,6 +38,7 @@ class Card:
         base: fingerprint of the base it sits on.
         tokenizer: fingerprint of the tokenizer.
         shift, scale: rewards are reported as `(raw - shift) / scale`.
+        chat: whether it was trained on messages, rendered with a chat template.
     """
 
     role: str
@@ -45,6 +47,7 @@ class Card:
     tokenizer: str
     shift: float = 0.0
     scale: float = 1.0
+    chat: bool = False
 
 
 def save(folder: pathlib.Path, delta: Any, card: Card) -> None:
@@ -112,7 +115,7 @@ def _read(file):
     values = sealed.load(file)
     if 'pairs' in values:  # as an older version calls them
         values['adapters'] = values.pop('pairs')
-    values = {'sha256': '', **values}  # older cards have none
+    values = {'sha256': '', 'chat': False, **values}  # older cards have neither
     schema.check_fields(values, _FIELDS)
     if values['scale'] <= 0:
         raise ValueError(f'scale: {values["scale"]} must be greater than 0')

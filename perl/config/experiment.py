@@ -52,7 +52,7 @@ def experiment(name: str) -> ConfigDict:
                 'kind': 'sentencepiece',
                 'path': '',  # a tokenizer's file or folder; '': the base brings it
                 'size': 512,  # vocabulary of a sentencepiece that is trained
-                'chat': 'messages',  # what its template renders: messages | all prompts
+                'chat': 'messages',  # its template renders: messages | all (texts too)
                 'chat_template': '',  # a file of jinja2; '': the base brings it
             },
             'data': {'name': 'reservations'},  # the reader, or module:function

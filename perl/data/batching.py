@@ -28,6 +28,7 @@ import numpy as np
 
 from perl.data.examples import Examples
 from perl.data.ordering import order
+from perl.data.parts import document
 from perl.data.tokenizers.vocabularies import Tokenizer
 from perl.system.errors import UserError
 
@@ -182,12 +183,12 @@ def left(prompts: Sequence[np.ndarray], pad: int = 0, multiple: int = 32) -> Bat
 def pack(texts: Sequence[str], tokenizer: Tokenizer, length: int) -> Batch:
     """Packs all documents into rows of `length` slots; returns one batch.
 
-    A document is bos, its text, eos; a document longer than a row continues in another
-    row, and no token is lost. The documents of a row are segments 1, 2, … and do not
-    attend to each other; positions restart; every token except the first of a document
-    is predicted. `ends` `[N, 1]` is the last used slot, `labels` float32 `[N]` is 1.
-    Rows are filled best-fit, longest documents first, so rows must be shuffled before
-    use.
+    A document, see `perl.data.parts.document`, that is longer than a row continues in
+    another row, and no token is lost. The documents of a row are segments 1, 2, … and
+    do not attend to each other; positions restart; every token except the first of a
+    document is predicted. `ends` `[N, 1]` is the last used slot, `labels` float32 `[N]`
+    is 1. Rows are filled best-fit, longest documents first, so rows must be shuffled
+    before use.
 
     Raises:
         UserError: there is no text, or a row has less than two tokens.
@@ -222,8 +223,7 @@ def pack(texts: Sequence[str], tokenizer: Tokenizer, length: int) -> Batch:
 def _pieces(text: str, tokenizer: Tokenizer, length: int) -> list[np.ndarray]:
     """Cuts a document into rows; each piece begins with the last token of the previous
     piece, so that every token is predicted."""
-    ids = [tokenizer.bos, *tokenizer.encode(text, start=True), tokenizer.eos]
-    ids = np.array(ids, np.int32)
+    ids = np.array(document(text, tokenizer), np.int32)
     return [ids[at : at + length] for at in range(0, len(ids) - 1, length - 1)]
 
 

@@ -15,7 +15,7 @@ COUNTS = {
     'responses': 'responses of the examples: 0 for a prompt alone, K for a comparison',
     'prompt_tokens': 'tokens of prompts after cutting, bos included',
     'response_tokens': 'tokens of responses after cutting, eos included',
-    'prompts_cut': 'prompts that lose their beginning',
+    'prompts_cut': 'prompts that lose their beginning, of messages the oldest',
     'prompt_tokens_cut': 'tokens that these prompts lose',
     'responses_cut': 'responses that lose their end, and eos with it',
     'response_tokens_cut': 'tokens that these responses lose',
@@ -40,7 +40,8 @@ class Part(NamedTuple):
     Attributes:
         text: the record's text.
         ids: all of its tokens; of a plain text without bos and eos.
-        tokens: the tokens after cutting; a plain prompt has bos, a response has eos.
+        tokens: the tokens after cutting; a plain prompt has bos where the tokenizer
+            puts it there, a response has eos.
         cut: how many tokens were cut.
         edge: the text beside the other part, up to the first control token.
         mask: which of the tokens the model learns to say; None for all.

@@ -19,7 +19,7 @@ class Examples:
     """n records in token ids.
 
     Attributes:
-        prompts: n int32 arrays `[P_i]`, bos first.
+        prompts: n int32 arrays `[P_i]`, bos first where the tokenizer puts it there.
         completions: n tuples of K_i int32 arrays, eos last unless cut: none for prompts
             alone, one for demonstrations and ratings, two or more for comparisons, best
             first. K_i may differ from row to row.
@@ -85,11 +85,12 @@ def encode(
     """Encodes records of one kind, or prompts alone.
 
     A prompt begins a text and its responses continue it. A prompt longer than
-    `max_prompt` (bos included) loses its beginning, but keeps bos; a response longer
+    `max_prompt` (bos included, where the tokenizer begins a text with it) loses its
+    beginning, but keeps bos; a response longer
     than `max_response` (eos included) loses its end and eos. Prompts of messages
-    (`Chat`) are rendered with the chat template; cut, they keep their first token, and
-    a response ends with the token that ends a turn. After cutting, a completion equal
-    to a better one of its comparison is removed, and a comparison with only one
+    (`Chat`) are rendered with the chat template; cut, they lose their oldest exchanges,
+    and a response ends with the token that ends a turn. After cutting, a completion
+    equal to a better one of its comparison is removed, and a comparison with only one
     completion left is dropped: equal completions have no gradient.
 
     Returns:

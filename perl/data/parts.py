@@ -1,6 +1,6 @@
 """Prompts and responses in token ids, cut to their lengths: plain texts or messages."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from perl.data.chat import Chat, Template
 from perl.data.chat.encoding import pieces, prompt_piece
@@ -42,21 +42,53 @@ def different(completions: Sequence[Part]) -> list[Part]:
     return list(first.values())
 
 
+def document(text: str, tokenizer: Tokenizer) -> list[int]:
+    """The ids of a document: bos where the tokenizer puts it, the text, eos."""
+    bos = [tokenizer.bos] if tokenizer.adds_bos else []
+    return [*bos, *tokenizer.encode(text, start=True), tokenizer.eos]
+
+
 def prompt_part(prompt: str, tokenizer: Tokenizer, limit: int) -> Part:
-    """A prompt in at most `limit` tokens: its first token, which is bos before a plain
-    text, and its last ones.
+    """A prompt in at most `limit` tokens.
+
+    A plain text keeps bos, where the tokenizer puts it before a text, and its last
+    tokens; an empty text is bos alone. Messages keep the system prompt and the last
+    exchanges that fit; where the last one alone is too long, the first token of the
+    rendering and its last ones.
 
     Raises:
         UserError: messages have no chat template, or the template raises an error.
     """
     if isinstance(prompt, Chat):
-        piece = prompt_piece(tokenizer, _template(tokenizer), prompt.messages)
-        text, edge, (first, *ids) = piece.text, piece.last, piece.ids
-    else:
-        text = edge = prompt
-        first, ids = tokenizer.bos, tokenizer.encode(prompt, start=True)
-    cut = max(0, len(ids) + 1 - limit)
-    return Part(text, ids, [first, *ids[cut:]], cut, edge)
+        return _chat(prompt, tokenizer, limit)
+    ids = tokenizer.encode(prompt, start=True)
+    first = [tokenizer.bos] if tokenizer.adds_bos or not ids else []
+    cut = max(0, len(ids) + len(first) - limit)
+    return Part(prompt, ids, [*first, *ids[cut:]], cut, prompt)
+
+
+def _chat(prompt: Chat, tokenizer: Tokenizer, limit: int) -> Part:
+    template = _template(tokenizer)
+    whole = piece = prompt_piece(tokenizer, template, prompt.messages)
+    later = _later(prompt.messages)
+    while len(piece.ids) > limit and (messages := next(later, None)):
+        piece = prompt_piece(tokenizer, template, messages)
+    if not piece.ids:
+        raise template.error('it renders nothing at these messages')
+    first, *ids = piece.ids
+    tokens = [first, *ids[max(0, len(ids) + 1 - limit) :]]
+    cut = len(whole.ids) - len(tokens)
+    return Part(whole.text, whole.ids, tokens, cut, piece.last)
+
+
+def _later(messages: Sequence[tuple[str, str]]) -> Iterator[list[tuple[str, str]]]:
+    """The messages without the first exchange, without the first two, and so on; an
+    exchange begins with a message of the user, and the system prompt stays."""
+    roles = [role for role, _ in messages]
+    head = next((i for i, role in enumerate(roles) if role != 'system'), len(roles))
+    for at in range(head + 1, len(messages)):
+        if roles[at] == 'user' and roles[at - 1] != 'user':
+            yield [*messages[:head], *messages[at:]]
 
 
 def response_part(prompt: str, response: str, tokenizer: Tokenizer, limit: int) -> Part:

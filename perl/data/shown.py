@@ -3,8 +3,9 @@
 import itertools
 from collections.abc import Sequence
 
+from perl.data import parts
 from perl.data.examples import encode
-from perl.data.records import Record
+from perl.data.records import Comparison, Record
 from perl.data.tokenizers.vocabularies import Tokenizer
 
 OPEN, CLOSE = '«', '»'
@@ -36,10 +37,29 @@ def shown(record: Record | str, tokenizer: Tokenizer, limits: tuple[int, int]) -
     return '\n'.join(lines)
 
 
+def first(
+    records: Sequence[Record | str], tokenizer: Tokenizer, limits: tuple[int, int]
+) -> str:
+    """The first record that `encode` keeps, as `shown` writes it.
+
+    Raises:
+        UserError: as `encode` does, or it keeps none.
+    """
+    kept = (x for x in records if _is_kept(x, tokenizer, limits))
+    return shown(next(kept, records[0]), tokenizer, limits)
+
+
+def _is_kept(record, tokenizer, limits):
+    if not isinstance(record, Comparison):
+        return True
+    _, completions = parts.parts_of(1, record, tokenizer, limits)
+    return len(parts.different(completions)) > 1
+
+
 def document(text: str, tokenizer: Tokenizer, limit: int) -> str:
     """The start of a text to pre-train on, in at most `limit` tokens."""
-    ids = [*tokenizer.encode(text, start=True), tokenizer.eos][: limit - 1]
-    return f'{_name(tokenizer, tokenizer.bos)}{OPEN}{_words(ids, tokenizer)}{CLOSE}'
+    first, *ids = parts.document(text, tokenizer)[:limit]
+    return f'{_words([first], tokenizer)}{OPEN}{_words(ids, tokenizer)}{CLOSE}'
 
 
 def _words(ids: Sequence[int], tokenizer: Tokenizer) -> str:
@@ -50,7 +70,3 @@ def _words(ids: Sequence[int], tokenizer: Tokenizer) -> str:
         text += tokenizer.decode(run) if name is None else name * len(run)
     half = _MOST // 2
     return text if len(text) <= _MOST else f'{text[:half]} … {text[-half:]}'
-
-
-def _name(tokenizer, token):
-    return _words([token], tokenizer)

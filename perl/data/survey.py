@@ -8,7 +8,7 @@ import numpy as np
 
 from perl.data import batching
 from perl.data.examples import encode
-from perl.data.parts import prompt_part, response_part
+from perl.data.parts import document, prompt_part, response_part
 from perl.data.records import Comparison, Rating, Record, responses
 from perl.data.tokenizers.vocabularies import Tokenizer
 
@@ -63,8 +63,7 @@ def texts(documents: Sequence[str], tokenizer: Tokenizer, length: int) -> dict:
     """The figures of documents that are packed into rows of `length` tokens: documents,
     tokens, rows, and p50, p95 and max of the tokens of a document."""
     packed = batching.pack(documents, tokenizer, length)
-    # two more for bos and eos
-    tokens = [len(tokenizer.encode(text, True)) + 2 for text in documents]
+    tokens = [len(document(text, tokenizer)) for text in documents]
     return {
         'documents': len(documents),
         'tokens': sum(tokens),

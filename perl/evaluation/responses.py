@@ -23,7 +23,6 @@ def respond(
     sampling: Sampling,
     key: jax.Array,
     max_prompt: int = 0,
-    bos: bool = True,
 ) -> list[str]:
     """One response to each of n prompts, in batches of `evaluation.batch_size`.
 
@@ -34,17 +33,15 @@ def respond(
         sampling: how tokens are chosen.
         key: a random key; do not use it again.
         max_prompt: the most tokens of a prompt; 0 cuts as in training.
-        bos: whether a prompt begins with it, as in training; an empty one always does.
     """
     limit = max_prompt or run.config.lengths.prompt
     data, _ = examples.encode(prompts, run.tokenizer, limit, sampling.max_tokens)
-    ids = data.prompts if bos else [x[1:] if len(x) > 1 else x for x in data.prompts]
     devices = run.mesh.shape['data'] * run.mesh.shape['fsdp']
     size = min(run.config.evaluation.batch_size, len(prompts))
     size = -(-size // devices) * devices
     texts = []
     for number, (rows, new) in enumerate(slices(len(prompts), size)):
-        batch = batching.left([ids[i] for i in rows], run.tokenizer.pad)
+        batch = batching.left([data.prompts[i] for i in rows], run.tokenizer.pad)
         batch = sharding.shard_batch(batch, run.mesh)
         # the first batch uses `key` itself
         batch_key = jax.random.fold_in(key, number) if number else key

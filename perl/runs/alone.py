@@ -5,18 +5,19 @@ from collections.abc import Sequence
 
 from perl import config as configs
 from perl import sharding
-from perl.adapters import bundle
+from perl.adapters import bundle, peft
 from perl.data import chat, tokenizers
 from perl.data.records import Dataset
 from perl.models import bases
-from perl.models.files import beside, is_foreign, located
+from perl.models.files import located
 from perl.runs.opening import describe_base, open_base, open_finished
 from perl.runs.run import Run
 from perl.runs.tokenizer import with_template
-from perl.system import jsonl
 from perl.system.errors import UserError
 from perl.weights import QUANTISATIONS
 
+# said where a model alone is asked with messages and nobody gave --chat
+AS_LEARNED = '; prompts are rendered with the chat template, as it was trained'
 _LONGEST = 2048  # tokens of prompt and response that are scored, if the window has them
 
 
@@ -52,7 +53,8 @@ def open_alone(path: str, adapter: str = '', converses: bool = False) -> Run:
         path: whatever `model.path` may name (docs/models.md).
         adapter: a folder that is to sit on it; the base is stored in as few bits as
             that of a bundle was.
-        converses: whether its chat template is read.
+        converses: whether its chat template is read; it is where the adapter was
+            trained on messages.
 
     Raises:
         UserError: it is not there, damaged, or brings no tokenizer, or a chat template
@@ -74,8 +76,14 @@ def open_alone(path: str, adapter: str = '', converses: bool = False) -> Run:
             f'--model: {path} brings no tokenizer; put its tokenizer.json or '
             'tokenizer.model beside it'
         )
-    if converses:
+    learned = learned_messages(adapter)
+    if converses or learned:
         tokenizer = with_template(tokenizer, path)
+    if learned and not isinstance(tokenizer, chat.ChatTokenizer):
+        raise UserError(
+            f'--adapter: {adapter} was trained on messages, and the model has no chat '
+            'template; put chat_template.jinja beside the tokenizer of the model'
+        )
     arch = describe_base(config, tokenizer)
     run = Run(
         config, pathlib.Path(path), sharding.make_mesh(), Dataset('none'), tokenizer,
@@ -93,24 +101,20 @@ def _stored(adapter):
     return said if said in QUANTISATIONS else 'none'
 
 
-def adds_bos(path: str) -> bool:
-    """Whether the tokenizer that a model brings begins a text with bos. Where its files
-    do not tell, it does, as those of ours do.
+def learned_messages(adapter: str) -> bool:
+    """Whether a folder says that its adapter was trained on messages; of those of PEFT
+    only a reward model that was written here can."""
+    folder = pathlib.Path(adapter)
+    if adapter and bundle.exists(folder):
+        return bundle.load(folder)[1].chat
+    return bool(adapter) and peft.is_peft(folder) and peft.learned_messages(folder)
 
-    Args:
-        path: of the model.
-    """
-    if not is_foreign(path):
-        return True
-    files = beside(path)
-    config = files.get('tokenizer_config.json', b'{}')
-    said = jsonl.as_object(config, f'{path}/tokenizer_config.json').get('add_bos_token')
-    if said is None and 'tokenizer.json' in files:
-        from tokenizers import Tokenizer  # a library that few runs need
 
-        whole = Tokenizer.from_buffer(files['tokenizer.json'])
-        return bool(whole.encode('').ids)
-    return said is None or bool(said)
+def reads_messages(run: Run) -> bool:
+    """Whether prompts are messages to the models of a run: its data have some, or it is
+    a model alone whose chat template is read."""
+    alone = not run.config.stages and isinstance(run.tokenizer, chat.ChatTokenizer)
+    return alone or chat.has_messages(run.dataset)
 
 
 def conversations(run: Run, prompts: Sequence[str]) -> list[str]:

@@ -10,6 +10,7 @@ from perl.data.tokenizers import padding
 from perl.models import families
 from perl.models.files import beside, is_foreign, open_checkpoint, write_checkpoint
 from perl.models.heads import HEAD
+from perl.runs.alone import reads_messages
 from perl.runs.roles import Role
 from perl.runs.run import Run
 from perl.system.errors import UserError
@@ -58,22 +59,23 @@ def write_merged(run: Run, role: Role, output: pathlib.Path, decoded: bool) -> s
         run.tokenizer.save(output / 'tokenizer')
         note = f'the tokenizer is in {output / "tokenizer"}, as ours; {note}'
     if head:
-        write_reward(output, float(head['bias']), role.shift, role.scale)
-        note += score_note(output, role)
+        chat = reads_messages(run)
+        write_reward(output, float(head['bias']), role.shift, role.scale, chat)
+        note += score_note(role)
     return note
 
 
-def score_note(output: pathlib.Path, role: Role) -> str:
+def score_note(role: Role) -> str:
     """How the reported reward follows from the score that was written; '' where it is
     the score."""
-    if (output / peft.REWARD).exists():
-        shift, scale = float(role.shift), float(role.scale)
-        bias = float(role.delta[HEAD]['bias'])
-        return (
-            f'reward = (score + {bias:.6g} - {shift:.6g}) / {scale:.6g}, as '
-            f'{peft.REWARD} says'
-        )
-    return ''
+    bias = float(role.delta[HEAD]['bias']) if HEAD in role.delta else 0.0
+    shift, scale = float(role.shift), float(role.scale)
+    if (bias, shift, scale) == (0.0, 0.0, 1.0):
+        return ''
+    return (
+        f'reward = (score + {bias:.6g} - {shift:.6g}) / {scale:.6g}, as {peft.REWARD} '
+        'says'
+    )
 
 
 def family_of_base(run: Run) -> families.Family | None:

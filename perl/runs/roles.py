@@ -156,8 +156,8 @@ def declared(role: Role, leaves: Any, width: int) -> Any:
     return delta
 
 
-def card(role: Role, name: str, tokenizer: str) -> bundle.Card:
-    """The bundle card of a trained role."""
+def card(role: Role, name: str, tokenizer: str, chat: bool = False) -> bundle.Card:
+    """The bundle card of a trained role; `chat` where it was trained on messages."""
     return bundle.Card(
         role=name,
         tuning=role.tuning,
@@ -165,6 +165,7 @@ def card(role: Role, name: str, tokenizer: str) -> bundle.Card:
         tokenizer=tokenizer,
         shift=role.shift,
         scale=role.scale,
+        chat=chat,
     )
 
 

@@ -14,6 +14,7 @@ from perl.adapters import bundle, peft
 from perl.adapters.tunings import Tuning
 from perl.config import kinds, lineage
 from perl.data import survey
+from perl.data.chat import has_messages
 from perl.data.examples import Examples, encode
 from perl.data.records import Dataset, Record, fingerprint
 from perl.data.tokenizers.vocabularies import Tokenizer
@@ -215,7 +216,8 @@ class Run:
         """Writes a stage's adapter bundle, or that of another role it trained."""
         folder = self.workdir / stage / (name or 'adapter')
         kind = name or self.config[stage].kind
-        card = roles.card(role, kind, self.tokenizer.fingerprint)
+        chat = has_messages(self.dataset)
+        card = roles.card(role, kind, self.tokenizer.fingerprint, chat)
         bundle.save(folder, jax.device_get(role.delta), card)
 
     def begin(self, stage: str) -> Role:

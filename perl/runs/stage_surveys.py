@@ -5,12 +5,10 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from perl.config import kinds, lineage
-from perl.data import SPLITS, encode, shown, survey
+from perl.data import SPLITS, shown, survey
 from perl.data.records import Dataset
 from perl.data.tokenizers.vocabularies import Tokenizer
 from perl.system.errors import within
-
-_SOME = 100  # records of which one becomes an example
 
 
 def by_stage(
@@ -56,8 +54,7 @@ def examples(
             if kind == 'text':
                 text = shown.document(records[0], tokenizer, sum(limits))
             else:
-                kept = encode(records[:_SOME], tokenizer, *limits)[0].rows
-                text = shown.shown(records[kept[0]], tokenizer, limits)
+                text = shown.first(records, tokenizer, limits)
             found[f'{kind}/{split}'] = text
     return found
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tokenizer_files
 
-from perl.data import Comparison, Demonstration, Rating, collate, encode, survey
+from perl.data import Comparison, Demonstration, Rating, collate, encode, pack, survey
 from perl.data.chat import Chat, ChatTokenizer, Template
 from perl.data.counts import COUNTS
 from perl.data.tokenizers import Bytes, Json, Llama2c, SentencePiece
@@ -98,6 +98,21 @@ def test_a_prompt_begins_the_text_and_a_response_continues_it():
     cat = 259 + 6
     assert examples.prompts[0].tolist() == [tokenizer.bos, cat]
     assert examples.completions[0][0].tolist() == [cat, tokenizer.eos]
+
+
+def test_a_prompt_has_no_bos_where_its_tokenizer_adds_none():
+    """As the tokenizer of SmolLM2 and Qwen: what is trained here is used elsewhere."""
+    text = tokenizer_files.byte_level(add_prefix_space=False).to_str()
+    tokenizer = Json(text, **tokenizer_files.SPECIAL, adds_bos=None)
+    ids = tokenizer.encode('The cat sat')
+    rows = [Demonstration(x, ' on') for x in ('The cat sat', '')]
+    examples, counts = encode(rows, tokenizer, len(ids), 8)
+    assert [x.tolist() for x in examples.prompts] == [ids, [tokenizer.bos]]
+    assert counts['prompts_cut'] == 0
+    cut, counts = encode(rows, tokenizer, len(ids) - 1, 8)
+    assert cut.prompts[0].tolist() == ids[1:] and counts['prompt_tokens_cut'] == 1
+    packed = pack(['The cat sat'], tokenizer, 32)
+    assert packed['tokens'][0, : len(ids) + 1].tolist() == [*ids, tokenizer.eos]
 
 
 @pytest.mark.parametrize(
@@ -254,3 +269,36 @@ def test_tokens_over_the_start_of_an_answer_are_counted():
     for answer, merges in (('a', 0), ('\na', 1)):
         _, counts = encode([Demonstration(asked, answer)], chats, 9, 9)
         assert counts['boundary_merges'] == merges
+
+
+TURNS = (('system', 'S'), ('user', 'one'), ('assistant', 'A'), ('user', 'two'))
+TURNS += (('tool', 'T'), ('assistant', 'B'), ('user', 'three'))
+WHOLE = '<sS><uone><aA><utwo><tT><aB><uthree><a'
+
+
+@pytest.mark.parametrize(
+    ('first', 'limit', 'kept'),
+    [
+        (0, 38, WHOLE),
+        (0, 37, '<sS><utwo><tT><aB><uthree><a'),
+        (0, 27, '<sS><uthree><a'),
+        (0, 14, '<sS><uthree><a'),
+        (0, 8, '<hree><a'),  # the last exchange alone is too long
+        (0, 1, '<'),
+        (1, 34, WHOLE.removeprefix('<sS>')),
+        (1, 33, '<utwo><tT><aB><uthree><a'),
+        (1, 23, '<uthree><a'),
+    ],
+)
+def test_a_long_conversation_loses_its_oldest_exchanges(first, limit, kept):
+    """And keeps the system prompt, so that what is left is a conversation."""
+    template = Template(
+        '{% for m in messages %}<{{ m.role[0] }}{{ m.content }}>{% endfor %}'
+        '{% if add_generation_prompt %}<a{% endif %}'
+    )
+    chats = ChatTokenizer(Bytes(), template, (2,))
+    examples, counts = encode([Chat(TURNS[first:])], chats, limit, 9)
+    assert Bytes().decode(examples.prompts[0]) == kept
+    lost = len(WHOLE) - 4 * first - len(kept)
+    assert counts['prompt_tokens_cut'] == lost
+    assert counts['prompts_cut'] == (lost > 0)

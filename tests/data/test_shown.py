@@ -30,3 +30,10 @@ def test_messages():
 def test_a_long_prompt_loses_its_middle():
     seen = shown.shown('a' * 300 + 'b' * 300, Bytes(), (900, 9))
     assert seen == f'<s>{"a" * 197} … {"b" * 200}'
+
+
+def test_the_first_record_that_is_not_dropped():
+    """After more than any number of comparisons whose responses are equal once cut."""
+    rows = [Comparison('q', ('long a', 'long b'))] * 150 + [Comparison('q', ('a', 'b'))]
+    assert shown.first(rows, Bytes(), (9, 3)) == '<s>q\n«a</s>»\n«b</s>»'
+    assert shown.first(['q', 'r'], Bytes(), (9, 3)) == '<s>q'

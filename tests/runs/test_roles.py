@@ -13,6 +13,7 @@ from perl import config as configs
 from perl import sharding, weights
 from perl.adapters import tree
 from perl.adapters.tunings import Full, LoraTuning
+from perl.data.records import Dataset
 from perl.judges import panel
 from perl.models import architecture, heads
 from perl.runs import roles
@@ -139,7 +140,7 @@ def opened(workdir, mesh, sft='lora', reward='lora', **policy):
     config.policy.update(tuning=how['lora'], **policy)
     words = types.SimpleNamespace(fingerprint='words1')
     mesh = sharding.make_mesh(*mesh)
-    run = Run(config, workdir, mesh, None, words, tiny.ARCH)
+    run = Run(config, workdir, mesh, Dataset('none'), words, tiny.ARCH)
     run.use_base(BASE)
     run.save_role('sft', trained(run, 'sft'))
     made = roles.with_head(KEY, trained(run, 'reward'), 16)

@@ -1,8 +1,17 @@
 """Adapters in the format of PEFT, read and written: one folder with
 `adapter_config.json` and `adapter_model.safetensors`."""
 
+from perl.adapters.peft.folder import learned_messages
 from perl.adapters.peft.reading import Imported, is_peft, read
 from perl.adapters.peft.settings import REWARD
 from perl.adapters.peft.writing import write, write_reward
 
-__all__ = ['REWARD', 'Imported', 'is_peft', 'read', 'write', 'write_reward']
+__all__ = [
+    'REWARD',
+    'Imported',
+    'is_peft',
+    'learned_messages',
+    'read',
+    'write',
+    'write_reward',
+]

@@ -2,6 +2,7 @@
 
 import pathlib
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
@@ -18,6 +19,7 @@ PREFIX = 'base_model.model.'
 PARTS = ('lora_A.weight', 'lora_B.weight', 'lora_magnitude_vector')
 TABLE = ('lora_embedding_A', 'lora_embedding_B')
 _NOTES = {'bias': 0.0, 'shift': 0.0, 'scale': 1.0}
+_KEYS = {*_NOTES, 'note', 'chat'}
 
 
 def model_of(
@@ -102,11 +104,17 @@ def array_of(
     return array
 
 
-def notes_of(folder: pathlib.Path) -> dict[str, float]:
+def notes_of(folder: pathlib.Path) -> dict[str, Any]:
     """What a classifier has no place for, where `write` left it."""
     file = folder / REWARD
     values = {**_NOTES, **(jsonl.load(file) if file.is_file() else {})}
     numbers = all(isinstance(values[k], int | float) for k in _NOTES)
-    if values.keys() - {*_NOTES, 'note'} or not numbers or values['scale'] <= 0:
+    flag = isinstance(values.get('chat', False), bool)
+    if values.keys() - _KEYS or not (numbers and flag) or values['scale'] <= 0:
         raise UserError(f'adapter: {file} is damaged; copy it again')
     return values
+
+
+def learned_messages(folder: pathlib.Path) -> bool:
+    """Whether a reward model that `write` left was trained on messages."""
+    return bool(notes_of(folder).get('chat'))

@@ -33,6 +33,7 @@ def write(
     base: str = '',
     shift: float = 0.0,
     scale: float = 1.0,
+    chat: bool = False,
 ) -> None:
     """Writes `adapter_model.safetensors`, and `adapter_config.json` last; with a scalar
     head, of a classifier with one label.
@@ -51,6 +52,7 @@ def write(
             decoder.
         base: its name or path, for the config.
         shift, scale: of reported rewards, `(raw - shift) / scale`.
+        chat: whether it was trained on messages.
 
     Raises:
         UserError: PEFT has no name for the tuning, or for a part of the delta.
@@ -79,7 +81,7 @@ def write(
         (folder / name).unlink(missing_ok=True)
     files.save(folder / ARRAYS, {f'{PREFIX}{k}': x for k, x in tensors.items()})
     if scores:
-        write_reward(folder, bias, shift, scale)
+        write_reward(folder, bias, shift, scale, chat)
     jsonl.save(folder / CONFIG, config)
 
 
@@ -119,16 +121,19 @@ def _tensors(arch, own, flat):
 
 
 def write_reward(
-    folder: pathlib.Path, bias: float, shift: float, scale: float
-) -> str | None:
-    """Writes `reward.json` where a score is not the reported reward; returns how the
-    one follows from the other, or None."""
-    if (bias, shift, scale) == (0.0, 0.0, 1.0):
-        return None
-    note = f'reward = (score + {bias:.6g} - {shift:.6g}) / {scale:.6g}'
-    values = {'bias': bias, 'shift': float(shift), 'scale': float(scale)}
-    jsonl.save(folder / REWARD, {**values, 'note': note})
-    return note
+    folder: pathlib.Path, bias: float, shift: float, scale: float, chat: bool
+) -> None:
+    """Writes `reward.json` where a score is not the reported reward, or the model was
+    trained on messages (`chat`): how the reward follows, and that it was."""
+    values: dict[str, Any] = {}
+    if (bias, shift, scale) != (0.0, 0.0, 1.0):
+        note = f'reward = (score + {bias:.6g} - {shift:.6g}) / {scale:.6g}'
+        values = {'bias': bias, 'shift': float(shift), 'scale': float(scale)}
+        values['note'] = note
+    if chat:
+        values['chat'] = True
+    if values:
+        jsonl.save(folder / REWARD, values)
 
 
 def _write_whole(arch, module, leaves, tensors):

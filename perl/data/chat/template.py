@@ -55,7 +55,7 @@ class Template:
         except jinja2.TemplateSyntaxError as error:
             raise self.error(
                 f'line {error.lineno} is no jinja2 ({_short(error)}); mend it, or set '
-                'chat.template to another file'
+                'tokenizer.chat_template to another file'
             ) from error
 
     def render(self, messages: Messages, add_generation_prompt: bool = False) -> str:

@@ -46,6 +46,10 @@ class ChatTokenizer:
         return self.tokenizer.eos
 
     @property
+    def adds_bos(self) -> bool:
+        return self.tokenizer.adds_bos
+
+    @property
     def reach(self) -> int:
         return max(self.tokenizer.reach, *(stop + 1 for stop in self.stops))
 
@@ -94,7 +98,7 @@ def saved(tokenizer: Tokenizer, folder: pathlib.Path) -> Tokenizer:
         return tokenizer
     card = jsonl.load(folder / CARD)
     try:
-        schema.check_fields(card, {'bos': '', 'eos': '', 'stops': ()})
+        schema.check_fields(card, {'bos': '', 'eos': '', 'stops': (0,)})
     except ValueError as error:
         raise UserError(
             f'{folder / CARD} is damaged ({error}); put a copy back'

@@ -75,6 +75,7 @@ def _of_both(json_file: pathlib.Path, model_file: pathlib.Path) -> Tokenizer:
     if _special_tokens(json_file)['eos'] is None:
         return model
     tokenizer = _from_file(json_file)
+    model.adds_bos = tokenizer.adds_bos  # transformers reads the tokenizer.json
     return model if _exact(model) and not _exact(tokenizer) else tokenizer
 
 
@@ -85,15 +86,19 @@ def _exact(tokenizer: Tokenizer) -> bool:
 def _from_meta(folder: pathlib.Path, meta: dict) -> Tokenizer:
     kind = meta.get('kind') if isinstance(meta, dict) else None
     space = meta.get('leading_space', False) if kind else False
+    # folders of older versions do not say it: their texts began with bos
+    bos = meta.get('adds_bos', True) if kind else True
     if kind == 'bytes':
         return Bytes()
     if kind == 'sentencepiece':
-        tokenizer = SentencePiece((folder / 'tokenizer.model').read_bytes(), space)
+        content = (folder / 'tokenizer.model').read_bytes()
+        tokenizer = SentencePiece(content, space, bos)
     elif kind == 'llama2c':
         tokenizer = Llama2c((folder / 'tokenizer.bin').read_bytes(), space)
     elif kind == 'json':
         special = {role: meta[role] for role in ('pad', 'bos', 'eos')}
-        tokenizer = Json((folder / 'tokenizer.json').read_text('utf-8'), **special)
+        content = (folder / 'tokenizer.json').read_text('utf-8')
+        tokenizer = Json(content, **special, adds_bos=bos)
     else:
         raise UserError(f'{META} does not name a known kind of tokenizer')
     older = meta.get('prefix') or not meta.get('exact', True)
@@ -109,7 +114,9 @@ def _from_file(file: pathlib.Path) -> Tokenizer:
     if file.suffix == '.bin':
         return Llama2c(file.read_bytes())
     if file.suffix != '.json':
-        return SentencePiece(file.read_bytes())
+        config = jsonl.load(file.with_name('tokenizer_config.json'))
+        adds_bos = config.get('add_bos_token') is not False
+        return SentencePiece(file.read_bytes(), adds_bos=adds_bos)
     special = _special_tokens(file)
     if special['eos'] is None:
         raise UserError(
@@ -118,7 +125,7 @@ def _from_file(file: pathlib.Path) -> Tokenizer:
         )
     special['pad'] = special['pad'] or special['eos']
     special['bos'] = special['bos'] or special['pad']
-    return Json(file.read_text('utf-8'), **special)
+    return Json(file.read_text('utf-8'), **special, adds_bos=None)
 
 
 def _special_tokens(file: pathlib.Path) -> dict[str, str | None]:

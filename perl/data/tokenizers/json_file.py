@@ -5,20 +5,11 @@ import functools
 import json
 import pathlib
 from collections.abc import Sequence
-from typing import Any
 
+from perl.data.tokenizers.json_steps import first_only, for_parts
 from perl.data.tokenizers.vocabularies import Control, LeadingSpace, digest, write
 from perl.system import jsonl
 from perl.system.errors import UserError
-
-# the steps of a tokenizer.json that can change the start or end of a text, and the key
-# of the list in a sequence of such steps
-_STEPS = {
-    'normalizer': 'normalizers',
-    'pre_tokenizer': 'pretokenizers',
-    'decoder': 'decoders',
-}
-_SPACES = (' ', '▁')
 
 
 class Json(LeadingSpace):
@@ -30,12 +21,21 @@ class Json(LeadingSpace):
     Args:
         content: the text of the file.
         pad, bos, eos: the special tokens.
+        adds_bos: whether a plain text begins with bos; None: as the file itself has it.
 
     Raises:
         UserError: it is not a tokenizer.json, or it lacks one of the special tokens.
     """
 
-    def __init__(self, content: str, *, pad: str, bos: str, eos: str):
+    def __init__(
+        self,
+        content: str,
+        *,
+        pad: str,
+        bos: str,
+        eos: str,
+        adds_bos: bool | None = True,
+    ):
         import tokenizers
 
         try:
@@ -51,9 +51,11 @@ class Json(LeadingSpace):
         self._content = content
         self._special = {'pad': pad, 'bos': bos, 'eos': eos}
         self.pad, self.bos, self.eos = map(self._id, self._special.values())
+        begins = self._tokenizer.encode('').ids[:1] == [self.bos]
+        self.adds_bos = begins if adds_bos is None else adds_bos
         self.size = max(self._tokenizer.get_vocab(True).values()) + 1
         self._unknown = _unknown_id(settings['model'], self._tokenizer)
-        self.space_everywhere = self.leading_space and not _first_only(original)
+        self.space_everywhere = self.leading_space and not first_only(original)
 
     def _id(self, token: str) -> int:
         number = self._tokenizer.token_to_id(token)
@@ -91,6 +93,7 @@ class Json(LeadingSpace):
     @property
     def fingerprint(self) -> str:
         how = ('leading space',) if self.leading_space else ()
+        how += () if self.adds_bos else ('no bos',)
         return digest('json', *how, self._special, self._content.encode())
 
     def _ids(self, text: str) -> list[int]:
@@ -115,79 +118,9 @@ class Json(LeadingSpace):
         return (want - have).total()
 
     def save(self, folder: str | pathlib.Path) -> None:
-        meta = {'kind': 'json', 'leading_space': self.leading_space, **self._special}
+        how = {'leading_space': self.leading_space, 'adds_bos': self.adds_bos}
+        meta = {'kind': 'json', **how, **self._special}
         write(folder, meta, 'tokenizer.json', self._content.encode())
-
-
-def for_parts(settings: dict[str, Any]) -> tuple[dict[str, Any], bool]:
-    """Changes the settings of a tokenizer.json so that it encodes and decodes a part of
-    a text exactly: no space is put before it, and its ends are not stripped.
-
-    Three steps put a space before a text: the normalizer Prepend (Llama 2) and the
-    pre-tokenizers Metaspace and ByteLevel, with their `prepend_scheme` and
-    `add_prefix_space`.
-
-    Returns:
-        The new settings, and whether the old ones put a space before a text.
-    """
-    changed, leading_space = dict(settings), False
-    for role, several in _STEPS.items():
-        steps = _flat(settings.get(role), several)
-        if role != 'decoder':
-            leading_space |= any(map(_puts_space, steps))
-        if any(step['type'] == 'Metaspace' for step in steps):
-            # it would remove the spaces that Metaspace must mark
-            steps = [step for step in steps if step['type'] != 'WhitespaceSplit']
-        steps = [_plain(step) for step in steps if not _strips(step)]
-        changed[role] = {'type': 'Sequence', several: steps} if steps else None
-        if len(steps) == 1:
-            [changed[role]] = steps
-    return changed, leading_space
-
-
-def _first_only(settings):
-    """Whether the space goes before the first words of a text alone."""
-    steps = _flat(settings.get('pre_tokenizer'), _STEPS['pre_tokenizer'])
-    return any(step.get('prepend_scheme') == 'first' for step in steps)
-
-
-def _flat(step, several):
-    """The steps in a step, which may be a sequence of steps or null."""
-    if step is None:
-        return []
-    if step['type'] != 'Sequence':
-        return [step]
-    return [part for inner in step[several] for part in _flat(inner, several)]
-
-
-def _puts_space(step):
-    match step['type']:
-        case 'Prepend':
-            return step['prepend'] in _SPACES
-        case 'Metaspace':
-            scheme = 'always' if step.get('add_prefix_space', True) else 'never'
-            return step.get('prepend_scheme', scheme) != 'never'
-        case 'ByteLevel':
-            return step.get('add_prefix_space', False)
-    return False
-
-
-def _strips(step):
-    """Whether a step only changes the start or end of a text."""
-    if step['type'] == 'Prepend':
-        return _puts_space(step)
-    # a decoder has the characters to strip; a normalizer strips white space
-    return step['type'] == 'Strip' and step.get('content', ' ') in _SPACES
-
-
-def _plain(step):
-    """The step, changed so that it does not put a space before a text."""
-    if step['type'] == 'ByteLevel' and 'add_prefix_space' in step:
-        return {**step, 'add_prefix_space': False}
-    if step['type'] == 'Metaspace':
-        rest = {k: v for k, v in step.items() if k != 'add_prefix_space'}
-        return {**rest, 'prepend_scheme': 'never'}
-    return step
 
 
 def _unknown_id(model, tokenizer):

@@ -25,12 +25,18 @@ class SentencePiece(LeadingSpace):
         model: the serialised model.
         leading_space: whether a space is put before the start of a text; by default as
             in the model's training (`add_dummy_prefix`).
+        adds_bos: whether a plain text begins with bos.
 
     Raises:
         UserError: it is not a SentencePiece model, or it has no end-of-sequence token.
     """
 
-    def __init__(self, model: bytes, leading_space: bool | None = None):
+    def __init__(
+        self,
+        model: bytes,
+        leading_space: bool | None = None,
+        adds_bos: bool = True,
+    ):
         import sentencepiece
 
         try:
@@ -43,6 +49,7 @@ class SentencePiece(LeadingSpace):
         if leading_space is None:
             leading_space = trained.normalize('a') in ('▁a', ' a')
         self._model, self.leading_space = model, leading_space
+        self.adds_bos = adds_bos
         self.size = self._processor.vocab_size()
         self.eos = self._processor.eos_id()
         if self.eos < 0:
@@ -64,7 +71,8 @@ class SentencePiece(LeadingSpace):
     def fingerprint(self) -> str:
         # True keeps the fingerprint of existing runs without a leading space
         how = 'leading space' if self.leading_space else True
-        return digest('sentencepiece', how, self._model)
+        starts = () if self.adds_bos else ('no bos',)
+        return digest('sentencepiece', how, *starts, self._model)
 
     def _ids(self, text: str) -> list[int]:
         return self._processor.encode(text)
@@ -77,7 +85,8 @@ class SentencePiece(LeadingSpace):
         return ids.count(self._processor.unk_id())
 
     def save(self, folder: str | pathlib.Path) -> None:
-        meta = {'kind': 'sentencepiece', 'leading_space': self.leading_space}
+        how = {'leading_space': self.leading_space, 'adds_bos': self.adds_bos}
+        meta = {'kind': 'sentencepiece', **how}
         write(folder, meta, 'tokenizer.model', self._model)
 
 

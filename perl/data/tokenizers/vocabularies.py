@@ -40,6 +40,10 @@ class Tokenizer(Protocol):
     eos: int
 
     @property
+    def adds_bos(self) -> bool:
+        """Whether a plain text begins with bos, as the model's own tokenizer says."""
+
+    @property
     def reach(self) -> int:
         """One more than the highest id that `encode` gives or that pad, bos and eos
         have: `size`, unless the last ids are special tokens of other uses."""
@@ -107,10 +111,12 @@ class LeadingSpace(Vocabulary, abc.ABC):
     Attributes:
         leading_space: whether it does so, as in the training of its vocabulary.
         bos: the id before the start of a text.
+        adds_bos: whether it is put there.
     """
 
     leading_space: bool
     bos: int
+    adds_bos = True
     space_everywhere = False
 
     def encode(self, text: str, start: bool = False) -> list[int]:
@@ -157,6 +163,7 @@ class Bytes(Vocabulary):
     pad: int = 0
     bos: int = 1
     eos: int = 2
+    adds_bos: bool = True
 
     @property
     def controls(self) -> dict[str, Control]:

@@ -116,18 +116,19 @@ class Model:
         return options
 
     def _encode_all(self, template, questions):
-        """The ids of each question, bos first, and the most ids that fit."""
+        """The ids of each question, and the most ids that fit."""
         room = self.arch.max_length - max(map(len, self._options(template)))
         return [self._encode(template, question, room) for question in questions], room
 
     def _encode(self, template, question, room):
-        """The ids of a question, bos first; a long prompt loses its beginning or all of
+        """The ids of a question; a long prompt loses its beginning or all of
         its text."""
         prompt = question['prompt']
 
         def ids(cut):
             text = template.fill({**question, 'prompt': prompt[cut:]})
-            return [self.tokenizer.bos, *self.tokenizer.encode(text, start=True)]
+            ids = self.tokenizer.encode(text, start=True)
+            return [self.tokenizer.bos, *ids] if self.tokenizer.adds_bos else ids
 
         whole = ids(0)
         if len(whole) <= room:

@@ -303,3 +303,44 @@ class TestReal:
         trained = sentencepiece.SentencePieceProcessor(model_proto=model)
         assert tokenizer.encode('hi', start=True) == trained.encode('hi')
         assert tokenizer.encode('hi') != trained.encode('hi')
+
+
+@pytest.mark.parametrize('said', [True, False, None])
+@pytest.mark.parametrize('adds', [True, False])
+def test_whether_a_text_begins_with_bos(tmp_path, adds, said):
+    """A tokenizer.json says it itself, whatever stands beside it, as in transformers;
+    a tokenizer.model alone has the word of the file beside it."""
+    model = tokenizer_files.byte_level()
+    if adds:
+        bos = ('<s>', model.token_to_id('<s>'))
+        model.post_processor = hf.processors.TemplateProcessing(
+            single='<s> $A </s>', special_tokens=[bos, ('</s>', 2)]
+        )
+    config = {'eos_token': '</s>', 'bos_token': '<s>', 'add_bos_token': said}
+    (tmp_path / 'tokenizer_config.json').write_text(json.dumps(config))
+    (tmp_path / 'tokenizer.json').write_text(model.to_str())
+    loaded = tokenizers.load(tmp_path)
+    assert loaded.adds_bos is adds
+    (tmp_path / 'tokenizer.model').write_bytes(tokenizer_files.sentence_piece())
+    (tmp_path / 'tokenizer.json').unlink()
+    piece = tokenizers.load(tmp_path)
+    assert piece.adds_bos is (said is not False)
+    for found in (loaded, piece):
+        found.save(tmp_path / 'run')
+        again = tokenizers.load(tmp_path / 'run')
+        assert (again.adds_bos, again.fingerprint) == (
+            found.adds_bos,
+            found.fingerprint,
+        )
+
+
+def test_a_run_of_an_older_version_goes_on_with_bos(tmp_path):
+    text = tokenizer_files.byte_level().to_str()
+    Json(text, **tokenizer_files.SPECIAL, adds_bos=None).save(tmp_path)
+    assert not tokenizers.load(tmp_path).adds_bos
+    meta = json.loads((tmp_path / 'tokenizer.meta.json').read_text())
+    del meta['adds_bos']
+    (tmp_path / 'tokenizer.meta.json').write_text(json.dumps(meta))
+    older = tokenizers.load(tmp_path)
+    assert older.adds_bos
+    assert older.fingerprint == Json(text, **tokenizer_files.SPECIAL).fingerprint

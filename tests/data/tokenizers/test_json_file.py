@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from perl.data.tokenizers import Json
-from perl.data.tokenizers.json_file import for_parts
+from perl.data.tokenizers.json_steps import for_parts
 from perl.system.errors import UserError
 
 # U+2581 is how these files write a space

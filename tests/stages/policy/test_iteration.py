@@ -24,6 +24,7 @@ class Numbers:
     """A tokenizer whose text is the ids in decimal; responses rarely end."""
 
     size, pad, bos, eos, fingerprint = tiny.ARCH.vocabulary, 0, 1, 2, 'numbers'
+    adds_bos = True
 
     def encode(self, text, start=False):
         return [int(word) for word in text.split()]

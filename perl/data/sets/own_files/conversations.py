@@ -9,7 +9,7 @@ A message is `{"role": …, "content": …}`. A conversation is a list of them:
 
 A prompt or an ending may be a string too: the turn of a user, of the assistant. Two
 dialogs of Anthropic HH need no prompt either; they stay texts. The templates of a
-`Source` are for rows of strings alone.
+`Source` are for rows of strings alone; beside messages they are an error.
 """
 
 import itertools
@@ -23,6 +23,7 @@ from perl.data.records import Comparison, Demonstration, Rating, Record
 
 Turns = tuple[tuple[str, str], ...]
 _PARTS = ('messages', 'prompt', 'completion', 'response', 'chosen', 'rejected')
+TOOLS = 'tools'  # a column of TRL that changes what its templates write
 _CUE = '\n\nAssistant:'  # of a dialog of Anthropic HH
 
 
@@ -44,9 +45,15 @@ def record(row: Row, kind: str, columns: Mapping[str, str]) -> Record | Chat:
         columns: by field.
 
     Raises:
-        UserError: a message has no role that is known or no content, a prompt ends with
-            the assistant, or an ending does not begin and end with it.
+        UserError: a message has no role that is known or no content, the row has tools,
+            a prompt ends with the assistant, or an ending does not begin and end with
+            it.
     """
+    if row.values.get(TOOLS):
+        raise row.error(
+            TOOLS,
+            'is not read, and the model would not be told of its tools; remove it',
+        )
     if kind == 'text':
         column = columns['prompt']
         raise row.error(column, 'is of messages; documents to pre-train on are texts')

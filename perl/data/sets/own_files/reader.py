@@ -18,7 +18,7 @@ from perl.data.records import (
     responses,
     split_of,
 )
-from perl.data.sets.own_files.conversations import has_own_prompt
+from perl.data.sets.own_files.conversations import TOOLS, has_own_prompt
 from perl.data.sets.own_files.record import record_and_text
 from perl.data.sets.own_files.source import Paths, Source, from_settings
 from perl.data.splits import Groups
@@ -125,7 +125,7 @@ def read(source: Source, mends: Mapping[str, str] | None = None) -> Iterator[Ent
             own = dataclasses.replace(source, there=_columns(file, source))
             needed = own.needed
             needed |= {x: why for x, why in (mends or {}).items() if x in needed}
-            optional = list(own.optional.values())
+            optional = [*own.optional.values(), TOOLS]
             for row in read_rows(file, list(needed), optional, needed):
                 group = row.key(own.group) if own.group else ''
                 yield Entry(*record_and_text(row, own), group, split)

@@ -5,7 +5,7 @@ import dataclasses
 from perl.data.files.rows import Row
 from perl.data.records import Comparison, Demonstration, Rating, Record
 from perl.data.sets.own_files import conversations, templates
-from perl.data.sets.own_files.source import Source
+from perl.data.sets.own_files.source import TEMPLATES, Source
 
 
 def record_and_text(row: Row, source: Source) -> tuple[Record | str, str]:
@@ -16,6 +16,7 @@ def record_and_text(row: Row, source: Source) -> tuple[Record | str, str]:
     """
     columns = source.fields
     if conversations.has_messages(row, columns):
+        _check_no_templates(row, source)
         record = conversations.record(row, source.kind, columns)
         if isinstance(record, Comparison):
             record = dataclasses.replace(record, **_strength(row, source))
@@ -24,6 +25,19 @@ def record_and_text(row: Row, source: Source) -> tuple[Record | str, str]:
         prompt, completions = conversations.cut(row, columns)
         return Comparison(prompt, completions, **_strength(row, source)), prompt
     return _record(row, source), row.text(next(iter(columns.values())))
+
+
+def _check_no_templates(row: Row, source: Source) -> None:
+    """Raises a `UserError` where a template would change the words of messages; white
+    space around a text, such as that of `' {response}'`, belongs to the chat template.
+    """
+    for name in TEMPLATES:
+        if getattr(source, name).strip() != f'{{{name}}}':
+            raise row.error(
+                next(iter(source.fields.values())),
+                f'is of messages, and the template {source.kind}.{name} is for plain '
+                'texts; leave the setting out, or write its words into the messages',
+            )
 
 
 def _record(row: Row, source: Source) -> Record | str:

@@ -23,10 +23,10 @@ ASKED = Chat([('user', 'q')])
 LONG = (('system', 's'), ('user', 'q'))
 
 
-def read(tmp_path, kind, row):
+def read(tmp_path, kind, row, **templates):
     file = tmp_path / 'rows.jsonl'
     file.write_text(json.dumps(row) + '\n')
-    data = load(**{kind: {'path': {'train': file}, 'prompt': 'Q: {prompt}'}})
+    data = load(**{kind: {'path': {'train': file}, **templates}})
     [record] = getattr(data, kind)['train']
     return record
 
@@ -143,3 +143,25 @@ def test_equal_conversations_keep_their_last_turn(tmp_path):
     made = load(comparisons=file, shares=(1, 0, 0))
     assert made.comparisons['train'][0].completions == ('a', 'a')
     assert made.counts['equal_completions'] == 1
+
+
+@pytest.mark.parametrize(
+    'templates', [{'prompt': 'Q: {prompt}'}, {'response': '{response} END'}]
+)
+def test_a_template_beside_messages_is_not_ignored(tmp_path, templates):
+    (name,) = templates
+    row = {'prompt': [Q], 'chosen': [A], 'rejected': [B]}
+    with pytest.raises(
+        UserError, match=rf'messages, and the template comparisons\.{name}'
+    ):
+        read(tmp_path, 'comparisons', row, **templates)
+    spaced = {x: f' {{{x}}}' for x in templates}
+    assert read(tmp_path, 'comparisons', row, **spaced) == Comparison(ASKED, ('a', 'b'))
+
+
+def test_tools_are_not_ignored(tmp_path):
+    row = {'messages': [Q, A], 'tools': None}
+    assert read(tmp_path, 'demonstrations', row) == Demonstration(ASKED, 'a')
+    row['tools'] = [{'type': 'function'}]
+    with pytest.raises(UserError, match="line 1: 'tools' is not read"):
+        read(tmp_path, 'demonstrations', row)
