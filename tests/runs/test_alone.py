@@ -46,6 +46,12 @@ def test_prompts_as_messages_want_a_template(base):
     assert made == 'Hello.' and made.messages == (('user', 'Hello.'),)
 
 
+def test_an_adapter_that_is_not_there(base):
+    with pytest.raises(UserError, match='--adapter: gone is not there; give the'):
+        open_alone(base, 'gone')
+    assert open_alone(base, 'base').base_id == open_alone(base).base_id
+
+
 @pytest.mark.parametrize('flags', [('', ''), ('a', 'b')])
 def test_one_of_two_flags(flags):
     with pytest.raises(UserError, match='--workdir is required: a run folder; or'):
