@@ -71,6 +71,7 @@ def stage_role(run: Run, stage: str) -> Role:
 
 def _write_peft(run, role, output, decoded):
     del decoded
+    _check_adapter(role)
     family, name, chat = family_of_base(run), run.config.model.path, reads_messages(run)
     peft.write(
         output, run.arch, role.delta, role.tuning, family=family,
@@ -79,15 +80,22 @@ def _write_peft(run, role, output, decoded):
     note = score_note(role)
     if chat:
         note = f'its prompts are renderings of the chat template; {note}'
+    stored = run.arch.quantization
+    if stored != 'none':
+        note = f'it has learned on a base in {stored}: store that so too; {note}'
     if role.base is not run.base:
         note = f'its base is the SFT model: export --stage=sft --format=merged; {note}'
     return note
 
 
-def _write_bundle(run, role, output, decoded):
-    del decoded
+def _check_adapter(role):
     if role.tuning is None:
         raise UserError('--format: a base has no adapter; write --format=merged')
+
+
+def _write_bundle(run, role, output, decoded):
+    del decoded
+    _check_adapter(role)
     delta = role.delta
     if not _fits(run, role):  # scales by kernel, which a tuning of ours has not
         delta, tuning = role.tuning.describing(jax.device_get(delta))

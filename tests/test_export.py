@@ -129,6 +129,12 @@ def test_tuning_in_full_has_no_name_in_peft(opened, tmp_path):
     assert not (tmp_path / 'new').exists()
 
 
+@pytest.mark.parametrize('form', ['peft', 'bundle'])
+def test_a_base_is_no_adapter(opened, tmp_path, form):
+    with pytest.raises(UserError, match='a base has no adapter; write --format=merged'):
+        export(opened, stage_role(opened, 'base'), form, tmp_path / 'new')
+
+
 @pytest.mark.parametrize(
     ('args', 'said'),
     [

@@ -12,6 +12,7 @@ from perl import check
 from perl import config as configs
 from perl.adapters import tree
 from perl.config import rules
+from perl.export import export, stage_role
 from perl.runs import opening
 from perl.system.errors import UserError
 from perl.weights import Stored, flatten
@@ -75,6 +76,13 @@ def test_what_is_saved_does_not_hold_the_base(trained):
     # the base on disk is that of pretraining: floating point, for any quantization
     saved = json.loads((trained / 'pretrain' / 'base' / 'model.json').read_text())
     assert saved.get('quantization', 'none') == 'none'
+
+
+def test_an_adapter_for_peft_is_told_of_its_base(trained, tmp_path):
+    run = opening.open_finished(trained)
+    with jax.set_mesh(run.mesh):
+        said = export(run, stage_role(run, 'policy'), 'peft', tmp_path / 'new')
+    assert 'it has learned on a base in nf4: store that so too' in said
 
 
 def test_going_on_gives_what_an_unbroken_run_gives(trained, pretrained, tmp_path):

@@ -60,12 +60,12 @@ def open_alone(path: str, adapter: str = '', converses: bool = False) -> Run:
         UserError: it is not there, damaged, or brings no tokenizer, or a chat template
             that cannot be used.
     """
+    if not located(path).exists():
+        raise UserError(f'--model: {path} is not there; give a folder or a file')
     if adapter not in ('', 'base') and not pathlib.Path(adapter).is_dir():
         raise UserError(
             f'--adapter: {adapter} is not there; give the folder of an adapter'
         )
-    if not located(path).exists():
-        raise UserError(f'--model: {path} is not there; give a folder or a file')
     arch = bases.describe(path)
     config = configs.experiment('model')
     for stage in configs.known_stages(config):
