@@ -69,7 +69,7 @@ class Numbers:
 
     def __init__(self, size: int):
         self.size, self.pad, self.bos, self.eos = size, 0, 1, size - 1
-        self.fingerprint = 'numbers'
+        self.adds_bos, self.fingerprint = True, 'numbers'
 
     def encode(self, text: str, start: bool = False) -> list[int]:
         """The ids that the text names."""
