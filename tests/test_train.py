@@ -254,10 +254,11 @@ def test_same_reward_in_another_way(finished, tmp_path, changes):
     assert figures['accuracy'] == pytest.approx(wanted['accuracy'], abs=0.1)
 
 
-def test_bfloat16(finished, tmp_path):
+@pytest.mark.parametrize('setting', ['model.dtype', 'model.precision'])
+def test_bfloat16(finished, tmp_path, setting):
     workdir = copy(finished, tmp_path / 'run', ['pretrain'])
     steps = {f'{stage}.steps': 2 for stage in ('sft', 'reward', 'policy')}
-    figures = run(config(**steps, **{'model.dtype': 'bfloat16'}), workdir)
+    figures = run(config(**steps, **{setting: 'bfloat16'}), workdir)
     assert list(figures) == ['pretrain', 'sft', 'reward', 'policy']
     half, single = rows(workdir / 'sft')[0], rows(finished / 'sft')[0]
     assert half['loss'] != single['loss']

@@ -40,8 +40,8 @@ def experiment(name: str) -> ConfigDict:
                 'tied': True,  # whether the output layer is the embedding
                 # computation and frozen base model: float32 | bfloat16 | float16
                 'dtype': 'float32',
-                # float32 products on accelerators: highest | default, which rounds
-                # the operands (TF32, bfloat16) and is faster
+                # of float32 products: highest | default, which rounds the operands on
+                # GPU and TPU | bfloat16, which rounds them everywhere; both are faster
                 'precision': 'highest',
                 'quantization': 'none',  # of the base: none | nf4 | int4 | int8 | fp8
                 'scan': False,  # compiles one layer for all: for deep models

@@ -66,7 +66,7 @@ def load(path: str | pathlib.Path, arch: Architecture, place: Place) -> tuple[An
             {k: place(k, declared[k], x) for k, x in flat.items()}
         ), base_id
     recorder = Recorder(open_checkpoint(path))
-    params = families.load(recorder.checkpoint, arch, arch.dtype, place=place)
+    params = families.load(recorder.checkpoint, arch, arch.base_dtype, place=place)
     return params, recorder.fingerprint()
 
 

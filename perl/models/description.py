@@ -57,9 +57,10 @@ class Architecture:
         holes: ids below these that the tokenizer has no piece for either.
         dtype: of compute and of a frozen base; norms, softmax, heads, adapters and
             log-probs are float32 whatever it says.
-        precision: of float32 matrix products on GPU and TPU: `highest` computes them in
-            float32, `default` lets JAX round the operands (to TF32 on GPU, to bfloat16
-            on TPU), which is faster. A CPU has float32 products only.
+        precision: of float32 matrix products with weights: `highest` computes them in
+            float32; `default` lets JAX round the operands on GPU and TPU (to TF32 or
+            to bfloat16), which is faster; `bfloat16` rounds the operands on every
+            platform and adds in float32, and a frozen base is stored so.
         quantization: how a frozen base stores the kernels of its layers: none, or a
             name in `perl.weights.QUANTISATIONS`.
         scan: one compiled layer for all (fast to compile) or unrolled (fast to run).
@@ -158,6 +159,11 @@ class Architecture:
         return self.vocabulary - pieces + len({x for x in self.holes if x < pieces})
 
     @property
+    def base_dtype(self) -> str:
+        """The dtype of a frozen base: what products round anyway is stored rounded."""
+        return 'bfloat16' if self.precision == 'bfloat16' else self.dtype
+
+    @property
     def exact(self) -> bool:
         """Whether two orders of the same float32 sums agree to float32 rounding.
 
@@ -188,6 +194,6 @@ CHOICES = {
     'qk_norm': ('none', 'head', 'whole'),
     'activation': ('silu', 'gelu', 'gelu_tanh', 'relu'),
     'dtype': DTYPES,
-    'precision': ('highest', 'default'),
+    'precision': ('highest', 'default', 'bfloat16'),
     'quantization': ('none', *QUANTISATIONS),
 }

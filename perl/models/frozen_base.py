@@ -19,7 +19,7 @@ def declared(arch: Architecture, leaves: Any = None) -> Any:
         leaves: its declared parameters, where they are made already.
     """
     leaves = parameters(arch) if leaves is None else leaves
-    return quantisation.declare(leaves, arch.quantization, arch.dtype)
+    return quantisation.declare(leaves, arch.quantization, arch.base_dtype)
 
 
 def name(arch: Architecture, digits: str) -> str:
@@ -44,7 +44,7 @@ def place_leaf(
         leaf: its declaration.
         array: its numbers, of the shape of the leaf.
     """
-    kind, dtype = arch.quantization, arch.dtype
+    kind, dtype = arch.quantization, arch.base_dtype
     if not quantisation.applies(path, leaf, kind):
         return sharding.place(leaf, array, mesh, dtype)
     stored = quantisation.store(leaf, array, kind, dtype)

@@ -80,7 +80,7 @@ def plan(arch: Architecture, config: ConfigDict, stage: str) -> Plan | None:
         frozen=members,
         batch=reward.plan(arch, config, lineage.origin(config, stage)).batch,
         optimizer=optimizers.make(section.optimizer, section.steps, members.gate),
-        frozen_dtype=arch.dtype,
+        frozen_dtype=arch.base_dtype,
         micro_batches=section.micro_batches,
         seed=config.seed,
     )

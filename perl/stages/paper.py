@@ -68,7 +68,7 @@ def build(arch: Architecture, combine: str, tunings: list[Tuning], base: Any) ->
         return panel.build(roles, combine, gate=gate)
 
     deltas = [abstract({**tuning.declare(leaves), **head}) for tuning in tunings]
-    shapes = jax.eval_shape(assemble, abstract(base, arch.dtype), deltas, gate)
+    shapes = jax.eval_shape(assemble, abstract(base, arch.base_dtype), deltas, gate)
     # the declared base itself, so that a mesh places it as it does the model's
     stacks = tuple((base if own else {}, delta) for own, delta in shapes.stacks)
     return dataclasses.replace(shapes, stacks=stacks)

@@ -49,7 +49,7 @@ def plan(
     fields = {
         'trainable': tuning.declare(parameters(arch)),
         'frozen': {} if tuning.replaces_base else frozen_base.declared(arch),
-        'frozen_dtype': arch.dtype,
+        'frozen_dtype': arch.base_dtype,
         'micro_batches': section.micro_batches,
         'seed': config.seed,
         **changes,

@@ -34,7 +34,7 @@ class Plan:
             parameter of the base, in `frozen_dtype` unless it has a dtype of its own.
         batch: of one step, on paper.
         optimizer: over the trainable tree.
-        frozen_dtype: the compute dtype.
+        frozen_dtype: of a frozen base, `Architecture.base_dtype`.
         micro_batches: slices of the batch, one after the other.
         seed: of dropout.
         updated: the only subtree of `trainable` that the optimizer moves; '' moves all.

@@ -50,7 +50,7 @@ def plan(arch: Architecture, config: ConfigDict, stage: str) -> Plan:
         frozen=Frozen(**frozen),
         batch=_batch(config, section),
         optimizer=_optimizer(section, trainable),
-        frozen_dtype=arch.dtype,
+        frozen_dtype=arch.base_dtype,
         micro_batches=section.micro_batches,
         seed=config.seed,
     )
