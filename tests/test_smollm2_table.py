@@ -1,0 +1,63 @@
+"""The script that makes the tables of docs/real_models.md."""
+
+import csv
+import json
+import pathlib
+import subprocess
+import sys
+
+import pytest
+
+ROOT = pathlib.Path(__file__).parents[1]
+FIGURES = {
+    'trainable': 4_000,
+    'auc': 0.7,
+    'balanced_accuracy': 0.6,
+    'best_baseline': {'name': 'bag_of_words', 'baseline': 0.689},
+}
+
+
+def finished(folder, accuracy):
+    """A run folder as far as the script reads it."""
+    (folder / 'reward').mkdir(parents=True)
+    reward = {**FIGURES, 'accuracy': accuracy}
+    (folder / 'results.json').write_text(json.dumps({'reward': reward}))
+    lines = [json.dumps({'step': i, 'seconds': 2.0 * i}) for i in (1, 2, 3)]
+    (folder / 'reward' / 'metrics.jsonl').write_text('\n'.join(lines) + '\n')
+
+
+def script(workdir, *more):
+    file = ROOT / 'scripts' / 'smollm2_table.py'
+    flags = ('--base=none.gguf', f'--shared={workdir}', f'--workdir={workdir}')
+    return subprocess.run(
+        [sys.executable, file, *flags, *more],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=ROOT,
+    )
+
+
+def test_means_and_deviations_of_what_is_finished(tmp_path):
+    for seed, accuracy in enumerate((0.8, 0.9)):
+        finished(tmp_path / f'taskmaster_coffee/lora_r=8-seed{seed}', accuracy)
+    ended = script(tmp_path, '--seeds=0,1,2', '--finished')
+    assert ended.returncode == 0, ended.stderr
+    with (tmp_path / 'rewards.csv').open() as file:
+        rows = list(csv.DictReader(file))
+    assert [row['accuracy'] for row in rows] == ['0.8', '0.9']
+    (line,) = [x for x in ended.stdout.splitlines() if 'taskmaster_coffee' in x]
+    cells = [cell.strip() for cell in line.strip('| ').split('|')]
+    assert cells == [
+        *('taskmaster_coffee', 'lora r=8', '4,000', '2', '0.850 ± 0.071'),
+        *('0.700 ± 0.000', '0.600 ± 0.000', 'bag of words 0.689', '2.00'),
+    ]
+    assert not (tmp_path / 'policies.md').exists()
+
+
+@pytest.mark.parametrize('more', [['--scale=tpu'], ['--data', 'shp'], ['--data', 'harmlessness']])
+def test_bad_input_is_one_line(tmp_path, more):
+    ended = script(tmp_path, *more)
+    assert ended.returncode
+    assert ended.stderr.splitlines()[-1].count('error: ') == 1
+    assert 'Traceback' not in ended.stderr
