@@ -14,8 +14,10 @@ from perl import check, evaluate
 from perl import config as configs
 from perl.adapters import averaging, bundle, tree
 from perl.evaluation.reward_task import reward_task
+from perl.export import export, stage_role
 from perl.judges import panel
-from perl.models import heads
+from perl.models import families, heads
+from perl.models.files import open_checkpoint
 from perl.runs import opening, reward_models, teachers
 from perl.runs.judging import open_judge
 from perl.system import jsonl
@@ -367,6 +369,25 @@ def test_an_adapter_of_an_average_is_whole(made, run):
     assert card.role == 'average' and card.tuning.rank == 6
     assert panel.build([run.reward_role('arc'), run.reward_role('back')]).sizes == (2,)
     assert jsonl.load(made / 'by_min' / 'ensemble.json')['combine'] == 'min'
+
+
+@pytest.mark.parametrize('form', ['bundle', 'peft'])
+@pytest.mark.parametrize('stage', ['arc', 'warp'])
+def test_an_average_leaves_its_run(run, tmp_path, stage, form):
+    role = stage_role(run, stage)
+    export(run, role, form, tmp_path / form)
+    wanted = 'reward model' if stage == 'arc' else 'policy'
+    back = run.adapter(str(tmp_path / form), wanted)
+    tiny.close(back.delta, role.delta, 0)
+    assert (back.shift, back.scale) == (role.shift, role.scale)
+
+
+def test_an_average_is_merged(run, tmp_path):
+    rewards, policies = tmp_path / 'rewards', tmp_path / 'policies'
+    export(run, stage_role(run, 'arc'), 'merged', rewards)
+    assert families.is_classifier(open_checkpoint(rewards).config)
+    export(run, stage_role(run, 'warp'), 'merged', policies)
+    assert not families.is_classifier(open_checkpoint(policies).config)
 
 
 def test_a_mesh_makes_the_same(made, tmp_path):
