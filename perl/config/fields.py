@@ -9,7 +9,7 @@ from perl.judges.mixture import GATED
 from perl.losses import kl
 from perl.losses.algorithms import ALGORITHMS
 from perl.system.errors import UserError
-from perl.system.suggest import one_of
+from perl.system.suggest import meant, one_of
 from perl.training.optimizer import OPTIMIZERS, SCHEDULES
 
 AVERAGES = ('mean', 'slerp', 'interpolate_to_start')
@@ -25,8 +25,11 @@ def check_pretrain(name: str, stage: ConfigDict) -> None:
 
 def check_source(name: str, start: str) -> None:
     """Raises a `UserError` unless a start is the base, SFT or an adapter's folder."""
-    if not is_folder(start):
-        one_of(f'{name}.start', start, 'base', 'sft')
+    if start not in ('base', 'sft') and not is_folder(start):
+        raise UserError(
+            f'{name}.start: {start!r} is neither base nor sft nor the folder of an '
+            f'adapter{meant(start, ("base", "sft"))}'
+        )
 
 
 def is_folder(start: str) -> bool:

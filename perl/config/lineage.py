@@ -58,6 +58,8 @@ def trained_by(config: Any, stage: str) -> tuple[str, str]:
 def check(config: Any, stage: str) -> None:
     """Raises a `UserError` for the first rule of descent that a stage breaks."""
     section = config[stage]
+    if kinds.of(section).makes == 'base':
+        _check_base(config, stage)
     _check_sft(config, stage)
     _check_alike(config, stage)
     if kinds.of(section).makes == 'reward':
@@ -66,6 +68,20 @@ def check(config: Any, stage: str) -> None:
         _check_parts(config, stage)
     if 'method' in section:
         _check_average(config, stage)
+
+
+def _check_base(config, stage):
+    """All stages go on from one base, in the folder of the stage pretrain."""
+    if stage != 'pretrain':
+        raise UserError(
+            f'{stage}: a stage of kind pretrain must be called pretrain, the name by '
+            'which other stages find the base; rename it'
+        )
+    if earlier(config, stage):
+        raise UserError(
+            'stages: pretrain makes the base of all others, so it comes first; write '
+            f'{",".join([stage, *(x for x in config.stages if x != stage)])}'
+        )
 
 
 def _check_sft(config, stage):

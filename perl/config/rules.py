@@ -1,6 +1,7 @@
 """Every rule that a config must keep, checked before anything is read or trained."""
 
 import pathlib
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -17,6 +18,11 @@ from perl.weights import QUANTISATIONS
 
 _DEFAULTS = configs.experiment('')
 CHAT = ('messages', 'all')
+# what flags, settings and folders of a run call something else
+_TAKEN = (
+    *('base', 'gold', 'endpoint', 'model', 'annotators', 'recorded'),
+    *('plots', 'tables'),
+)
 
 
 def validate(config: ConfigDict) -> None:
@@ -48,6 +54,7 @@ def validate(config: ConfigDict) -> None:
         if list(config.stages).count(name) > 1:
             raise UserError(f'stages: {name} is named twice; a stage runs once')
     for name in stages:
+        _check_stage_name(name)
         _check_use(config, name)
     ranges.check(config)
     one_of('model.quantization', configs.quantization(config), 'none', *QUANTISATIONS)
@@ -65,6 +72,11 @@ def validate(config: ConfigDict) -> None:
     named = config.tokenizer.path or config.model.path
     if config.tokenizer.kind == 'file' and not named:
         raise UserError('tokenizer.path: kind "file" needs a path')
+    if config.tokenizer.kind != 'file' and config.tokenizer.path:
+        raise UserError(
+            f'tokenizer.path: is not read where tokenizer.kind is '
+            f'{config.tokenizer.kind}; set the kind to file, or leave the path empty'
+        )
     if 'pretrain' in config.stages and config.model.path:
         raise UserError(
             'stages: pretrain makes a base, but model.path gives one; '
@@ -121,6 +133,20 @@ def _check_sections(config: ConfigDict, stages: list[str]) -> None:
             only = {name: section}, {name: _DEFAULTS[name]}
             schema.check_names(*only)
             schema.check_types(*only)
+
+
+def _check_stage_name(name: str) -> None:
+    """A stage is named in flags, and its folder has its name."""
+    if not re.fullmatch(r'\w[\w-]*', name):
+        raise UserError(
+            f'{name!r:.60}: the name of a stage has letters, digits, _ and - only; '
+            'rename it'
+        )
+    if name in _TAKEN:
+        raise UserError(
+            f'{name}: a stage cannot have this name, which stands for something else '
+            'in settings or in the run folder; rename it'
+        )
 
 
 def _check_use(config: ConfigDict, name: str) -> None:

@@ -142,9 +142,9 @@ class Architecture:
             )
         if self.positions == 'rotary' and self.turned > self.head_width:
             raise UserError(
-                f'model: head_width={self.head_width} must be even for rotary '
-                f'positions of {self.rope_width or "all"} components, and no smaller; '
-                'choose an even one'
+                f'model: head_width={self.head_width} must be an even number of at '
+                f'least {self.turned}, because rotary positions turn components in '
+                'pairs'
             )
 
     @property

@@ -76,7 +76,8 @@ def check_type(where: str, value: Any, default: Any) -> None:
         shown = f'{value!r:.60} ({type(value).__name__})'
         if is_section(value):
             shown = 'a section of settings'
-        raise UserError(f'{where}: {shown} is not {_TYPES[kind]}, such as {default!r}')
+        example = f', such as {default!r}' if default not in ('', ()) else ''
+        raise UserError(f'{where}: {shown} is not {_TYPES[kind]}{example}')
 
 
 def check_fields(values: Any, defaults: Mapping[str, Any], where: str = '') -> None:

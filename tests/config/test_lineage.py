@@ -65,7 +65,9 @@ def test_where_stages_come_from():
     [
         ({'reward_a.start': 'reward_b'}, r"reward_a.start: 'reward_b' is neither base"),
         ({'reward_a.start': 'rewad'}, "did you mean 'reward'"),
-        ({'policy.start': 'reward'}, "policy.start: 'reward' is not one of base, sft"),
+        ({'policy.start': 'reward'}, "policy.start: 'reward' is neither base nor sft"),
+        ({'sft.start': 'sfft'}, r"folder of an adapter; did you mean 'sft'\?"),
+        ({'stages': ('sft', 'pretrain')}, 'comes first; write pretrain,sft$'),
         ({'policy.reward': 'seed'}, "'seed' is neither an earlier stage that makes"),
         ({'warm.of': ()}, 'warm.of: name the earlier stages'),
         ({'warm.of': ('judges', 'alone')}, "warm.of: 'judges' is no stage before it"),

@@ -97,6 +97,43 @@ def test_a_stage_of_another_sitting_is_none(name):
     rules.validate(assign(name, configs.dpo_config(1e-3)))
 
 
+def with_stage(name, section):
+    config = configs.experiment('x')
+    config[name] = section
+    config.stages = (*config.stages, name)
+    return config
+
+
+@pytest.mark.parametrize('name', ['a/b', 'm:f', 'a,b', '', 'a b', 'a\n', '-a'])
+def test_the_name_of_a_stage_is_that_of_a_folder_and_of_a_flag(name):
+    config = with_stage(name, configs.stage_config('reward', 1e-3))
+    with pytest.raises(UserError, match='has letters, digits, _ and - only'):
+        rules.validate(config)
+
+
+@pytest.mark.parametrize('name', ['base', 'gold', 'endpoint', 'recorded', 'plots'])
+def test_a_stage_does_not_take_the_name_of_something_else(name):
+    config = with_stage(name, configs.stage_config('reward', 1e-3))
+    with pytest.raises(UserError, match=f'{name}: a stage cannot have this name'):
+        rules.validate(config)
+
+
+def test_names_of_stages_that_are_fine():
+    for name in ('reward-2', 'reward_é', '2nd', 'Reward'):
+        rules.validate(with_stage(name, configs.stage_config('reward', 1e-3)))
+
+
+def test_pretraining_has_one_name():
+    section = configs.stage_config('pretrain', 1e-3, tuning={'name': 'full'})
+    with pytest.raises(UserError, match=r'from_scratch: .* must be called pretrain'):
+        rules.validate(with_stage('from_scratch', section))
+
+
+def test_a_path_of_a_tokenizer_that_nothing_reads():
+    with pytest.raises(UserError, match=r'is not read where tokenizer.kind'):
+        rules.validate(assign('tokenizer.path', 'a/tokenizer'))
+
+
 def test_full_needs_no_fields_of_lora():
     rules.validate(assign('sft.tuning', ConfigDict({'name': 'full'})))
 

@@ -15,6 +15,7 @@ from perl.system.suggest import meant
 
 # JSON can contain half of a surrogate pair, which tokenizers refuse.
 _HALF = re.compile('[\ud800-\udfff]')
+_PLAIN_NUMBER = re.compile(r'[-+.a-zA-Z0-9]+')
 # The most column names in an error, and the most characters of each: without a header,
 # the first row of a table is taken for names.
 _SHOWN, _NAME_CHARS = 12, 24
@@ -79,12 +80,14 @@ class Row:
         """A finite number, 0 or more."""
         number = self._number(column)
         if not 0 <= number < math.inf:
-            raise self.error(column, f'is {number}, not 0 or more')
+            raise self.error(column, f'is {number}, not a finite number of 0 or more')
         return number
 
     def _number(self, column: str) -> float:
         value = self.values[column]
         try:
+            if isinstance(value, str) and not _PLAIN_NUMBER.fullmatch(value.strip()):
+                raise ValueError  # `float` also takes 0_1, and digits of other scripts
             return float(value)
         except OverflowError:
             raise self.error(column, 'is a number too large to hold') from None

@@ -21,7 +21,8 @@ def chat(url: str) -> str:
         parsed = httpx2.URL(url)
     except httpx2.InvalidURL:
         parsed = httpx2.URL('')
-    if parsed.scheme not in ('http', 'https') or not parsed.host:
+    whole = parsed.host and not re.search(r'\s', url)
+    if parsed.scheme not in ('http', 'https') or not whole:
         raise UserError(
             f'url: {shown(url)!r} is not an HTTP address; give one like '
             'http://localhost:8000/v1'

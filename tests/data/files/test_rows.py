@@ -74,8 +74,19 @@ def test_numbers_of_many_digits(tmp_path):
     row = one(tmp_path, label=10**400, margin='1' + '0' * 400)
     with pytest.raises(UserError, match=r"'label' is a number too large to hold$"):
         row.share('label')
-    with pytest.raises(UserError, match=r"'margin' is inf, not 0 or more$"):
+    with pytest.raises(UserError, match=r"'margin' is inf, not a finite number of 0 o"):
         row.amount('margin')
+
+
+@pytest.mark.parametrize('text', ['0_1', '\u0661', '1 0', '0x1', ''])
+def test_texts_that_are_no_numbers(tmp_path, text):
+    with pytest.raises(UserError, match=r"'label' is .* not a number$"):
+        one(tmp_path, label=text).share('label')
+
+
+@pytest.mark.parametrize('text', ['1', ' 0.5 ', '1e-3', '+.5'])
+def test_texts_that_are_numbers(tmp_path, text):
+    assert one(tmp_path, label=text).share('label') == float(text)
 
 
 def test_a_first_row_that_passes_for_a_header_is_not_shown(tmp_path):

@@ -271,6 +271,7 @@ def test_a_key_in_the_place_of_its_variable_is_not_repeated(key):
         ('http://host:0/v1', '', 'has the port 0, not one of'),
         ('http://127.0.0.1:-1/v1', '', 'has the port -1, not one of'),
         ('http://', '', 'is not an HTTP address'),
+        ('http://my host/v1', '', 'is not an HTTP address'),
         ('http://host:port/v1', '', 'is not an HTTP address'),
         ('http://a/v1', 'NOT_SET', 'NOT_SET with the key is not set'),
         ('http://a/v1', 'ODD', 'characters that an HTTP header cannot contain'),

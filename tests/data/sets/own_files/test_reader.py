@@ -179,8 +179,8 @@ def test_strength_of_a_ranking(tmp_path):
     [
         ({'preference': 1.5}, r"line 1: 'preference' is 1.5, not between 0 and 1"),
         ({'preference': 'x'}, r"line 1: 'preference' is 'x', not a number"),
-        ({'margin': -1}, r"line 1: 'margin' is -1.0, not 0 or more"),
-        ({'margin': 'inf'}, r"line 1: 'margin' is inf, not 0 or more"),
+        ({'margin': -1}, r"line 1: 'margin' is -1.0, not a finite number"),
+        ({'margin': 'inf'}, r"line 1: 'margin' is inf, not a finite number"),
         ({'margin': [1]}, r"line 1: 'margin' is \[1\], not a number"),
     ],
 )
