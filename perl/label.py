@@ -10,7 +10,7 @@ The labeller is any judge: an endpoint, a base or an adapter of a finished run
 `gold`, `annotators`, or a file of recorded answers (`recorded`). The pairs are those of
 a file, a config or a run, or with `--sample` two responses of a run's policy to each
 prompt. Answers are stored beside the output, so that the same command continues where
-it stopped. The output is comparisons that the data set `files` reads.
+it stopped. The output is comparisons that the dataset `files` reads.
 """
 
 import contextlib

@@ -3,7 +3,7 @@
     python scripts/taskmaster_table.py --root=../shared/data/taskmaster \
         --workdir=runs/taskmaster
 
-A data set gets one base and one SFT model; from them a reward model is trained with
+A dataset gets one base and one SFT model; from them a reward model is trained with
 every tuning and every seed. Interrupt it at will: what is finished is skipped, and a
 run goes on from its checkpoint. Writes table.csv, table.md and table.png.
 """
@@ -50,7 +50,7 @@ def config_of(dataset: str, root: str, tuning: str = 'full', seed: int = 0) -> A
 def reward_run(
     workdir: pathlib.Path, dataset: str, root: str, tuning: str, seed: int
 ) -> dict[str, Any]:
-    """Trains one reward model from the data set's base; returns its row."""
+    """Trains one reward model from the dataset's base; returns its row."""
     folder = folder_of(workdir, dataset, tuning, seed)
     if not (folder / results.RESULTS).is_file():
         copy_parts(workdir / dataset / 'base', folder, SHARED)
@@ -80,7 +80,7 @@ def step_seconds(rows: list[dict[str, Any]]) -> float:
 
 
 def summary(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """One row for each data set and tuning: mean and standard deviation over seeds."""
+    """One row for each dataset and tuning: mean and standard deviation over seeds."""
     groups: dict[tuple, list] = {}
     for row in rows:
         groups.setdefault((row['dataset'], row['tuning']), []).append(row)
@@ -98,7 +98,7 @@ def summary(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def markdown(lines: list[dict[str, Any]], simple: dict[str, dict]) -> str:
-    """The table, the baselines beneath each data set."""
+    """The table, the baselines beneath each dataset."""
     rows = []
     for dataset, figures in simple.items():
         for line in (x for x in lines if x['dataset'] == dataset):

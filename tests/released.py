@@ -1,4 +1,4 @@
-"""Writes small files in the exact formats of the released data sets.
+"""Writes small files in the exact formats of the released datasets.
 
 The words are made up. Each writer returns the folder that is `data.root`.
 """

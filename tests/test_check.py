@@ -138,7 +138,7 @@ def test_stages_that_do_not_run(tmp_path):
 
 
 @pytest.mark.parametrize('module', ['perl.check', 'perl.train'])
-def test_stages_that_are_misspelt(tmp_path, module):
+def test_stages_that_are_misspelled(tmp_path, module):
     args = (f'--config={CONFIG}', '--stages=nothing,sft')
     check_ = ('--check',) if module == 'perl.train' else ()
     assert (

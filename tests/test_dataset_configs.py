@@ -1,4 +1,4 @@
-"""The configs of the paper's data sets: its numbers, one-line errors, short runs."""
+"""The configs of the paper's datasets: its numbers, one-line errors, short runs."""
 
 import socket
 

@@ -47,8 +47,8 @@ def reward_of(config: Any, stage: str) -> str:
 
 
 def trained_by(config: Any, stage: str) -> tuple[str, str]:
-    """The judge whose rewards trained a stage's policy, and of a language model its
-    name; '' twice where the policy learned from no rewards, as by DPO or SFT."""
+    """(judge, model) whose rewards trained a stage's policy; `model` is the name of a
+    language model that judged, else ''. Without rewards (DPO, SFT) both are ''."""
     section = config[origin(config, stage)]
     if section.kind != 'policy':
         return '', ''
@@ -157,13 +157,13 @@ def _check_average(config, stage):
     section, first = config[stage], config[origin(config, stage)]
     if section.method == 'slerp' and len(section.of) != 2:
         raise UserError(
-            f'{stage}.of: slerp goes between two stages, here are {len(section.of)}; '
-            'average averages for more'
+            f'{stage}.of: slerp needs two stages, and {len(section.of)} are given; '
+            'for more, average averages of two'
         )
     if section.method == 'interpolate_to_start' and len(section.of) != 1:
         raise UserError(
-            f'{stage}.of: interpolate_to_start takes one stage, here are '
-            f'{len(section.of)}; average them first'
+            f'{stage}.of: interpolate_to_start needs one stage, and {len(section.of)} '
+            'are given; average them first'
         )
     _same(config, stage, 'start', 'only weights with one start can be averaged')
     if makes(config, stage) == 'reward' and first.start in ('base', 'sft'):

@@ -13,7 +13,7 @@ from perl.config.kinds import KINDS
 from perl.models.architecture import DTYPES
 from perl.system import schema
 from perl.system.errors import UserError
-from perl.system.suggest import meant, meant_setting, misspelt, one_of
+from perl.system.suggest import meant, meant_setting, misspelled, one_of
 from perl.weights import QUANTISATIONS
 
 _DEFAULTS = configs.experiment('')
@@ -155,7 +155,7 @@ def _check_use(config: ConfigDict, name: str) -> None:
         return
     # of the stages that every config begins with: other names may be alike on purpose
     known = sorted({*_DEFAULTS.stages} & {*config})
-    if near := misspelt(name, known):
+    if near := misspelled(name, known):
         raise UserError(
             f'{name}: no stage uses this section; did you mean {near!r}? If it is a '
             'stage, name it in stages, or give it another name'

@@ -1,4 +1,4 @@
-"""A config that answers a misspelt name in one line, also in a notebook."""
+"""A config that answers a misspelled name in one line, also in a notebook."""
 
 import json
 from typing import Any

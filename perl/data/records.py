@@ -1,4 +1,4 @@
-"""The records that readers return, and the data set that contains them.
+"""The records that readers return, and the dataset that contains them.
 
 A comparison stores its prompt separately from its K completions, so that a shared
 prompt can be encoded once.
@@ -70,7 +70,7 @@ def _empty() -> dict[str, list]:
 
 @dataclasses.dataclass(frozen=True)
 class Dataset:
-    """All records of one data set by split ('train', 'val', 'test').
+    """All records of one dataset by split ('train', 'val', 'test').
 
     A prompt ends where its response begins: `prompt + response` is the whole text.
 

@@ -21,7 +21,7 @@ _DISTINCT = ('text', 'demonstrations', 'prompts')
 
 
 class Groups:
-    """Collects records of a data set and drops those that leak between splits.
+    """Collects records of a dataset and drops those that leak between splits.
 
     A record leaks if a more held-out split (test before val before train) has a record
     of the same group (a post, a dialog, a screen) or with the same prompt (for a
@@ -65,7 +65,7 @@ class Groups:
         self._texts.append(texts)
 
     def dataset(self, name: str, gold: Any = None) -> Dataset:
-        """The data set without leaks; they are counted as leaks_dropped."""
+        """The dataset without leaks; they are counted as leaks_dropped."""
         data = Dataset(name, gold=gold, counts=self.counts)
         leaks = self._leaks()
         for place, (kind, split, group, record) in enumerate(self._rows):

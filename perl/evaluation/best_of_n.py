@@ -37,7 +37,7 @@ def best_of_n(
     """The gold reward of the proxy's best of n, as a function of n.
 
     Args:
-        run: a run with a data set that has a gold reward.
+        run: a run with a dataset that has a gold reward.
         role: the policy to sample from.
         proxy: the judge that chooses, such as a reward model.
         split: the split of the prompts; the first `evaluation.prompts` are used.

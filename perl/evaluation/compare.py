@@ -32,7 +32,7 @@ def compare(
         reward: scores both, usually the reward that the policy was trained on; None for
             no scores.
         split: the split of the prompts; the first `evaluation.prompts` are used.
-        judge: decides which policy wins; by default the exact reward of the data set,
+        judge: decides which policy wins; by default the exact reward of the dataset,
             or `reward` if there is none. Without any of them no policy wins.
         trained_by: the reward that trained the policy, see `lineage.trained_by`; None
             if unknown.

@@ -133,11 +133,11 @@ def policy(
         rows: the rows from `compare`.
         split: the split of the demonstrations to compare with.
         rater: gives the probability that a response is harmless; by default the exact
-            aspect of the data set, if it has one.
+            aspect of the dataset, if it has one.
 
     Returns:
         length_control (by characters; if a judge has decided), and for `before` and
-        `after`: lengths, rouge (if the data set has demonstrations for the same
+        `after`: lengths, rouge (if the dataset has demonstrations for the same
         prompts) and harmless (if there is a rater or an exact aspect).
     """
     prompts = [row['prompt'] for row in rows]

@@ -1,4 +1,4 @@
-"""The sources of pairs that a judge labels: a file, a data set or a policy."""
+"""The sources of pairs that a judge labels: a file, a dataset or a policy."""
 
 import pathlib
 from collections.abc import Mapping, Sequence
@@ -23,7 +23,7 @@ def of_file(file: str, columns: Mapping[str, str]) -> list[Comparison]:
 
 
 def of_dataset(dataset: Dataset, split: str) -> list[Comparison]:
-    """The pairs of a split of a data set.
+    """The pairs of a split of a dataset.
 
     Raises:
         UserError: it has none.

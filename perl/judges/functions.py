@@ -81,8 +81,9 @@ def _call(name, function, prompts, responses):
         what = f'returned {kind} of shape {rewards.shape} for {n} responses'
         at = len(rewards) if rewards.ndim == 1 and len(rewards) < n else 0
         raise _fault(name, what, prompts, responses, at)
-    if np.isinf(rewards).any():
-        at = int(np.argmax(np.isinf(rewards)))
+    infinite = np.abs(rewards) > np.finfo(np.float32).max  # what they become
+    if infinite.any():
+        at = int(np.argmax(infinite))
         raise _fault(name, f'returned {rewards[at]}', prompts, responses, at)
     return rewards
 

@@ -121,8 +121,8 @@ def load_llama2c(path: pathlib.Path) -> tuple[Architecture, Any]:
     D, F, L, H, K, V, T = struct.unpack('7i', data[:28])
     if min(D, F, L, H, K, abs(V), T) < 1 or D % H or H % K or len(data) % 4:
         raise UserError(
-            f'model.path: {path} is no llama2.c model of version 0; give one, as its '
-            'export.py writes it by default, whole'
+            f'model.path: {path} is not a whole llama2.c model of version 0; give a '
+            'file as export.py of llama2.c writes it by default'
         )
     N, tied, V = D // H, V > 0, abs(V)
     arch = Architecture(

@@ -21,7 +21,7 @@ Row = Mapping[str, Any]  # of a group: n, accuracy, ci95
 
 @dataclasses.dataclass(frozen=True)
 class Panel:
-    """One panel.
+    """One panel of accuracy by bucket or by group.
 
     Attributes:
         title: the title above it.

@@ -7,7 +7,7 @@
 | `module:function` | a Python function of a user |
 | `endpoint` | a language model behind an OpenAI-compatible server |
 | `model` | a language model of the run: its base or an adapter |
-| `annotators` | the simulated annotators of the data set, which only compare |
+| `annotators` | the simulated annotators of the dataset, which only compare |
 | `recorded` | a file of answers |
 """
 
@@ -84,7 +84,7 @@ def scoring(name: str, reward: Any, **more: Any) -> Judge:
 
 def _gold(run, settings):
     if run is None:
-        raise UserError('gold: it is the exact reward of a data set; give a run folder')
+        raise UserError('gold: it is the exact reward of a dataset; give a run folder')
     return scoring('gold', each(exact(run.dataset)))
 
 

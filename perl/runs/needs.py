@@ -1,4 +1,4 @@
-"""Whether the stages of a config find their records in a data set."""
+"""Whether the stages of a config find their records in a dataset."""
 
 from ml_collections import ConfigDict
 

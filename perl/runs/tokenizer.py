@@ -18,7 +18,7 @@ def open_tokenizer(
     config: ConfigDict, dataset: Dataset, folder: pathlib.Path
 ) -> Tokenizer:
     """The run's tokenizer: made or found once, then kept in the run folder. It has a
-    chat template where the config names one, or the data set has messages.
+    chat template where the config names one, or the dataset has messages.
 
     Raises:
         UserError: it cannot be read, or the base brings none and the config names none.

@@ -31,7 +31,7 @@ def compared(
 
     Returns:
         evaluation_seconds, and the figures of `evaluation.compare.compare`. Nothing
-        where the data set has no prompts to ask in its test split.
+        where the dataset has no prompts to ask in its test split.
     """
     if not held_out_prompts(run, 'test'):  # DPO needs neither prompts nor a test split
         return {}

@@ -1,6 +1,6 @@
 """Imports a user's code that a config names as `module:name`.
 
-A data set, a tuning, a reward or a model family that is not part of this package is
+A dataset, a tuning, a reward or a model family that is not part of this package is
 given as `module:name`. The module is imported as `python -c 'import module'` would do
 in the working directory.
 """
@@ -45,12 +45,22 @@ def find(name: str, what: str) -> Any:
     module_name, _, attribute = name.partition(':')
     if not (module_name and attribute):
         raise UserError(f'{what}: {name!r} does not have the form module:name')
+    if not all(part.isidentifier() for part in module_name.split('.')):
+        raise UserError(
+            f'{what}: {module_name!r} is not the name of a module; for a file '
+            f'my_code.py of the working directory write my_code:{attribute}'
+        )
     here = os.getcwd()
     if here not in sys.path:
         sys.path.insert(0, here)
     try:
         module = importlib.import_module(module_name)
     except ModuleNotFoundError as error:
+        if module_name.endswith('.py'):
+            raise UserError(
+                f'{what}: {name}: write the name of the module, without .py: '
+                f'{module_name.removesuffix(".py")}:{attribute}'
+            ) from None
         raise UserError(
             f'{what}: {name}: there is no module {error.name}; run from the folder '
             'that holds it, or install it'

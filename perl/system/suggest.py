@@ -16,7 +16,7 @@ def meant(name: str, known: Iterable[str]) -> str:
     return f'; did you mean {near[0]!r}?' if near else ''
 
 
-def misspelt(name: str, known: Iterable[str]) -> str:
+def misspelled(name: str, known: Iterable[str]) -> str:
     """The known name that a name is a misspelling of; '' if there is none, or if it is
     a variant of one, such as `reward_full`, `my_reward` or `reward2` of `reward`."""
     stem = name.rstrip('0123456789')
@@ -29,7 +29,7 @@ def misspelt(name: str, known: Iterable[str]) -> str:
 def near_miss(name: str, known: Iterable[str]) -> str:
     """The end of an error: `; did you mean 'x'?` and the list of known names."""
     known = list(known)
-    return f'{meant(name, known)} (there is {listed(known)})'
+    return f'{meant(name, known)} (there is {listed(known) or "none"})'
 
 
 def meant_setting(name: str, section: Mapping[str, Any], where: str = '') -> str:

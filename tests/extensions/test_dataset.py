@@ -1,4 +1,4 @@
-"""A data set of one's own: the blocks of `docs/adding_a_dataset.md`, as they stand."""
+"""A dataset of one's own: the blocks of `docs/adding_a_dataset.md`, as they stand."""
 
 import functools
 import os
@@ -13,7 +13,7 @@ ROWS, READER, CONFIG, COMMANDS = pages.blocks('adding_a_dataset.md')
 
 @pytest.fixture
 def folder(tmp_path):
-    """The working directory of somebody who adds a data set."""
+    """The working directory of somebody who adds a dataset."""
     for block in (ROWS, READER, CONFIG):
         (tmp_path / block.title).write_text(block.text)
     return tmp_path

@@ -70,6 +70,7 @@ def fails_together(prompts, responses):
         (lambda *_: {'a': 1}, 'returned dict that is not a list of numbers', 'a'),
         (lambda *_: [1, 10**400, 3], 'returned list that is not a list', 'bb'),
         (lambda *_: [1, float('inf'), 3], 'returned inf', 'bb'),
+        (lambda *_: [1, 1e39, 3], r'returned 1e\+39', 'bb'),
         (lambda *_: [1, 2, -float('inf')], 'returned -inf', 'ccc'),
     ],
 )

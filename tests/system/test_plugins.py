@@ -30,6 +30,9 @@ def test_an_object_of_the_working_directory(module):
     [
         ('mine_for_tests:brevty', "has no brevty; did you mean 'brevity'"),
         ('mine_for_test:brevity', 'there is no module mine_for_test'),
+        ('mine_for_test.py:brevity', 'without .py: mine_for_test:brevity'),
+        ('./mine_for_tests:brevity', 'is not the name of a module; for a file my_code'),
+        ('my-code:brevity', 'is not the name of a module'),
         ('needy_for_tests:x', 'there is no module not_installed_anywhere'),
         ('broken_for_tests:x', 'failed with ZeroDivisionError: division by zero'),
         ('mine_for_tests', 'does not have the form module:name'),

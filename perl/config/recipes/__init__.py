@@ -1,4 +1,4 @@
-"""What the configs of the paper's data sets have in common: arguments, bases, scales.
+"""What the configs of the paper's datasets have in common: arguments, bases, scales.
 
 A config says which data and which numbers; here is how they become stages.
 """

@@ -1,4 +1,4 @@
-"""How the config of a paper's data set begins: its arguments, its model, its base."""
+"""How the config of a paper's dataset begins: its arguments, its model, its base."""
 
 import pathlib
 from typing import Any
@@ -36,7 +36,7 @@ def experiment(name: str, data: dict[str, Any], chosen: ConfigDict) -> ConfigDic
     """The config of an experiment with its model, before its stages are made.
 
     Without `base` the model is pre-trained on the text of the data. PaLM 2 is not
-    public and a data set is little text: at the scale of the paper give a real base.
+    public and a dataset is little text: at the scale of the paper give a real base.
     """
     config = configs.experiment(name)
     config.seed = chosen.seed

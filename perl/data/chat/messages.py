@@ -63,7 +63,7 @@ def from_dialog(text: str) -> tuple[tuple[str, str], ...]:
 
 
 def wrap(dataset: Dataset) -> Dataset:
-    """The data set with its string prompts as messages: dialogs of HH as their turns,
+    """The dataset with its string prompts as messages: dialogs of HH as their turns,
     every other prompt as one turn of a user. White space around a response goes, since
     the template puts its own; documents to pre-train on stay as they are."""
     kinds = ('demonstrations', 'comparisons', 'ratings', 'prompts')
@@ -80,12 +80,12 @@ def wrap(dataset: Dataset) -> Dataset:
 
 def as_trained(dataset: Dataset, prompts: Sequence[str]) -> list[str]:
     """Prompts that a person types as the models of a run know them: as messages where
-    the prompts of its data set are messages, else as they are."""
+    the prompts of its dataset are messages, else as they are."""
     return [*map(_prompt, prompts)] if has_messages(dataset) else [*prompts]
 
 
 def has_messages(dataset: Dataset) -> bool:
-    """Whether a prompt of the data set is of messages."""
+    """Whether a prompt of the dataset is of messages."""
     kinds = (dataset.demonstrations, dataset.comparisons, dataset.ratings)
     prompts = [x for rows in dataset.prompts.values() for x in rows]
     prompts += [x.prompt for kind in kinds for rows in kind.values() for x in rows]

@@ -1,4 +1,4 @@
-"""Rows of released data sets, from local files or the hub; errors say how to fix them.
+"""Rows of released datasets, from local files or the hub; errors say how to fix them.
 
 Files are JSON (lines or an array, maybe with .gz) or Parquet. Only `read_hub` uses the
 hub, and a reader calls it only if its option `hub` is set.
@@ -24,7 +24,7 @@ class _Values(dict):
 
 @dataclasses.dataclass(frozen=True)
 class Line(Row):
-    """A row that also has the source of its data set.
+    """A row that also has the source of its dataset.
 
     Attributes:
         source: the address of the file for a new download.
@@ -119,9 +119,9 @@ def read(file: pathlib.Path, columns: list[str], source: str) -> Iterator[Line]:
 
 
 def read_hub(repository: str, split: str, source: str, **options) -> Iterator[Line]:
-    """The rows of a data set on the Hugging Face hub; uses the network.
+    """The rows of a dataset on the Hugging Face hub; uses the network.
 
-    It only requests the data set: downloads are not reported to the hub.
+    It only requests the dataset: downloads are not reported to the hub.
 
     Args:
         repository: owner and name.

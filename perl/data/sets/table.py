@@ -1,11 +1,11 @@
-"""The table of data set readers, and loading a data set by name."""
+"""The table of dataset readers, and loading a dataset by name."""
 
 import inspect
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from perl.data.records import SPLITS, Comparison, Dataset, Demonstration, Rating
-from perl.data.sets import bolt, hh, shp, tldr
+from perl.data.records import Dataset
+from perl.data.sets import bolt, hh, returned, shp, tldr
 from perl.data.sets.desk import annotators as desk_annotators
 from perl.data.sets.desk import reader as desk
 from perl.data.sets.desk.annotators import Pool
@@ -29,21 +29,14 @@ READERS: dict[str, Callable[..., Dataset]] = {
     'taskmaster_ticketing': taskmaster.load_ticketing,
     'files': own_files.load,
 }
-# the simulated annotators of a data set that has some: (flip, seed) -> them
+# the simulated annotators of a dataset that has some: (flip, seed) -> them
 ANNOTATORS: dict[str, Callable[[float, int], Pool]] = {
     'reservations': desk_annotators.of_desk,
-}
-_RECORDS = {
-    'text': str,
-    'demonstrations': Demonstration,
-    'comparisons': Comparison,
-    'ratings': Rating,
-    'prompts': str,
 }
 
 
 def load(name: str, **options: Any) -> Dataset:
-    """Reads the data set with a name.
+    """Reads the dataset with a name.
 
     Args:
         name: one of `READERS`, or `module:function` of your code.
@@ -59,7 +52,7 @@ def load(name: str, **options: Any) -> Dataset:
         return _call(name, reader, options)
     if name not in READERS:
         raise UserError(
-            f'data.name: no data set is called {name!r}{near_miss(name, READERS)}; '
+            f'data.name: no dataset is called {name!r}{near_miss(name, READERS)}; '
             'name your code module:function'
         )
     _check_options(name, READERS[name], options)
@@ -78,13 +71,13 @@ def _check_options(name: str, reader: Any, options: Mapping[str, Any]) -> None:
     for option in options:
         if option not in parameters and inspect.Parameter.VAR_KEYWORD not in kinds:
             raise UserError(
-                f'data set {name!r} has no option {option!r}'
+                f'dataset {name!r} has no option {option!r}'
                 f'{near_miss(option, parameters)}'
             )
     for option, parameter in parameters.items():
         named = parameter.kind not in (parameter.VAR_KEYWORD, parameter.VAR_POSITIONAL)
         if named and parameter.default is parameter.empty and option not in options:
-            raise UserError(f'data set {name!r} needs the option {option!r}')
+            raise UserError(f'dataset {name!r} needs the option {option!r}')
 
 
 def _check_types(reader: Callable[..., Dataset], options: Mapping[str, Any]) -> None:
@@ -97,7 +90,7 @@ def _check_types(reader: Callable[..., Dataset], options: Mapping[str, Any]) -> 
 
 
 def _call(name: str, reader: Callable[..., Any], options: Mapping[str, Any]) -> Dataset:
-    """The data set of a user's reader; an error that it raises becomes one line."""
+    """The dataset of a user's reader; an error that it raises becomes one line."""
     try:
         dataset = reader(**options)
     except UserError:
@@ -114,35 +107,15 @@ def _call(name: str, reader: Callable[..., Any], options: Mapping[str, Any]) -> 
             f'data.name: {name} returned a {type(dataset).__name__}; it must return a '
             'perl.data.Dataset'
         )
-    for kind, record_type in _RECORDS.items():
-        _check_records(
-            f'data.name: {name}: {kind}', getattr(dataset, kind), record_type
-        )
+    returned.check(f'data.name: {name}', dataset)
     return dataset
 
 
-def _check_records(where: str, rows: dict[str, list], record_type: type) -> None:
-    """Checks the type of all records of one kind; adds missing splits as empty."""
-    for split, records in rows.items():
-        if split not in SPLITS:
-            raise UserError(
-                f'{where} has the split {split!r}; there are {", ".join(SPLITS)}'
-            )
-        for place, record in enumerate(records):
-            if not isinstance(record, record_type):
-                raise UserError(
-                    f'{where}[{split!r}][{place}] is a {type(record).__name__}, not a '
-                    f'{record_type.__name__}'
-                )
-    for split in SPLITS:
-        rows.setdefault(split, [])
-
-
 def annotators(name: str, flip: float, seed: int) -> Pool:
-    """The simulated annotators of a data set.
+    """The simulated annotators of a dataset.
 
     Args:
-        name: of the data set. One that has no annotators gets those of the booking
+        name: of the dataset. One that has no annotators gets those of the booking
             desk, who refuse texts that are not requests to it.
         flip: how often one of them errs.
         seed: of their labels.

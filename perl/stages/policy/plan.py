@@ -65,7 +65,7 @@ def _critic(config: ConfigDict, section: ConfigDict) -> Tuning:
 
 
 def _optimizer(section: ConfigDict, trainable: Any) -> optax.GradientTransformation:
-    """That of the policy and, with its own learning rate, that of the value."""
+    """The optimizer of the policy, and one of the value model at its own rate."""
     updates = section.epochs * section.minibatches
     steps = section.steps * updates
     policy = optimizers.make(section.optimizer, steps, trainable)

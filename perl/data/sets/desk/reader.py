@@ -1,4 +1,4 @@
-"""A generated data set: a restaurant's booking desk.
+"""A generated dataset: a restaurant's booking desk.
 
 It has prompts, demonstrations of mixed quality, comparisons labelled by annotators who
 disagree, and the exact reward, `quality.gold`. No file is read. A prompt ends with a

@@ -67,7 +67,7 @@ def load(
     prompts: Paths | Mapping | None = None,
     shares: tuple[int, int, int] = (8, 1, 1),
 ) -> Dataset:
-    """A data set of local files.
+    """A dataset of local files.
 
     Args:
         text, demonstrations, comparisons, ratings, prompts: a path, a list of paths, or
@@ -77,7 +77,7 @@ def load(
             split.
 
     Returns:
-        The data set. Its counts are leaks_dropped (see `Groups`); margins_read and
+        The dataset. Its counts are leaks_dropped (see `Groups`); margins_read and
         preferences_read, comparisons that have these; equal_completions, comparisons
         with the same text twice; and prompts_equal_to_responses.
 
@@ -93,7 +93,7 @@ def load(
     }
     if all(source is None for source in settings.values()):
         raise UserError(
-            f"data set 'files': name a file for one of {', '.join(settings)}"
+            f"dataset 'files': name a file for one of {', '.join(settings)}"
         )
     whole = all(isinstance(share, int) and share >= 0 for share in shares)
     if len(shares) != len(SPLITS) or not whole or not sum(shares):
