@@ -35,8 +35,7 @@ def records(
 
     Returns:
         The counts of `encode`; p50, p95 and max of the tokens of prompts and responses
-        before cutting (`prompt_p50`, ...); for comparisons `ties`, those with
-        preference 1/2; for ratings `good_ratings`, those of 0.5 or more.
+        before cutting (`prompt_p50`, ...); those of `labels`.
 
     Raises:
         UserError: as `encode` does.
@@ -52,11 +51,21 @@ def records(
     ]
     for name, parts in (('prompt', asked), ('response', answers)):
         figures |= _spread(name, [len(part.tokens) for part in parts])
-    if isinstance(rows[0], Comparison):
-        figures['ties'] = sum(row.preference == 0.5 for row in rows)
-    if isinstance(rows[0], Rating):
-        figures['good_ratings'] = sum(row.label >= 0.5 for row in rows)
-    return figures
+    return figures | labels(rows)
+
+
+def labels(rows: Sequence[Record | str]) -> dict[str, int]:
+    """Of comparisons `ties`, those with preference 1/2; of ratings `good_ratings`,
+    those of 0.5 or more; nothing of other records.
+
+    Args:
+        rows: the records of one kind and split.
+    """
+    if rows and isinstance(rows[0], Comparison):
+        return {'ties': sum(row.preference == 0.5 for row in rows)}
+    if rows and isinstance(rows[0], Rating):
+        return {'good_ratings': sum(row.label >= 0.5 for row in rows)}
+    return {}
 
 
 def texts(documents: Sequence[str], tokenizer: Tokenizer, length: int) -> dict:

@@ -41,6 +41,8 @@ def one_line(figures: Mapping[str, Any]) -> str:
         for name, title in _RATES.items()
         if is_number(figures.get(name))
     ]
+    if not is_number(figures.get('accuracy')) and figures.get('labelled_ties'):
+        parts.append(f'no accuracy: all {figures["labelled_ties"]} held out are ties')
     for name, title in _NAMES.items():
         ends = (figures.get(f'{name}_{when}') for when in ('before', 'after'))
         text = change(*ends, interval(figures, name))

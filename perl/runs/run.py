@@ -73,12 +73,12 @@ class Run:
 
     def encoded(self, records: Sequence[Record | str], name: str = '') -> Examples:
         """Records or bare prompts in token ids, cut to the config's lengths; with a
-        name, such as `sft/train`, what is cut is printed in one line."""
+        name, such as `sft/train`, what is cut or odd is printed in one line."""
         limits = self.config.lengths.prompt, self.config.lengths.response
         with within(name):
             data, counts = encode(records, self.tokenizer, *limits)
-        if name and survey.words(counts):
-            print(f'{name}: {survey.words(counts)}', flush=True)
+        if name and (words := survey.words({**counts, **survey.labels(records)})):
+            print(f'{name}: {words}', flush=True)
         return data
 
     def data_fingerprint(self, kind: str, split: str) -> str:

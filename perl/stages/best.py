@@ -55,6 +55,12 @@ class Best:
             UserError: the best role is gone or damaged.
         """
         if self.memory['best'] is None:
+            if self._figure:
+                print(
+                    f'{self._stage.name}: keep_best: the validation split never gave '
+                    f'{self._figure}, for no label of it decides; the last weights are '
+                    'kept'
+                )
             return last
         try:
             tokenizer = self._card(last).tokenizer

@@ -45,6 +45,10 @@ COST = {'seconds': 75.0, 'step_bytes': 2**30}
             'gold reward 0.53 → 0.80 [0.77, 0.82], KL 4.1 nats, '
             'win rate 81 % [76, 86] (judged by the gold reward)',
         ),
+        (
+            {'val_loss': 0.7, 'accuracy': None, 'n': 0, 'labelled_ties': 12},
+            'val loss 0.7, no accuracy: all 12 held out are ties',
+        ),
         ({}, ''),
     ],
 )
