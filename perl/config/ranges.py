@@ -25,12 +25,12 @@ def _short(number: float) -> str:
 
 def above_0(most: float) -> Range:
     """Greater than 0, up to a bound far above what anybody uses."""
-    return f'must be greater than 0, at most {_short(most)}', lambda x: 0 < x <= most
+    return f'must be greater than 0 and at most {_short(most)}', lambda x: 0 < x <= most
 
 
 def from_0(most: float) -> Range:
     """0 or more, up to a bound far above what anybody uses."""
-    return f'must be 0 or more, at most {_short(most)}', lambda x: 0 <= x <= most
+    return f'must be 0 or more and at most {_short(most)}', lambda x: 0 <= x <= most
 
 
 def between(least: float, most: float) -> Range:
@@ -61,9 +61,9 @@ DIVISOR_OR_0: Range = (
 FINITE: Range = ('must be finite', lambda x: True)
 # a random key is made of 32 bits: larger seeds would repeat smaller ones
 SEED: Range = ('must be 0 or more and less than 2^32', lambda x: 0 <= x < 2**32)
-DEVICES: Range = ('must be 1 or more, at most 1e6', lambda x: 1 <= x <= 1e6)
+DEVICES: Range = ('must be 1 or more and at most 1e6', lambda x: 1 <= x <= 1e6)
 DEVICES_OR_REST: Range = (
-    'must be 1 or more, or -1, at most 1e6',
+    'must be -1, or 1 or more and at most 1e6',
     lambda x: 1 <= x <= 1e6 or x == -1,
 )
 
