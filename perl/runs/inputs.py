@@ -125,8 +125,8 @@ def _recorded(file):
         return None
     except ValueError as error:
         raise UserError(
-            f'{file} is damaged ({error}); put a copy back, or remove it, and nothing '
-            'will tell what the stage was trained on'
+            f'{file} is damaged ({error}); put a copy back. You may remove it, but '
+            'then nothing records what the stage was trained on'
         ) from None
     return values
 
