@@ -18,7 +18,7 @@ import jax
 import numpy as np
 from absl import flags
 
-from perl.data import chat
+from perl.data import chat, survey
 from perl.data.files.rows import Row, read_rows
 from perl.judges import Judge, scores
 from perl.runs import reward_models
@@ -144,12 +144,17 @@ def _rows(path):
 
 
 def _summary(rewards):
-    """How many were scored, and how often the chosen one wins; a tie is half."""
+    """How many were scored, and how often the chosen one wins; a tie is half, and where
+    a reward is NaN there is no verdict."""
+    known = ~np.isnan(rewards).any(axis=0)
+    missing = np.sum(~known)
+    without = f', {missing} without a verdict' if missing else ''
     if len(rewards) == 1:
-        return f'{len(rewards[0])} responses'
-    chosen, rejected = rewards
-    wins = np.mean((chosen > rejected) + 0.5 * (chosen == rejected))
-    return f'{len(chosen)} pairs, accuracy {wins:.1%}'
+        return f'{survey.many(len(known), "response")}{without}'
+    chosen, rejected = (x[known] for x in rewards)
+    wins = (chosen > rejected) + 0.5 * (chosen == rejected)
+    accuracy = f', accuracy {np.mean(wins):.1%}' if known.any() else ''
+    return f'{survey.many(len(known), "pair")}{without}{accuracy}'
 
 
 def _from_stdin() -> tuple[list[Row], tuple[str, ...]]:

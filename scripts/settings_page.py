@@ -39,8 +39,10 @@ are those of its reader: [datasets.md](datasets.md).
 ## Adding a stage
 
 A stage is a section of the config whose name is in `config.stages`. Its `kind` says
-what it does; the name is free, and there may be several of one kind. `experiment` has
-the sections `pretrain`, `sft`, `reward` and `policy`. Others are made by a function,
+what it does; its name has letters, digits, `_` and `-`, and there may be several of one
+kind. But there is one stage of kind `pretrain`, which has this name and comes first, and
+the `sft` that other stages start from is the stage of this name. `experiment` has the
+sections `pretrain`, `sft`, `reward` and `policy`. Others are made by a function,
 which takes the learning rate first and settings of this page after it:
 
 ```python more_stages.py

@@ -1,6 +1,8 @@
 """`perl.score`: texts in, rewards out."""
 
+import functools
 import json
+import os
 
 import numpy as np
 import pytest
@@ -85,7 +87,7 @@ def test_file_and_standard_input_give_the_same(finished, tmp_path):
 def test_the_last_reward_model_is_taken(finished, opened):
     line = '{"prompt": "a", "response": "b"}\n'
     ended = command('perl.score', f'--workdir={finished}', stdin=line)
-    assert ended.err == 'reward_full: 1 responses\n'
+    assert ended.err == 'reward_full: 1 response\n'
     wanted = score(opened, 'reward_full', ['a'], ['b'])[0]
     assert json.loads(ended.out)['reward'] == pytest.approx(float(wanted), abs=1e-5)
     assert score(opened, '', ['a'], ['b'])[0] == wanted
@@ -126,3 +128,26 @@ def test_nothing_to_score_with(finished, tmp_path):
 def test_errors(finished, flags, stdin, words):
     args = (f'--workdir={finished}', *flags)
     assert words in command('perl.score', *args, stdin=stdin).error
+
+
+def test_pairs_without_a_verdict_are_no_losses(opened, tmp_path):
+    """A function of one's own may have no verdict on a response."""
+    (tmp_path / 'half_a_judge.py').write_text(
+        'def longer(prompts, responses):\n'
+        "    return [None if x == 'none' else len(x) for x in responses]\n"
+    )
+    pairs = [('long', 'a'), ('none', 'a'), ('b', 'none'), ('c', 'd')]
+    lines = [
+        json.dumps({'prompt': 'p', 'chosen': chosen, 'rejected': rejected})
+        for chosen, rejected in pairs
+    ]
+    (tmp_path / 'pairs.jsonl').write_text('\n'.join(lines))
+    ended = command(
+        *('perl.score', f'--workdir={opened.workdir}', '--input=pairs.jsonl'),
+        '--reward=half_a_judge:longer',
+        before=functools.partial(os.chdir, tmp_path),
+    )
+    assert ended.code == 0, ended
+    assert '4 pairs, 2 without a verdict, accuracy 75.0%' in ended.err
+    rows = [json.loads(line) for line in ended.out.splitlines()]
+    assert [row['chosen_reward'] for row in rows] == [4.0, None, 1.0, 1.0]

@@ -20,12 +20,12 @@ def expand(where: Path | Sequence[Path], setting: str) -> list[pathlib.Path]:
 
     Raises:
         UserError: a file does not exist, a folder or a pattern has no files, or the
-            list is empty.
+            list is empty or has a file twice.
     """
     if not isinstance(where, Path):
         if not where:
             raise UserError(f'{setting}: the list is empty; name a file')
-        return [file for one in where for file in expand(one, setting)]
+        return _once([file for one in where for file in expand(one, setting)], setting)
     path = pathlib.Path(where)
     folder, rest = _split(path)
     if path.is_dir():
@@ -43,6 +43,17 @@ def expand(where: Path | Sequence[Path], setting: str) -> list[pathlib.Path]:
     files = without_copies(x for x in members if x.is_file())
     if not files:
         raise UserError(f'{setting}: {what} {", ".join(tables.SUFFIXES)}')
+    return files
+
+
+def _once(files: list[pathlib.Path], setting: str) -> list[pathlib.Path]:
+    """The files; read twice, a file would count its rows twice."""
+    seen = set()
+    for file in files:
+        place = file.resolve()
+        if place in seen:
+            raise UserError(f'{setting}: the list has {file} twice; name it once')
+        seen.add(place)
     return files
 
 

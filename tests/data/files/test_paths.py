@@ -48,6 +48,14 @@ def test_a_list_in_its_order(folder):
     ]
 
 
+def test_a_list_that_has_a_file_twice(folder):
+    """Its rows would count twice."""
+    again = folder / 'in' / '..' / 'b.jsonl'
+    for where in ([folder / '*.jsonl', folder / 'b.jsonl'], [folder, again]):
+        with pytest.raises(UserError, match=r'prompts.path: .*b\.jsonl twice; name'):
+            names(where)
+
+
 @pytest.mark.parametrize('kind', ['jsonl', 'csv', 'parquet'])
 def test_a_file_of_that_very_name_is_no_pattern(tmp_path, kind):
     """`d[1]` is read, not the `d1` beside it that it would match as a pattern."""
