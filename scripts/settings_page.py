@@ -40,7 +40,7 @@ are those of its reader: [datasets.md](datasets.md).
 
 A stage is a section of the config whose name is in `config.stages`. Its `kind` says
 what it does; its name has letters, digits, `_` and `-`, and there may be several of one
-kind. But there is one stage of kind `pretrain`, which has this name and comes first, and
+kind. But there is one stage of kind `pretrain`, which has this name and is first, and
 the `sft` that other stages start from is the stage of this name. `experiment` has the
 sections `pretrain`, `sft`, `reward` and `policy`. Others are made by a function,
 which takes the learning rate first and settings of this page after it:
