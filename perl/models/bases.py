@@ -14,6 +14,8 @@ from perl.weights import Leaf, flatten, unflatten
 
 # puts the numbers of a declared parameter, at a path, where the run wants them
 Place = Callable[[str, Leaf, Any], Any]
+# for the same, what makes of one layer that which is kept of it, if anything does
+Encode = Callable[[str, Leaf], Callable[[Any], Any] | None]
 
 _PICKLES = (b'PK', b'\x80\x02')  # how a zip archive and a bare pickle begin
 
@@ -39,7 +41,12 @@ def describe(path: str | pathlib.Path) -> Architecture:
     return arch
 
 
-def load(path: str | pathlib.Path, arch: Architecture, place: Place) -> tuple[Any, str]:
+def load(
+    path: str | pathlib.Path,
+    arch: Architecture,
+    place: Place,
+    encode: Encode | None = None,
+) -> tuple[Any, str]:
     """The parameters of a base, each placed as soon as it is read.
 
     So a foreign checkpoint is never in memory whole beside them: at its peak there is
@@ -66,7 +73,7 @@ def load(path: str | pathlib.Path, arch: Architecture, place: Place) -> tuple[An
             {k: place(k, declared[k], x) for k, x in flat.items()}
         ), base_id
     recorder = Recorder(open_checkpoint(path))
-    params = families.load(recorder.checkpoint, arch, arch.base_dtype, place=place)
+    params = families.load(recorder.checkpoint, arch, arch.base_dtype, place, encode)
     return params, recorder.fingerprint()
 
 

@@ -7,6 +7,7 @@ nothing runs there, so it says memory, and no seconds.
 
 import argparse
 import pathlib
+import sys
 from collections.abc import Mapping
 from typing import Any
 
@@ -74,6 +75,7 @@ def account(plan: Plan, programs: Mapping[str, Any], target: Mesh) -> dict[str, 
             'outputs_gib': _gib(new),
             'total_gib': _gib(stays + new + memory.temp_size_in_bytes),
         }
+        print(f'{name}: {found[name]}', file=sys.stderr, flush=True)  # takes minutes
     return {
         **{f'{name}_gib': _gib(size) for name, size in held.items()},
         'programs': found,
