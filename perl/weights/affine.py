@@ -8,7 +8,15 @@ import jax
 import jax.numpy as jnp
 
 from perl.weights.declared import Leaf
-from perl.weights.stored import Stored, by_group, grouped, pack, parts, ungrouped, unpack
+from perl.weights.stored import (
+    Stored,
+    by_group,
+    grouped,
+    pack,
+    parts,
+    ungrouped,
+    unpack,
+)
 
 
 @dataclasses.dataclass(frozen=True)

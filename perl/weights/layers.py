@@ -7,6 +7,14 @@ import jax
 import numpy as np
 
 from perl.system.arrays import aligned_empty
+from perl.weights.declared import Leaf
+
+# what becomes of a parameter that a loader has read, given its path, its declaration
+# and its numbers
+Place = Callable[[str, Leaf, Any], Any]
+# for the same path and declaration, what makes of one layer that which `Place` is given
+# of it, stacked; None leaves the layers as they are
+Encode = Callable[[str, Leaf], Callable[[Any], Any] | None]
 
 
 class Layers:

@@ -15,7 +15,15 @@ import jax.numpy as jnp
 import numpy as np
 
 from perl.weights.declared import Leaf
-from perl.weights.stored import Stored, by_group, grouped, pack, parts, ungrouped, unpack
+from perl.weights.stored import (
+    Stored,
+    by_group,
+    grouped,
+    pack,
+    parts,
+    ungrouped,
+    unpack,
+)
 
 BLOCK, SCALE_BLOCK = 64, 256
 LEVELS = np.array(

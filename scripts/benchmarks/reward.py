@@ -75,4 +75,3 @@ def comparisons(args: argparse.Namespace) -> dict[str, jax.Array]:
     labels = batch.pop('labels')
     batch = {k: x.reshape(args.pairs, -1, *x.shape[1:]) for k, x in batch.items()}
     return jax.tree.map(jnp.asarray, {**batch, 'labels': labels})
-

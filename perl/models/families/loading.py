@@ -1,7 +1,6 @@
 """Parameters of a foreign checkpoint, one leaf at a time."""
 
 import functools
-from collections.abc import Callable
 from typing import Any
 
 import jax.numpy as jnp
@@ -13,10 +12,8 @@ from perl.models.families.tensors import KERNEL, checked, declared, names_of
 from perl.models.files.checkpoint import Checkpoint
 from perl.models.heads import HEAD
 from perl.system.arrays import aligned
-from perl.weights import Layers, Leaf, unflatten
-
-Place = Callable[[str, Leaf, Any], Any]
-Encode = Callable[[str, Leaf], Callable[[np.ndarray], Any] | None]
+from perl.weights import Layers, unflatten
+from perl.weights.layers import Encode, Place
 
 
 def load(
