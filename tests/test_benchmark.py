@@ -63,7 +63,9 @@ def test_loading_a_checkpoint_into_few_bits(benchmark, kind):
 )
 def test_memory_of_arrays_that_are_never_made(benchmark, workload, names):
     flags = [f'--workload={workload}', '--abstract', '--scan', '--remat', *SHAPE]
-    found = benchmark.measure([*flags, '--d=64', '--vocab=4096', '--batch=64'])
+    found = benchmark.measure(
+        [*flags, '--seq=256', '--d=64', '--batch=64', '--pairs=64']
+    )
     stays = sum(found[f'{name}_gib'] for name in ('frozen', 'trainable', 'optimizer'))
     assert [*found['programs']] == names
     for sizes in found['programs'].values():

@@ -17,7 +17,7 @@ from perl.system import atomic, disk
 
 _ALIGNMENT = 64  # bytes; what XLA asks of memory that is not its own
 _PART = 1 << 20  # numbers that are looked at together
-_READ = 1 << 23  # bytes of a file that are read together
+_READ = 1 << 21  # bytes of a file that are read together
 # the bits from which on a float without its sign is infinite or NaN
 _INFINITE = {'float32': 0x7F800000, 'float16': 0x7C00, 'bfloat16': 0x7F80}
 

@@ -1,5 +1,6 @@
 """The layers of one parameter, which come one after the other."""
 
+import gc
 from collections.abc import Callable
 from typing import Any
 
@@ -41,6 +42,8 @@ class Layers:
         for whole, x in zip(self._arrays, leaves, strict=True):
             whole[self._at] = x
         self._at += 1
+        del leaves, x
+        gc.collect(0)  # JAX lets go of the memory of a layer when Python collects
 
     def whole(self) -> Any:
         """All layers, stacked in the first axis; nothing is left here."""

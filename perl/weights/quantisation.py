@@ -67,4 +67,6 @@ def encoder(leaf: Leaf, kind: str, dtype: str) -> Callable[[Any], Stored]:
 @functools.cache
 def _encoder(kind, inputs, dtype):
     row = QUANTISATIONS[kind]
-    return jax.jit(lambda w: row.encode(w, inputs, dtype))
+    encode = jax.jit(lambda w: row.encode(w, inputs, dtype))
+    # put there first: on a CPU that is no copy, as an argument of numpy's would be
+    return lambda w: encode(jax.device_put(w))
