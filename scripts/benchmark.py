@@ -5,12 +5,14 @@
     python scripts/benchmark.py --workload=generate --prompt=128 --new=128
     python scripts/benchmark.py --workload=load --dtype=float16 --d=2048 --layers=16 ...
     python scripts/benchmark.py --workload=reward --abstract --d=2048 --layers=28 ...
+    python scripts/benchmark.py --workload=policy --abstract --target=h100 ...
 
 `--devices=2` cuts the CPU in two devices with half of each batch: two threads that
 wait for nobody, where XLA runs many small operations on one.
 
-`--abstract` compiles the step for arrays that are never made and prints what it needs:
-a 2B model fits on a laptop that way, and so do `--tuning=qlora` and every other tuning.
+`--abstract` compiles the programs of reward or policy for arrays that are never made
+and prints what they need: a 70B model fits on a laptop that way, with every tuning.
+`--target=h100` compiles them for a GPU that need not be there (`benchmarks/target.py`).
 """
 
 import argparse
@@ -37,10 +39,13 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     for name, value in {
         'rank': 8, 'd': 256, 'layers': 4, 'heads': 4, 'kv_heads': 0, 'ff': 688,
         'vocab': 4096, 'seq': 256, 'pairs': 8, 'shared': 0, 'prompt': 128,
-        'response': 48, 'new': 128, 'batch': 16, 'epochs': 4, 'steps': 20, 'iters': 8,
-        'calls': 12, 'warmup': 3, 'threads': 0, 'devices': 1,
+        'response': 48, 'new': 128, 'batch': 16, 'minibatches': 1, 'epochs': 4,
+        'steps': 20, 'iters': 8, 'calls': 12, 'warmup': 3, 'threads': 0, 'devices': 1,
     }.items():  # fmt: skip
         flags.add_argument(f'--{name}', type=int, default=value)
+    flags.add_argument(
+        '--target', default='', choices=('', 'h100'), help='of --abstract'
+    )
     flags.add_argument('--folder', default='', help='of load and checkpoint')
     flags.add_argument('--temperature', type=float, default=1.0)
     for name in ('scan', 'remat', 'abstract'):
@@ -50,8 +55,10 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
         flags.error(f'--workload must be one of {", ".join(WORKLOADS)}')
     if args.workload == 'checkpoint' and not args.folder:
         flags.error('--workload=checkpoint needs --folder')
-    if args.abstract and args.workload != 'reward':
-        flags.error('--abstract is of --workload=reward')
+    if args.abstract and args.workload not in ('reward', 'policy'):
+        flags.error('--abstract is of --workload=reward and --workload=policy')
+    if args.target and not args.abstract:
+        flags.error(f'--target={args.target} needs --abstract: nothing runs there')
     if not args.rank and args.workload != 'generate':  # as the peers' scripts have it
         args.tuning = 'full'
     return args
@@ -66,6 +73,9 @@ def measure(argv: list[str] | None = None) -> dict:
     if args.devices > 1:  # read when a workload imports jax
         count = f'--xla_force_host_platform_device_count={args.devices}'
         os.environ['XLA_FLAGS'] = f'{os.environ.get("XLA_FLAGS", "")} {count}'
+    if args.target:  # nothing can be tried on a device that is not there
+        flag = '--xla_gpu_autotune_level=0'
+        os.environ['XLA_FLAGS'] = f'{os.environ.get("XLA_FLAGS", "")} {flag}'
     sys.path.insert(0, str(ROOT))
     workload = importlib.import_module(f'benchmarks.{args.workload}')
     figures = workload.measure(args)

@@ -50,8 +50,43 @@ def test_loading_a_checkpoint(benchmark, tmp_path):
         benchmark.measure(['--workload=checkpoint', *SHAPE])
 
 
-def test_memory_of_arrays_that_are_never_made(benchmark):
-    flags = ['--workload=reward', '--abstract', '--scan', '--remat', *SHAPE]
-    assert benchmark.measure(flags)['step_gib'] >= 0
+@pytest.mark.parametrize('kind', ['nf4', 'int4'])
+def test_loading_a_checkpoint_into_few_bits(benchmark, kind):
+    flags = ['--workload=load', '--dtype=float16', f'--quantization={kind}', *SHAPE]
+    found = benchmark.measure(flags)
+    assert found['peak_of_size'] > found['growth_of_size'] >= 0
+
+
+@pytest.mark.parametrize(
+    ('workload', 'names'),
+    [('reward', ['update']), ('policy', ['rollout', 'score', 'update'])],
+)
+def test_memory_of_arrays_that_are_never_made(benchmark, workload, names):
+    flags = [f'--workload={workload}', '--abstract', '--scan', '--remat', *SHAPE]
+    found = benchmark.measure(
+        [*flags, '--seq=256', '--d=64', '--batch=64', '--pairs=64']
+    )
+    stays = sum(found[f'{name}_gib'] for name in ('frozen', 'trainable', 'optimizer'))
+    assert [*found['programs']] == names
+    for sizes in found['programs'].values():
+        own = sizes['temporary_gib'] + sizes['outputs_gib']
+        assert own > 0
+        assert sizes['total_gib'] == pytest.approx(stays + own, abs=0.004)
+
+
+def test_roles_share_one_base(benchmark):
+    """So four of them stay in little more memory than one."""
+    shape = [*SHAPE, '--abstract', '--layers=16', '--d=256', '--ff=1024']
+    one, four = (
+        benchmark.measure([f'--workload={x}', *shape])['frozen_gib']
+        for x in ('reward', 'policy')
+    )
+    assert one <= four < 1.1 * one
+
+
+@pytest.mark.parametrize(
+    'flags', [['--workload=generate', '--abstract'], ['--target=h100']]
+)
+def test_what_cannot_be_compiled_for_no_array(benchmark, flags):
     with pytest.raises(SystemExit):
-        benchmark.measure(['--workload=policy', '--abstract', *SHAPE])
+        benchmark.measure([*flags, *SHAPE])

@@ -2,18 +2,14 @@
 file, or a checkpoint of another project."""
 
 import pathlib
-from collections.abc import Callable
 from typing import Any
 
 from perl.models import families, store
-from perl.models.architecture import Architecture, parameters
+from perl.models.architecture import Architecture
 from perl.models.files import is_foreign, open_checkpoint, refuse_pickle
 from perl.models.files.recorded import Recorder
 from perl.system.errors import UserError
-from perl.weights import Leaf, flatten, unflatten
-
-# puts the numbers of a declared parameter, at a path, where the run wants them
-Place = Callable[[str, Leaf, Any], Any]
+from perl.weights.layers import Encode, Place
 
 _PICKLES = (b'PK', b'\x80\x02')  # how a zip archive and a bare pickle begin
 
@@ -27,7 +23,7 @@ def describe(path: str | pathlib.Path) -> Architecture:
             tensors are not those of its config.
     """
     if _is_ours(path):
-        return store.load(path)[0]
+        return store.read(path, lambda _, leaf, x: None)[0]
     checkpoint = open_checkpoint(path)
     if families.is_classifier(checkpoint.config):
         raise UserError(
@@ -39,17 +35,24 @@ def describe(path: str | pathlib.Path) -> Architecture:
     return arch
 
 
-def load(path: str | pathlib.Path, arch: Architecture, place: Place) -> tuple[Any, str]:
+def load(
+    path: str | pathlib.Path,
+    arch: Architecture,
+    place: Place,
+    encode: Encode | None = None,
+) -> tuple[Any, str]:
     """The parameters of a base, each placed as soon as it is read.
 
-    So a foreign checkpoint is never in memory whole beside them: at its peak there is
-    one parameter more.
+    So the file is never in memory whole beside them: at its peak there is one parameter
+    more, or one layer of a parameter that is encoded.
 
     Args:
         path: of the base.
         arch: its decoder, run as the config wants.
         place: is given the path of each parameter, what is declared of it, and its
             numbers.
+        encode: for a path and its declaration, what makes of one layer that which
+            `place` gets of it, stacked; None leaves the layers as they are.
 
     Returns:
         The parameters, and 16 hexadecimal digits that tell one base from another.
@@ -57,16 +60,10 @@ def load(path: str | pathlib.Path, arch: Architecture, place: Place) -> tuple[An
     Raises:
         UserError: it is not there, damaged, or not what its config says.
     """
-    declared = flatten(parameters(arch))
     if _is_ours(path):
-        params = store.load(path)[1]
-        base_id = store.fingerprint(params)
-        flat = flatten(params)
-        return unflatten(
-            {k: place(k, declared[k], x) for k, x in flat.items()}
-        ), base_id
+        return store.read(path, place, encode)[1:]
     recorder = Recorder(open_checkpoint(path))
-    params = families.load(recorder.checkpoint, arch, arch.base_dtype, place=place)
+    params = families.load(recorder.checkpoint, arch, arch.base_dtype, place, encode)
     return params, recorder.fingerprint()
 
 

@@ -1,5 +1,6 @@
 """The frozen base of a run as it lies in memory: on a mesh, in few or in many bits."""
 
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -7,7 +8,7 @@ from jax.sharding import Mesh
 
 from perl import sharding
 from perl.models.architecture import Architecture, parameters
-from perl.weights import Leaf, flatten, quantisation, unflatten
+from perl.weights import Leaf, Stored, flatten, quantisation, unflatten
 
 
 def declared(arch: Architecture, leaves: Any = None) -> Any:
@@ -34,22 +35,42 @@ def place_leaf(
 ) -> Any:
     """One parameter of a frozen base on the mesh, in the compute dtype or stored.
 
-    A loader that reads a file leaf by leaf hands each array over here and lets it go,
-    so that a base in few bits never has a copy in floating point beside it.
+    A loader that reads a file leaf by leaf hands each over here and lets it go.
 
     Args:
         arch: the decoder.
         mesh: of devices.
         path: of the parameter, such as `layers/mlp/up`.
         leaf: its declaration.
-        array: its numbers, of the shape of the leaf.
+        array: its numbers, of the shape of the leaf, or what `encoder` made of its
+            layers.
     """
     kind, dtype = arch.quantization, arch.base_dtype
     if not quantisation.applies(path, leaf, kind):
         return sharding.place(leaf, array, mesh, dtype)
-    stored = quantisation.store(leaf, array, kind, dtype)
+    stored = array
+    if not isinstance(array, Stored):
+        stored = quantisation.store(leaf, array, kind, dtype)
     said = quantisation.QUANTISATIONS[kind].declare(leaf, dtype)
     return jax.device_put(stored, sharding.shardings(said, mesh))
+
+
+def encoder(arch: Architecture, path: str, leaf: Leaf) -> Callable | None:
+    """What makes of one layer of a parameter, an array, that which is kept of it; None
+    where the base keeps it as it is.
+
+    A loader applies it as soon as it has read a layer, so that a base in few bits never
+    has a copy of a parameter in floating point beside it.
+
+    Args:
+        arch: the decoder.
+        path: of the parameter.
+        leaf: its declaration.
+    """
+    kind, dtype = arch.quantization, arch.base_dtype
+    if not quantisation.applies(path, leaf, kind):
+        return None
+    return quantisation.encoder(leaf, kind, dtype)
 
 
 def place(arch: Architecture, params: Any, mesh: Mesh) -> Any:

@@ -1,18 +1,21 @@
 """Bases on disk: our folder of safetensors and numbers, and llama2.c files."""
 
+import contextlib
 import dataclasses
 import hashlib
 import pathlib
-import struct
+from collections.abc import Iterator
 from typing import Any
 
 import jax
 import numpy as np
 
+from perl.models import llama2c
 from perl.models.architecture import DTYPES, Architecture, parameters
 from perl.system import arrays, disk, jsonl, sealed
 from perl.system.errors import UserError
-from perl.weights import abstract, flatten, unflatten
+from perl.weights import Layers, abstract, flatten, unflatten
+from perl.weights.layers import Encode, Place
 
 CARD, ARRAYS = 'model.json', 'model.safetensors'
 
@@ -33,15 +36,68 @@ def load(path: str | pathlib.Path) -> tuple[Architecture, Any]:
     Raises:
         UserError: it is not there, damaged, or not what its `model.json` says.
     """
+    return read(path, lambda _, leaf, x: jax.device_put(x))[:2]
+
+
+def read(
+    path: str | pathlib.Path, place: Place, encode: Encode | None = None
+) -> tuple[Architecture, Any, str]:
+    """As `load`, each parameter placed and let go before the next is read.
+
+    Args:
+        path: of the base.
+        place: is given the path of each parameter, its declaration, and its numbers.
+        encode: for a path and its declaration, what makes of one layer that which
+            `place` gets of it, stacked; None leaves the layers as they are.
+
+    Returns:
+        The architecture, what `place` returned of all parameters, and the fingerprint.
+
+    Raises:
+        UserError: as `load`.
+    """
     path = pathlib.Path(path)
-    try:
+    with _told(path):
         if path.suffix == '.bin' and path.is_file():
-            arch, params = load_llama2c(path)
+            arch, params = llama2c.load(path)
             arrays.check_finite(flatten(params))
-        else:
-            arch, digest = _read_card(path / CARD)
-            params = unflatten(arrays.load(path / ARRAYS, digest))
-            check(params, arch, str(path))
+            flat, digits = flatten(params), fingerprint(params)
+            said = flatten(parameters(arch))
+            placed = {k: place(k, said[k], x) for k, x in flat.items()}
+            return arch, unflatten(placed), digits
+        arch, digest = _read_card(path / CARD)
+        file = path / ARRAYS
+        arrays.verify(file, digest)
+        check(unflatten(arrays.shapes(file)), arch, str(path))
+        params, digits = _placed(file, arch, place, encode)
+        return arch, params, digits
+
+
+def _placed(file, arch, place, encode):
+    """The parameters of a checked file, one after the other, and their fingerprint."""
+    digest, flat = hashlib.sha256(), {}
+    said, shapes = flatten(parameters(arch)), arrays.shapes(file)
+    for name in sorted(shapes):
+        digest.update(_head(name, shapes[name]))
+        encoder = encode and encode(name, said[name])
+        rows = range(arch.layers) if encoder else (None,)
+        layers = Layers(arch.layers, encoder)
+        for row in rows:
+            x = arrays.read(file, name, row)
+            arrays.check_finite({name: x})
+            digest.update(x.reshape(-1).view(np.uint8))
+            if encoder:
+                layers.add(x)
+        flat[name] = place(name, said[name], layers.whole() if encoder else x)
+        del x, layers
+    return unflatten(flat), digest.hexdigest()[:16]
+
+
+@contextlib.contextmanager
+def _told(path: pathlib.Path) -> Iterator[None]:
+    """Says in one line what is wrong with a base."""
+    try:
+        yield
     except UserError:
         raise
     except FileNotFoundError as error:
@@ -65,7 +121,6 @@ def load(path: str | pathlib.Path) -> tuple[Architecture, Any]:
         raise UserError(
             f'model.path: {path} is damaged ({error}); write or copy it again'
         ) from None
-    return arch, params
 
 
 def _read_card(file):
@@ -106,64 +161,12 @@ def fingerprint(params: Any) -> str:
     """16 hexadecimal digits that tell one base from another."""
     digest = hashlib.sha256()
     for name, leaf in sorted(flatten(params).items()):
-        digest.update(f'{name} {leaf.dtype} {leaf.shape}'.encode())
+        digest.update(_head(name, leaf))
         whole = np.ascontiguousarray(jax.device_get(leaf))
         digest.update(whole.reshape(-1).view(np.uint8))  # its memory, without a copy
     return digest.hexdigest()[:16]
 
 
-def load_llama2c(path: pathlib.Path) -> tuple[Architecture, Any]:
-    """A llama2.c "version 0" file: seven int32, then float32 weights, row-major
-    `[outputs, inputs]` (karpathy/llama2.c, export.py `legacy_export`)."""
-    data = path.read_bytes()
-    if len(data) < 28:
-        raise UserError(f'model.path: {path} is too short for a llama2.c file')
-    D, F, L, H, K, V, T = struct.unpack('7i', data[:28])
-    if min(D, F, L, H, K, abs(V), T) < 1 or D % H or H % K or len(data) % 4:
-        raise UserError(
-            f'model.path: {path} is not a whole llama2.c model of version 0; give a '
-            'file as export.py of llama2.c writes it by default'
-        )
-    N, tied, V = D // H, V > 0, abs(V)
-    arch = Architecture(
-        vocabulary=V, width=D, layers=L, heads=H, kv_heads=K, head_width=N, hidden=F,
-        max_length=T, rope_layout='pairs', tied=tied,
-    )  # fmt: skip
-    floats, at = np.frombuffer(data, np.float32, offset=28), 0
-
-    def read(*shape):
-        nonlocal at
-        size = int(np.prod(shape))
-        if at + size > floats.size:
-            raise UserError(
-                f'model.path: {path} ends before its weights do; copy it again'
-            )
-        at += size
-        return floats[at - size : at].reshape(shape)
-
-    def kernel(out, inner):
-        return read(L, out, inner).swapaxes(1, 2)
-
-    embed, attention_norm = read(V, D), read(L, D)
-    q = kernel(H * N, D).reshape(L, D, H, N)
-    k = kernel(K * N, D).reshape(L, D, K, N)
-    v = kernel(K * N, D).reshape(L, D, K, N)
-    o = kernel(D, H * N).reshape(L, H, N, D)
-    mlp_norm, gate, down, up = read(L, D), kernel(F, D), kernel(D, F), kernel(F, D)
-    params = {
-        'embed': embed,
-        'layers': {
-            'attention': {'norm': attention_norm, 'q': q, 'k': k, 'v': v, 'o': o},
-            'mlp': {'norm': mlp_norm, 'gate': gate, 'up': up, 'down': down},
-        },
-        'norm': read(D),
-    }
-    read(2, T, N // 2)  # the rotary tables, which are computed here
-    if not tied:
-        params['unembed'] = read(V, D).T
-    if at < floats.size:
-        raise UserError(
-            f'model.path: {path} goes on after its weights; copy it again, or give a '
-            'llama2.c model of version 0'
-        )
-    return arch, jax.tree.map(lambda x: jax.numpy.asarray(x), params)
+def _head(name, leaf):
+    """What a fingerprint takes of a parameter before its numbers."""
+    return f'{name} {leaf.dtype} {leaf.shape}'.encode()

@@ -111,7 +111,8 @@ def open_base(run: Run) -> None:
     """
     path = base_path(run.config, run.workdir)
     place = functools.partial(frozen_base.place_leaf, run.arch, run.mesh)
-    run.base, digits = bases.load(path, run.arch, place)
+    encode = functools.partial(frozen_base.encoder, run.arch)
+    run.base, digits = bases.load(path, run.arch, place, encode)
     run.base_id = frozen_base.name(run.arch, digits)
 
 

@@ -1,12 +1,14 @@
 """Files of named arrays (safetensors), written atomically."""
 
+import contextlib
 import hashlib
 import math
 import pathlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import jax
+import ml_dtypes
 import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.flax import save_file
@@ -15,8 +17,28 @@ from perl.system import atomic, disk
 
 _ALIGNMENT = 64  # bytes; what XLA asks of memory that is not its own
 _PART = 1 << 20  # numbers that are looked at together
+_READ = 1 << 21  # bytes of a file that are read together
 # the bits from which on a float without its sign is infinite or NaN
 _INFINITE = {'float32': 0x7F800000, 'float16': 0x7C00, 'bfloat16': 0x7F80}
+
+# what safetensors calls a dtype
+DTYPES = {
+    'F32': np.float32,
+    'F16': np.float16,
+    'BF16': ml_dtypes.bfloat16,
+    'F64': np.float64,
+    'F8_E4M3': ml_dtypes.float8_e4m3fn,
+    'F8_E5M2': ml_dtypes.float8_e5m2,
+    'I64': np.int64,
+    'I32': np.int32,
+    'I16': np.int16,
+    'I8': np.int8,
+    'U64': np.uint64,
+    'U32': np.uint32,
+    'U16': np.uint16,
+    'U8': np.uint8,
+    'BOOL': np.bool_,
+}
 
 
 def save(file: pathlib.Path, arrays: Mapping[str, jax.Array | np.ndarray]) -> None:
@@ -45,32 +67,78 @@ def load(file: pathlib.Path, sha256: str | None = None) -> dict[str, jax.Array]:
         OSError: the file does not exist or cannot be read.
         ValueError: it is damaged, or a number in it is not finite.
     """
-    actual = digest(file)  # reads every byte, so a disk error is raised as OSError
+    verify(file, sha256)
+    with _damaged(file):
+        with safe_open(file, 'np') as opened:
+            names = list(opened.keys())
+        arrays = {name: jax.device_put(read(file, name)) for name in names}
+    check_finite(arrays)
+    return arrays
+
+
+def verify(file: pathlib.Path, sha256: str | None) -> None:
+    """Reads every byte of a file, so that a disk error is raised as an `OSError`.
+
+    Raises:
+        OSError: the file does not exist or cannot be read.
+        ValueError: its digest is not the expected one, if there is one.
+    """
+    actual = digest(file)
     if sha256 not in (None, actual):
         raise ValueError(f'the sha256 of {file.name} is not the one on its card')
+
+
+def shapes(file: pathlib.Path) -> dict[str, jax.ShapeDtypeStruct]:
+    """Shapes and dtypes of the arrays of a file, none of which is read.
+
+    Raises:
+        ValueError: the file is damaged, or has numbers of an unknown kind.
+    """
+    with _damaged(file), safe_open(file, 'np') as opened:
+        entries = {name: opened.get_slice(name) for name in list(opened.keys())}
+        return {
+            name: jax.ShapeDtypeStruct(x.get_shape(), DTYPES[x.get_dtype()])
+            for name, x in entries.items()
+        }
+
+
+def read(file: pathlib.Path, name: str, row: int | None = None) -> np.ndarray:
+    """An array of a file, or `[M, ...]` of a row of one `[N, M, ...]`, in memory that
+    JAX can use as it is.
+
+    The library maps the file into memory, and what was read of it counts as memory of
+    the process until the file is closed. So it is opened anew for each part.
+
+    Raises:
+        OSError, SafetensorError: the file cannot be read.
+    """
+    with safe_open(file, 'np') as opened:
+        shape = opened.get_slice(name).get_shape()
+        if not math.prod(shape) or not shape:
+            return opened.get_tensor(name)
+        first = opened.get_slice(name)[:1]
+    if row is not None:
+        first, shape = first[0][:1], shape[1:]
+    whole, at = aligned_empty(tuple(shape), first.dtype), 0
+    step = max(1, _READ // first.nbytes)
+    while at < len(whole):
+        with safe_open(file, 'np') as opened:
+            entry, part = opened.get_slice(name), slice(at, min(at + step, len(whole)))
+            whole[part] = entry[part] if row is None else entry[row, part]
+        at += step
+    return whole
+
+
+@contextlib.contextmanager
+def _damaged(file: pathlib.Path) -> Iterator[None]:
     try:
-        arrays = _read(file)
+        yield
     except SafetensorError as error:
         raise ValueError(str(error)) from None
     except (AttributeError, KeyError, TypeError) as error:
         raise ValueError(
             f'{file.name} has numbers of an unknown kind: {error}'
         ) from None
-    check_finite(arrays)
-    return arrays
-
-
-def _read(file):
-    with safe_open(file, 'np') as opened:
-        names = list(opened.keys())
-    found = {}
-    for name in names:
-        # Opened anew for each array: the library maps the file into memory, and what
-        # was read of it counts as memory of the process until the file is closed.
-        with safe_open(file, 'np') as opened:
-            x = opened.get_tensor(name)
-        found[name] = jax.device_put(aligned(x, x.dtype))
-    return found
 
 
 def check_finite(arrays: Mapping[str, jax.Array]) -> None:

@@ -14,6 +14,7 @@ from perl.weights.declared import (
     unflatten,
 )
 from perl.weights.dora import Dora
+from perl.weights.layers import Layers
 from perl.weights.lora import Adapted, Lora
 from perl.weights.pissa import Pissa
 from perl.weights.pooled import Pooled
@@ -31,6 +32,7 @@ __all__ = [
     'Bottleneck',
     'Bound',
     'Dora',
+    'Layers',
     'Leaf',
     'Lora',
     'Pissa',

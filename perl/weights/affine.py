@@ -1,13 +1,22 @@
 """Whole numbers of 4 or 8 bits with a scale and an offset for each group of inputs."""
 
 import dataclasses
+import functools
 from typing import Any, ClassVar, Self
 
 import jax
 import jax.numpy as jnp
 
 from perl.weights.declared import Leaf
-from perl.weights.stored import Stored, grouped, pack, parts, ungrouped, unpack
+from perl.weights.stored import (
+    Stored,
+    by_group,
+    grouped,
+    pack,
+    parts,
+    ungrouped,
+    unpack,
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,13 +51,8 @@ class Affine(Stored):
     @classmethod
     def encode(cls, w: jax.Array, inputs: int, dtype: str) -> Self:
         """The stored form of one kernel `[*inputs, *outputs]`."""
-        groups, most = grouped(w, inputs, cls.group, 'edge'), 2**cls.bits - 1
-        low, high = jnp.min(groups, axis=1), jnp.max(groups, axis=1)
-        scale = (high - low) / most
-        steps = (groups - low[:, None]) / jnp.where(scale > 0, scale, 1)[:, None]
-        codes = jnp.clip(jnp.round(steps), 0, most).astype(jnp.uint8)
-        if cls.bits == 4:
-            codes = pack(codes)
+        groups = grouped(w, inputs, cls.group, 'edge')
+        codes, scale, low = by_group(functools.partial(_encoded, cls.bits), groups)
         return cls(w.shape[:inputs], dtype, codes, scale, low)
 
     def decode(self) -> jax.Array:
@@ -61,6 +65,16 @@ class Affine(Stored):
         """The kernel with `change [G, *outputs]` added to every input of a group: its
         codes stay, and nothing is rounded."""
         return dataclasses.replace(self, offset=self.offset + change)
+
+
+def _encoded(bits, groups):
+    """Codes `[G, group, *outputs]`, two in a byte where they are of four bits, and
+    scales and minima `[G, *outputs]`."""
+    low, high, most = jnp.min(groups, axis=1), jnp.max(groups, axis=1), 2**bits - 1
+    scale = (high - low) / most
+    steps = (groups - low[:, None]) / jnp.where(scale > 0, scale, 1)[:, None]
+    codes = jnp.clip(jnp.round(steps), 0, most).astype(jnp.uint8)
+    return pack(codes) if bits == 4 else codes, scale, low
 
 
 def _kind(cls: Any) -> Any:

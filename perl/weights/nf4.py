@@ -15,7 +15,15 @@ import jax.numpy as jnp
 import numpy as np
 
 from perl.weights.declared import Leaf
-from perl.weights.stored import Stored, grouped, pack, parts, ungrouped, unpack
+from perl.weights.stored import (
+    Stored,
+    by_group,
+    grouped,
+    pack,
+    parts,
+    ungrouped,
+    unpack,
+)
 
 BLOCK, SCALE_BLOCK = 64, 256
 LEVELS = np.array(
@@ -84,15 +92,13 @@ class Nf4(Stored):
     @classmethod
     def encode(cls, w: jax.Array, inputs: int, dtype: str) -> 'Nf4':
         """The stored form of one kernel `[*inputs, *outputs]`."""
-        groups = grouped(w, inputs, BLOCK, 'constant')
-        scales = jnp.max(jnp.abs(groups), axis=1)
-        codes = _nearest(LEVELS, groups * _inverse(scales)[:, None])
+        codes, scales = by_group(_encoded, grouped(w, inputs, BLOCK, 'constant'))
         mean = jnp.mean(scales)
         blocks = _blocks(scales - mean)
         peaks = jnp.max(jnp.abs(blocks), axis=1)
         scale_codes = _nearest(DYNAMIC, blocks * _inverse(peaks)[:, None])
         scale_codes = _unblocked(scale_codes, scales.shape).astype(jnp.uint8)
-        return cls(w.shape[:inputs], dtype, pack(codes), scale_codes, peaks, mean)
+        return cls(w.shape[:inputs], dtype, codes, scale_codes, peaks, mean)
 
     def scales(self) -> jax.Array:
         """The scale of each block, float32 `[G, *outputs]`."""
@@ -106,9 +112,23 @@ class Nf4(Stored):
         return ungrouped(levels * self.scales()[:, None], self.inputs)
 
 
+def _encoded(groups):
+    """Packed codes `[G, 32, *outputs]` and scales `[G, *outputs]` of blocks."""
+    scales = jnp.max(jnp.abs(groups), axis=1)
+    codes = _nearest_of_few(LEVELS, groups * _inverse(scales)[:, None])
+    return pack(codes), scales
+
+
 def _nearest(levels, x):
     """The index of the level next to each element."""
     return jnp.searchsorted(jnp.asarray((levels[1:] + levels[:-1]) / 2), x)
+
+
+def _nearest_of_few(levels, x):
+    """The same in uint8 by one comparison a level: XLA makes one pass of them, where a
+    search keeps several arrays of the size of `x` beside it."""
+    edges = (levels[1:] + levels[:-1]) / 2
+    return sum((x > edge).astype(jnp.uint8) for edge in edges)
 
 
 def _inverse(x):

@@ -1,14 +1,15 @@
 """The kinds of stored weights by name, and a base in one of them."""
 
 import functools
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 
 from perl.weights.affine import Int4, Int8
 from perl.weights.declared import Leaf, flatten, in_layers, unflatten
 from perl.weights.fp8 import Fp8
+from perl.weights.layers import Layers
 from perl.weights.nf4 import Nf4
 from perl.weights.stored import Stored
 
@@ -41,23 +42,31 @@ def applies(path: str, leaf: Leaf, kind: str) -> bool:
     return kind in QUANTISATIONS and in_layers(path) and leaf.inputs > 0
 
 
-def store(leaf: Leaf, array: Any, kind: str, dtype: str) -> Stored:
-    """One kernel of a base as it is stored.
+def store(leaf: Leaf, layers: Iterable[Any], kind: str, dtype: str) -> Stored:
+    """One kernel of a base as it is stored, in host memory.
 
     It is encoded layer by layer, so that no float32 copy of all layers is made.
 
     Args:
         leaf: its declaration.
-        array: its numbers, `leaf.shape`.
+        layers: their numbers, an array `leaf.shape` or one layer after the other.
         kind: a name in `QUANTISATIONS`.
         dtype: of compute.
     """
-    encode = _encoder(kind, leaf.inputs, dtype)
-    layers = [encode(layer) for layer in array]
-    return jax.tree.map(lambda *x: jnp.stack(x), *layers)
+    stored = Layers(leaf.shape[0], encoder(leaf, kind, dtype))
+    for layer in layers:
+        stored.add(layer)
+    return stored.whole()
+
+
+def encoder(leaf: Leaf, kind: str, dtype: str) -> Callable[[Any], Stored]:
+    """A compiled function that stores one layer of a kernel; arguments as `store`."""
+    return _encoder(kind, leaf.inputs, dtype)
 
 
 @functools.cache
 def _encoder(kind, inputs, dtype):
     row = QUANTISATIONS[kind]
-    return jax.jit(lambda w: row.encode(w, inputs, dtype))
+    encode = jax.jit(lambda w: row.encode(w, inputs, dtype))
+    # put there first: on a CPU that is no copy, as an argument of numpy's would be
+    return lambda w: encode(jax.device_put(w))

@@ -120,8 +120,8 @@ _multiply.defvjp(_forward, _backward)
 
 
 def grouped(w: jax.Array, inputs: int, size: int, mode: str) -> jax.Array:
-    """`[G, size, *outputs]` float32 of a kernel `[*inputs, *outputs]`: groups of the
-    inputs of one output.
+    """`[G, size, *outputs]` of a kernel `[*inputs, *outputs]`: groups of the inputs of
+    one output.
 
     Args:
         w: the kernel.
@@ -129,9 +129,21 @@ def grouped(w: jax.Array, inputs: int, size: int, mode: str) -> jax.Array:
         size: of a group.
         mode: what fills the last group up, see `jnp.pad`.
     """
-    flat = w.astype(jnp.float32).reshape(-1, *w.shape[inputs:])
+    flat = w.reshape(-1, *w.shape[inputs:])
     widths = [(0, -len(flat) % size), *[(0, 0)] * (flat.ndim - 1)]
     return jnp.pad(flat, widths, mode=mode).reshape(-1, size, *w.shape[inputs:])
+
+
+def by_group(function: Callable[[jax.Array], Any], groups: jax.Array) -> Any:
+    """What a function makes of `groups [G, size, *outputs]` of any dtype: arrays `[G,
+    ...]`.
+
+    It is given one after the other as float32 `[1, size, *outputs]`, so that no float32
+    copy of the kernel is made, and makes arrays `[1, ...]` of it.
+    """
+    apart = groups[:, None]
+    found = jax.lax.map(lambda group: function(group.astype(jnp.float32)), apart)
+    return jax.tree.map(lambda x: x[:, 0], found)
 
 
 def ungrouped(groups: jax.Array, inputs: tuple[int, ...]) -> jax.Array:

@@ -1,6 +1,7 @@
 """A base read onto a mesh: seconds, and the largest host memory."""
 
 import argparse
+import functools
 import json
 import pathlib
 import subprocess
@@ -12,7 +13,7 @@ import jax
 
 from benchmarks.memory import peak_bytes
 from perl import sharding
-from perl.models import bases, store
+from perl.models import bases, frozen_base, store
 from perl.models.files import open_checkpoint
 
 COMMAND = pathlib.Path(__file__).parents[1] / 'benchmark.py'
@@ -42,12 +43,16 @@ def measure(args: argparse.Namespace) -> dict:
 def read_timed(args: argparse.Namespace) -> dict:
     """The figures of `load` of a folder, in this process."""
     mesh = sharding.make_mesh(data=args.devices)
-    arch = store.changed(bases.describe(args.folder), dtype=args.dtype)
+    stored = {'dtype': args.dtype, 'quantization': args.quantization}
+    arch = store.changed(bases.describe(args.folder), **stored)
     tensors = open_checkpoint(args.folder).tensors
     size = sum(x.nbytes for x in tensors.values())
     before, began = peak_bytes(), time.perf_counter()
     params, _ = bases.load(
-        args.folder, arch, lambda _, leaf, x: sharding.place(leaf, x, mesh, args.dtype)
+        args.folder,
+        arch,
+        functools.partial(frozen_base.place_leaf, arch, mesh),
+        functools.partial(frozen_base.encoder, arch),
     )
     jax.block_until_ready(params)
     seconds, peak = time.perf_counter() - began, peak_bytes()

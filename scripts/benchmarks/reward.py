@@ -3,19 +3,18 @@
 import argparse
 import statistics
 import time
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from benchmarks import target
 from benchmarks.shape import arrays_or_shapes, experiment, model
 from perl import sharding
 from perl.data import batching
 from perl.data.examples import Examples
 from perl.models import frozen_base, heads
 from perl.stages import reward as stage
-from perl.training.compiled import Compiled, program_bytes
 
 
 def measure(args: argparse.Namespace) -> dict:
@@ -29,8 +28,10 @@ def measure(args: argparse.Namespace) -> dict:
     update = plan.update()
     batch = arrays_or_shapes(args, lambda: comparisons(args))
     if args.abstract:
-        state, frozen, _ = plan.abstract()
-        memory = compiled(update, state, frozen, batch)
+        device = target.mesh(args)
+        state, frozen, _ = plan.abstract(device)
+        step = update.lower(state, frozen, target.placed(batch, device))
+        memory = target.account(plan, {'update': step}, device)
         return {**memory, 'trainable': plan.parameter_count()}
     head = heads.init_head(jax.random.key(3), arch.width)
     state = plan.init({**delta, heads.HEAD: head})
@@ -74,15 +75,3 @@ def comparisons(args: argparse.Namespace) -> dict[str, jax.Array]:
     labels = batch.pop('labels')
     batch = {k: x.reshape(args.pairs, -1, *x.shape[1:]) for k, x in batch.items()}
     return jax.tree.map(jnp.asarray, {**batch, 'labels': labels})
-
-
-def compiled(update: Compiled, *inputs: Any) -> dict:
-    """What a step of these shapes needs, by the compiler's account."""
-    program = update.lower(*inputs).compile()
-    memory = program.memory_analysis()
-    gib = 2**30
-    return {
-        'step_gib': round(program_bytes(program) / gib, 3),
-        'arguments_gib': round(memory.argument_size_in_bytes / gib, 3),
-        'temporary_gib': round(memory.temp_size_in_bytes / gib, 3),
-    }

@@ -31,7 +31,7 @@ def experiment(args: argparse.Namespace) -> ConfigDict:
         value_start='base',
         batch_size=args.batch,
         epochs=args.epochs,
-        minibatches=1,
+        minibatches=args.minibatches,
         temperature=0.7,
     )
     config.stages = ('policy',)

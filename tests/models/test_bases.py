@@ -1,6 +1,8 @@
 """Bases from every kind of file, each parameter placed as soon as it is read."""
 
 import dataclasses
+import functools
+import weakref
 
 import foreign
 import gguf_files
@@ -11,12 +13,14 @@ import numpy as np
 import pytest
 import tiny
 
-from perl.models import bases, store
+from perl import sharding
+from perl.models import bases, frozen_base, store
 from perl.models import files as models
 from perl.models.architecture import parameters
 from perl.models.files import gguf_names
+from perl.system import arrays
 from perl.system.errors import UserError
-from perl.weights import flatten
+from perl.weights import Stored, flatten
 
 
 def keep(name, leaf, x):
@@ -118,6 +122,75 @@ def test_each_parameter_is_placed_before_the_next_is_read(tmp_path, monkeypatch)
     assert len(most) > 8
     for before, own in most:
         assert before <= 2 * own  # a tensor is read through the fingerprint's account
+
+
+def test_each_parameter_of_ours_is_let_go_before_the_next_is_read(
+    tmp_path, monkeypatch
+):
+    store.save(tmp_path, tiny.ARCH, tiny.weights())
+    alive, read = [], arrays.read
+
+    def watched(*args):
+        assert not any(x() is not None for x in alive)
+        array = read(*args)
+        alive.append(weakref.ref(array))
+        return array
+
+    monkeypatch.setattr(arrays, 'read', watched)
+    bases.load(tmp_path, tiny.ARCH, lambda name, leaf, x: x.copy())
+    assert len(alive) == len(flatten(parameters(tiny.ARCH)))
+
+
+def quantised(path, kind):
+    """A base as a run has it, what was read and encoded, and what it is to be."""
+    arch = dataclasses.replace(bases.describe(path), quantization=kind)
+    mesh = sharding.make_mesh()
+    place = functools.partial(frozen_base.place_leaf, arch, mesh)
+    encode = functools.partial(frozen_base.encoder, arch)
+    whole = frozen_base.place(arch, bases.load(path, arch, keep)[0], mesh)
+    return bases.load(path, arch, place, encode)[0], whole
+
+
+@pytest.mark.parametrize('kind', ['nf4', 'int4', 'fp8'])
+@pytest.mark.parametrize('ours', [True, False])
+def test_a_base_that_is_stored_as_it_is_read(tmp_path, ours, kind):
+    """It equals the one that is encoded once it is there whole."""
+    if ours:
+        store.save(tmp_path, tiny.ARCH, tiny.weights())
+    else:
+        foreign.write(tmp_path)
+    found, whole = quantised(tmp_path, kind)
+    assert jax.tree.structure(found) == jax.tree.structure(whole)
+    assert any(isinstance(x, Stored) for x in flatten(found).values())
+    for x, y in zip(*map(jax.tree.leaves, (found, whole)), strict=True):
+        assert x.dtype == y.dtype
+        np.testing.assert_array_equal(x, y)
+
+
+@pytest.mark.parametrize('ours', [True, False])
+def test_a_layer_is_stored_before_the_next_is_read(tmp_path, monkeypatch, ours):
+    if ours:
+        store.save(tmp_path, tiny.ARCH, tiny.weights())
+    else:
+        foreign.write(tmp_path)
+    arch, done, read = bases.describe(tmp_path), [], arrays.read
+
+    def watched(*args):
+        done.append('read')
+        return read(*args)
+
+    def encode(path, leaf):
+        def layer(x):
+            assert x.shape == leaf.shape[1:]
+            done.append('encode')
+            return x
+
+        return layer if path == 'layers/mlp/up' else None
+
+    monkeypatch.setattr(arrays, 'read', watched)
+    bases.load(tmp_path, arch, keep, encode)
+    text = ' '.join(done)
+    assert text.count('read encode') == text.count('encode') == arch.layers
 
 
 def test_a_run_folder_and_a_base_of_ours_have_files_of_the_same_name(tmp_path):

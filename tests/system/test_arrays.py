@@ -39,6 +39,30 @@ def test_every_order_of_memory_comes_back(tmp_path, order):
     np.testing.assert_array_equal(np.asarray(back), np.asarray(array))
 
 
+@pytest.mark.parametrize('together', [1, 20, 1000])
+@pytest.mark.parametrize('dtype', ['float32', 'bfloat16'])
+def test_parts_of_an_array_make_the_whole(tmp_path, monkeypatch, dtype, together):
+    monkeypatch.setattr(arrays, '_READ', together)
+    x = ROWS.astype(jnp.dtype(dtype))
+    arrays.save(tmp_path / 'x', {'x': x})
+    whole = arrays.read(tmp_path / 'x', 'x')
+    assert arrays.aligned(whole, x.dtype) is whole
+    np.testing.assert_array_equal(whole, x)
+    for row in range(len(x)):
+        found = arrays.read(tmp_path / 'x', 'x', row)
+        assert arrays.aligned(found, x.dtype) is found
+        np.testing.assert_array_equal(found, x[row])
+
+
+def test_shapes_without_reading(tmp_path):
+    arrays.save(tmp_path / 'x', {'x': ROWS, 'scalar': np.float16(2)})
+    found = arrays.shapes(tmp_path / 'x')
+    assert {k: (v.shape, v.dtype) for k, v in found.items()} == {
+        'x': (ROWS.shape, ROWS.dtype),
+        'scalar': ((), np.float16),
+    }
+
+
 @pytest.fixture
 def saved(tmp_path):
     arrays.save(tmp_path / 'x', {'a': ROWS, 'b': ROWS[0]})

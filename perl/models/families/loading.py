@@ -1,6 +1,6 @@
 """Parameters of a foreign checkpoint, one leaf at a time."""
 
-from collections.abc import Callable
+import functools
 from typing import Any
 
 import jax.numpy as jnp
@@ -11,10 +11,9 @@ from perl.models.families.table import from_foreign, is_classifier
 from perl.models.families.tensors import KERNEL, checked, declared, names_of
 from perl.models.files.checkpoint import Checkpoint
 from perl.models.heads import HEAD
-from perl.system.arrays import aligned_empty
-from perl.weights import Leaf, unflatten
-
-Place = Callable[[str, Leaf, np.ndarray], Any]
+from perl.system.arrays import aligned
+from perl.weights import Layers, unflatten
+from perl.weights.layers import Encode, Place
 
 
 def load(
@@ -22,10 +21,12 @@ def load(
     arch: Architecture,
     dtype: str | None = None,
     place: Place | None = None,
+    encode: Encode | None = None,
 ) -> Any:
     """The parameters of a checkpoint, as `parameters(arch)` declares them.
 
-    One foreign tensor and the leaves that it is part of are in host memory at a time.
+    One foreign tensor and the leaves that it is part of are in host memory at a time;
+    of a leaf that is encoded, one layer.
     The scores of a classifier become the scalar head.
 
     Args:
@@ -35,6 +36,8 @@ def load(
             tensors.
         place: what is done with each leaf, given its path, declaration and numbers: put
             on devices, or stored in fewer bits; an array of JAX by default.
+        encode: for a path and its declaration, what makes of one layer that which
+            `place` gets of it, stacked; None leaves the layers as they are.
 
     Raises:
         UserError: a tensor is missing, has another shape, or would not be used.
@@ -45,22 +48,35 @@ def load(
     flat = {}
     for name in names_of(family, leaves):
         own = [leaves[path] for path in name.paths]
-        layers = arch.layers if name.layered else 1
-        arrays = None
-        for i in range(layers):
-            tensor = tensors[name.foreign.format(i)].read()
-            if arrays is None:
-                kind = np.dtype(dtype or tensor.dtype)
-                arrays = [aligned_empty(leaf.shape, kind) for leaf in own]
-            for array, part in zip(arrays, name.ours(tensor, own), strict=True):
-                array[i if name.layered else ...] = part
-            del tensor, array, part  # of arrays, which are to go when they are placed
+        parts = functools.partial(_parts, name, tensors, own, dtype)
+        if name.layered:
+            encoders = [encode and encode(path, leaves[path]) for path in name.paths]
+            arrays = _gathered(parts, arch.layers, encoders)
+        else:
+            arrays = parts(0)
         for path, leaf in zip(name.paths, own, strict=True):
             flat[path] = place(path, leaf, arrays.pop(0))
     if KERNEL in flat:
         kernel = flat.pop(KERNEL)
         flat |= {KERNEL: kernel[0], f'{HEAD}/bias': jnp.zeros((), kernel.dtype)}
     return unflatten(flat)
+
+
+def _parts(name, tensors, leaves, dtype, layer):
+    """Our parameters of one layer, or of all, that a foreign tensor holds."""
+    tensor = tensors[name.foreign.format(layer)].read()
+    kind = np.dtype(dtype or tensor.dtype)
+    return [aligned(part, kind) for part in name.ours(tensor, leaves)]
+
+
+def _gathered(parts, layers, encoders):
+    """The same of all layers, stacked."""
+    gathered = [Layers(layers, encode) for encode in encoders]
+    for i in range(layers):
+        own = parts(i)
+        for all_layers in gathered:
+            all_layers.add(own.pop(0))
+    return [all_layers.whole() for all_layers in gathered]
 
 
 def _as_array(path, leaf, array):

@@ -3,7 +3,6 @@
 import functools
 import pathlib
 
-import ml_dtypes
 import numpy as np
 from safetensors import SafetensorError, safe_open
 
@@ -11,24 +10,6 @@ from perl.models.files.checkpoint import Tensor
 from perl.system import arrays, disk
 from perl.system.errors import UserError
 
-# what safetensors calls a dtype, and whether a weight of a model may have it
-_DTYPES = {
-    'F32': np.float32,
-    'F16': np.float16,
-    'BF16': ml_dtypes.bfloat16,
-    'F64': np.float64,
-    'F8_E4M3': ml_dtypes.float8_e4m3fn,
-    'F8_E5M2': ml_dtypes.float8_e5m2,
-    'I64': np.int64,
-    'I32': np.int32,
-    'I16': np.int16,
-    'I8': np.int8,
-    'U64': np.uint64,
-    'U32': np.uint32,
-    'U16': np.uint16,
-    'U8': np.uint8,
-    'BOOL': np.bool_,
-}
 _FLOATS = ('F32', 'F16', 'BF16')  # that a weight of a model may be of
 
 
@@ -44,24 +25,21 @@ def tensors_in(file: pathlib.Path) -> dict[str, Tensor]:
             for name in opened.keys():  # noqa: SIM118 (it is no mapping)
                 entry = opened.get_slice(name)
                 shape, dtype = tuple(entry.get_shape()), entry.get_dtype()
-                if dtype not in _DTYPES:
+                if dtype not in arrays.DTYPES:
                     raise UserError(
                         f'model.path: {file}: {name} has the unknown dtype {dtype}; '
                         'write the checkpoint in float32, float16 or bfloat16'
                     )
                 load = functools.partial(_read, file, name)
-                found[name] = Tensor(shape, np.dtype(_DTYPES[dtype]), load)
+                found[name] = Tensor(shape, np.dtype(arrays.DTYPES[dtype]), load)
     except (SafetensorError, OSError) as error:
         raise damaged(file, error) from None
     return found
 
 
 def _read(file, name):
-    # Opened anew for each tensor: the library maps the file into memory, and the pages
-    # that were read count as memory of the process until the file is closed.
     try:
-        with safe_open(file, 'np') as opened:
-            array = opened.get_tensor(name)
+        array = arrays.read(file, name)
     except (SafetensorError, OSError) as error:
         raise damaged(file, error) from None
     check_finite(array, f'{file}: {name}')
@@ -86,7 +64,7 @@ def damaged(file: pathlib.Path, error: Exception) -> UserError:
 def check_finite(array: np.ndarray, where: str) -> None:
     """Raises a `UserError` unless an array of any shape holds finite floats of 16 or 32
     bits."""
-    if array.dtype not in [_DTYPES[name] for name in _FLOATS]:
+    if array.dtype not in [arrays.DTYPES[name] for name in _FLOATS]:
         raise UserError(
             f'model.path: {where} has the dtype {array.dtype}; write the checkpoint in '
             'float32, float16 or bfloat16'

@@ -64,17 +64,8 @@ class Trainer:
         self.section, self.frozen, self.feed = section, frozen, feed
         self.reward, self.key = reward, key
         self.objective = objective = Objective.of(section)
-        self.rollout = Compiled(
-            functools.partial(_rollout, arch=arch, sampling=sampling)
-        )
-        self.score = Compiled(
-            functools.partial(
-                experience.score,
-                arch=arch,
-                objective=objective,
-                with_reference=regularised(section),
-            )
-        )
+        self.rollout = rollout_program(arch, sampling)
+        self.score = score_program(arch, section)
         self.estimate = jax.jit(
             functools.partial(experience.estimate, objective=objective)
         )
@@ -134,6 +125,24 @@ class Trainer:
         texts = self.feed.texts_of(rollout.responses, at)
         rewards, missing = training_rewards(self.reward, *texts)
         return dataclasses.replace(scores, rewards=rewards), {'no_verdict': missing}
+
+
+def rollout_program(arch: Architecture, sampling: Sampling) -> Compiled:
+    """`(delta, base, prompts, key) -> Rollout` of a policy; the prompts are tokens
+    `[B, P]`, padded on the left, and lengths `[B]`."""
+    return Compiled(functools.partial(_rollout, arch=arch, sampling=sampling))
+
+
+def score_program(arch: Architecture, section: ConfigDict) -> Compiled:
+    """`(trainable, frozen, rollout) -> Scores`: what every role says of a rollout."""
+    return Compiled(
+        functools.partial(
+            experience.score,
+            arch=arch,
+            objective=Objective.of(section),
+            with_reference=regularised(section),
+        )
+    )
 
 
 def regularised(section: ConfigDict) -> bool:
