@@ -40,15 +40,6 @@ import pytest  # noqa: E402
 MOST_BYTES = 2e9  # of a test process, above which its compiled programs are dropped
 
 
-def pytest_collection_modifyitems(items):
-    """With `--dist loadgroup`, all tests of a file run in one process, so that its
-    fixtures, its cached values and its compiled functions are made once."""
-    for item in items:
-        if not item.get_closest_marker('xdist_group'):
-            file = item.path.relative_to(item.config.rootpath)
-            item.add_marker(pytest.mark.xdist_group(str(file)))
-
-
 def pytest_collection_finish():
     """The modules that are imported by now live to the end: the garbage collector
     need not look at them, and may let more of what JAX traces pass between its runs."""
