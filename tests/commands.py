@@ -8,6 +8,7 @@ point: the process runs it as its main module.
 import asyncio
 import dataclasses
 import errno
+import gc
 import itertools
 import multiprocessing
 import os
@@ -28,11 +29,13 @@ import perl.system.progress
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 CONFIG = ROOT / 'tests' / 'small.py'
+# whole packages are named, because a folder's `__init__` may import nothing
 _SLOW = (
     'perl.system.cli',
     'perl.config.rules',
-    'perl.report',
-    'perl.stages.policy',
+    'perl.report.report',
+    'perl.stages.table',
+    'perl.runs.opening',
     'datasets',
 )
 _SERVER = multiprocessing.get_context('forkserver')
@@ -100,6 +103,8 @@ def launch(workdir, *args, arg='', **options):
 
 
 def _as_main(module, args, folder, before, draw):
+    gc.freeze()  # as `conftest.py` does
+    gc.set_threshold(100_000, 20, 50)
     for number, mode in enumerate((os.O_RDONLY, os.O_WRONLY, os.O_WRONLY)):
         os.dup2(os.open(folder / str(number), mode), number)
     sys.stdin = open(0, closefd=False)  # noqa: SIM115

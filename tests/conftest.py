@@ -1,6 +1,7 @@
 """Eight virtual CPU devices, a persistent compilation cache, and the shared data."""
 
 import ctypes
+import fcntl
 import gc
 import os
 import pathlib
@@ -31,12 +32,20 @@ os.environ.setdefault(
     'JAX_COMPILATION_CACHE_DIR',
     os.path.join(tempfile.gettempdir(), f'perl-test-cache-{os.getuid()}'),
 )
-os.environ.setdefault('JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS', '0.2')
+os.environ.setdefault('JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS', '0.03')
 
 import jax  # noqa: E402
 import pytest  # noqa: E402
 
 MOST_BYTES = 2e9  # of a test process, above which its compiled programs are dropped
+
+
+def pytest_collection_finish():
+    """The modules that are imported by now live to the end: the garbage collector
+    need not look at them, and may let more of what JAX traces pass between its runs."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(100_000, 20, 50)
 
 
 @pytest.fixture(autouse=True)
@@ -70,12 +79,22 @@ def shared() -> pathlib.Path:
 
 @pytest.fixture(scope='session')
 def finished(tmp_path_factory) -> pathlib.Path:
-    """The folder of a small run that is finished, only to be read; see `small.py`."""
+    """The folder of a small run that is finished, only to be read; see `small.py`.
+
+    The processes of pytest-xdist share it: the first that needs it makes it.
+    """
     import commands
 
-    workdir = tmp_path_factory.mktemp('finished') / 'run'
-    ended = commands.launch(workdir, arg='pair', draw=True)
-    assert ended.code == 0, ended
+    folder = tmp_path_factory.getbasetemp()
+    if 'PYTEST_XDIST_WORKER' in os.environ:
+        folder = folder.parent
+    workdir, made = folder / 'finished' / 'run', folder / 'finished.made'
+    with (folder / 'finished.lock').open('w') as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not made.exists():
+            ended = commands.launch(workdir, arg='pair', draw=True)
+            assert ended.code == 0, ended
+            made.touch()
     return workdir
 
 

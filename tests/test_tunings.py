@@ -111,7 +111,7 @@ def stepped(update, frozen, state, steps):
 
 @every_row
 def test_it_trains_what_it_declares_and_goes_on(name, tmp_path):
-    base, arch = rows.base(name), rows.arch(name)
+    base, arch = rows.base(name, scan=True), rows.arch(name, scan=True)
     paper, frozen = plan(name, arch), below(name, base)
     before = {**rows.fresh(name, base), 'head': tiny.head()}
     kept = jax.device_get(frozen)

@@ -31,20 +31,16 @@ class Settings(ConfigDict):
 
     def _set(self, key, value):
         known = self.get(key) if self.is_locked and '.' not in str(key) else None
-        wrong = UserError(
-            f'{key}: {value!r} is a {type(value).__name__}, and the setting is a '
-            f'{type(known).__name__}; write one'
-        )
         # a bool would become a number
         number = isinstance(known, int | float) and not isinstance(known, bool)
         if number and isinstance(value, bool):
-            raise wrong
+            raise _of_another_type(key, value, known)
         try:
             super().__setitem__(key, value)
         except TypeError:
             if known is None:
                 raise
-            raise wrong from None
+            raise _of_another_type(key, value, known) from None
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, ConfigDict) or self.is_locked != other.is_locked:
@@ -52,6 +48,14 @@ class Settings(ConfigDict):
         return dict(self.items()) == dict(other.items())
 
     __hash__ = None
+
+
+def _of_another_type(key, value, known):
+    # made only where it is raised: the text of a whole section takes milliseconds
+    return UserError(
+        f'{key}: {value!r} is a {type(value).__name__}, and the setting is a '
+        f'{type(known).__name__}; write one'
+    )
 
 
 def locked(config: ConfigDict) -> Settings:

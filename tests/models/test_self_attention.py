@@ -55,6 +55,20 @@ def logits(arch, params, tokens, positions, segments):
     return decoder.unembed(arch, params, states)
 
 
+@functools.partial(jax.jit, static_argnums=0)
+def hidden(arch, params, *rows):
+    return decoder.hidden(arch, params, *rows)
+
+
+@functools.partial(jax.jit, static_argnums=(0, 4))
+def played(arch, params, lengths, key, sampling):
+    """Responses to the rows, and their log-probs as the trainer computes them."""
+    got = sampler.sample(arch, params, TOKENS, lengths, key, sampling)
+    rows = jnp.concatenate([TOKENS, got.tokens], axis=1)
+    length = sampling.max_tokens
+    return got, scoring.log_probs(arch, params, rows, lengths, length, 1.0)
+
+
 @every
 def test_it_changes_the_numbers_and_every_parameter_is_read(name):
     params = tiny.weights(arch(name))
@@ -102,8 +116,8 @@ def test_adapters_beside_kernels_equal_merged_ones(name):
 def test_states_that_are_read_equal_those_of_all(name):
     own, read = arch(name), jnp.array([[8, 2, 5], [0, 5, 3], [8, 4, 3]])
     params = tiny.weights(own)
-    few = decoder.hidden(own, params, TOKENS, PLACES, SEGMENTS, read)
-    some = decoder.hidden(own, params, TOKENS, PLACES, SEGMENTS)
+    few = hidden(own, params, TOKENS, PLACES, SEGMENTS, read)
+    some = hidden(own, params, TOKENS, PLACES, SEGMENTS)
     want = np.stack([row[at] for row, at in zip(some, read, strict=True)])
     np.testing.assert_allclose(few, want, atol=2e-5)
 
@@ -126,9 +140,7 @@ def test_the_sampler_says_what_the_trainer_says(name, scan):
     """With windows that end in the prompt and in the response."""
     own, lengths = arch(name, scan=scan), jnp.array([9, 6, 2])
     params, sampling = tiny.weights(own), sampler.Sampling(7, None, temperature=1.0)
-    got = sampler.sample(own, params, TOKENS, lengths, jax.random.key(1), sampling)
-    rows = jnp.concatenate([TOKENS, got.tokens], axis=1)
-    want = scoring.log_probs(own, params, rows, lengths, 7, 1.0)
+    got, want = played(own, params, lengths, jax.random.key(1), sampling)
     np.testing.assert_allclose(got.log_probs, want, atol=5e-5)
 
 
@@ -137,9 +149,9 @@ def test_a_window_of_one_token_is_the_token_itself(scan):
     """In whole rows, and in the cache, which has all tokens before it."""
     own, lengths = tiny.arch(windows=(1,), scan=scan), jnp.array([9, 6, 2])
     params, sampling = tiny.weights(own), sampler.Sampling(5, None, temperature=1.0)
-    got = sampler.sample(own, params, TOKENS, lengths, jax.random.key(1), sampling)
+    got, _ = played(own, params, lengths, jax.random.key(1), sampling)
     last = jnp.concatenate([TOKENS[:, -1:], got.tokens[:, :-1]], axis=1)
-    alone = decoder.hidden(own, params, last.reshape(-1, 1), jnp.zeros((15, 1), int))
+    alone = hidden(own, params, last.reshape(-1, 1), jnp.zeros((15, 1), int))
     chances = jax.nn.log_softmax(decoder.unembed(own, params, alone)[:, 0])
     want = np.asarray(chances)[np.arange(15), got.tokens.reshape(-1)]
     np.testing.assert_allclose(got.log_probs.reshape(-1), want, atol=2e-5)

@@ -305,11 +305,10 @@ def test_greedy_texts_of_smollm2_by_the_command(shared, smollm2):
     rows = json.loads((shared / 'models' / 'smollm2_reference.json').read_text())
     bare = [row for row in rows if not row['chat']]
     assert len(bare) == 2
-    for case in bare:
-        ended = command(
-            'perl.generate', f'--model={smollm2}', f'--prompt={case["prompt"]}',
-            '--temperature=0', '--max_tokens=48', '--json',
-        )  # fmt: skip
-        assert ended.code == 0, ended
-        want = case['greedy'].removesuffix('<|im_end|>')
-        assert json.loads(ended.out)['response'] == want
+    ended = command(
+        'perl.generate', f'--model={smollm2}', '--temperature=0', '--max_tokens=48',
+        '--json', *(f'--prompt={row["prompt"]}' for row in bare),
+    )  # fmt: skip
+    assert ended.code == 0, ended
+    got = [json.loads(line)['response'] for line in ended.out.splitlines()]
+    assert got == [row['greedy'].removesuffix('<|im_end|>') for row in bare]

@@ -30,13 +30,18 @@ def comparisons():
     }
 
 
+@jax.jit
+def logits(delta, row):
+    params = tree.bind(BASE, delta)
+    states = decoder.hidden(tiny.ARCH, params, row[None], jnp.arange(len(row))[None])
+    return decoder.unembed(tiny.ARCH, params, states)[0]
+
+
 @functools.cache
 def total(delta, pair, place):
-    params = tree.bind(BASE, {'policy': POLICY, 'reference': REFERENCE}[delta])
+    delta = {'policy': POLICY, 'reference': REFERENCE}[delta]
     row = np.asarray(comparisons()['tokens'])[pair, place, : ENDS[pair, place]]
-    states = decoder.hidden(tiny.ARCH, params, row[None], np.arange(len(row))[None])
-    logits = decoder.unembed(tiny.ARCH, params, states)[0]
-    scores = np.asarray(jax.nn.log_softmax(logits), float)
+    scores = np.asarray(jax.nn.log_softmax(logits(delta, row)), float)
     return sum(scores[t - 1, row[t]] for t in range(PROMPT, len(row)))
 
 
