@@ -55,7 +55,9 @@ def test_means_and_deviations_of_what_is_finished(tmp_path):
     assert not (tmp_path / 'policies.md').exists()
 
 
-@pytest.mark.parametrize('more', [['--scale=tpu'], ['--data', 'shp'], ['--data', 'harmlessness']])
+@pytest.mark.parametrize(
+    'more', [['--scale=tpu'], ['--data', 'shp'], ['--data', 'harmlessness']]
+)
 def test_bad_input_is_one_line(tmp_path, more):
     ended = script(tmp_path, *more)
     assert ended.returncode
