@@ -36,6 +36,7 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     flags.add_argument('--tuning', default='lora', help='a name of docs/tunings.md')
     flags.add_argument('--quantization', default='none', help='of the frozen base')
     flags.add_argument('--dtype', default='float32', help='of compute and base')
+    flags.add_argument('--precision', default='highest', help='of float32 products')
     for name, value in {
         'rank': 8, 'd': 256, 'layers': 4, 'heads': 4, 'kv_heads': 0, 'ff': 688,
         'vocab': 4096, 'seq': 256, 'pairs': 8, 'shared': 0, 'prompt': 128,

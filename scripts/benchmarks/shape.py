@@ -52,13 +52,14 @@ def model(args: argparse.Namespace) -> tuple[architecture.Architecture, Any, Any
         hidden=args.ff,
         max_length=4096,
         dtype=args.dtype,
+        precision=args.precision,
         quantization=stored or 'none',
         scan=args.scan,
         remat=args.remat,
     )
     leaves = architecture.parameters(arch)
     base = arrays_or_shapes(
-        args, lambda: architecture.init(jax.random.key(0), arch, args.dtype)
+        args, lambda: architecture.init(jax.random.key(0), arch, arch.base_dtype)
     )
     delta = arrays_or_shapes(
         args, lambda b: kind.init(jax.random.key(1), b, leaves), base
