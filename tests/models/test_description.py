@@ -26,7 +26,7 @@ def test_patterns_and_scalings_survive_json():
         ({'windows': 3}, r'model\.windows: 3 must be whole numbers'),
         ({'unrotated': (1,)}, r'model\.unrotated: .* must be values true or false'),
         ({'rope_scaling': 2.0}, r'model\.rope_scaling: 2.0 must be a scaling'),
-        ({'rope_width': 6}, 'head_width=4 must be even for rotary positions of 6'),
+        ({'rope_width': 6}, 'head_width=4 must be an even number of at least 6'),
         ({'norm': 'batch'}, r"model\.norm: 'batch' is not one of rms, rms_offset"),
         ({'activation': 'mish'}, r'model\.activation: .* is not one of silu'),
         ({'logit_cap': -1.0}, r'model\.logit_cap: -1.0 must be a finite number'),
