@@ -5,12 +5,14 @@
 `python -m perl.train --check` is the same. `--json` adds the findings as one JSON line.
 """
 
+import dataclasses
 import json
 import pathlib
 import tempfile
 from collections.abc import Sequence
 from typing import Any
 
+import jax
 from absl import flags
 from ml_collections import ConfigDict
 
@@ -20,11 +22,12 @@ from perl.config import advice, kinds, rules
 from perl.data.records import Dataset
 from perl.data.tokenizers.vocabularies import Tokenizer
 from perl.models.architecture import parameters
-from perl.report.findings import lines
+from perl.report.findings import lines, too_large
 from perl.runs import opening, prerequisites, saved_config, stage_surveys, trial
 from perl.runs.tokenizer import open_tokenizer
 from perl.stages.table import STAGES
-from perl.system import cli
+from perl.system import capacity, cli
+from perl.system.errors import UserError
 
 
 def check(
@@ -45,7 +48,8 @@ def check(
         examples (one of each kind and split, what is learned marked), rewards (of the
         first two rows, where the reward is a function), stages (coverage, advice, bytes
         a device), not_run (stages that the config describes and does not name in
-        `stages`), mesh (devices wanted and there).
+        `stages`), mesh (devices wanted and there), memory (of the devices that would
+        run it, see `Capacity`; None if it is unknown or there are too few devices).
 
     Raises:
         UserError: the first thing that would stop the run.
@@ -71,6 +75,7 @@ def check(
         'config': config.name,
         'not_run': [x for x in configs.known_stages(config) if x not in config.stages],
         'mesh': {'wanted': mesh.size, 'devices': devices},
+        'memory': _memory(mesh.size),
         'dropped': dict(dataset.counts),
         'vocabulary': {
             'rows': arch.vocabulary,
@@ -98,18 +103,35 @@ def _tokenizer(
         return open_tokenizer(config, dataset, pathlib.Path(scratch) / 'tokenizer')
 
 
+def _memory(count: int) -> dict[str, Any] | None:
+    """The memory of the first `count` devices, as far as they are of this process."""
+    devices = sharding.devices()
+    here = [x for x in devices[:count] if x.process_index == jax.process_index()]
+    found = capacity.capacity(here) if here and count <= len(devices) else None
+    return found and dataclasses.asdict(found)
+
+
 def show(
     config: ConfigDict,
     workdir: str | pathlib.Path | None,
     stages: Sequence[str] = (),
     as_json: bool = False,
 ) -> None:
-    """Checks and prints the findings for a person; then, if asked, as one JSON line."""
+    """Checks and prints the findings for a person; then, if asked, as one JSON line.
+
+    Raises:
+        UserError: as `check`; and, after the findings, if a stage needs more memory than
+            this machine or its accelerator has.
+    """
     findings = check(config, workdir, stages)
     print('\n'.join(lines(findings)))
-    print('check: found nothing that would stop the run')
+    error = too_large(findings, stages)
+    if not error:
+        print('check: found nothing that would stop the run')
     if as_json:
         print(json.dumps(findings))
+    if error:
+        raise UserError(error)
 
 
 def _stage(config, name, arch, mesh, data):

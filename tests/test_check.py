@@ -12,6 +12,7 @@ from perl import check as checking
 from perl.check import check
 from perl.data.records import Comparison
 from perl.runs import opening
+from perl.system.capacity import Capacity
 from perl.system.errors import UserError
 
 
@@ -216,6 +217,24 @@ def test_errors(tmp_path, args, words):
     ended = launch(tmp_path / 'run', '--check', *args)
     assert words in ended.error
     assert not (tmp_path / 'run').exists()
+
+
+def test_memory_that_this_machine_lacks(tmp_path, monkeypatch, capsys):
+    """The findings come first, so that a person sees what is large."""
+    small = Capacity('this machine', total=2**15, free=2**15)
+    monkeypatch.setattr(checking.capacity, 'capacity', lambda devices: small)
+    with pytest.raises(UserError, match=r'^pretrain: it needs 14\d\.\d KiB of memory'):
+        checking.show(config(), tmp_path / 'run')
+    text = capsys.readouterr().out
+    assert 'a device holds frozen' in text and 'would stop' not in text
+
+
+def test_memory_of_devices_that_are_not_here_is_unknown(tmp_path):
+    rows = {f'{s}.batch_size': 16 for s in ('pretrain', 'sft', 'reward', 'policy')}
+    rows['evaluation.batch_size'] = 16
+    found = check(config(**{'mesh.data': 16}, **rows), tmp_path / 'run')
+    assert found['memory'] is None
+    assert check(config(), tmp_path / 'run')['memory']['total'] > 2**28
 
 
 def test_missing_files(tmp_path):

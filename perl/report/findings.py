@@ -1,9 +1,11 @@
 """What `perl.check` found, in lines for a person."""
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 from perl.data import survey
+from perl.system.sizes import readable
 
 FEW = 30  # held-out examples below which an interval is too wide to be of use
 MANY = 50  # epochs above which a model mostly repeats its examples
@@ -35,12 +37,52 @@ def lines(findings: dict[str, Any]) -> list[str]:
     for name, row in findings['rewards'].items():
         text.append(f'{name}: {row["reward"]} {_tried(row["values"])}')
     for name, row in findings['stages'].items():
-        sizes = ', '.join(f'{k} {_mib(v)}' for k, v in row['bytes_a_device'].items())
+        sizes = ', '.join(
+            f'{k} {readable(v)}' for k, v in row['bytes_a_device'].items()
+        )
         count = row['trainable']
         all_of_it = f'; {count:,} trained in all, heads included' if count else ''
         text.append(f'{name}: {row["coverage"]}{all_of_it}; a device holds {sizes}')
         text += [f'{name}: {line}' for line in row['advice']]
+        text += [f'{name}: {line}' for line in _memory_warnings(findings, row)]
     return text
+
+
+def too_large(findings: dict[str, Any], stages: Sequence[str] = ()) -> str:
+    """The error for the stage that needs most memory, if it needs more than the devices
+    have in all; '' if no stage does, or if their memory is unknown.
+
+    Args:
+        findings: of `check`.
+        stages: those that would be run; all by default.
+    """
+    memory, rows = findings['memory'], findings['stages']
+    held = {name: _held(rows[name], memory) for name in stages or rows}
+    name = max(held, key=held.get, default='')
+    if not (memory and name and held[name] > memory['total']):
+        return ''
+    return (
+        f'{name}: it needs {readable(held[name])} of memory without activations, but '
+        f'{memory["place"]} has {readable(memory["total"])}; make the model smaller, '
+        'train less of it (tuning), or take a machine or a mesh with more memory'
+    )
+
+
+def _memory_warnings(findings, row):
+    """A stage that fits into the memory of the devices, but not into what is free."""
+    memory = findings['memory']
+    held = _held(row, memory)
+    if memory and memory['free'] < held <= memory['total']:
+        yield (
+            f'warning: it needs {readable(held)} of memory without activations, but '
+            f'{memory["place"]} has {readable(memory["free"])} free of '
+            f'{readable(memory["total"])}; end other programs or make the model smaller'
+        )
+
+
+def _held(row, memory):
+    """The bytes of all devices that share one memory; 0 if the memory is unknown."""
+    return memory['devices'] * sum(row['bytes_a_device'].values()) if memory else 0
 
 
 def _tried(rewards):
@@ -80,7 +122,3 @@ def _split_lines(row):
         first += f', {row["epochs"]:.3g} epochs'
     odd = '' if 'documents' in row else survey.words(row)
     return [first, odd] if odd else [first]
-
-
-def _mib(size: int) -> str:
-    return f'{size / 2**20:.1f} MiB'

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from perl.report.values import Interval, interval, is_number
+from perl.system import sizes
 
 
 def number(value: Any, digits: int = 3) -> str:
@@ -27,10 +28,8 @@ def count(value: Any) -> str:
 
 
 def amount(value: Any) -> str:
-    """Bytes as MiB or GiB."""
-    if not is_number(value):
-        return ''
-    return f'{value / 2**30:.2f} GiB' if value >= 2**30 else f'{value / 2**20:.1f} MiB'
+    """Bytes in the unit that fits, such as MiB."""
+    return sizes.readable(value) if is_number(value) else ''
 
 
 def duration(value: Any) -> str:

@@ -13,6 +13,7 @@ from perl.judges.panel import Panel
 from perl.models import heads, store
 from perl.models.architecture import Architecture
 from perl.system.errors import UserError
+from perl.system.sizes import readable
 from perl.weights import abstract
 
 
@@ -183,16 +184,16 @@ def memory(roles: dict[str, Role], rewards: Panel | None) -> str:
     holders += [base for base, _ in rewards.stacks] if rewards else []
     bases = {id(x): x for x in jax.tree.leaves(holders)}
     counted = set(bases)
-    sizes = [f'bases {_mib(bases.values())} once']
+    sizes = [f'bases {_size(bases.values())} once']
     deltas = {name: role.delta for name, role in roles.items()}
     if rewards:
         deltas['reward'] = rewards
     for name, delta in deltas.items():
         arrays = [x for x in jax.tree.leaves(delta) if id(x) not in counted]
         counted |= {id(x) for x in arrays}
-        sizes.append(f'{name} {_mib(arrays)}')
+        sizes.append(f'{name} {_size(arrays)}')
     return ', '.join(sizes)
 
 
-def _mib(arrays) -> str:
-    return f'{sum(x.nbytes for x in arrays) / 2**20:.2f} MiB'
+def _size(arrays) -> str:
+    return readable(sum(x.nbytes for x in arrays))

@@ -2,12 +2,13 @@
 
 import pytest
 
-from perl.report.findings import lines
+from perl.report.findings import lines, too_large
 
 
 def found(**changes):
     return {
         'mesh': {'wanted': 1, 'devices': 1},
+        'memory': None,
         'not_run': [],
         'examples': {},
         'dropped': {},
@@ -77,3 +78,39 @@ def test_rewards_of_the_first_rows():
         'policy: mine:f has no verdict on the first two rows; training stops where '
         'half of a batch or more has none'
     ]
+
+
+@pytest.mark.parametrize(
+    ('free', 'total', 'devices', 'warns', 'stops'),
+    [
+        (8, 8, 1, False, False),
+        (5, 8, 1, True, False),
+        (5, 5, 1, False, True),
+        (8, 8, 2, False, True),
+        (11, 12, 2, True, False),
+    ],
+)
+def test_memory_that_there_is_not(free, total, devices, warns, stops):
+    """6 GiB a device; devices of one machine share its memory."""
+    memory = {'place': 'this machine', 'devices': devices}
+    memory |= {'free': free * 2**30, 'total': total * 2**30}
+    row = {'coverage': 'all', 'advice': [], 'trainable': 0}
+    row['bytes_a_device'] = {'frozen': 2**32, 'trainable': 2**31}
+    less = {**row, 'bytes_a_device': {'frozen': 2**30}}
+    told = found(memory=memory, stages={'reward': row, 'sft': less})
+    need = f'needs {6 * devices}.00 GiB of memory without activations, but this machine'
+    warnings = [line for line in lines(told) if 'warning' in line]
+    assert warnings == warns * [
+        f'reward: warning: it {need} has {free}.00 GiB free of {total}.00 GiB; end '
+        'other programs or make the model smaller'
+    ]
+    assert bool(too_large(told)) == stops
+    assert too_large(told, ('sft',)) == '', 'the other stage is not to be run'
+    if stops:
+        assert too_large(told).startswith(f'reward: it {need} has {total}.00 GiB; ')
+
+
+def test_memory_that_is_unknown_is_not_compared():
+    row = {'coverage': 'all', 'advice': [], 'trainable': 0}
+    told = found(stages={'reward': {**row, 'bytes_a_device': {'frozen': 2**60}}})
+    assert too_large(told) == '' and len(lines(told)) == 1

@@ -10,6 +10,7 @@ from perl.report import formatting
         (formatting.duration(119.6), '2 min 00 s'),
         (formatting.duration(3720), '1 h 02 min'),
         (formatting.amount(2**20), '1.0 MiB'),
+        (formatting.amount(None), ''),
         (formatting.number(0.123456), '0.123'),
         (formatting.number(12345.6), '12,346'),
         (formatting.number(4.0727, 2), '4.1'),

@@ -5,6 +5,7 @@ import io
 import pathlib
 
 from perl.system.errors import UserError
+from perl.system.sizes import readable
 
 # Text compresses to about a tenth. A small file that unpacks to gigabytes would fill
 # the memory, so it is refused before it is read.
@@ -39,8 +40,8 @@ def refusal(file: pathlib.Path) -> UserError:
     """The error for a file that unpacks to more than `allowed_size`."""
     size = file.stat().st_size
     return UserError(
-        f'{file} has {_readable(size)} and unpacks to more than '
-        f'{_readable(allowed_size(size))}, over {LARGEST_RATIO} times as much; if that '
+        f'{file} has {readable(size)} and unpacks to more than '
+        f'{readable(allowed_size(size))}, over {LARGEST_RATIO} times as much; if that '
         'is right, unpack it and name the unpacked file'
     )
 
@@ -52,11 +53,3 @@ def _check_ratio(file: pathlib.Path) -> None:
             allowed -= len(chunk)
             if allowed < 0:
                 raise refusal(file)
-
-
-def _readable(size: int) -> str:
-    for unit in ('bytes', 'KiB', 'MiB'):
-        if size < 1024:
-            return f'{size:.0f} {unit}'
-        size /= 1024
-    return f'{size:.1f} GiB'

@@ -12,6 +12,7 @@ import httpx2
 from perl.judges.language.completions import well_formed
 from perl.system import jsonl
 from perl.system.errors import UserError
+from perl.system.sizes import readable
 
 LIMIT = 16 * 2**20  # bytes of a reply
 
@@ -156,7 +157,7 @@ def _decompressed(content):
 
 def _too_large():
     return UserError(
-        f'answered with more than {LIMIT >> 20} MiB; give the address of an '
+        f'answered with more than {readable(LIMIT)}; give the address of an '
         'OpenAI-compatible server, or request fewer tokens or no log-probs'
     )
 

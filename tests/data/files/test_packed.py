@@ -28,7 +28,7 @@ def test_a_small_file_of_much_content_is_refused(tmp_path, monkeypatch):
     file.write_bytes(gzip.compress(b' ' * 2**20))
     assert len(content(file)) == 2**20, 'small files may unpack to anything'
     monkeypatch.setattr(packed, 'SMALL', 2**10)
-    with pytest.raises(UserError, match=r'a.jsonl.gz has 1 KiB and unpacks to more th'):
+    with pytest.raises(UserError, match=r'a.jsonl.gz has 1.0 KiB and unpacks to more'):
         packed.open_binary(file)
 
 
@@ -45,6 +45,6 @@ def test_nothing_is_held_while_a_file_is_measured(tmp_path, monkeypatch):
         return read(self, size)
 
     monkeypatch.setattr(gzip.GzipFile, 'read', reading)
-    with pytest.raises(UserError, match='more than 32 MiB, over 100 times as much'):
+    with pytest.raises(UserError, match=r'more than 32\.0 MiB, over 100 times as much'):
         packed.open_binary(file)
     assert max(sizes) <= 2**20 and len(sizes) <= 2**25 / 2**20 + 1

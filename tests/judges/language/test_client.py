@@ -162,7 +162,7 @@ def test_a_large_answer_is_not_read_to_its_end(monkeypatch):
     large = Reply('1' + ' ' * 10**6)
     with (
         chat.serve(after(then=large)) as server,
-        pytest.raises(UserError, match=r'/v1.*: answered with more than 0 MiB'),
+        pytest.raises(UserError, match=r'/v1.*: answered with more than 97\.7 KiB'),
     ):
         one(endpoint(server))
     assert len(server.requests) == 1, 'another try would not be smaller'
