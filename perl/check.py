@@ -120,8 +120,8 @@ def show(
     """Checks and prints the findings for a person; then, if asked, as one JSON line.
 
     Raises:
-        UserError: as `check`; and, after the findings, if a stage needs more memory than
-            this machine or its accelerator has.
+        UserError: as `check`; and, after the findings, if a stage needs more memory
+            than this machine or its accelerator has.
     """
     findings = check(config, workdir, stages)
     print('\n'.join(lines(findings)))

@@ -23,7 +23,7 @@ from perl.rollout.choosing import Sampling
 from perl.runs import reward_models
 from perl.runs.alone import AS_LEARNED, conversations, learned_messages, open_one
 from perl.runs.run import Run
-from perl.system import cli, jsonl
+from perl.system import cli, jsonl, standard_input
 from perl.system.errors import UserError
 
 _MOST = 128  # tokens of a response of a model without a run
@@ -107,7 +107,7 @@ def main(argv: Sequence[str]) -> None:
     policy = values.adapter or ('base' if values.model else last_policy(run))
     sampling = _sampling(run, policy, values)
     params = parameters(run, policy)
-    prompts = values.prompt or cli.read_lines()
+    prompts = values.prompt or standard_input.lines()
     if not prompts:
         raise UserError('--prompt: give one, or lines on standard input')
     learned = bool(values.model) and learned_messages(values.adapter)

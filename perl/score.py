@@ -25,7 +25,7 @@ from perl.runs import reward_models
 from perl.runs.alone import AS_LEARNED, conversations, learned_messages, open_one
 from perl.runs.judging import open_judge
 from perl.runs.run import Run
-from perl.system import cli, jsonl
+from perl.system import cli, jsonl, standard_input
 from perl.system.errors import UserError
 
 FIELDS, PAIR = ('prompt', 'response'), ('prompt', 'chosen', 'rejected')
@@ -159,7 +159,7 @@ def _summary(rewards):
 
 def _from_stdin() -> tuple[list[Row], tuple[str, ...]]:
     rows, fields = [], ()
-    for number, line in enumerate(cli.read_lines(), 1):
+    for number, line in enumerate(standard_input.lines(), 1):
         try:
             values = jsonl.parse(line)
         except ValueError:

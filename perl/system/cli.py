@@ -11,10 +11,11 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from absl import app, flags, logging
+from jax.errors import JaxRuntimeError
 from ml_collections import ConfigDict, config_flags
 from safetensors import SafetensorError
 
-from perl.system import disk, flag_words
+from perl.system import disk, exhausted, flag_words
 from perl.system.errors import UserError
 from perl.system.interrupt import Stopped
 from perl.system.suggest import listed, meant_setting
@@ -44,25 +45,6 @@ def define_config(load: Callable[[str], ConfigDict]) -> None:
         '--config.NAME=VALUE changes a setting, such as --config.sft.steps=10',
     )
     flags.FLAGS['config'].parser = _ConfigParser(load)
-
-
-def read_lines() -> list[str]:
-    """The lines of standard input, without line endings.
-
-    Raises:
-        UserError: a line is not UTF-8.
-    """
-    data = sys.stdin.buffer.read() if sys.stdin else b''  # a service may have none
-    lines = []
-    for number, line in enumerate(data.splitlines(), 1):
-        try:
-            lines.append(line.decode('utf-8'))
-        except UnicodeDecodeError as error:
-            raise UserError(
-                f'standard input, line {number}: byte {error.start + 1} is not UTF-8; '
-                'convert the text to UTF-8'
-            ) from None
-    return lines
 
 
 def output(path: str, *inputs: str) -> pathlib.Path:
@@ -184,6 +166,10 @@ def one_line_errors() -> Iterator[None]:
     except BrokenPipeError:  # the reader of the output has closed it
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
+    except (MemoryError, JaxRuntimeError) as error:
+        if not (line := exhausted.advice(error)):
+            raise
+        _fail(line)
     except OSError as error:
         where = f'{error.filename}: ' if error.filename else ''
         what = f'{where}{error.strerror or error}; {disk.mend(error)}'

@@ -8,8 +8,10 @@ import sys
 import pytest
 import runs
 from commands import CONFIG, ROOT, close_stdout, command, launch, make_noise, unplug
+from jax.errors import JaxRuntimeError
 
 import perl
+from perl.system import cli
 
 COMMANDS = [f'perl.{name}' for name in perl.COMMANDS]
 
@@ -134,3 +136,16 @@ def test_no_network(finished, tmp_path):
     assert launch(workdir, '--stages=sft', arg='pair', before=unplug).code == 0
     where = (f'--workdir={workdir}', '--adapter=sft', '--prompt=a')
     assert command('perl.generate', *where, before=unplug).code == 0
+
+
+def test_memory_that_is_not_enough(capsys):
+    with pytest.raises(SystemExit) as ended, cli.one_line_errors():
+        raise MemoryError('Unable to allocate 9 bytes')
+    said = capsys.readouterr().err
+    assert ended.value.code == 1 and said.count('\n') == 1
+    assert said.startswith('error: Unable to allocate 9 bytes: take a smaller batch')
+
+
+def test_other_errors_of_a_program_are_not_hidden():
+    with pytest.raises(JaxRuntimeError), cli.one_line_errors():
+        raise JaxRuntimeError('INTERNAL: a fault of this package')
