@@ -31,6 +31,7 @@ from perl.runs.judging import NAMES, Settings, open_judge
 from perl.runs.opening import open_data, open_finished
 from perl.system import cli, jsonl, lock
 from perl.system.errors import UserError
+from perl.system.json_keys import RepeatedKey
 
 
 def main(argv: Sequence[str]) -> None:
@@ -132,6 +133,8 @@ def _settings(values, output):
 def _extra(text):
     try:
         fields = jsonl.parse(text or '{}')
+    except RepeatedKey as error:
+        raise UserError(f'--extra: {error}; keep one of the two') from None
     except ValueError:
         fields = None
     if not isinstance(fields, dict):

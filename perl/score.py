@@ -27,6 +27,7 @@ from perl.runs.judging import open_judge
 from perl.runs.run import Run
 from perl.system import cli, jsonl, standard_input
 from perl.system.errors import UserError
+from perl.system.json_keys import RepeatedKey
 
 FIELDS, PAIR = ('prompt', 'response'), ('prompt', 'chosen', 'rejected')
 # the columns of rewards
@@ -162,6 +163,9 @@ def _from_stdin() -> tuple[list[Row], tuple[str, ...]]:
     for number, line in enumerate(standard_input.lines(), 1):
         try:
             values = jsonl.parse(line)
+        except RepeatedKey as error:
+            where = f'standard input, line {number}'
+            raise UserError(f'{where}: {error}; keep one of the two') from None
         except ValueError:
             values = None
         keys = values.keys() if isinstance(values, dict) else ()

@@ -111,6 +111,7 @@ def test_nothing_to_score_with(finished, tmp_path):
             'standard input, line 1: not a JSON object with prom',
         ),
         ([], '{"prompt": "a", "response": 3}\n', "line 1: 'response' is 3, not text"),
+        ([], '{"prompt": "a", "prompt": "b"}', "line 1: the key 'prompt' is there tw"),
         ([], 'x\n', 'standard input, line 1: not a JSON object'),
         ([], b'{"prompt": "\xff"}', 'standard input, line 1: byte 13 is not UTF-8'),
         (['--input=nowhere.jsonl'], '', 'nowhere.jsonl'),

@@ -18,6 +18,7 @@ from perl.judges.language.questions import PAIR, SINGLE
 from perl.judges.reward import Preference, Reward, Texts
 from perl.system import jsonl
 from perl.system.errors import UserError
+from perl.system.json_keys import RepeatedKey
 
 _VERDICTS = {'1': 1.0, '2': 0.0, 'tie': 0.5}
 
@@ -115,6 +116,8 @@ def _lines(file: pathlib.Path) -> Iterator[tuple[str, dict[str, Any]]]:
                 raise UserError(
                     f'{where}: byte {error.start + 1} is not UTF-8; fix the line'
                 ) from None
+        except RepeatedKey as error:
+            raise UserError(f'{where}: {error}; keep one of the two') from None
         except ValueError:
             pass
         if isinstance(row, dict):

@@ -10,20 +10,26 @@ from typing import Any
 import jax
 import numpy as np
 
-from perl.system import atomic
+from perl.system import atomic, json_keys
 from perl.system.errors import UserError
+from perl.system.json_keys import RepeatedKey
 
 LEVELS = 100  # of nested JSON; its readers are recursive
 
 
-def parse(text: str | bytes) -> Any:
+def parse(text: str | bytes, unique: bool = True) -> Any:
     """The value of a JSON text; bytes are UTF-8.
 
+    Args:
+        text: JSON.
+        unique: refuses an object that has a key twice. Without it the last one counts.
+
     Raises:
+        RepeatedKey: an object has a key twice.
         ValueError: it is not JSON, or has more than `LEVELS` levels.
     """
     try:
-        value = json.loads(text)
+        value = json.loads(text, object_pairs_hook=json_keys.unique if unique else None)
     except RecursionError:
         raise ValueError('it is nested too deeply') from None
     level = [value]
@@ -55,10 +61,13 @@ def as_object(text: str | bytes, name: str) -> dict[str, Any]:
         name: of the file that it is from, for errors.
 
     Raises:
-        UserError: it is not a JSON object.
+        UserError: it is not a JSON object, or an object of it has a key twice.
     """
     try:
         value = parse(text)
+    except RepeatedKey as error:
+        where = f'{name}, line {_repeated_line(text)}'
+        raise UserError(f'{where}: {error}; keep one of the two') from None
     except ValueError:
         value = None
     if not isinstance(value, dict):
@@ -76,7 +85,7 @@ def rows(file: pathlib.Path) -> list[dict[str, Any]]:
     the file does not exist.
 
     Raises:
-        UserError: a complete line is not a JSON object.
+        UserError: a complete line is not a JSON object, or has a key twice.
     """
     if not file.is_file():
         return []
@@ -84,6 +93,9 @@ def rows(file: pathlib.Path) -> list[dict[str, Any]]:
     for number, text in enumerate(file.read_bytes().split(b'\n')[:-1], 1):
         try:
             row = parse(text)
+        except RepeatedKey as error:
+            where = f'{file}: line {number}'
+            raise UserError(f'{where}: {error}; keep one of the two') from None
         except ValueError:
             row = None
         if not isinstance(row, dict):
@@ -148,6 +160,12 @@ def differences(old: Any, new: Any, path: str = '') -> list[str]:
             lines += differences(old.get(name), new.get(name), where)
         return lines
     return [] if old == new else [f'{path}: was {old!r:.60}, is {new!r:.60}']
+
+
+def _repeated_line(text):
+    """The line of the first key that its object has already."""
+    text = text.decode('utf-8') if isinstance(text, bytes) else text
+    return text.count('\n', 0, json_keys.repeated(text)) + 1
 
 
 def _children(value):

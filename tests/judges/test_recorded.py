@@ -123,3 +123,10 @@ def test_a_file_that_is_no_text(tmp_path):
     (tmp_path / 'a.jsonl').write_bytes(b'\xff\xfe\x00')
     with pytest.raises(UserError, match='line 1: byte 1 is not UTF-8'):
         recorded.preference(tmp_path / 'a.jsonl')
+
+
+def test_a_key_that_is_there_twice(tmp_path):
+    file = tmp_path / 'a.jsonl'
+    file.write_text('{"prompt": "p", "verdict": 1, "verdict": 2}\n')
+    with pytest.raises(UserError, match="line 1: the key 'verdict' is there twice"):
+        recorded.preference(file)

@@ -72,3 +72,15 @@ def test_differences_name_every_changed_value():
 def test_what_is_no_object_is_one_line(text):
     with pytest.raises(UserError, match=r'x\.json: not a JSON object; fix the file or'):
         jsonl.as_object(text, 'x.json')
+
+
+def test_a_key_that_is_there_twice(tmp_path):
+    file = tmp_path / 'x'
+    file.write_text('{"a": {"steps": 1},\n "b": {"steps": 1,\n "steps": 2}}\n')
+    says = f"^{file}, line 3: the key 'steps' is there twice in one object; keep one"
+    with pytest.raises(UserError, match=says):
+        jsonl.load(file)
+    file.write_text('{"a": 1}\n{"a": 1, "a": 1}\n')
+    with pytest.raises(UserError, match=f"^{file}: line 2: the key 'a' is there twice"):
+        jsonl.rows(file)
+    assert jsonl.parse('{"a": 1, "a": 2}', unique=False) == {'a': 2}

@@ -74,6 +74,8 @@ class _Window:
         while True:
             try:
                 value, end = json_text.value(self.text, at)
+            except json_text.RepeatedKey as error:
+                raise self.error(error.msg, error.pos, json_text.RepeatedKey) from None
             except JSONDecodeError as error:
                 near = len(self.text) - error.pos < _CUT
                 cut = near or error.msg.startswith('Unterminated string')
@@ -102,9 +104,11 @@ class _Window:
         self._counted = at, lines + self.text.count('\n', start, at)
         return self._lines + self._counted[1] + 1
 
-    def error(self, message: str, at: int) -> JSONDecodeError:
+    def error(
+        self, message: str, at: int, kind: type[JSONDecodeError] = JSONDecodeError
+    ) -> JSONDecodeError:
         """An error with line and column of the file."""
-        error = JSONDecodeError(message, self.text, at)
+        error = kind(message, self.text, at)
         error.colno += len(self._before) if error.lineno == 1 else 0
         error.lineno += self._lines
         return error

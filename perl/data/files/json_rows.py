@@ -68,6 +68,10 @@ def _array(file: pathlib.Path, source: str, again: str) -> Iterator[tuple[str, A
 
 
 def _not_json(place: str, error: json_text.JSONDecodeError, again: str) -> UserError:
+    if isinstance(error, json_text.RepeatedKey):
+        return UserError(
+            f'{place}, column {error.colno}: {error.msg}; keep one of the two{again}'
+        )
     return UserError(
         f'{place} is not JSON ({error.msg}, column {error.colno}); fix or delete '
         f'it{again}'

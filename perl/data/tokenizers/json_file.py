@@ -39,7 +39,7 @@ class Json(LeadingSpace):
         import tokenizers
 
         try:
-            original = jsonl.parse(content)
+            original = jsonl.parse(content, unique=False)
             settings, self.leading_space = for_parts(original)
             self._tokenizer = tokenizers.Tokenizer.from_str(json.dumps(settings))
         except Exception as error:

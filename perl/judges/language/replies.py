@@ -56,7 +56,7 @@ class Reply:
     def words(self) -> str:
         """The beginning of the server's message, without secrets."""
         try:
-            text = jsonl.parse(self.content)
+            text = jsonl.parse(self.content, unique=False)
             for name in ('error', 'message'):
                 if isinstance(text, dict) and text.get(name):
                     text = text[name]
@@ -101,7 +101,7 @@ def choice(reply: Reply) -> dict[str, Any]:
         Passing: the reply is not a chat completion.
     """
     try:
-        first = jsonl.parse(reply.content)['choices'][0]
+        first = jsonl.parse(reply.content, unique=False)['choices'][0]
         first['message'].get('content')
     except (ValueError, LookupError, TypeError, AttributeError):
         fault = f'did not answer with a chat completion ({reply.words})'

@@ -67,6 +67,7 @@ def test_the_line_is_that_of_the_first_letter():
         ('[1,\n\n "é", {"b" 3}]', "Expecting ':' delimiter", 2, (3, 12)),
         ('[1, "abc', 'Unterminated string starting at', 1, (1, 5)),
         ('[1, [' + '[' * 200 + ']' * 200 + ']]', 'nested more than', 1, (1, 5)),
+        ('[1,\n {"a": [{"b": 1,\n "b": 2}]}, 3]', "the key 'b' is there", 1, (3, 2)),
         ('[1,' + '[' * 10**5, 'nested more than 100 levels deep', 1, (1, 4)),
     ],
     ids=lambda x: str(x)[:20],

@@ -31,6 +31,7 @@ def test_values_come_back(value, indent):
         ('[' * 10**6, 'nested more than 100 levels deep', 0),
         ('{"a":' * 5000 + '1' + '}' * 5000, 'nested more than 100 levels deep', 0),
         ('1' * 5000, 'a number has too many digits', 0),
+        ('{"a": 1, "b": 2, "a": 3}', "the key 'a' is there twice in one object", 17),
     ],
     ids=lambda x: str(x)[:20],
 )
@@ -43,3 +44,7 @@ def test_bad_text(text, says, place):
 def test_a_hundred_levels_are_read():
     assert json_text.parse('[' * 100 + ']' * 100) is not None
     assert len(json_text.parse('[' + ','.join(['[]'] * 500) + ']')) == 500
+
+
+def test_text_that_a_model_wrote_may_repeat_a_key():
+    assert json_text.parse('{"a": 1, "a": 2}', unique=False) == {'a': 2}

@@ -47,7 +47,7 @@ class Gold:
 
     def __call__(self, prompt: str, response: str) -> float:
         try:
-            action = json_text.parse(response)
+            action = json_text.parse(response, unique=False)
         except ValueError:
             return 0.0
         return float(isinstance(action, dict) and self.right(prompt, action))
@@ -60,7 +60,7 @@ def parse(content: bytes | str) -> Action:
         ValueError: the action is invalid; the message says why.
     """
     text = content.decode() if isinstance(content, bytes) else content
-    action = json_text.parse(text)
+    action = json_text.parse(text, unique=False)
     if not isinstance(action, dict):
         raise ValueError('an action is not a JSON object')
     kind = action.get('action_type')

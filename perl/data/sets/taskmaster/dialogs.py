@@ -58,7 +58,7 @@ def _rows(root: str, pattern: str) -> Iterator[Line]:
 def _parsed(row: Line, column: str) -> Any:
     text = row.text(column)
     try:
-        return json_text.parse(text)
+        return json_text.parse(text, unique=False)
     except json_text.JSONDecodeError as error:
         raise row.bad(column, f'is not JSON ({error.msg})') from None
 
@@ -81,7 +81,7 @@ def _api_turns(notes: list[Line], counts: collections.Counter) -> Iterator[dict]
                 yield {'role': 'agent', 'api': {name: {}}}
             continue
         try:
-            content = {name: json_text.parse(value)}
+            content = {name: json_text.parse(value, unique=False)}
         except ValueError:
             counts['invalid_json_dropped'] += 1
             continue
