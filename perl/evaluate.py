@@ -32,7 +32,7 @@ from perl.evaluation.finished_run import (
     start_of,
 )
 from perl.judges.language.questions import HARMLESS
-from perl.report import evaluation_report
+from perl.report import evaluation_report, run_folder
 from perl.report.evaluation_text import table
 from perl.report.trajectories import trajectories
 from perl.runs import reward_models, saved_config, teachers
@@ -43,6 +43,7 @@ from perl.runs.judging import (
     open_judge,
 )
 from perl.runs.opening import open_finished
+from perl.runs.run import Run
 from perl.system import cli, environment, jsonl, lock
 from perl.system.errors import UserError
 
@@ -54,9 +55,7 @@ def main(argv: Sequence[str]) -> None:
     del argv
     values = flags.FLAGS
     first, *others = values.workdir.split(',')
-    for other in others:
-        saved_config.saved(other)
-    run = open_finished(first)
+    run = open_folders(first, *others)
     policy = teachers.stage_of(run, values.policy) or last_policy(run)
     if values.best_of:
         best_of_n.check(run, values.split, values.best_of)
@@ -97,6 +96,20 @@ def main(argv: Sequence[str]) -> None:
         jsonl.save(output, evaluation | extra)
         print(table(evaluation))
         print(evaluation_report.redraw_split(run.workdir, values.split))
+
+
+def open_folders(first: str, *others: str) -> Run:
+    """The run to evaluate; the others, which are drawn beside it, are only checked.
+
+    Raises:
+        UserError: one of them is no run folder, or has a file that cannot be read.
+    """
+    for other in others:
+        saved_config.saved(other)
+    run = open_finished(first)
+    for folder in (first, *others):
+        run_folder.check(folder)
+    return run
 
 
 def _print_policy(run):

@@ -10,6 +10,7 @@
 
 import dataclasses
 import pathlib
+import sys
 from collections.abc import Sequence
 from typing import Any
 
@@ -20,7 +21,7 @@ from ml_collections import ConfigDict
 from perl import check, report
 from perl import config as configs
 from perl.config import kinds, rules
-from perl.report import drawn_from, evaluation_report, summary
+from perl.report import drawn_from, evaluation_report, run_folder, summary
 from perl.runs import inputs, kept, prerequisites, reward_models
 from perl.runs.opening import begin_run, open_base
 from perl.runs.run import Run
@@ -89,6 +90,8 @@ def run(
         _run_stages(begin_run(config, workdir), wanted, held)
         _report(workdir)
         held.check()
+        for note in run_folder.read(workdir).notes:
+            print(f'report: left out, could not be read: {note}', file=sys.stderr)
     return Result(workdir, results.read(workdir))
 
 

@@ -263,6 +263,22 @@ def test_every_run_must_be_there(finished):
     assert 'nowhere/config.json is not there' in ended.error
 
 
+@pytest.mark.parametrize('name', ['policy/metrics.jsonl', 'sft/samples.jsonl'])
+@pytest.mark.parametrize('other', [False, True])
+def test_a_broken_line_is_an_error(finished, tmp_path, name, other):
+    """Of each run that is named; what is on the disk stays as it is."""
+    workdir = runs.clone(finished, tmp_path / 'run')
+    with (workdir / name).open('a') as file:
+        file.write('{"step": 7, \n')
+    number = len((workdir / name).read_text().splitlines())
+    before = runs.files(workdir)
+    folders = (finished, workdir) if other else (workdir,)
+    says = f'{workdir / name}: line {number} is not a JSON object; remove that line'
+    with pytest.raises(UserError, match=f'^{says}$'):
+        evaluate.open_folders(*map(str, folders))
+    assert runs.files(workdir) == before
+
+
 def test_nothing_finished(finished, tmp_path):
     workdir = runs.copy(finished, tmp_path / 'run', ['pretrain'], config=True)
     ended = command('perl.evaluate', f'--workdir={workdir}')

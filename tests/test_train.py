@@ -124,6 +124,17 @@ def test_second_call_does_nothing(finished, tmp_path):
     assert runs.files(workdir) == before
 
 
+def test_a_broken_line_of_a_finished_stage_is_told(finished, tmp_path, capfd):
+    workdir = runs.clone(finished, tmp_path / 'run')
+    with (workdir / 'policy' / 'metrics.jsonl').open('a') as file:
+        file.write('{"step": 7, \n')
+    run(config('pair'), workdir)
+    assert capfd.readouterr().err == (
+        f'report: left out, could not be read: {workdir}/policy/metrics.jsonl: line 7 '
+        'is not a JSON object; remove that line\n'
+    )
+
+
 @pytest.mark.parametrize('lost', ['pretrain', 'sft', 'policy/adapter/adapter.json'])
 def test_a_stage_that_is_lost_is_trained_again(finished, tmp_path, capfd, lost):
     workdir = runs.clone(finished, tmp_path / 'run')

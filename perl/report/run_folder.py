@@ -1,6 +1,7 @@
 """Reads the files of a run folder, finished or not, for its report."""
 
 import dataclasses
+import os
 import pathlib
 from typing import Any
 
@@ -98,6 +99,12 @@ def read(workdir: pathlib.Path) -> RunFolder:
         sittings=attempt(jsonl.rows, workdir / SITTINGS, []),
         notes=notes,
     )
+
+
+def check(workdir: str | os.PathLike) -> None:
+    """Raises a `UserError` for the first file of a run that cannot be read."""
+    for note in read(pathlib.Path(workdir)).notes:
+        raise UserError(note)
 
 
 def phases(run: RunFolder, stage: str) -> dict[str, float]:

@@ -5,6 +5,7 @@ import pytest
 from perl.report import run_folder
 from perl.report.run_folder import read
 from perl.system import metrics, results
+from perl.system.errors import UserError
 
 
 @pytest.fixture
@@ -52,3 +53,11 @@ def test_what_is_broken_is_noted(workdir, name, text):
     (workdir / name).write_bytes(text.encode('latin-1'))
     run = read(workdir)
     assert len(run.notes) == 1 and name in run.notes[0]
+
+
+def test_a_file_that_cannot_be_read_is_an_error(workdir):
+    run_folder.check(workdir)
+    with (workdir / 'policy' / metrics.METRICS).open('a') as file:
+        file.write('{"step": 25, \n')
+    with pytest.raises(UserError, match=r'^.*/policy/metrics\.jsonl: line 25 is not a'):
+        run_folder.check(workdir)

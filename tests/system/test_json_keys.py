@@ -16,9 +16,7 @@ from perl.system.json_keys import RepeatedKey, repeated, unique
     ],
 )
 def test_the_key_and_its_second_place(text, key, at):
-    with pytest.raises(
-        RepeatedKey, match=f'^the key {key!r} is there twice'
-    ):
+    with pytest.raises(RepeatedKey, match=f'^the key {key!r} is there twice'):
         json.loads(text, object_pairs_hook=unique)
     assert repeated(text) == at
     assert repeated(f'}}{text}', 1) == at + 1
