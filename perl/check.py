@@ -18,7 +18,7 @@ from ml_collections import ConfigDict
 
 from perl import config as configs
 from perl import sharding
-from perl.config import advice, kinds, rules
+from perl.config import advice, kinds, rules, stage_names
 from perl.data.records import Dataset
 from perl.data.tokenizers.vocabularies import Tokenizer
 from perl.models.architecture import parameters
@@ -33,14 +33,14 @@ from perl.system.errors import UserError
 def check(
     config: ConfigDict,
     workdir: str | pathlib.Path | None = None,
-    stages: Sequence[str] = (),
+    stages: Sequence[str] | None = None,
 ) -> dict[str, Any]:
     """All that can be known of a run before it starts.
 
     Args:
         config: of the experiment.
         workdir: where it would run, `runs/<name>` by default; nothing is written.
-        stages: those that would be run: their names, and what they go on from.
+        stages: those that would be run, with what they go on from; all by default.
 
     Returns:
         config (its name), dropped (counts of the reader), vocabulary (rows of the base,
@@ -55,9 +55,9 @@ def check(
         UserError: the first thing that would stop the run.
     """
     rules.validate(config)
-    rules.check_stages(config, stages)
+    stage_names.check_chosen(config, stages)
     workdir = pathlib.Path(workdir or pathlib.Path('runs') / config.name)
-    prerequisites.check(config, workdir, stages)
+    prerequisites.check(config, workdir, stages or ())
     saved_config.check(config, workdir)
     dataset = opening.open_data(config)
     tokenizer = _tokenizer(config, dataset, workdir)
@@ -114,7 +114,7 @@ def _memory(count: int) -> dict[str, Any] | None:
 def show(
     config: ConfigDict,
     workdir: str | pathlib.Path | None,
-    stages: Sequence[str] = (),
+    stages: Sequence[str] | None = None,
     as_json: bool = False,
 ) -> None:
     """Checks and prints the findings for a person; then, if asked, as one JSON line.
@@ -125,7 +125,7 @@ def show(
     """
     findings = check(config, workdir, stages)
     print('\n'.join(lines(findings)))
-    error = too_large(findings, stages)
+    error = too_large(findings, stages or ())
     if not error:
         print('check: found nothing that would stop the run')
     if as_json:
@@ -135,6 +135,11 @@ def show(
 
 
 def _stage(config, name, arch, mesh, data):
+    with configs.of_stage(name):
+        return _on_paper(config, name, arch, mesh, data)
+
+
+def _on_paper(config, name, arch, mesh, data):
     section, leaves = config[name], parameters(arch)
     plan = STAGES[section.kind].plan(arch, config, name)
     trainable = plan.parameter_count() if plan else 0
@@ -162,7 +167,7 @@ def define_flags() -> None:
     """The flags of the command; only a process that runs it has them."""
     cli.define_config(configs.load_config)
     flags.DEFINE_string('workdir', '', 'the run folder; runs/<name of the config>')
-    flags.DEFINE_list('stages', [], 'run only these stages of the config')
+    flags.DEFINE_list('stages', None, 'run only these stages of the config')
     flags.DEFINE_bool('json', False, 'check: print the findings as JSON at the end')
 
 

@@ -20,7 +20,7 @@ from ml_collections import ConfigDict
 
 from perl import check, report
 from perl import config as configs
-from perl.config import kinds, rules
+from perl.config import kinds, rules, stage_names
 from perl.report import drawn_from, evaluation_report, run_folder, summary
 from perl.runs import inputs, kept, prerequisites, reward_models
 from perl.runs.opening import begin_run, open_base
@@ -82,7 +82,7 @@ def run(
     """
     rules.validate(config)
     workdir = pathlib.Path(workdir or pathlib.Path('runs') / config.name)
-    rules.check_stages(config, stages or ())
+    stage_names.check_chosen(config, stages)
     prerequisites.check(config, workdir, stages or ())
     wanted = config.stages if stages is None else stages
     with lock.exclusive(workdir) as held:
@@ -181,7 +181,7 @@ def main(argv: Sequence[str]) -> None:
     if values.check:
         check.show(config, workdir, values.stages, values.json)
         return
-    result = run(config, workdir, values.stages or None)
+    result = run(config, workdir, values.stages)
     print(f'report: {result.workdir / "report.md"}')
 
 

@@ -59,7 +59,7 @@ def refused(workdir, *args, arg='', before=None):
         ),
         (['--config.sft.steps=0'], ['sft.steps: 0 must be greater than 0']),
         (['--config.policy.algorithm=pppo'], ['policy.algorithm', "'ppo'"]),
-        (['--config.sft.tuning.name=lorra'], ['tuning.name', 'full, lora']),
+        (['--config.sft.tuning.name=lorra'], ['error: sft.tuning.name', 'full, lora']),
         (['--config.sft.optimizer.name=adam'], ['optimizer.name', 'adamw']),
         (['--config.tokenizer.kind=file'], ['tokenizer.path']),
         (['--config.lengths.prompt=60'], ['longer than model.max_length 64']),
@@ -90,7 +90,7 @@ def refused(workdir, *args, arg='', before=None):
         ),
         (
             ['--config.stages=pretrain,sft,polcy'],
-            ["stages: 'polcy' is no stage of this config; did you mean 'policy'?"],
+            ["stages: 'polcy' is not a stage of this config; did you mean 'policy'?"],
         ),
         (['--config=nowhere.py'], ['nowhere.py']),
     ],
@@ -104,7 +104,8 @@ def test_bad_setting(workdir, args, said):
 
 def test_rule_that_matches_nothing(workdir):
     error = refused(workdir, "--config.policy.tuning.targets=('layers/atention/q',)")
-    assert 'matches nothing' in error and 'layers/attention/q' in error
+    assert 'error: policy.tuning.targets' in error and 'matches nothing' in error
+    assert 'layers/attention/q' in error
 
 
 def test_unknown_argument_of_a_config(tmp_path):

@@ -195,13 +195,13 @@ def test_mesh_larger_than_this_machine(tmp_path):
                 "--config.sft.tuning.targets=('nope',)",
                 "--config.stages=('pretrain','sft')",
             ],
-            'matches nothing',
+            "sft.tuning.targets: 'nope' matches nothing",
         ),
         (['--config.model.path=nowhere', "--config.stages=('sft',)"], 'nowhere'),
         (['--config.tokenizer.size=3'], 'SentencePiece'),
         (
             ['--config.policy.reward=json:dumps'],
-            'the reward function raised',
+            'policy.reward: json:dumps: the reward function raised',
         ),
         (
             [

@@ -13,7 +13,12 @@ from perl.config.sections.combined import average_config, ensemble_config
 from perl.config.sections.optimizer import optimizer_config
 from perl.config.sections.policy import policy_config
 from perl.config.sections.stage import dpo_config, stage_config
-from perl.config.sections.tuning import coverage, tuning, tuning_config
+from perl.config.sections.tuning import (
+    coverage,
+    of_stage,
+    tuning,
+    tuning_config,
+)
 
 __all__ = [
     'architecture',
@@ -25,6 +30,7 @@ __all__ = [
     'from_json',
     'known_stages',
     'load_config',
+    'of_stage',
     'optimizer_config',
     'parse_arg',
     'policy_config',

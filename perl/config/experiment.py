@@ -105,7 +105,7 @@ def quantization(config: ConfigDict) -> str:
     """
     kind = config.model.get('quantization', 'none')
     tuned = {
-        x: tuning(config[x].tuning) for x in config.stages if 'tuning' in config[x]
+        x: tuning(config[x].tuning, x) for x in config.stages if 'tuning' in config[x]
     }
     for name, how in tuned.items():
         if how.quantization and kind not in ('none', how.quantization):

@@ -19,7 +19,7 @@ COMBINATIONS = ('mean', 'min', 'mean_std', *GATED)
 def check_pretrain(name: str, stage: ConfigDict) -> None:
     """A base from scratch."""
     _check_steps(name, stage, stage.batch_size)
-    if not tuning(stage.tuning).replaces_base:
+    if not tuning(stage.tuning, name).replaces_base:
         raise UserError(f'{name}.tuning.name: a base from scratch is tuned in full')
 
 
@@ -134,7 +134,7 @@ def _check_controller(name, stage):
 
 
 def _check_no_dropout(name, stage, why):
-    rate = tuning(stage.tuning).dropout
+    rate = tuning(stage.tuning, name).dropout
     if rate:
         raise UserError(
             f'{name}.tuning.dropout: {rate} must be 0, because with dropout {why}; '
@@ -145,7 +145,7 @@ def _check_no_dropout(name, stage, why):
 def _check_steps(name, stage, rows):
     """The fields that every stage with an optimizer has."""
     if 'tuning' in stage:
-        tuning(stage.tuning)
+        tuning(stage.tuning, name)
     one_of(f'{name}.optimizer.name', stage.optimizer.name, *OPTIMIZERS)
     one_of(f'{name}.optimizer.schedule', stage.optimizer.schedule, *SCHEDULES)
     if rows % stage.micro_batches:

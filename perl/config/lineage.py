@@ -97,7 +97,7 @@ def _check_alike(config, stage):
     """What goes on from an adapter has its shape; only the dropout is its own."""
     if config[stage].get('start') != 'sft' or 'sft' not in earlier(config, stage):
         return
-    wanted, first = (configs.tuning(config[x].tuning) for x in (stage, 'sft'))
+    wanted, first = (configs.tuning(config[x].tuning, x) for x in (stage, 'sft'))
     if wanted.replaces_base or first.replaces_base or first.alike(wanted):
         return
     # the kernels of target rules are compared when the adapter is read

@@ -10,7 +10,7 @@ from perl import config as configs
 from perl.config import lineage
 from perl.judges import functions
 from perl.judges.language import addresses
-from perl.system.errors import UserError
+from perl.system.errors import UserError, within
 from perl.system.suggest import near_miss
 
 LANGUAGE = {'endpoint': ('url', 'model'), 'model': ('model',)}  # and what each needs
@@ -36,7 +36,8 @@ def check(config: Any, stage: str) -> None:
     if by_models(name):
         _check_reward_model(config, stage, name)
     elif functions.named(name):
-        functions.load(name)
+        with within(f'{stage}.reward'):
+            functions.load(name)
     if config[stage].get('value_start') == 'reward' and not _has_one(config, name):
         raise UserError(
             f'{stage}.value_start: a value starts from one reward model, but {name} is '

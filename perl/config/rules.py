@@ -1,28 +1,21 @@
 """Every rule that a config must keep, checked before anything is read or trained."""
 
 import pathlib
-import re
-from collections.abc import Sequence
 from typing import Any
 
 from ml_collections import ConfigDict
 
 from perl import config as configs
-from perl.config import lineage, ranges, rewards
+from perl.config import lineage, ranges, rewards, stage_names
 from perl.config.kinds import KINDS
 from perl.models.architecture import DTYPES
 from perl.system import schema
 from perl.system.errors import UserError
-from perl.system.suggest import meant, meant_setting, misspelled, one_of
+from perl.system.suggest import meant, meant_setting, one_of
 from perl.weights import QUANTISATIONS
 
 _DEFAULTS = configs.experiment('')
 CHAT = ('messages', 'all')
-# what flags, settings and folders of a run call something else
-_TAKEN = (
-    *('base', 'gold', 'endpoint', 'model', 'annotators', 'recorded'),
-    *('plots', 'tables'),
-)
 
 
 def validate(config: ConfigDict) -> None:
@@ -49,13 +42,13 @@ def validate(config: ConfigDict) -> None:
     for name in config.stages:
         if name not in stages:
             raise UserError(
-                f'stages: {name!r} is no stage of this config{meant(name, stages)}'
+                f'stages: {name!r} is not a stage of this config{meant(name, stages)}'
             )
         if list(config.stages).count(name) > 1:
             raise UserError(f'stages: {name} is named twice; a stage runs once')
     for name in stages:
-        _check_stage_name(name)
-        _check_use(config, name)
+        stage_names.check(name)
+        stage_names.check_use(config, name)
     ranges.check(config)
     one_of('model.quantization', configs.quantization(config), 'none', *QUANTISATIONS)
     for name in config.stages:
@@ -82,23 +75,6 @@ def validate(config: ConfigDict) -> None:
             'stages: pretrain makes a base, but model.path gives one; '
             'leave one of the two out'
         )
-
-
-def check_stages(config: ConfigDict, names: Sequence[str]) -> None:
-    """Raises a `UserError` for the first name that is no stage that the config runs."""
-    for name in names:
-        if name not in config.stages:
-            known = configs.known_stages(config)
-            add = ','.join([*config.stages, name])
-            raise UserError(
-                f'--stages: {name!r} is not among the stages that this config runs '
-                f'({", ".join(config.stages)})'
-                + (
-                    f'; add it with --config.stages={add}'
-                    if name in known
-                    else meant(name, config.stages)
-                )
-            )
 
 
 def check_window(config: ConfigDict, most: int) -> None:
@@ -135,33 +111,6 @@ def _check_sections(config: ConfigDict, stages: list[str]) -> None:
             schema.check_types(*only)
 
 
-def _check_stage_name(name: str) -> None:
-    """A stage is named in flags, and its folder has its name."""
-    if not re.fullmatch(r'\w[\w-]*', name):
-        raise UserError(
-            f'{name!r:.60}: the name of a stage has letters, digits, _ and - only; '
-            'rename it'
-        )
-    if name in _TAKEN:
-        raise UserError(
-            f'{name}: a stage cannot have this name, which stands for something else '
-            'in settings or in the run folder; rename it'
-        )
-
-
-def _check_use(config: ConfigDict, name: str) -> None:
-    """A stage that neither runs nor is of `experiment` is not a misspelling of one."""
-    if name in config.stages or name in _DEFAULTS.stages:
-        return
-    # of the stages that every config begins with: other names may be alike on purpose
-    known = sorted({*_DEFAULTS.stages} & {*config})
-    if near := misspelled(name, known):
-        raise UserError(
-            f'{name}: no stage uses this section; did you mean {near!r}? If it is a '
-            'stage, name it in stages, or give it another name'
-        )
-
-
 def _check_fields(name: str, stage: ConfigDict) -> None:
     """A stage has the fields of its kind, each of the type of its default."""
     schema.check_type(f'{name}.kind', stage.kind, '')
@@ -185,15 +134,17 @@ def _check_fields(name: str, stage: ConfigDict) -> None:
                 f'{meant_setting(field, defaults, name)}'
             )
     if schema.is_section(stage.get('tuning')):
-        defaults['tuning'] = _tuning_fields(f'{name}.tuning', stage.tuning)
+        defaults['tuning'] = _tuning_fields(name, stage.tuning)
     schema.check_names(stage, defaults, name)
     schema.check_types(stage, defaults, name)
 
 
-def _tuning_fields(where: str, tuning: ConfigDict) -> dict[str, Any]:
-    """The fields that a tuning may have, with their defaults; only the name must be
-    there."""
+def _tuning_fields(stage: str, tuning: ConfigDict) -> dict[str, Any]:
+    """The fields that the tuning of a stage may have, with their defaults; only the
+    name must be there."""
+    where = f'{stage}.tuning'
     schema.check_types(tuning, {'name': ''}, where)
-    known = configs.tuning_config(tuning.name)
+    with configs.of_stage(stage):
+        known = configs.tuning_config(tuning.name)
     schema.check_names(tuning, known, where)
     return {field: known[field] for field in tuning}

@@ -59,7 +59,8 @@ def open_run(config: ConfigDict, workdir: pathlib.Path) -> Run:
         arch = architecture_of(config, tokenizer)
     for name in config.stages:
         if 'tuning' in config[name]:  # finds wrong target rules before any training
-            configs.tuning(config[name].tuning).declare(parameters(arch))
+            with configs.of_stage(name):
+                configs.tuning(config[name].tuning).declare(parameters(arch))
     return Run(config, workdir, mesh, dataset, tokenizer, arch)
 
 

@@ -5,6 +5,7 @@ from typing import Any
 from perl.data.records import Dataset
 from perl.judges import each, functions
 from perl.runs.judging import exact
+from perl.system.errors import within
 
 
 def try_rewards(config: Any, dataset: Dataset) -> dict[str, list[float]]:
@@ -20,10 +21,11 @@ def try_rewards(config: Any, dataset: Dataset) -> dict[str, list[float]]:
     rewards = {}
     for name in config.stages:
         reward = config[name].get('reward', '')
-        if reward == 'gold':
-            rewards[name] = each(exact(dataset))(*_two_rows(dataset)).tolist()
-        elif functions.named(reward):
-            rewards[name] = functions.load(reward)(*_two_rows(dataset)).tolist()
+        with within(f'{name}.reward'):
+            if reward == 'gold':
+                rewards[name] = each(exact(dataset))(*_two_rows(dataset)).tolist()
+            elif functions.named(reward):
+                rewards[name] = functions.load(reward)(*_two_rows(dataset)).tolist()
     return rewards
 
 

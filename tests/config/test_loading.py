@@ -113,5 +113,5 @@ def test_a_saved_config_that_was_edited(saved, tmp_path, changes, says):
 
 
 def test_stages_by_flag_must_be_names(tmp_path):
-    assert "stages: '5' is no stage" in launch(tmp_path, '--config.stages="5"').error
+    assert "stages: '5' is not a stage" in launch(tmp_path, '--config.stages="5"').error
     assert 'stages[0]: 5 (int) is not' in launch(tmp_path, '--config.stages=5').error

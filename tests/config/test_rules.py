@@ -56,7 +56,7 @@ def assign(path, value):
         (
             'sft.tuning.name',
             'nowhere:Mine',
-            r'nowhere:Mine: there is no module',
+            r'^sft\.tuning\.name: nowhere:Mine: there is no module',
         ),
         ('sft.optimizer', ConfigDict(), r'sft\.optimizer\.b1 is missing'),
         ('stages', 5, r'stages: 5 \(int\) is not a list'),

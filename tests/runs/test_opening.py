@@ -54,6 +54,11 @@ def test_a_start_that_failed_is_none(finished, tmp_path, changes):
     assert run.tokenizer.size == 420
 
 
+def test_an_error_of_a_tuning_has_the_full_name_of_the_setting(tmp_path):
+    with pytest.raises(UserError, match=r"^reward\.tuning\.targets: 'nope' matches"):
+        begin(tmp_path, **{'reward.tuning.targets': ('nope',)})
+
+
 def test_what_is_opened_and_has_not_begun_may_change(tmp_path):
     begin(tmp_path, **{'tokenizer.size': 400})
     assert begin(tmp_path).tokenizer.size == 420

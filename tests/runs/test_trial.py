@@ -32,7 +32,7 @@ def test_two_rows_are_tried_before_training(brief):
     [two] = try_rewards(policy(reward='gold'), dataset).values()
     assert all(np.isfinite(two))
     assert try_rewards(policy(), dataset) == {}
-    with pytest.raises(UserError, match='has no exact reward'):
+    with pytest.raises(UserError, match=r'^policy\.reward: .* has no exact reward'):
         try_rewards(policy(reward='gold'), dataclasses.replace(dataset, gold=None))
 
 

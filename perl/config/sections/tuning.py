@@ -1,12 +1,15 @@
 """The section `tuning` of a stage: what is trained."""
 
+import contextlib
 import dataclasses
+from collections.abc import Iterator
 from typing import Any
 
 from ml_collections import ConfigDict
 
 from perl.adapters import tunings
 from perl.adapters.tunings import Tuning
+from perl.system.errors import UserError
 
 
 def tuning_config(name: str = 'lora', rank: int = 8, **changes: Any) -> ConfigDict:
@@ -46,9 +49,22 @@ def tuning_config(name: str = 'lora', rank: int = 8, **changes: Any) -> ConfigDi
     )
 
 
-def tuning(config: ConfigDict) -> Tuning:
-    """The tuning of a stage's section `tuning`."""
-    return tunings.create(config)
+@contextlib.contextmanager
+def of_stage(name: str) -> Iterator[None]:
+    """Puts a stage's name before the setting of its tuning that a `UserError` of the
+    block names: `tuning.rank: …` becomes `sft.tuning.rank: …`."""
+    try:
+        yield
+    except UserError as error:
+        if name and str(error).startswith('tuning'):
+            raise UserError(f'{name}.{error}') from None
+        raise
+
+
+def tuning(config: ConfigDict, stage: str = '') -> Tuning:
+    """The tuning of a section `tuning`; errors name the stage, if it is given."""
+    with of_stage(stage):
+        return tunings.create(config)
 
 
 def coverage(config: ConfigDict, leaves: Any) -> str:
