@@ -13,6 +13,7 @@ from perl.report import (
     drawn_from,
     evaluation_tables,
     frontiers,
+    reward_figures,
     run_folder,
 )
 from perl.report.csv_text import to_csv
@@ -22,7 +23,6 @@ from perl.report.pictures import Paint, Painter, no_pictures
 from perl.report.run_folder import RunFolder
 from perl.report.tables import sittings
 from perl.report.trajectories import REWARDS
-from perl.report.values import is_number
 from perl.system import atomic, jsonl
 
 
@@ -116,7 +116,11 @@ def _reward_models(models: dict[str, Any], paint: Paint) -> list[str]:
     reliability = functools.partial(diagrams.reliability, models)
     buckets = functools.partial(diagrams.buckets, models)
     parts = [f'## {table.title}\n\n{table.across().markdown()}' for table in tables]
-    parts += [_only_ties(name, x) for name, x in models.items() if not x['by_margin']]
+    parts += [
+        reward_figures.only_ties(name, x)
+        for name, x in models.items()
+        if not x['by_margin']
+    ]
     if not any(x['by_margin'] for x in models.values()):
         return parts
     return [
@@ -132,16 +136,6 @@ def _reward_models(models: dict[str, Any], paint: Paint) -> list[str]:
         '### Accuracy by group\n',
         paint('Accuracy by bucket', 'buckets', buckets),
     ]
-
-
-def _only_ties(name: str, figures: dict[str, Any]) -> str:
-    """What there is in place of figures of orders, if no pair is labelled with one."""
-    ties = figures.get('labelled_ties')
-    every = f'all {ties} comparisons' if is_number(ties) else 'all comparisons'
-    return (
-        f'{inert(name)} has no accuracy, no calibration and no accuracy by group, '
-        f'because {every} of this split are labelled as ties, so no order is right.\n'
-    )
 
 
 def _policies(found: dict[str, Any]) -> list[str]:

@@ -8,6 +8,7 @@ separately.
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from perl.report.markdown import inert
 from perl.report.values import is_number
 
 KINDS = {
@@ -75,3 +76,13 @@ def shared_baselines(models: Iterable[Figures]) -> dict[str, Figures]:
             if row not in shared.values():
                 shared[name if name not in shared else f'{name} (other data)'] = row
     return shared
+
+
+def only_ties(name: str, figures: Figures) -> str:
+    """What there is in place of figures of orders, if no pair is labelled with one."""
+    ties = figures.get('labelled_ties')
+    every = f'all {ties} comparisons' if is_number(ties) else 'all comparisons'
+    return (
+        f'{inert(name)} has no accuracy, no calibration and no accuracy by group, '
+        f'because {every} of this split are labelled as ties, so no order is right.\n'
+    )
