@@ -55,7 +55,7 @@ def refused(workdir, *args, arg='', before=None):
         (['--config.policy.lr=1'], ["did you mean 'policy.optimizer.learning_rate'?"]),
         (
             ['--config.policy.zzz=1'],
-            ['zzz is unknown (there is algorithm, batch_size, ', ' others)'],
+            ['zzz is unknown; choose one of algorithm, batch_size, ', ' others'],
         ),
         (['--config.sft.steps=0'], ['sft.steps: 0 must be greater than 0']),
         (['--config.policy.algorithm=pppo'], ['policy.algorithm', "'ppo'"]),
@@ -119,7 +119,7 @@ def test_unknown_study(tmp_path):
     ended = command(
         'perl.train', '--config=configs/study.py:study=rank', f'--workdir={tmp_path}'
     )
-    assert "no study 'rank'; did you mean 'ranks'? (there is algo" in ended.error
+    assert "no study 'rank'; did you mean 'ranks'? Choose one of algo" in ended.error
 
 
 def test_no_config_at_all(tmp_path):

@@ -218,4 +218,4 @@ def test_a_policy_does_not_go_on_from_a_reward_model(opened, finished, tmp_path)
         f'--config.model.path={finished / "pretrain/base"}',
         f'--config.sft.start={tmp_path / "one"}', f'--workdir={tmp_path / "run"}',
     )  # fmt: skip
-    assert 'has a scalar head, so it is no policy' in ended.error
+    assert 'has a scalar head, so it is not a policy' in ended.error

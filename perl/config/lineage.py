@@ -133,7 +133,8 @@ def _check_parts(config, stage):
     for name in of:
         if name not in before:
             raise UserError(
-                f'{stage}.of: {name!r} is no stage before it{near_miss(name, before)}'
+                f'{stage}.of: {name!r} is not a stage before it'
+                f'{near_miss(name, before)}'
             )
     allowed = kinds.of(config[stage]).made_of
     for name in of:
@@ -150,7 +151,9 @@ def _check_parts(config, stage):
     if makes(config, stage) == 'reward':
         _same(config, stage, 'loss', 'give reward models of one loss')
     elif 'combine' in config[stage]:
-        raise UserError(f'{stage}.of: policies make no ensemble; average them instead')
+        raise UserError(
+            f'{stage}.of: policies cannot be in an ensemble; average them instead'
+        )
 
 
 def _check_average(config, stage):

@@ -7,7 +7,7 @@ from ml_collections import ConfigDict
 
 from perl.system import schema
 from perl.system.errors import UserError
-from perl.system.suggest import listed, meant_setting
+from perl.system.suggest import choose, meant_setting
 
 
 class Settings(ConfigDict):
@@ -22,7 +22,7 @@ class Settings(ConfigDict):
             other = isinstance(value, ConfigDict) and not isinstance(value, Settings)
             self._set(key, _converted(value, {}) if other else value)
             return
-        near = meant_setting(str(key), self) or f' (there is {listed(self)})'
+        near = meant_setting(str(key), self) or choose(self)
         add = '; to add a section, call unlock() first'
         raise UserError(
             f'{key} is unknown in this section of the config{near}'

@@ -137,7 +137,7 @@ class Architecture:
             )
         if self.heads % self.kv_heads:
             raise UserError(
-                f'model: heads={self.heads} is no multiple of kv_heads='
+                f'model: heads={self.heads} is not a multiple of kv_heads='
                 f'{self.kv_heads}; choose kv_heads among the divisors of heads'
             )
         if self.positions == 'rotary' and self.turned > self.head_width:

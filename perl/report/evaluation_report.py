@@ -116,11 +116,7 @@ def _reward_models(models: dict[str, Any], paint: Paint) -> list[str]:
     reliability = functools.partial(diagrams.reliability, models)
     buckets = functools.partial(diagrams.buckets, models)
     parts = [f'## {table.title}\n\n{table.across().markdown()}' for table in tables]
-    parts += [
-        reward_figures.only_ties(name, x)
-        for name, x in models.items()
-        if not x['by_margin']
-    ]
+    parts += reward_figures.only_ties(models)
     if not any(x['by_margin'] for x in models.values()):
         return parts
     return [
@@ -133,7 +129,7 @@ def _reward_models(models: dict[str, Any], paint: Paint) -> list[str]:
         'Lines are 95 % intervals. A hollow point stands for fewer than '
         f'{diagrams.FEW} examples. The pale bars show the number of examples in each '
         'bin with the temperature.\n',
-        '### Accuracy by group\n',
+        '### Accuracy by subset\n',
         paint('Accuracy by bucket', 'buckets', buckets),
     ]
 

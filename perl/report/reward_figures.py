@@ -78,11 +78,18 @@ def shared_baselines(models: Iterable[Figures]) -> dict[str, Figures]:
     return shared
 
 
-def only_ties(name: str, figures: Figures) -> str:
-    """What there is in place of figures of orders, if no pair is labelled with one."""
-    ties = figures.get('labelled_ties')
-    every = f'all {ties} comparisons' if is_number(ties) else 'all comparisons'
-    return (
-        f'{inert(name)} has no accuracy, no calibration and no accuracy by group, '
-        f'because {every} of this split are labelled as ties, so no order is right.\n'
-    )
+def only_ties(models: Mapping[str, Figures]) -> list[str]:
+    """A sentence for each evaluated model whose comparisons are all labelled as ties,
+    in the place of the figures that it lacks."""
+    sentences = []
+    for name, figures in models.items():
+        if figures['by_margin']:
+            continue
+        ties = figures.get('labelled_ties')
+        every = f'all {ties} comparisons' if is_number(ties) else 'all comparisons'
+        sentences.append(
+            f'{inert(name)} has no accuracy, no calibration and no accuracy by subset, '
+            f'because {every} of this split are labelled as ties, so no order is '
+            'right.\n'
+        )
+    return sentences

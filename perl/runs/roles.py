@@ -113,8 +113,8 @@ def imported(folder: pathlib.Path, arch: Architecture, base: Any, base_id: str) 
 def mistaken(stage: str, wanted: str, why: str) -> UserError:
     """What to say of a stage or folder that does not hold what is wanted."""
     return UserError(
-        f'{stage}: it {why}, so it is no {wanted}; name a stage that makes one, or the '
-        'adapter folder of one'
+        f'{stage}: it {why}, so it is not a {wanted}; name a stage that makes one, or '
+        'the adapter folder of one'
     )
 
 

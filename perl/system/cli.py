@@ -18,7 +18,7 @@ from safetensors import SafetensorError
 from perl.system import disk, exhausted, flag_words
 from perl.system.errors import UserError
 from perl.system.interrupt import Stopped
-from perl.system.suggest import listed, meant_setting
+from perl.system.suggest import choose, meant_setting
 
 STOPPED = 130  # as a shell reports a program that Ctrl-C ended
 _CHANGE = r'^--?(?:no)?config\.([^=\n]+)'
@@ -123,7 +123,7 @@ def _refuse_unknown(file, changes):
             if name not in section:
                 where = path.split('.')[: path.split('.').index(name)]
                 near = meant_setting(name, section, '.'.join(where))
-                names = '' if near else f' (there is {listed(section)})'
+                names = '' if near else choose(section)
                 _fail(f'--config.{path} is unknown{near}{names}')
             section = section[name]
 

@@ -27,9 +27,20 @@ def misspelled(name: str, known: Iterable[str]) -> str:
 
 
 def near_miss(name: str, known: Iterable[str]) -> str:
-    """The end of an error: `; did you mean 'x'?` and the list of known names."""
+    """The end of an error: `; did you mean 'x'? Choose one of x, y`, or without a
+    similar name `; choose one of x, y`."""
     known = list(known)
-    return f'{meant(name, known)} (there is {listed(known) or "none"})'
+    near = meant(name, known)
+    end = choose(known)
+    return f'{near} {end[2:3].upper()}{end[3:]}' if near else end
+
+
+def choose(known: Iterable[str]) -> str:
+    """`; choose one of x, y`: the end of an error that lists the known names."""
+    known = list(known)
+    if not known:
+        return '; there is none to choose from'
+    return f'; choose {"one of " if len(known) > 1 else ""}{listed(known)}'
 
 
 def meant_setting(name: str, section: Mapping[str, Any], where: str = '') -> str:

@@ -135,8 +135,8 @@ class Adapter(abc.ABC):
         """
         del adapters, coefficients, axis, base
         raise UserError(
-            f'adapters: they are of kind {cls.__name__}, and there is no average of '
-            'those; average LoRA adapters or full weights'
+            f'adapters: they are of kind {cls.__name__}, which cannot be '
+            'averaged; average LoRA adapters or full weights'
         )
 
 

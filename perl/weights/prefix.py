@@ -87,7 +87,7 @@ class Slots(Bound):
         Raises:
             UserError: always.
         """
-        raise UserError('tuning: a prefix is no kernel')
+        raise UserError('tuning: a prefix is not a kernel')
 
     def rows(self, ids: jax.Array) -> jax.Array:
         """No embedding `[V, D]`.
@@ -95,7 +95,7 @@ class Slots(Bound):
         Raises:
             UserError: always.
         """
-        raise UserError('tuning: a prefix is no embedding')
+        raise UserError('tuning: a prefix is not an embedding')
 
     def dense(self) -> jax.Array:
         """No kernel `[*inputs, *outputs]`.

@@ -70,7 +70,10 @@ def test_where_stages_come_from():
         ({'stages': ('sft', 'pretrain')}, 'comes first; write pretrain,sft$'),
         ({'policy.reward': 'seed'}, "'seed' is neither an earlier stage that makes"),
         ({'warm.of': ()}, 'warm.of: name the earlier stages'),
-        ({'warm.of': ('judges', 'alone')}, "warm.of: 'judges' is no stage before it"),
+        (
+            {'warm.of': ('judges', 'alone')},
+            "warm.of: 'judges' is not a stage before it",
+        ),
         ({'warm.of': ('sft',)}, 'sft is of kind sft; give stages of kind reward'),
         ({'judges.of': ('policy',)}, 'policy is of kind policy'),
         ({'warp.of': ('policy', 'warm')}, 'some are reward models and some policies'),
@@ -108,7 +111,10 @@ def test_where_stages_come_from():
         ({'policy.reward': 'judges'}, "'judges' is neither an earlier stage"),
         ({'policy.reward': 'sft'}, "'sft' is neither an earlier stage"),
         ({'policy.reward': ''}, "policy.reward: '' is neither"),
-        ({'dpo.reward': 'gald'}, "did you mean 'gold'. .there is reward, .*, gold.$"),
+        (
+            {'dpo.reward': 'gald'},
+            "did you mean 'gold'. Choose one of reward, .*, gold$",
+        ),
         ({'stages': ('policy', 'sft')}, 'policy.start: sft comes after policy'),
         ({'policy.tuning.rank': 3}, 'policy.tuning.rank: goes on from the adapter'),
     ],

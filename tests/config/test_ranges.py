@@ -69,7 +69,7 @@ def test_no_range_is_left_over():
         ({'sft.optimizer.learning_rate': 1e30}, r'learning_rate: 1e\+30 must be .* at'),
         ({'sft.optimizer.learning_rate': -0.0}, r'learning_rate: -0\.0 must be great'),
         ({'model.width': 0}, r'model\.width: 0 must be greater than 0'),
-        ({'model.heads': 3}, r'model: heads=3 is no multiple of kv_heads=4'),
+        ({'model.heads': 3}, r'model: heads=3 is not a multiple of kv_heads=4'),
         ({'tokenizer.size': -1}, r'tokenizer\.size: -1 must be greater than 0'),
         ({'mesh.data': 0}, r'mesh\.data: 0 must be -1, or 1 or more'),
         ({'mesh.tensor': -1}, r'mesh\.tensor: -1 must be 1 or more'),

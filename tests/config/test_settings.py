@@ -19,7 +19,7 @@ def config():
         ('reward', 'stepz', "did you mean 'steps'?"),
         ('reward.optimizer', 'lerning_rate', "did you mean 'learning_rate'?"),
         ('policy.judge', 'mdel', "did you mean 'model'?"),
-        ('mesh', 'zebra', '(there is data, fsdp, tensor)'),
+        ('mesh', 'zebra', '; choose one of data, fsdp, tensor'),
     ],
 )
 def test_an_unknown_setting_is_one_line(config, section, name, near):

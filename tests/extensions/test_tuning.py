@@ -116,5 +116,5 @@ def test_what_it_cannot_do_is_said(mine):
     _, _, delta = delta_of(mine)
     with pytest.raises(UserError, match='of kind Scale cannot serve one batch'):
         tree.stack([delta, delta])
-    with pytest.raises(UserError, match='of kind Scale, and there is no average'):
+    with pytest.raises(UserError, match='of kind Scale, which cannot be averaged'):
         averaging.combine([delta, delta], [0.5, 0.5])

@@ -41,7 +41,7 @@ def test_kernels_keep_the_variance_of_their_inputs():
 @pytest.mark.parametrize(
     'changes, says',
     [
-        ({'heads': 4, 'kv_heads': 3}, r'heads=4 is no multiple of kv_heads=3'),
+        ({'heads': 4, 'kv_heads': 3}, r'heads=4 is not a multiple of kv_heads=3'),
         ({'head_width': 5}, r'head_width=5 must be an even number'),
         ({'rope_layout': 'circles'}, r'model\.rope_layout: .circles. is not one of'),
         ({'dtype': 'int8'}, r'model\.dtype: .int8. is not one of float32'),

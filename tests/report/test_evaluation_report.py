@@ -268,12 +268,12 @@ def test_only_ties_are_told_instead_of_empty_sections(tmp_path):
     tied = {'n': 0, 'accuracy': None, 'labelled_ties': 12, 'by_margin': []}
     tied |= {'by_group': {}, 'reward_kind': 'pairwise'}
     sentence = (
-        'has no accuracy, no calibration and no accuracy by group, because all 12 '
+        'has no accuracy, no calibration and no accuracy by subset, because all 12 '
         'comparisons of this split are labelled as ties, so no order is right.'
     )
     text = evaluation_report.write(tmp_path, {'reward': tied}).read_text()
     assert f'\nreward {sentence}\n' in text
-    assert 'Accuracy by group' not in text and 'ECE' not in text
+    assert 'Accuracy by subset' not in text and 'ECE' not in text
     both = {'reward': tied, 'other': reward_model(1)}
     text = evaluation_report.write(tmp_path, both).read_text()
-    assert text.count(sentence) == 1 and '### Accuracy by group\n' in text
+    assert text.count(sentence) == 1 and '### Accuracy by subset\n' in text

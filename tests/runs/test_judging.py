@@ -117,7 +117,7 @@ def test_the_annotators_only_compare(run):
         ('rewrd', r"no judge 'rewrd'.*did you mean 'reward'\?"),
         ('gld', "did you mean 'gold'"),
         ('nowhere:f', 'there is no module nowhere'),
-        ('sft', 'sft: it makes a policy, so it is no reward model'),
+        ('sft', 'sft: it makes a policy, so it is not a reward model'),
         ('endpoint', 'needs its address'),
         ('recorded', 'need the file'),
     ],

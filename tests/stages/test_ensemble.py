@@ -247,11 +247,13 @@ def test_panels_by_name(made, run):
     )
     folder = reward_models.load_panel(run, str(made / 'reward_b' / 'adapter'))
     assert folder.sizes == (1,)
-    with pytest.raises(UserError, match='sft: it makes a policy, so it is no reward'):
+    with pytest.raises(
+        UserError, match='sft: it makes a policy, so it is not a reward'
+    ):
         reward_models.load_panel(run, 'sft')
-    with pytest.raises(UserError, match='it has no scalar head, so it is no reward'):
+    with pytest.raises(UserError, match='it has no scalar head, so it is not a reward'):
         reward_models.load_panel(run, str(made / 'sft' / 'adapter'))
-    with pytest.raises(UserError, match='it has a scalar head, so it is no policy'):
+    with pytest.raises(UserError, match='it has a scalar head, so it is not a policy'):
         run.role(str(made / 'reward_b' / 'adapter'))
     with pytest.raises(UserError, match='by_min: it makes a reward model, so it is no'):
         run.role('by_min')

@@ -54,7 +54,7 @@ class Template:
             self._template = _environment().from_string(source)
         except jinja2.TemplateSyntaxError as error:
             raise self.error(
-                f'line {error.lineno} is no jinja2 ({_short(error)}); mend it, or set '
+                f'line {error.lineno} is not jinja2 ({_short(error)}); fix it, or set '
                 'tokenizer.chat_template to another file'
             ) from error
 

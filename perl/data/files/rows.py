@@ -161,6 +161,6 @@ def _check_columns(
             listed = [*short[:_SHOWN], *([f'{more} more'] if more > 0 else [])]
             reason = f'; {why[column]}' if column in why else ''
             raise UserError(
-                f'{file} has no column {column!r}{meant(column, names)} (there is '
-                f'{", ".join(listed) or "none"}){reason}'
+                f'{file} has no column {column!r}{meant(column, names)}; it has '
+                f'{", ".join(listed) or "none"}{reason}'
             )

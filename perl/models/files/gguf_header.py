@@ -81,8 +81,8 @@ def _read(file: pathlib.Path, changed: int, size: int) -> Header:
     with file.open('rb') as opened:
         if opened.read(4) != MAGIC:
             raise UserError(
-                f'model.path: {file} is no GGUF file, whatever its name says; give one '
-                'that begins with GGUF'
+                f'model.path: {file} is not a GGUF file, whatever its name is; give '
+                'one that begins with GGUF'
             )
         with mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ) as data:
             try:
@@ -180,6 +180,6 @@ def _stored(file, name, shape, kind, offset):
         ) from None
     block, nbytes = gguf.GGML_QUANT_SIZES[packing]
     if shape and shape[-1] % block:
-        raise struct.error(f'the rows of {name} are no multiple of {block}')
+        raise struct.error(f'the rows of {name} are not a multiple of {block}')
     count = math.prod(shape) // block * nbytes
     return Stored(tuple(map(int, shape)), packing.name, offset, count)

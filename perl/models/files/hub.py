@@ -33,7 +33,7 @@ def fetch(address: str) -> pathlib.Path:
     parts = _ADDRESS.fullmatch(address)
     if not parts:
         raise UserError(
-            f'model.path: {address!r:.80} is no address of the hub; write '
+            f'model.path: {address!r:.80} is not an address of the hub; write '
             'hub:org/name or hub:org/name@revision'
         )
     name, revision = parts.groups()
@@ -46,7 +46,7 @@ def fetch(address: str) -> pathlib.Path:
     except Exception as error:  # of its own, of its HTTP client, of the disk
         reason = ' '.join(str(error).split()) or type(error).__name__
         raise UserError(
-            f'model.path: {address} could not be fetched ({reason:.200}); mend the '
+            f'model.path: {address} could not be fetched ({reason:.200}); fix the '
             'name or the connection, or give a local folder'
         ) from None
     return pathlib.Path(folder)

@@ -66,7 +66,7 @@ def open_checkpoint(path: str | pathlib.Path) -> Checkpoint:
         raise refuse_pickle(path)
     if path.suffix != _GGUF:
         raise UserError(
-            f'model.path: {path} is no .gguf file; give the folder that has it and '
+            f'model.path: {path} is not a .gguf file; give the folder that has it and '
             f'{CONFIG}'
         )
     return read_gguf(path)

@@ -32,7 +32,7 @@ def test_what_a_template_may_use(source, text):
         ('{{ raise_exception("no system") }}', 'it raises an error .*: no system$'),
         ('{{ messages.append(1) }}', 'it raises an error'),  # nothing may be changed
         ('{{ "".__class__.__mro__ }}', 'it raises an error'),  # nor got out of
-        ('a\n{% if %}', 'line 2 is no jinja2'),
+        ('a\n{% if %}', 'line 2 is not jinja2'),
     ],
 )
 def test_errors_name_the_template(source, what):

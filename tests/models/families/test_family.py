@@ -64,7 +64,7 @@ def test_a_row_with_an_unknown_field_is_named():
     sizes = configs.experiment('x').model
     sizes = {k: v for k, v in sizes.items() if k not in ('path', 'family')}
     with pytest.raises(
-        UserError, match=r'\(there is activation, .* and \d+ others'
+        UserError, match=r'choose one of activation, .* and \d+ others'
     ) as error:
         Family('mine', {'nonlinearity': 'gelu'}).architecture(**sizes)
     assert 'width' not in str(error.value), 'the config sets the sizes'

@@ -157,7 +157,11 @@ def test_what_a_config_says(family, changes, fields):
         ),
         ('llama', {'hidden_act': 'mish'}, "hidden_act is 'mish'.*one of silu"),
         ('llama', {'hidden_size': ...}, 'has no hidden_size'),
-        ('llama', {'num_key_value_heads': 3}, 'heads=4 is no multiple of kv_heads=3'),
+        (
+            'llama',
+            {'num_key_value_heads': 3},
+            'heads=4 is not a multiple of kv_heads=3',
+        ),
         ('llama', {'head_dim': ..., 'hidden_size': 18}, 'num_attention_heads is 4'),
         ('llama', {'hidden_size': 'wide'}, "model.width: 'wide' must be a whole"),
         ('llama', {'attention_bias': 'no'}, "attention_bias is 'no'.*True, False"),

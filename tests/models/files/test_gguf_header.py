@@ -84,7 +84,7 @@ def test_an_alignment_of_its_own(tmp_path):
 def test_wherever_it_is_truncated(file, part):
     data = file.read_bytes()
     file.write_bytes(data[: int(len(data) * part)])
-    with pytest.raises(UserError, match=r'x\.gguf is (truncated|no GGUF file)') as e:
+    with pytest.raises(UserError, match=r'x\.gguf is (truncated|not a GGUF file)') as e:
         gguf_header.read_header(file)
     assert '\n' not in str(e.value)
 
@@ -109,8 +109,8 @@ def test_bytes_at_random(file, seed):
 @pytest.mark.parametrize(
     ('content', 'said'),
     [
-        (b'', 'is no GGUF file'),
-        (b'GGML' + bytes(40), 'is no GGUF file'),
+        (b'', 'is not a GGUF file'),
+        (b'GGML' + bytes(40), 'is not a GGUF file'),
         (b'GGUF' + struct.pack('<I', 1) + bytes(40), 'GGUF version 1'),
         (b'GGUF' + struct.pack('>I', 3) + bytes(40), 'files for big-endian machines'),
         (b'GGUF' + struct.pack('<IQQ', 3, 2**62, 2**62), 'is truncated or damaged'),

@@ -67,7 +67,9 @@ def test_what_is_fetched(cache, monkeypatch, end):
 @pytest.mark.parametrize('address', ['hub:', 'hub:tiny', 'hub:a/b/c', 'hub:a/b@'])
 def test_an_address_that_is_none(address, monkeypatch):
     monkeypatch.setattr(huggingface_hub, 'snapshot_download', None)
-    with pytest.raises(UserError, match='is no address of the hub; write hub:org/name'):
+    with pytest.raises(
+        UserError, match='is not an address of the hub; write hub:org/name'
+    ):
         open_checkpoint(address)
 
 

@@ -32,7 +32,7 @@ def test_each_kind_is_opened(tmp_path):
     [
         ('nowhere', 'is not there'),
         ('x.pt', r'x\.pt is a pickle; .* never opened'),
-        ('x.safetensors', r'is no \.gguf file; give the folder'),
+        ('x.safetensors', r'is not a \.gguf file; give the folder'),
     ],
 )
 def test_what_is_not_opened(tmp_path, name, said):
