@@ -31,7 +31,7 @@ def get_config(arg: str | None = None) -> ConfigDict:
     chosen = recipes.arguments(arg, reward='')
     if not chosen.reward or not bundle.exists(pathlib.Path(chosen.reward)):
         raise UserError(
-            f'config argument reward={chosen.reward!r} is no adapter: train '
+            f'config argument reward={chosen.reward!r} is not an adapter: train '
             'configs/reddit_tldr.py and give its folder, runs/tldr/reward/adapter'
         )
     if not chosen.base:

@@ -87,7 +87,7 @@ def change(text: str) -> tuple[str, Any]:
         return name, ast.literal_eval(value)
     except (ValueError, SyntaxError):
         raise argparse.ArgumentTypeError(
-            f'{text!r} is no name=value; quote text in the value'
+            f'{text!r} is not name=value; quote text in the value'
         ) from None
 
 

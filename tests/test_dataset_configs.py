@@ -165,7 +165,7 @@ def test_without_data_one_line_says_where_to_get_them(name, tmp_path, offline):
             'ui_automation:data=rico',
             "data='rico' is not one of android_control, refexp",
         ),
-        ('bolt_messages', "reward='' is no adapter: train configs/reddit_tldr.py"),
+        ('bolt_messages', "reward='' is not an adapter: train configs/reddit_tldr.py"),
     ],
 )
 def test_the_command_says_one_line(config, said, tmp_path):

@@ -84,5 +84,5 @@ def test_without_a_base_the_error_says_what_makes_one(script, dataset, tmp_path)
 
 def test_a_change_has_a_name_and_a_value(script):
     assert script.change('reward.steps=7') == ('reward.steps', 7)
-    with pytest.raises(argparse.ArgumentTypeError, match='is no name=value'):
+    with pytest.raises(argparse.ArgumentTypeError, match='is not name=value'):
         script.change('reward.steps')
