@@ -8,19 +8,6 @@ import numpy as np
 WINDOW = 8
 
 
-def mixed(seed: int, shuffle: int) -> int:
-    """The seed of the order of a stage's examples, below 2^32.
-
-    Args:
-        seed: of the run.
-        shuffle: of the stage; 0 is the order of the run's seed. Two different pairs of
-            the two give different seeds, but for one in 2^32 of them.
-    """
-    if shuffle == 0:
-        return seed
-    return int(np.random.SeedSequence([seed, shuffle]).generate_state(1)[0])
-
-
 def order(
     n: int,
     batch_size: int,

@@ -11,7 +11,6 @@ from ml_collections import ConfigDict
 from perl import config as configs
 from perl.adapters import tree
 from perl.data import SPLITS, batching, order
-from perl.data.ordering import mixed
 from perl.evaluation.reward_metrics import (
     BEST,
     OnRewards,
@@ -138,9 +137,9 @@ def reward(run: Run, stage: str) -> dict[str, Any]:
     role = run.begin(stage)
     role = roles.with_head(run.key(f'{stage}/head'), role, run.arch.width)
     shapes = batching.shapes(data['train'], run.multiple)
-    seed = mixed(run.config.seed, config.shuffle)
 
     def batch(at):
+        seed = run.config.seed + config.shuffle
         rows = order(len(shapes), config.batch_size, seed, at, shapes)
         return task.collate(data['train'], rows)
 

@@ -43,7 +43,7 @@ def stage_config(kind: str, learning_rate: float, **changes: Any) -> ConfigDict:
         # validation split: responses | demonstrations
         config.centre = 'responses'
         config.head_only = False  # trains the head alone: a linear probe
-        config.shuffle = 0  # another order of the examples; 0 is that of seed
+        config.shuffle = 0  # seed of the order of the data
     config.update(changes)
     return config
 
