@@ -26,20 +26,8 @@ from perl.weights import Leaf
 
 ARCH, LOOP = tiny.arch(scan=True), tiny.arch(scan=False)
 LEAVES = architecture.parameters(ARCH)
-MESHES = [
-    (2, 1, 1),
-    (1, 2, 1),
-    (1, 1, 2),
-    (2, 2, 1),
-    (2, 1, 2),
-    (1, 2, 2),
-    (2, 2, 2),
-    (8, 1, 1),
-    (1, 8, 1),
-    (1, 1, 8),
-]
 # each axis alone, all three together, and eight devices on one
-OF_POLICY = [(2, 1, 1), (1, 2, 1), (1, 1, 2), (2, 2, 2), (1, 8, 1), (1, 1, 8)]
+MESHES = [(2, 1, 1), (1, 2, 1), (1, 1, 2), (2, 2, 2), (1, 8, 1), (1, 1, 8)]
 OPTIMIZER = optax.sgd(0.5)
 HEAD = {'head': heads.head_leaves(16)}
 
@@ -151,7 +139,7 @@ def policy_step(shape, kind):
 
 @pytest.mark.parametrize(
     'shape, kind',
-    [*((shape, tiny.LORA) for shape in OF_POLICY), ((2, 2, 2), Full())],
+    [*((shape, tiny.LORA) for shape in MESHES), ((2, 2, 2), Full())],
     ids=label,
 )
 def test_a_policy_step_is_the_same(shape, kind):

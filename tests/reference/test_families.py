@@ -49,10 +49,10 @@ def close(got, want):
     np.testing.assert_allclose(got, want, atol=1e-5 * max(size, 10.0), rtol=0)
 
 
-@pytest.mark.parametrize('scan', [True, False])
 @pytest.mark.parametrize('case', CASES)
-def test_logits_of_whole_rows(case, scan):
-    arch, params = ours(case, scan)
+def test_logits_of_whole_rows(case):
+    """Every other case has unrolled layers; rows with padding have the rest."""
+    arch, params = ours(case, scan=CASES.index(case) % 2 == 0)
     positions = np.broadcast_to(np.arange(20), (3, 20))
     want = foreign_models.logits(foreign_models.model_of(case), TOKENS)
     close(logits(arch, params, TOKENS, positions), want)
