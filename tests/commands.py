@@ -63,7 +63,7 @@ def command(module, *args, stdin='', before=None, draw=False):
     """Runs `python -m module args` from the repository root.
 
     Args:
-        module: of the package.
+        module: of the package, or the path of a script such as 'scripts/study.py'.
         args: of the command line.
         stdin: text, or bytes that are not UTF-8.
         before: called in the process before the command, to break something.
@@ -115,7 +115,10 @@ def _as_main(module, args, folder, before, draw):
     perl.system.progress.EVERY = float('inf')  # no line that depends on the machine
     if before:
         before()
-    runpy.run_module(module, run_name='__main__', alter_sys=True)
+    if module.endswith('.py'):
+        runpy.run_path(module, run_name='__main__')
+    else:
+        runpy.run_module(module, run_name='__main__', alter_sys=True)
 
 
 def strike(place, call, number=signal.SIGKILL, after=True):

@@ -26,11 +26,12 @@ PPO = dataclasses.replace(
 REINFORCE = dataclasses.replace(PPO, algorithm='reinforce')
 
 R = 3
-BASE = tiny.weights()
-SCORED = {**tiny.adapter(seed=7), 'head': tiny.head(8)}
+ARCH = tiny.arch(layers=1)
+BASE = tiny.weights(ARCH)
+SCORED = {**tiny.adapter(ARCH, seed=7), 'head': tiny.head(8)}
 TRAINABLE = {
-    'policy': tiny.adapter(),
-    'value': {**tiny.adapter(seed=5), 'head': tiny.head()},
+    'policy': tiny.adapter(ARCH),
+    'value': {**tiny.adapter(ARCH, seed=5), 'head': tiny.head()},
 }
 FROZEN = Frozen(
     policy=BASE,
@@ -54,6 +55,6 @@ def scored():
     """The scores of the rollout."""
     return jax.jit(
         functools.partial(
-            experience.score, arch=tiny.ARCH, objective=PPO, with_reference=True
+            experience.score, arch=ARCH, objective=PPO, with_reference=True
         )
     )(TRAINABLE, FROZEN, rollout())

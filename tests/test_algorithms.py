@@ -84,7 +84,9 @@ def test_what_is_optimised_is_named(trained):
     )
 
 
+@pytest.mark.parametrize('trained', ['grpo', 'everything'], indirect=True)
 def test_it_resumes_exactly(trained, finished, tmp_path):
+    """Without a critic, and with all the state that there can be."""
     name, workdir, _ = trained
     again = runs.copy(finished, tmp_path, BEFORE)
     config = experiment(**VARIANTS[name])

@@ -1,5 +1,7 @@
 """Every workload of `scripts/benchmark.py`, on shapes that compile in seconds."""
 
+import functools
+
 import pytest
 from imported import imported
 
@@ -21,19 +23,31 @@ def benchmark():
     return imported('scripts/benchmark.py')
 
 
+@pytest.fixture(scope='module')
+def measured(benchmark):
+    """The figures of a workload and a tuning, measured once."""
+
+    @functools.cache
+    def figures(workload, tuning):
+        flags = [f'--workload={workload}', f'--tuning={tuning}']
+        return benchmark.measure([*flags, *SHAPE])
+
+    return figures
+
+
 @pytest.mark.parametrize('tuning', ['lora', 'full'])
 @pytest.mark.parametrize('workload', SPEED)
-def test_workloads(benchmark, workload, tuning):
-    found = benchmark.measure([f'--workload={workload}', f'--tuning={tuning}', *SHAPE])
+def test_workloads(measured, workload, tuning):
+    found = measured(workload, tuning)
     assert found['workload'] == workload
     assert found['rank'] == (2 if tuning == 'lora' else 0)
     assert all(found[name] > 0 for name in SPEED[workload])
     assert found['peak_rss_mb'] > 0
 
 
-def test_rank_0_is_full_tuning(benchmark):
+def test_rank_0_is_full_tuning(benchmark, measured):
     found = benchmark.measure(['--workload=reward', *SHAPE, '--rank=0'])
-    full = benchmark.measure(['--workload=reward', *SHAPE, '--tuning=full'])
+    full = measured('reward', 'full')
     assert found['system'] == full['system'] == 'perl full'
     assert found['trainable'] == full['trainable']
 
@@ -76,7 +90,7 @@ def test_memory_of_arrays_that_are_never_made(benchmark, workload, names):
 
 def test_roles_share_one_base(benchmark):
     """So four of them stay in little more memory than one."""
-    shape = [*SHAPE, '--abstract', '--layers=16', '--d=256', '--ff=1024']
+    shape = [*SHAPE, '--abstract', '--scan', '--layers=16', '--d=256', '--ff=1024']
     one, four = (
         benchmark.measure([f'--workload={x}', *shape])['frozen_gib']
         for x in ('reward', 'policy')

@@ -23,9 +23,15 @@ def opened(finished, tmp_path_factory):
     return opening.open_finished(runs.clone(finished, workdir))
 
 
-def test_command(finished, tmp_path):
-    workdir = runs.clone(finished, tmp_path / 'run')
-    ended = command('perl.evaluate', f'--workdir={workdir}')
+@pytest.fixture(scope='module')
+def evaluated(finished, tmp_path_factory):
+    """A run that the command has evaluated, only to be read, and what it said."""
+    workdir = runs.clone(finished, tmp_path_factory.mktemp('evaluated') / 'run')
+    return workdir, command('perl.evaluate', f'--workdir={workdir}')
+
+
+def test_command(evaluated):
+    workdir, ended = evaluated
     assert ended.code == 0 and ended.err == '', ended
     lines = ended.out.splitlines()
     assert [line.split(':')[0] for line in lines] == [
@@ -188,11 +194,10 @@ def test_folder_instead_of_stage(opened):
     assert found[f'policy against {folder}'] == named['policy against sft']
 
 
-def test_a_split_does_not_replace_another(finished, tmp_path):
-    workdir = runs.clone(finished, tmp_path / 'run')
-    for split in ('test', 'val'):
-        ended = command('perl.evaluate', f'--workdir={workdir}', f'--split={split}')
-        assert ended.code == 0 and ended.err == '', ended
+def test_a_split_does_not_replace_another(evaluated, tmp_path):
+    workdir = runs.clone(evaluated[0], tmp_path / 'run')
+    ended = command('perl.evaluate', f'--workdir={workdir}', '--split=val')
+    assert ended.code == 0 and ended.err == '', ended
     test, val = (
         json.loads((workdir / f'evaluation{name}.json').read_text())
         for name in ('', '_val')

@@ -10,7 +10,6 @@ from safetensors.numpy import load_file
 from perl.stages.table import STAGES
 
 MESHES = {
-    'data': {'mesh.data': 2},
     'fsdp': {'mesh.fsdp': 2},
     'tensor': {'mesh.tensor': 2},
 }

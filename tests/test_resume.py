@@ -82,7 +82,7 @@ def test_rubbish_goes_at_the_next_start(finished, tmp_path, place, times):
         before = functools.partial(strike, place, 1)
         assert launch(workdir, '--stages=sft', before=before).code == -signal.SIGKILL
         assert len(rubbish(workdir)) == 1
-    assert launch(workdir, '--stages=sft').code == 0
+    runs.run(runs.config(), workdir, ['sft'])
     assert not rubbish(workdir)
     runs.assert_same(workdir, finished, 'sft')
 
@@ -100,7 +100,7 @@ def test_stopped_command(finished, tmp_path, number):
     assert ended.err == (
         'sft: stopped and saved after step 3; the same command continues from there\n'
     )
-    assert launch(workdir, '--stages=sft').code == 0
+    runs.run(runs.config(), workdir, ['sft'])
     runs.assert_same(workdir, finished, 'sft')
 
 

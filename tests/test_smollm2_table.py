@@ -2,13 +2,10 @@
 
 import csv
 import json
-import pathlib
-import subprocess
-import sys
 
 import pytest
+from commands import command
 
-ROOT = pathlib.Path(__file__).parents[1]
 FIGURES = {
     'trainable': 4_000,
     'auc': 0.7,
@@ -27,26 +24,19 @@ def finished(folder, accuracy):
 
 
 def script(workdir, *more):
-    file = ROOT / 'scripts' / 'smollm2_table.py'
     flags = ('--base=none.gguf', f'--shared={workdir}', f'--workdir={workdir}')
-    return subprocess.run(
-        [sys.executable, file, *flags, *more],
-        capture_output=True,
-        text=True,
-        check=False,
-        cwd=ROOT,
-    )
+    return command('scripts/smollm2_table.py', *flags, *more)
 
 
 def test_means_and_deviations_of_what_is_finished(tmp_path):
     for seed, accuracy in enumerate((0.8, 0.9)):
         finished(tmp_path / f'taskmaster_coffee/lora_r=8-seed{seed}', accuracy)
     ended = script(tmp_path, '--seeds=0,1,2', '--finished')
-    assert ended.returncode == 0, ended.stderr
+    assert ended.code == 0, ended.err
     with (tmp_path / 'rewards.csv').open() as file:
         rows = list(csv.DictReader(file))
     assert [row['accuracy'] for row in rows] == ['0.8', '0.9']
-    (line,) = [x for x in ended.stdout.splitlines() if 'taskmaster_coffee' in x]
+    (line,) = [x for x in ended.out.splitlines() if 'taskmaster_coffee' in x]
     cells = [cell.strip() for cell in line.strip('| ').split('|')]
     assert cells == [
         *('taskmaster_coffee', 'lora r=8', '4,000', '2', '0.850 ± 0.071'),
@@ -60,6 +50,6 @@ def test_means_and_deviations_of_what_is_finished(tmp_path):
 )
 def test_bad_input_is_one_line(tmp_path, more):
     ended = script(tmp_path, *more)
-    assert ended.returncode
-    assert ended.stderr.splitlines()[-1].count('error: ') == 1
-    assert 'Traceback' not in ended.stderr
+    assert ended.code
+    assert ended.err.splitlines()[-1].count('error: ') == 1
+    assert 'Traceback' not in ended.err

@@ -35,6 +35,10 @@ def delta(name, seed):
     return rows.trained(name, base(name), seed)
 
 
+merge = jax.jit(tree.merge)
+decode = jax.jit(jax.vmap(lambda leaf: leaf.decode()))
+
+
 def effect(name, delta):
     """What a delta makes of the model, in float64: its kernels where there are some,
     else its own arrays."""
@@ -42,8 +46,14 @@ def effect(name, delta):
         found = dict(enumerate(jax.tree.leaves(delta)))
     else:
         below = {} if name == 'full' else base(name)
-        found = flatten(tree.merge(below, delta))
+        found = flatten(merge(below, delta))
     return {path: np.asarray(x, np.float64) for path, x in found.items()}
+
+
+@functools.cache
+def alone(name, seed):
+    """The effect of one delta."""
+    return effect(name, delta(name, seed))
 
 
 def close(got, want, atol=2e-5):
@@ -69,7 +79,7 @@ def average(name, deltas, shares=None):
 @given(seeds)
 def test_the_average_of_one_is_itself(name, seed):
     one = delta(name, seed)
-    close(effect(name, average(name, [one])), effect(name, one))
+    close(effect(name, average(name, [one])), alone(name, seed))
 
 
 @every_row
@@ -77,7 +87,7 @@ def test_the_average_of_one_is_itself(name, seed):
 @given(seeds, st.integers(2, 3))
 def test_the_average_of_equals_is_each_of_them(name, seed, count):
     one = delta(name, seed)
-    close(effect(name, average(name, [one] * count)), effect(name, one))
+    close(effect(name, average(name, [one] * count)), alone(name, seed))
 
 
 @every_row
@@ -92,7 +102,7 @@ def test_order_does_not_matter(name, order):
 @few
 @given(st.floats(-1, 2))
 def test_an_average_is_that_of_the_kernels(name, share):
-    parts = [effect(name, delta(name, i)) for i in range(2)]
+    parts = [alone(name, i) for i in range(2)]
     made = average(name, [delta(name, i) for i in range(2)], [share, 1 - share])
     want = {p: share * parts[0][p] + (1 - share) * parts[1][p] for p in parts[0]}
     close(effect(name, made), want, atol=1e-4)
@@ -119,7 +129,8 @@ def test_qalora_folds_into_the_offsets(scan):
     arch, frozen = rows.arch('qalora', scan=scan), base('qalora')
     made, (tokens, positions) = delta('qalora', 0), tiny.rows()
     folded = tree.fold(frozen, made)
-    run = functools.partial(decoder.hidden, arch, tokens=tokens, positions=positions)
+    hidden = jax.jit(decoder.hidden, static_argnums=0)
+    run = functools.partial(hidden, arch, tokens=tokens, positions=positions)
     before, after = run(params=tree.bind(frozen, made)), run(params=folded)
     np.testing.assert_allclose(after, before, atol=1e-5)
     assert np.abs(before - run(params=frozen)).max() > 0.1
@@ -144,11 +155,12 @@ def test_folding_into_nf4_is_refused_unless_asked_for():
     frozen, made = base('qlora'), delta('qlora', 0)
     with pytest.raises(UserError, match=r'a base in nf4 would round .* \(lossy\)'):
         tree.fold(frozen, made)
-    folded, plain = tree.fold(frozen, made, lossy=True), tree.merge(frozen, made)
+    fold = jax.jit(functools.partial(tree.fold, lossy=True))
+    folded, plain = fold(frozen, made), merge(frozen, made)
     for path, x in flatten(folded).items():
         if isinstance(flatten(frozen)[path], Stored):
             assert type(x) is type(flatten(frozen)[path])
-            decoded = jax.vmap(lambda leaf: leaf.decode())(x)
+            decoded = decode(x)
             want = flatten(plain)[path]
             assert 0 < np.abs(decoded - want).max() < 0.4 * np.abs(want).max()
     # without an adapter there is nothing to round

@@ -36,6 +36,13 @@ KINDS = {
     'dora': {'r': 2, 'lora_alpha': 4, 'use_dora': True},
     'patterns': {'r': 3, 'lora_alpha': 7, 'rank_pattern': {}, 'alpha_pattern': {}},
 }
+# of families whose kernels have the names of a Llama's, two kinds
+CASES = [
+    (family, kind)
+    for family in FAMILIES
+    for kind in KINDS
+    if family not in ('qwen2', 'gemma') or kind in ('plain', 'dora')
+]
 ARRAYS = 'adapter_model.safetensors'
 TOKENS = np.random.default_rng(0).integers(1, 61, (3, 12)).astype(np.int32)
 
@@ -95,8 +102,7 @@ def same_files(one, two):
         np.testing.assert_array_equal(second[name], x, err_msg=name)
 
 
-@pytest.mark.parametrize('kind', KINDS)
-@pytest.mark.parametrize('family', FAMILIES)
+@pytest.mark.parametrize(('family', 'kind'), CASES)
 def test_there_and_back(family, kind, tmp_path):
     """Read: PEFT's logits, active and merged. Written again: the same bits, which
     PEFT loads to the same logits."""

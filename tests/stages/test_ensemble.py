@@ -92,6 +92,12 @@ def figures(made):
     return runs.results(made)
 
 
+@pytest.fixture(scope='module')
+def evaluated(run):
+    """The evaluation of the last policy, which is the average."""
+    return evaluate.evaluate(run)
+
+
 def test_a_probe_moves_nothing_but_its_head(made, run, figures):
     probe, source = run.reward_role('probe'), run.source('sft')
     kept = {name: part for name, part in probe.delta.items() if name != 'head'}
@@ -165,12 +171,14 @@ def test_a_policy_may_be_judged_by_an_ensemble(made, figures):
     assert np.isfinite(figures['policy_b']['reward_after'])
 
 
-def test_each_policy_is_evaluated_by_the_reward_model_that_taught_it(run, figures):
-    want = {'policy': 'policy', 'policy_b': 'policy_b', '': 'warp'}
-    for policy, stage in want.items():
-        found = evaluate.evaluate(run, policy=policy)[f'{stage} against sft']
+def test_each_policy_is_evaluated_by_the_reward_model_that_taught_it(
+    run, evaluated, figures
+):
+    found = {x: evaluate.evaluate(run, policy=x) for x in ('policy', 'policy_b')}
+    for stage, whole in {**found, 'warp': evaluated}.items():
+        row = whole[f'{stage} against sft']
         for name in ('reward_before', 'reward_after', 'win_rate'):
-            assert found[name] == pytest.approx(figures[stage][name]), stage
+            assert row[name] == pytest.approx(figures[stage][name]), stage
     by = evaluate.evaluate(run, policy='policy_b', judge='reward')
     by = by['policy_b against sft']['reward_after']
     assert by != pytest.approx(figures['policy_b']['reward_after'])
@@ -302,12 +310,11 @@ def edit(folder, **changes):
     (folder / 'ensemble.json').write_text(json.dumps(card | changes))
 
 
-def test_the_evaluation_knows_them_all(made, run, figures):
-    found = evaluate.evaluate(run, policy='warp')
+def test_the_evaluation_knows_them_all(evaluated, figures):
     names = ('reward', 'probe', *REWARDS, 'warm', 'by_gate')
     for name in names:
-        assert found[name]['accuracy'] == figures[name]['accuracy']
-    assert found['warp against sft']['win_rate'] == figures['warp']['win_rate']
+        assert evaluated[name]['accuracy'] == figures[name]['accuracy']
+    assert evaluated['warp against sft']['win_rate'] == figures['warp']['win_rate']
 
 
 @pytest.mark.parametrize(

@@ -29,17 +29,24 @@ def test_nothing_is_shown_where_nothing_is_evaluated(finished):
     assert not samples.read(finished / 'reward')
 
 
+BEFORE = ['pretrain', 'sft', 'reward']
+CHANGES = {'policy.eval_every': 2, 'policy.save_every': 4}
+
+
+@pytest.fixture(scope='module')
+def whole(finished, tmp_path_factory):
+    """A run whose policy shows samples while it is trained."""
+    workdir = runs.copy(finished, tmp_path_factory.mktemp('whole') / 'run', BEFORE)
+    runs.run(runs.config(**CHANGES), workdir)
+    return workdir
+
+
 @pytest.mark.parametrize('end', [2, 5])
-def test_a_policy_that_is_killed_shows_the_same(finished, tmp_path, end):
-    changes = {'policy.eval_every': 2, 'policy.save_every': 4}
-    before = ['pretrain', 'sft', 'reward']
-    whole, killed = (
-        runs.copy(finished, tmp_path / name, before) for name in ('whole', 'killed')
-    )
-    runs.run(runs.config(**changes), whole)
+def test_a_policy_that_is_killed_shows_the_same(whole, finished, tmp_path, end):
+    killed = runs.copy(finished, tmp_path / 'killed', BEFORE)
     with pytest.raises(runs.Killed), runs.dying('policy', end, runs.killed):
-        runs.run(runs.config(**changes), killed)
-    runs.run(runs.config(**changes), killed)
+        runs.run(runs.config(**CHANGES), killed)
+    runs.run(runs.config(**CHANGES), killed)
     ours, final = shown(whole / 'policy')
     assert [row['step'] for row in ours] == [2] * 4 + [4] * 4 + [6] * 4
     assert len(final) == 8

@@ -8,7 +8,18 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import tiny
-from rolled import BASE, FROZEN, PPO, REINFORCE, SCORED, TRAINABLE, R, rollout, scored
+from rolled import (
+    ARCH,
+    BASE,
+    FROZEN,
+    PPO,
+    REINFORCE,
+    SCORED,
+    TRAINABLE,
+    R,
+    rollout,
+    scored,
+)
 
 from perl.adapters import tree
 from perl.adapters.network import Network
@@ -234,10 +245,10 @@ def bare(row, params_of, head):
         'reward': tree.bind(BASE, SCORED),
         'value': tree.bind(BASE, TRAINABLE['value']),
     }[params_of]
-    states = decoder.hidden(tiny.ARCH, role, tokens, jnp.arange(tokens.size)[None])[0]
+    states = decoder.hidden(ARCH, role, tokens, jnp.arange(tokens.size)[None])[0]
     if head:
         return np.asarray(states @ role['head']['kernel'] + role['head']['bias'])
-    logits = decoder.unembed(tiny.ARCH, role, states[None])[0] / PPO.temperature
+    logits = decoder.unembed(ARCH, role, states[None])[0] / PPO.temperature
     scores = np.asarray(jax.nn.log_softmax(logits))
     return scores[np.arange(n - 1, n + R - 1), np.asarray(tokens[0, n:])]
 
@@ -257,7 +268,7 @@ def test_what_the_roles_say_of_a_row_alone(row, n, said):
 
 def test_the_start_is_seen_beside_a_reference_that_moved():
     run = functools.partial(
-        experience.score, arch=tiny.ARCH, objective=PPO, with_reference=True
+        experience.score, arch=ARCH, objective=PPO, with_reference=True
     )
     moved = Network(BASE, TRAINABLE['policy'])
     frozen = dataclasses.replace(FROZEN, reference=moved, start=FROZEN.reference)
@@ -271,14 +282,14 @@ def test_without_a_reference_none_is_run():
     def dots(with_reference):
         run = functools.partial(
             experience.score,
-            arch=tiny.ARCH,
+            arch=ARCH,
             objective=PPO,
             with_reference=with_reference,
         )
         made = jax.make_jaxpr(run)(TRAINABLE, FROZEN, rollout())
         return str(made).count('dot_general')
 
-    forward = jax.make_jaxpr(functools.partial(decoder.hidden, tiny.ARCH))(
+    forward = jax.make_jaxpr(functools.partial(decoder.hidden, ARCH))(
         BASE, *tiny.rows()
     )
     # the forward of the bare base, and its unembedding

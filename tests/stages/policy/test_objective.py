@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import tiny
-from rolled import BASE, FROZEN, PPO, REINFORCE, TRAINABLE, R, rollout, scored
+from rolled import ARCH, BASE, FROZEN, PPO, REINFORCE, TRAINABLE, R, rollout, scored
 
 from perl.adapters import tree
 from perl.losses import group_advantages, kl
@@ -20,7 +20,7 @@ from perl.stages.policy.episodes import Experience
 
 @functools.partial(jax.jit, static_argnums=0)
 def learned(objective, trainable, batch):
-    run = functools.partial(objectives.loss, arch=tiny.ARCH, objective=objective)
+    run = functools.partial(objectives.loss, arch=ARCH, objective=objective)
     return jax.value_and_grad(run, has_aux=True)(
         trainable, FROZEN, batch, jax.random.key(0)
     )
@@ -30,7 +30,7 @@ def batch(**changes):
     """What `estimate` hands on, at ratio 1: the old policy is the new one."""
     rows = rollout()
     new = jax.jit(scoring.log_probs, static_argnums=(0, 4, 5))(
-        tiny.ARCH, tree.bind(BASE, TRAINABLE['policy']), rows.tokens,
+        ARCH, tree.bind(BASE, TRAINABLE['policy']), rows.tokens,
         rows.prompt_lengths, R, PPO.temperature,
     )  # fmt: skip
     rng = np.random.default_rng(0)
@@ -126,7 +126,7 @@ def test_a_kl_term_in_the_loss_by_hand(name):
     mask = np.asarray(given.mask)
     if name == 'full':
         term = jax.jit(scoring.divergence, static_argnums=(0, 5, 6))(
-            tiny.ARCH, tree.bind(BASE, TRAINABLE['policy']), BASE, given.tokens,
+            ARCH, tree.bind(BASE, TRAINABLE['policy']), BASE, given.tokens,
             given.prompt_lengths, R, PPO.temperature,
         )  # fmt: skip
     else:
@@ -151,11 +151,9 @@ def test_text_joins_the_loss_with_its_weight():
     (total, (_, sums)), got = learned(PPO, TRAINABLE, batch(text=rows))
     (plain, _), policy = learned(PPO, TRAINABLE, batch())
     logits = decoder.unembed(
-        tiny.ARCH,
+        ARCH,
         tree.bind(BASE, TRAINABLE['policy']),
-        decoder.hidden(
-            tiny.ARCH, tree.bind(BASE, TRAINABLE['policy']), tokens, positions
-        ),
+        decoder.hidden(ARCH, tree.bind(BASE, TRAINABLE['policy']), tokens, positions),
     )
     scores = np.asarray(jax.nn.log_softmax(logits))[:, :-1]
     missed = -np.take_along_axis(scores, np.asarray(tokens)[:, 1:, None], 2)[..., 0]
