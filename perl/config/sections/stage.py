@@ -43,7 +43,7 @@ def stage_config(kind: str, learning_rate: float, **changes: Any) -> ConfigDict:
         # validation split: responses | demonstrations
         config.centre = 'responses'
         config.head_only = False  # trains the head alone: a linear probe
-        config.shuffle = 0  # seed of the order of the data
+        config.shuffle = 0  # added to seed for the order of the examples
     config.update(changes)
     return config
 
