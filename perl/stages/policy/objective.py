@@ -116,8 +116,9 @@ def _weights(mask, objective):
     tokens count alike, or responses do."""
     if not objective.rules.by_response:
         return jnp.ones(mask.shape), jnp.sum(mask)
-    share = jnp.ones(mask.shape) / jnp.maximum(jnp.sum(mask, 1, keepdims=True), 1)
-    return share, jnp.float32(mask.shape[0])
+    ones = jnp.ones(mask.shape)
+    lengths = jnp.maximum(jnp.sum(mask, 1, keepdims=True), 1)
+    return ones / lengths.astype(ones.dtype), jnp.float32(mask.shape[0])
 
 
 def _policy_terms(new, batch, objective):
