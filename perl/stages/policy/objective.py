@@ -116,9 +116,9 @@ def _weights(mask, objective):
     tokens count alike, or responses do."""
     if not objective.rules.by_response:
         return jnp.ones(mask.shape), jnp.sum(mask)
-    ones = jnp.ones(mask.shape)
-    lengths = jnp.maximum(jnp.sum(mask, 1, keepdims=True), 1)
-    return ones / lengths.astype(ones.dtype), jnp.float32(mask.shape[0])
+    lengths = jnp.sum(mask, 1, keepdims=True, dtype=jnp.float32)
+    share = jnp.ones(mask.shape) / jnp.maximum(lengths, 1)
+    return share, jnp.float32(mask.shape[0])
 
 
 def _policy_terms(new, batch, objective):
