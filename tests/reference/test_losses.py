@@ -123,7 +123,7 @@ def test_grpo_is_the_loss_of_trl():
     def ours(new):
         token = policy.ppo(new, OLD, jnp.broadcast_to(gains[:, None], (B, T)), 0.2)
         token = token + BETA * kl.k3(new, REFERENCE)
-        return jnp.mean(masked_sum(token, MASK, 1) / LENGTHS)
+        return jnp.mean(masked_sum(token, MASK, 1) / LENGTHS.astype(np.float32))
 
     both_gradients(ours, theirs, NEW)
 
