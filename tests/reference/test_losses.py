@@ -175,7 +175,7 @@ def test_ppo_in_torch():
 
     def ours(new):
         token = policy.ppo(new, OLD, masked_whiten(gains, MASK), 0.2)
-        return masked_sum(token, MASK) / MASK.sum()
+        return masked_sum(token, MASK) / float(MASK.sum())
 
     both_gradients(ours, theirs, NEW)
 
@@ -187,7 +187,7 @@ def test_ppo_in_torch():
 
     def our_value(values):
         token = value.clipped(values, old_values, returns, 0.2)
-        return masked_sum(token, MASK) / MASK.sum()
+        return masked_sum(token, MASK) / float(MASK.sum())
 
     both_gradients(our_value, their_value, normal(B, T))
 
