@@ -15,6 +15,8 @@ os.environ.setdefault('JAX_PLATFORMS', 'cpu')
 os.environ.setdefault('JAX_CPU_ENABLE_ASYNC_DISPATCH', 'false')
 # a `[S]` never meets a `[B, T]` by accident
 os.environ.setdefault('JAX_NUMPY_RANK_PROMOTION', 'raise')
+# nor an array of one dtype another one: a cast is written where it happens
+os.environ.setdefault('JAX_NUMPY_DTYPE_PROMOTION', 'strict')
 # eight devices; and programs that compile fast, because most of the suite's time is the
 # compilation of small programs that run once. A flag that is set already stays, so
 # XLA_FLAGS='--xla_backend_optimization_level=3 --xla_cpu_use_fusion_emitters=true'

@@ -98,7 +98,8 @@ def _sample(arch, sampling):
         rewards = None
         if reward is not None:
             rewards = scoring.rewards(arch, reward, tokens, lengths, sampled.lengths, R)
-        return sampled, rewards, jax.numpy.sum((log_p - log_q) * mask, axis=1)
+        kl = (log_p - log_q) * mask.astype(log_p.dtype)
+        return sampled, rewards, jax.numpy.sum(kl, axis=1)
 
     return jax.jit(sample)
 

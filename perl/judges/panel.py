@@ -134,7 +134,7 @@ def gated(
     ((base, delta),) = panel.stacks
     states, shares = mixture.mixed(arch, base, delta, panel.gate, *rows)
     raw = jax.vmap(lambda head: heads.scalar({HEAD: head}, states))(delta[HEAD])
-    tokens = batch['segments'] >= 0
+    tokens = (batch['segments'] >= 0).astype(shares.dtype)
     total = jnp.sum(shares * tokens[None, None], axis=(0, 2, 3))
     mean = total / (len(shares) * jnp.sum(tokens))
     return jnp.mean(_normalised(panel, raw), axis=0), mean

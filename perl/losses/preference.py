@@ -141,7 +141,7 @@ def decided_right(
     shares = pair_mean(share_right(ahead), present)
     decided = jnp.broadcast_to(jnp.asarray(preference) != 0.5, (len(ahead), 1))[:, 0]
     count = jnp.sum(decided, dtype=jnp.float32)
-    right = jnp.sum(shares * decided)
+    right = jnp.sum(shares * decided.astype(shares.dtype))
     return jnp.where(count > 0, right, 0.5), jnp.maximum(count, 1)
 
 

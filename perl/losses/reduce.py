@@ -15,7 +15,7 @@ Axis = int | tuple[int, ...] | None
 def as_float(x: jax.Array) -> jax.Array:
     """`x`, of any shape, in float32; float64 stays float64."""
     x = jnp.asarray(x)
-    return x.astype(jnp.promote_types(x.dtype, jnp.float32))
+    return x.astype(x.dtype if x.dtype == jnp.float64 else jnp.float32)
 
 
 def masked_sum(x: jax.Array, mask: jax.Array, axis: Axis = None) -> jax.Array:
@@ -28,7 +28,8 @@ def masked_mean(x: jax.Array, mask: jax.Array, axis: Axis = None) -> jax.Array:
     """The mean of `x` over `mask` (same shape) along `axis`; 0 where the mask selects
     no entry."""
     count = jnp.sum(jnp.asarray(mask, bool), axis)
-    return masked_sum(x, mask, axis) / jnp.maximum(count, 1)
+    total = masked_sum(x, mask, axis)
+    return total / jnp.maximum(count, 1).astype(total.dtype)
 
 
 def masked_whiten(

@@ -77,7 +77,8 @@ def rotate(arch: Architecture, x: jax.Array, rope: Rope | None) -> jax.Array:
     cos, sin = rope
     shape = (2, -1) if arch.rope_layout == 'halves' else (-1, 2)
     pairs = x.reshape(*x.shape[:-1], *shape)
-    rotated = pairs * cos + jnp.flip(pairs, _turned(arch)) * sin
+    rotated = pairs.astype(cos.dtype) * cos
+    rotated += jnp.flip(pairs, _turned(arch)).astype(sin.dtype) * sin
     return rotated.astype(x.dtype).reshape(x.shape)
 
 

@@ -98,11 +98,12 @@ def _no_tokens(batch, response):
 def _record(responses, token, log_prob, t, eos):
     """The responses with token t `[B]`, where they had not ended before it."""
     tokens, log_probs, lengths, finished = responses
-    ended = jnp.isin(token, np.ravel([] if eos is None else eos))
+    ends = np.ravel([] if eos is None else eos).astype(token.dtype)
+    ended = jnp.isin(token, ends)
     return Responses(
         tokens.at[:, t].set(token),
         log_probs.at[:, t].set(jnp.where(finished, 0.0, log_prob)),
-        lengths + ~finished,
+        lengths + (~finished).astype(lengths.dtype),
         finished | ended,
     )
 

@@ -66,7 +66,8 @@ def ranked(
     chosen, rejected = rewards[:, better], rewards[:, worse]
     lead = 0.0
     if margins and 'margins' in batch:
-        lead = batch['margins'][:, None] * (worse - better)[None]
+        apart = (worse - better).astype(batch['margins'].dtype)
+        lead = batch['margins'][:, None] * apart[None]
     sure = batch['preferences'][:, None] if 'preferences' in batch else 1.0
     losses = preference.bradley_terry(chosen, rejected, lead, sure, smoothing)
     ahead = preference.as_labelled(chosen - rejected, sure)
@@ -88,7 +89,7 @@ def rated(rewards: jax.Array, batch: Any) -> tuple[jax.Array, tuple[jax.Array, d
     """Cross-entropy of sigma(r) with the rating: rewards `[B, 1]`, labels `[B]`."""
     rewards, labels = rewards[:, 0], batch['labels']
     count = jnp.float32(rewards.shape[0])
-    right = jnp.sum((rewards > 0) == (labels >= 0.5))
+    right = jnp.sum((rewards > 0) == (labels >= 0.5), dtype=jnp.float32)
     total = jnp.sum(preference.pointwise(rewards, labels))
     return total, (count, {'accuracy': (right, count)})
 

@@ -73,8 +73,10 @@ def step(
         )
     scale = 1 / jnp.maximum(count, 1)
     grads = jax.tree.map(lambda g: g * scale, grads)
-    updates, opt = optimizer.update(grads, state['opt'], state['trainable'])
-    metrics = {name: Average(s / jnp.maximum(c, 1), c) for name, (s, c) in sums.items()}
+    # optax raises floats to the power of an int32 count, so it needs promotion
+    with jax.numpy_dtype_promotion('standard'):
+        updates, opt = optimizer.update(grads, state['opt'], state['trainable'])
+    metrics = {name: _average(*pair) for name, pair in sums.items()}
     metrics['loss'] = Average(total * scale, count)
     metrics['grad_norm'] = Average(optax.tree.norm(grads), 1)
     state = {
@@ -106,6 +108,10 @@ def over_steps(history: Sequence[dict[str, Average]]) -> dict[str, float]:
         total = sum(float(x.value) * float(x.count) for x in steps)
         means[name] = total / (sum(float(x.count) for x in steps) or 1.0)
     return means
+
+
+def _average(total, count):
+    return Average(total / jnp.maximum(count, 1).astype(total.dtype), count)
 
 
 def _gradient(loss):

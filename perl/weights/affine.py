@@ -58,6 +58,7 @@ class Affine(Stored):
     def decode(self) -> jax.Array:
         """The kernel `[*inputs, *outputs]` in float32."""
         codes = unpack(self.codes) if self.bits == 4 else self.codes
+        codes = codes.astype(self.scale.dtype)
         groups = codes * self.scale[:, None] + self.offset[:, None]
         return ungrouped(groups, self.inputs)
 

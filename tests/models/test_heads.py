@@ -36,7 +36,7 @@ def scored(arch, delta, batch):
     def f(delta):
         params = tree.bind(tiny.weights(arch), delta)
         r = heads.rewards(arch, params, batch).reshape(-1, 3)
-        return jnp.sum(jnp.sin(r) * jnp.arange(1, 4)[None]), r
+        return jnp.sum(jnp.sin(r) * jnp.arange(1.0, 4.0)[None]), r
 
     (_, rewards), grads = jax.value_and_grad(f, has_aux=True)(delta)
     return rewards, grads

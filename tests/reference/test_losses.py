@@ -123,7 +123,7 @@ def test_grpo_is_the_loss_of_trl():
     def ours(new):
         token = policy.ppo(new, OLD, jnp.broadcast_to(gains[:, None], (B, T)), 0.2)
         token = token + BETA * kl.k3(new, REFERENCE)
-        return jnp.mean(masked_sum(token, MASK, 1) / LENGTHS)
+        return jnp.mean(masked_sum(token, MASK, 1) / LENGTHS.astype(np.float32))
 
     both_gradients(ours, theirs, NEW)
 
@@ -175,7 +175,7 @@ def test_ppo_in_torch():
 
     def ours(new):
         token = policy.ppo(new, OLD, masked_whiten(gains, MASK), 0.2)
-        return masked_sum(token, MASK) / MASK.sum()
+        return masked_sum(token, MASK) / float(MASK.sum())
 
     both_gradients(ours, theirs, NEW)
 
@@ -187,7 +187,7 @@ def test_ppo_in_torch():
 
     def our_value(values):
         token = value.clipped(values, old_values, returns, 0.2)
-        return masked_sum(token, MASK) / MASK.sum()
+        return masked_sum(token, MASK) / float(MASK.sum())
 
     both_gradients(our_value, their_value, normal(B, T))
 

@@ -20,6 +20,13 @@ from perl.weights import Leaf, is_leaf
 KERNEL = Leaf((3, 4), ('embed', 'hidden'), 1, 1.0)
 
 
+@pytest.fixture(autouse=True)
+def promotion():
+    """What `perl.training.step` does around optax, which needs promotion."""
+    with jax.numpy_dtype_promotion('standard'):
+        yield
+
+
 def rates(steps, **changes):
     made = optimizer.schedule(configs.optimizer_config(0.2, **changes), steps)
     return np.array([made(i) for i in range(steps + 1)])

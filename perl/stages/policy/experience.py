@@ -94,7 +94,8 @@ def estimate(
     """
     mask, beta = rollout.mask, memory['kl_coefficient']
     finished = rollout.responses.finished
-    rewards = scores.rewards - objective.missing_eos_penalty * ~finished
+    unfinished = (~finished).astype(scores.rewards.dtype)
+    rewards = scores.rewards - objective.missing_eos_penalty * unfinished
     memory = memory | _count(memory, rewards)
     if objective.scale_rewards:
         variance = memory['m2'] / jnp.maximum(memory['count'] - 1, 1)
@@ -156,7 +157,7 @@ def _metrics(rollout, scores, rewards, penalty, objective):
         'reward': jnp.mean(scores.rewards),
         'reward_std': jnp.std(scores.rewards),
         'return': jnp.sum(jnp.where(mask, rewards, 0)) / episodes,
-        'entropy': -masked_sum(scores.log_probs, mask) / tokens,
+        'entropy': -masked_sum(scores.log_probs, mask) / tokens.astype(jnp.float32),
         'response_length': tokens / episodes,
         'no_eos': jnp.mean(~finished),
     }

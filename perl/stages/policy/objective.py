@@ -116,7 +116,8 @@ def _weights(mask, objective):
     tokens count alike, or responses do."""
     if not objective.rules.by_response:
         return jnp.ones(mask.shape), jnp.sum(mask)
-    share = jnp.ones(mask.shape) / jnp.maximum(jnp.sum(mask, 1, keepdims=True), 1)
+    lengths = jnp.sum(mask, 1, keepdims=True, dtype=jnp.float32)
+    share = jnp.ones(mask.shape) / jnp.maximum(lengths, 1)
     return share, jnp.float32(mask.shape[0])
 
 
