@@ -80,16 +80,19 @@ def pieces(
 
 
 def end_of_turn(tokenizer: Tokenizer, template: Template) -> int:
-    """The id of the control token that ends a turn of the assistant.
+    """The id of the control token that ends a turn of the assistant: the first one
+    after its content.
 
     Raises:
         UserError: there is none, or the template raises an error.
     """
-    found = pieces(tokenizer, template, [('user', 'a'), ('assistant', 'b')], 1)
-    turn = next(piece for piece in found if piece.trained)
-    if turn.ids and turn.ids[-1] in {x.id for x in tokenizer.controls.values()}:
-        return turn.ids[-1]
-    raise turns.endless(template)
+    content = chr(_UNUSED[-1])
+    text = template.render([('user', 'a'), ('assistant', content)])
+    _, _, after = text.rpartition(content)
+    found = matcher(tuple(tokenizer.controls)).search(after)
+    if content not in text or found is None:
+        raise turns.endless(template)
+    return tokenizer.controls[found.group()].id
 
 
 def _protected(
