@@ -111,7 +111,12 @@ def metaspace_first():
     return tokenizer_files.metaspace('first')
 
 
-@pytest.fixture(params=[byte_level, metaspace_first, tokenizer_files.llama2])
+@pytest.fixture(
+    params=[
+        *(byte_level, tokenizer_files.byte_level, tokenizer_files.llama2),
+        *(metaspace_first, tokenizer_files.metaspace),
+    ]
+)
 def pair(request):
     """The same tokenizer here and in transformers, with control tokens added."""
     made = request.param()

@@ -120,6 +120,7 @@ class _Encoder:
     def __init__(self, tokenizer: Tokenizer, hidden: Mapping[str, str]):
         self._tokenizer, self._hidden = tokenizer, hidden
         self._controls = tokenizer.controls
+        self._doubles = tokenizer.doubles_space
         self._pattern = matcher(tuple(self._controls))
         self._start = True  # whether the next ordinary text gets a leading space
         self._last: Control | None = None  # the control token right before it
@@ -134,7 +135,7 @@ class _Encoder:
             ids += self._plain(ordinary[-1])
             if match:
                 ids.append(control.id)
-                self._start = getattr(self._tokenizer, 'space_everywhere', False)
+                self._start = self._tokenizer.space_everywhere
                 self._last, at = control, match.end()
         return Piece(ids, ''.join(ordinary), trained, ordinary[0], ordinary[-1])
 
@@ -142,7 +143,8 @@ class _Encoder:
         if not text:
             return []
         start, self._start, self._last = self._start, False, None
-        return self._tokenizer.encode(text, start)
+        spaced = text.startswith((' ', '▁')) and not self._doubles
+        return self._tokenizer.encode(text, start and not spaced)
 
     def _stripped(self, part, following):
         """Some control tokens take the white space beside them."""
