@@ -1,14 +1,22 @@
 """A role as a whole model of transformers."""
 
 import pathlib
+from collections.abc import Mapping
 
 import jax.numpy as jnp
+import numpy as np
 
 from perl.adapters import peft, tree
 from perl.adapters.peft import write_reward
 from perl.data.tokenizers import padding
 from perl.models import families
-from perl.models.files import beside, is_foreign, open_checkpoint, write_checkpoint
+from perl.models.files import (
+    Tensor,
+    beside,
+    is_foreign,
+    open_checkpoint,
+    write_checkpoint,
+)
 from perl.models.heads import HEAD
 from perl.runs.alone import reads_messages
 from perl.runs.roles import Role
@@ -51,8 +59,11 @@ def write_merged(run: Run, role: Role, output: pathlib.Path, decoded: bool) -> s
     own = beside(path) if foreign else {}
     if head and own and pad is not None:
         own = padding.padded_with(own, pad)
+    tensors = made.tensors
+    if foreign and role.base is run.base and not role.delta:
+        tensors = _as_they_were(tensors, foreign.tensors)
     write_checkpoint(
-        output, made.config, made.tensors, beside=own,
+        output, made.config, tensors, beside=own,
         generation=(foreign and foreign.generation) or None,
     )  # fmt: skip
     if not foreign:
@@ -63,6 +74,18 @@ def write_merged(run: Run, role: Role, output: pathlib.Path, decoded: bool) -> s
         write_reward(output, float(head['bias']), role.shift, role.scale, chat)
         note += score_note(role)
     return note
+
+
+def _as_they_were(
+    tensors: Mapping[str, Tensor], source: Mapping[str, Tensor]
+) -> dict[str, Tensor]:
+    """Tensors of any shapes in the dtypes that their source has them in, where nothing
+    was rounded since."""
+    kept = dict(tensors)
+    for name, tensor in tensors.items():
+        if tensor.dtype == np.float32 and name in source:
+            kept[name] = tensor.astype(source[name].dtype)
+    return kept
 
 
 def score_note(role: Role) -> str:

@@ -5,8 +5,10 @@ import json
 import foreign_models
 import jax
 import numpy as np
+import pytest
 import torch
 import transformers
+from commands import command
 from tokenizer_files import byte_level
 
 from perl.adapters.tunings import create
@@ -68,3 +70,35 @@ def test_a_merged_reward_model_reads_padded_texts_at_their_ends(tmp_path):
         }
         want = heads.rewards(run.arch, role.bound(), batch)
         np.testing.assert_allclose(logit.item(), want[0, 0], atol=1e-4)
+
+
+@pytest.mark.parametrize('dtype', [torch.float32, torch.bfloat16])
+def test_a_base_alone_is_written_as_it_was(tmp_path, dtype):
+    """By the command; every tensor has the bits and the dtype of the folder."""
+    source = brought(tmp_path / 'base')
+    model = transformers.AutoModelForCausalLM.from_pretrained(source, dtype=dtype)
+    model.save_pretrained(source)
+    ended = command(
+        'perl.export', f'--model={source}', '--stage=base', '--format=merged',
+        f'--output={tmp_path / "made"}',
+    )  # fmt: skip
+    assert ended.code == 0, ended
+    made = transformers.AutoModelForCausalLM.from_pretrained(
+        tmp_path / 'made', dtype='auto'
+    )
+    want, got = model.state_dict(), made.state_dict()
+    assert want.keys() == got.keys()
+    for name, tensor in want.items():
+        assert got[name].dtype == dtype and torch.equal(got[name], tensor), name
+    found = transformers.AutoTokenizer.from_pretrained(tmp_path / 'made')
+    assert (
+        found('the table')['input_ids']
+        == (
+            transformers.AutoTokenizer.from_pretrained(source)('the table')['input_ids']
+        )
+    )
+
+
+def test_a_stage_wants_its_run():
+    ended = command('perl.export', '--model=nowhere', '--stage=sft', '--output=made')
+    assert ended.code and ended.err.startswith('error: --stage: it is one of a run')
