@@ -5,8 +5,10 @@ Importing it needs torch and transformers, which `scripts/test` installs.
 
 import functools
 import json
+import pathlib
 
 import numpy as np
+import tokenizer_files
 import torch
 import transformers
 from transformers.models.auto.configuration_auto import CONFIG_MAPPING
@@ -178,3 +180,20 @@ def logits(model, tokens, positions=None, mask=None) -> np.ndarray:
     with torch.no_grad():
         ids = torch.tensor(np.asarray(tokens, np.int64))
         return model(ids, use_cache=False, **options).logits.numpy()
+
+
+def save_llama(folder: pathlib.Path) -> pathlib.Path:
+    """A folder with a Llama whose tokenizer pads with eos, as many of them do."""
+    tokenizer = tokenizer_files.byte_level(add_prefix_space=False)
+    sizes = {**SIZES, 'vocab_size': 320, 'max_position_embeddings': 128}
+    config = transformers.LlamaConfig(**{**sizes, 'bos_token_id': 1, 'eos_token_id': 2})
+    torch.manual_seed(0)
+    model = transformers.LlamaForCausalLM(config)
+    randomise(model)
+    model.save_pretrained(folder)
+    tokenizer.save(str(folder / 'tokenizer.json'))
+    names = [tokenizer.id_to_token(i) for i in (1, 2)]
+    said = dict(zip(('bos_token', 'eos_token'), names, strict=True))
+    said |= {'pad_token': names[1], 'tokenizer_class': 'PreTrainedTokenizerFast'}
+    (folder / 'tokenizer_config.json').write_text(json.dumps(said))
+    return folder

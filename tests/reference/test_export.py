@@ -1,7 +1,5 @@
 """Folders of `perl.export` as transformers loads them, with their tokenizers."""
 
-import json
-
 import foreign_models
 import jax
 import numpy as np
@@ -9,7 +7,6 @@ import pytest
 import torch
 import transformers
 from commands import command
-from tokenizer_files import byte_level
 
 from perl.adapters.tunings import create
 from perl.export import export
@@ -21,25 +18,8 @@ from perl.runs.roles import Role
 TEXTS = ['the table', 'a', 'the table is for two people']
 
 
-def brought(folder):
-    """A Llama whose tokenizer pads with eos, as many of them do."""
-    tokenizer = byte_level(add_prefix_space=False)
-    sizes = {**foreign_models.SIZES, 'vocab_size': 320, 'max_position_embeddings': 128}
-    config = transformers.LlamaConfig(**{**sizes, 'bos_token_id': 1, 'eos_token_id': 2})
-    torch.manual_seed(0)
-    model = transformers.LlamaForCausalLM(config)
-    foreign_models.randomise(model)
-    model.save_pretrained(folder)
-    tokenizer.save(str(folder / 'tokenizer.json'))
-    names = [tokenizer.id_to_token(i) for i in (1, 2)]
-    said = dict(zip(('bos_token', 'eos_token'), names, strict=True))
-    said |= {'pad_token': names[1], 'tokenizer_class': 'PreTrainedTokenizerFast'}
-    (folder / 'tokenizer_config.json').write_text(json.dumps(said))
-    return folder
-
-
 def test_a_merged_reward_model_reads_padded_texts_at_their_ends(tmp_path):
-    run = open_alone(str(brought(tmp_path / 'base')))
+    run = open_alone(str(foreign_models.save_llama(tmp_path / 'base')))
     assert run.tokenizer.pad == run.tokenizer.eos == 2
     leaves = parameters(run.arch)
     tuning = create({'name': 'lora', 'rank': 2, 'targets': ('attention',)})
@@ -75,7 +55,7 @@ def test_a_merged_reward_model_reads_padded_texts_at_their_ends(tmp_path):
 @pytest.mark.parametrize('dtype', [torch.float32, torch.bfloat16])
 def test_a_base_alone_is_written_as_it_was(tmp_path, dtype):
     """By the command; every tensor has the bits and the dtype of the folder."""
-    source = brought(tmp_path / 'base')
+    source = foreign_models.save_llama(tmp_path / 'base')
     model = transformers.AutoModelForCausalLM.from_pretrained(source, dtype=dtype)
     model.save_pretrained(source)
     ended = command(
