@@ -47,15 +47,17 @@ def write_merged(run: Run, role: Role, output: pathlib.Path, decoded: bool) -> s
         head = params[HEAD]
         params = {**params, HEAD: {**head, 'bias': jnp.zeros((), jnp.float32)}}
     path, family = run.config.model.path, family_of_base(run)
-    pad, note = run.tokenizer.pad, ''
+    pad, note = None, ''
     if head:
         pad = padding.of_classifier(run.tokenizer)
         note = 'pad is eos, so score one text at a time; ' if pad is None else ''
     foreign = open_checkpoint(path) if path and is_foreign(path) else None
-    ids = {'bos_token_id': run.tokenizer.bos, 'eos_token_id': run.tokenizer.eos}
-    if foreign:  # as its makers say them: eos may be several
-        ids |= {k: foreign.config[k] for k in ids if foreign.config.get(k) is not None}
-    made = families.to_foreign(run.arch, params, family, {**ids, 'pad_token_id': pad})
+    ids = {f'{x}_token_id': getattr(run.tokenizer, x) for x in ('bos', 'eos', 'pad')}
+    if foreign:  # as its makers say them: eos may be several, and pad none
+        ids |= {k: foreign.config[k] for k in ids if k in foreign.config}
+    if head:
+        ids['pad_token_id'] = pad
+    made = families.to_foreign(run.arch, params, family, ids)
     own = beside(path) if foreign else {}
     if head and own and pad is not None:
         own = padding.padded_with(own, pad)

@@ -68,6 +68,9 @@ def test_a_base_alone_is_written_as_it_was(tmp_path, dtype):
     )
     want, got = model.state_dict(), made.state_dict()
     assert want.keys() == got.keys()
+    for name in ('bos_token_id', 'eos_token_id', 'pad_token_id'):
+        assert getattr(made.config, name) == getattr(model.config, name)
+    assert made.config.pad_token_id is None
     for name, tensor in want.items():
         assert got[name].dtype == dtype and torch.equal(got[name], tensor), name
     found = transformers.AutoTokenizer.from_pretrained(tmp_path / 'made')
