@@ -38,8 +38,12 @@ class Piece(NamedTuple):
 def encode(
     tokenizer: Tokenizer, template: Template, messages: Messages
 ) -> tuple[list[int], list[bool]]:
-    """The ids of a whole conversation, and which of them are trained on: the turns of
-    the assistant with the token that ends each.
+    """The ids of a whole conversation, and which of them are the assistant's: what the
+    template has in `{% generation %}` blocks, as transformers marks it, else each turn
+    with the token that ends it.
+
+    A block may hold what begins a turn too. That is part of the prompt in training, and
+    not learned: see `pieces`.
 
     Raises:
         UserError: the template raises an error, or the turns cannot be found: see
@@ -48,7 +52,12 @@ def encode(
     ids, mask = [], []
     roles = [role for role, _ in messages]
     first = roles.index('assistant') if 'assistant' in roles else len(roles)
-    for piece in pieces(tokenizer, template, messages, first):
+    safe, hidden = _protected(messages, tokenizer.controls)
+    parts = turns.blocks(template, safe)
+    parts = parts or turns.split(template, safe, first, tuple(tokenizer.controls))
+    encoder = _Encoder(tokenizer, hidden)
+    for text, trained in parts:
+        piece = encoder.piece(text, trained)
         ids += piece.ids
         mask += [piece.trained] * len(piece.ids)
     return ids, mask
