@@ -94,6 +94,9 @@ CASES = {
             'sliding_attention': {'rope_type': 'default', 'rope_theta': 30.0},
         },
     },
+    'gemma3_text, no windows': {
+        'sliding_window': 4, 'layer_types': ['full_attention', 'full_attention'],
+    },
     'smollm3': {'num_hidden_layers': 5},
     'smollm3, own layers': {
         'no_rope_layers': [1, 0, 0], 'num_hidden_layers': 3, 'mlp_bias': True,
