@@ -2,6 +2,7 @@
 
     python -m perl.export --workdir=runs/mine --stage=reward --format=peft --output=DIR
     python -m perl.export --model=PATH --adapter=DIR --format=merged --output=DIR
+    python -m perl.export --model=NAME.gguf --stage=base --format=merged --output=DIR
 
 `peft` is an adapter in the format of PEFT, `merged` a whole model of transformers
 (of a reward model: one of sequence classification with one label), `bundle` the
@@ -125,8 +126,10 @@ def main(argv: Sequence[str]) -> None:
     values: Any = flags.FLAGS
     if bool(values.stage) == bool(values.adapter):
         raise UserError('--stage: give this, of a run, or --adapter, a folder')
-    if values.stage and values.model:
-        raise UserError('--stage: it is one of a run; give --workdir, or --adapter')
+    if values.stage not in ('', 'base') and values.model:
+        raise UserError(
+            '--stage: it is one of a run; give --workdir, or --adapter, or --stage=base'
+        )
     run = open_one(values.workdir, values.model, values.adapter)
     with jax.set_mesh(run.mesh):
         if values.stage:

@@ -19,6 +19,7 @@ from absl import flags
 from perl.config import lineage
 from perl.data import chat, examples
 from perl.evaluation.responses import respond
+from perl.models import files
 from perl.rollout.choosing import Sampling
 from perl.runs import reward_models
 from perl.runs.alone import AS_LEARNED, conversations, learned_messages, open_one
@@ -81,7 +82,16 @@ def run_sampling(run: Run, name: str) -> Sampling:
     if name in config.stages and lineage.makes(config, name) == 'policy':
         stage = config[lineage.origin(config, name)]
         temperature = stage.get('temperature', temperature)
-    return Sampling(config.lengths.response, chat.stops(run.tokenizer), temperature)
+    return Sampling(config.lengths.response, _ends(run), temperature)
+
+
+def _ends(run: Run) -> int | tuple[int, ...]:
+    """The ids that end a response; of a model alone those too that its files name."""
+    ends, path = chat.stops(run.tokenizer), run.config.model.path
+    if run.config.stages or not files.is_foreign(path):
+        return ends
+    ends = ends if isinstance(ends, tuple) else (ends,)
+    return tuple(dict.fromkeys((*ends, *files.stops(path))))
 
 
 def room(run: Run, sampling: Sampling) -> int:

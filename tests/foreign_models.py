@@ -5,8 +5,10 @@ Importing it needs torch and transformers, which `scripts/test` installs.
 
 import functools
 import json
+import pathlib
 
 import numpy as np
+import tokenizer_files
 import torch
 import transformers
 from transformers.models.auto.configuration_auto import CONFIG_MAPPING
@@ -91,6 +93,9 @@ CASES = {
             'full_attention': {'rope_type': 'default', 'rope_theta': 700.0},
             'sliding_attention': {'rope_type': 'default', 'rope_theta': 30.0},
         },
+    },
+    'gemma3_text, no windows': {
+        'sliding_window': 4, 'layer_types': ['full_attention', 'full_attention'],
     },
     'smollm3': {'num_hidden_layers': 5},
     'smollm3, own layers': {
@@ -178,3 +183,20 @@ def logits(model, tokens, positions=None, mask=None) -> np.ndarray:
     with torch.no_grad():
         ids = torch.tensor(np.asarray(tokens, np.int64))
         return model(ids, use_cache=False, **options).logits.numpy()
+
+
+def save_llama(folder: pathlib.Path) -> pathlib.Path:
+    """A folder with a Llama whose tokenizer pads with eos, as many of them do."""
+    tokenizer = tokenizer_files.byte_level(add_prefix_space=False)
+    sizes = {**SIZES, 'vocab_size': 320, 'max_position_embeddings': 128}
+    config = transformers.LlamaConfig(**{**sizes, 'bos_token_id': 1, 'eos_token_id': 2})
+    torch.manual_seed(0)
+    model = transformers.LlamaForCausalLM(config)
+    randomise(model)
+    model.save_pretrained(folder)
+    tokenizer.save(str(folder / 'tokenizer.json'))
+    names = [tokenizer.id_to_token(i) for i in (1, 2)]
+    said = dict(zip(('bos_token', 'eos_token'), names, strict=True))
+    said |= {'pad_token': names[1], 'tokenizer_class': 'PreTrainedTokenizerFast'}
+    (folder / 'tokenizer_config.json').write_text(json.dumps(said))
+    return folder

@@ -120,8 +120,17 @@ def _turns(prompt: Chat, response: str, tokenizer: Tokenizer, limit: int) -> Par
         found.pop()
     ids = [i for piece in found for i in piece.ids]
     mask = [piece.trained for piece in found for _ in piece.ids]
-    text, cut = ''.join(piece.text for piece in found), max(0, len(ids) - limit)
-    return Part(text, ids, ids[:limit], cut, found[0].first, mask[:limit])
+    tokens = _until_end(ids, tokenizer)
+    text, cut = ''.join(piece.text for piece in found), max(0, len(tokens) - limit)
+    tokens = tokens[:limit]
+    return Part(text, ids, tokens, cut, found[0].first, mask[: len(tokens)])
+
+
+def _until_end(ids: list[int], tokenizer: Tokenizer) -> list[int]:
+    """The ids up to the token that ends the last turn, where the policy stops. The
+    blocks of some templates hold what is written after it too, such as a line end."""
+    end = getattr(tokenizer, 'stops', (tokenizer.eos,))[0]
+    return ids[: len(ids) - ids[::-1].index(end)] if end in ids else ids
 
 
 def _template(tokenizer: Tokenizer) -> Template:

@@ -1,14 +1,22 @@
 """A role as a whole model of transformers."""
 
 import pathlib
+from collections.abc import Mapping
 
 import jax.numpy as jnp
+import numpy as np
 
 from perl.adapters import peft, tree
 from perl.adapters.peft import write_reward
 from perl.data.tokenizers import padding
 from perl.models import families
-from perl.models.files import beside, is_foreign, open_checkpoint, write_checkpoint
+from perl.models.files import (
+    Tensor,
+    beside,
+    is_foreign,
+    open_checkpoint,
+    write_checkpoint,
+)
 from perl.models.heads import HEAD
 from perl.runs.alone import reads_messages
 from perl.runs.roles import Role
@@ -39,20 +47,25 @@ def write_merged(run: Run, role: Role, output: pathlib.Path, decoded: bool) -> s
         head = params[HEAD]
         params = {**params, HEAD: {**head, 'bias': jnp.zeros((), jnp.float32)}}
     path, family = run.config.model.path, family_of_base(run)
-    pad, note = run.tokenizer.pad, ''
+    pad, note = None, ''
     if head:
         pad = padding.of_classifier(run.tokenizer)
         note = 'pad is eos, so score one text at a time; ' if pad is None else ''
     foreign = open_checkpoint(path) if path and is_foreign(path) else None
-    ids = {'bos_token_id': run.tokenizer.bos, 'eos_token_id': run.tokenizer.eos}
-    if foreign:  # as its makers say them: eos may be several
-        ids |= {k: foreign.config[k] for k in ids if foreign.config.get(k) is not None}
-    made = families.to_foreign(run.arch, params, family, {**ids, 'pad_token_id': pad})
+    ids = {f'{x}_token_id': getattr(run.tokenizer, x) for x in ('bos', 'eos', 'pad')}
+    if foreign:  # as its makers say them: eos may be several, and pad none
+        ids |= {k: foreign.config[k] for k in ids if k in foreign.config}
+    if head:
+        ids['pad_token_id'] = pad
+    made = families.to_foreign(run.arch, params, family, ids)
     own = beside(path) if foreign else {}
     if head and own and pad is not None:
         own = padding.padded_with(own, pad)
+    tensors = made.tensors
+    if foreign and role.base is run.base and not role.delta:
+        tensors = _as_they_were(tensors, foreign.tensors)
     write_checkpoint(
-        output, made.config, made.tensors, beside=own,
+        output, made.config, tensors, beside=own,
         generation=(foreign and foreign.generation) or None,
     )  # fmt: skip
     if not foreign:
@@ -63,6 +76,18 @@ def write_merged(run: Run, role: Role, output: pathlib.Path, decoded: bool) -> s
         write_reward(output, float(head['bias']), role.shift, role.scale, chat)
         note += score_note(role)
     return note
+
+
+def _as_they_were(
+    tensors: Mapping[str, Tensor], source: Mapping[str, Tensor]
+) -> dict[str, Tensor]:
+    """Tensors of any shapes in the dtypes that their source has them in, where nothing
+    was rounded since."""
+    kept = dict(tensors)
+    for name, tensor in tensors.items():
+        if tensor.dtype == np.float32 and name in source:
+            kept[name] = tensor.astype(source[name].dtype)
+    return kept
 
 
 def score_note(role: Role) -> str:

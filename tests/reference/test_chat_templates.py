@@ -7,6 +7,8 @@ import tokenizer_files
 import tokenizers as hf
 
 from perl.data import chat
+from perl.data.chat import Template
+from perl.data.parts import response_part
 from perl.data.tokenizers import Json, load
 from perl.models.files import beside
 
@@ -78,6 +80,15 @@ MARKED = (
     '{% endif %}{% endfor %}'
     "{% if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{% endif %}"
 )
+# a block of SmolLM 3 holds what begins a turn, and the line end after it
+WIDE = (
+    "{% for m in messages %}{% if m['role'] == 'assistant' %}{% generation %}"
+    "{{ '<|im_start|>assistant\\n' + m['content'].lstrip('\\n') + '<|im_end|>\\n' }}"
+    '{% endgeneration %}{% else %}'
+    "{{ '<|im_start|>' + m['role'] + '\\n' + m['content'] + '<|im_end|>\\n' }}"
+    '{% endif %}{% endfor %}'
+    "{% if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{% endif %}"
+)
 # template, whether it takes a system prompt, the token that ends a turn
 TEMPLATES = {
     'chatml': (CHATML, True, '<|im_end|>'),
@@ -111,7 +122,12 @@ def metaspace_first():
     return tokenizer_files.metaspace('first')
 
 
-@pytest.fixture(params=[byte_level, metaspace_first, tokenizer_files.llama2])
+@pytest.fixture(
+    params=[
+        *(byte_level, tokenizer_files.byte_level, tokenizer_files.llama2),
+        *(metaspace_first, tokenizer_files.metaspace),
+    ]
+)
 def pair(request):
     """The same tokenizer here and in transformers, with control tokens added."""
     made = request.param()
@@ -139,7 +155,7 @@ def theirs_of(tokenizer, template, messages, **options):
 def test_ids_are_those_of_transformers(pair, name):
     ours, theirs = pair
     source, system, end = TEMPLATES[name]
-    template = chat.Template(source, '<s>', '</s>')
+    template = Template(source, '<s>', '</s>')
     # a template that changes earlier turns has one answer to learn
     turns = TURNS[:2] if name == 'qwen3' else TURNS
     messages = [SYSTEM, *turns] if system else turns
@@ -160,9 +176,28 @@ def test_the_mask_of_generation_blocks_is_that_of_transformers(pair):
     messages = [SYSTEM, *TURNS]
     want = theirs_of(theirs, MARKED, messages, **options)
     for source in (MARKED, CHATML):  # blocks, and prefixes of the same text
-        ids, mask = chat.encode(ours, chat.Template(source), messages)
+        ids, mask = chat.encode(ours, Template(source), messages)
         assert ids == want['input_ids']
         assert mask == [x == 1 for x in want['assistant_masks']]
+
+
+def test_a_block_that_holds_more_than_a_turn(pair):
+    """Its mask is that of transformers; a response is what the policy says."""
+    ours, theirs = pair
+    template, end = Template(WIDE), theirs.convert_tokens_to_ids('<|im_end|>')
+    options = {'return_assistant_tokens_mask': True}
+    want = theirs_of(theirs, WIDE, [SYSTEM, *TURNS], **options)
+    ids, mask = chat.encode(ours, template, [SYSTEM, *TURNS])
+    assert ids == want['input_ids']
+    if not ours.space_everywhere:  # transformers loses a space that it adds itself
+        assert mask == [x == 1 for x in want['assistant_masks']]
+    assert chat.end_of_turn(ours, template) == end
+    whole = chat.ChatTokenizer(ours, template, (end,))
+    prompt, answer = chat.Chat([SYSTEM, *TURNS[:3]]), TURNS[3][1]
+    part = response_part(prompt, answer, whole, 99)
+    asked = chat.prompt_ids(ours, template, prompt.messages)
+    assert part.tokens[-1] == end and part.tokens.count(end) == 1 and all(part.mask)
+    assert ids[: len(asked) + len(part.tokens)] == [*asked, *part.tokens]
 
 
 @pytest.mark.parametrize('name', TEMPLATES)
@@ -170,7 +205,7 @@ def test_renderings_are_those_of_transformers(pair, name):
     _, theirs = pair
     source, system, _ = TEMPLATES[name]
     messages = [SYSTEM, *TURNS] if system else TURNS
-    template = chat.Template(source, '<s>', '</s>')
+    template = Template(source, '<s>', '</s>')
     for asked in (False, True):
         want = theirs.apply_chat_template(
             rows(messages),

@@ -1,13 +1,12 @@
 """Folders of `perl.export` as transformers loads them, with their tokenizers."""
 
-import json
-
 import foreign_models
 import jax
 import numpy as np
+import pytest
 import torch
 import transformers
-from tokenizer_files import byte_level
+from commands import command
 
 from perl.adapters.tunings import create
 from perl.export import export
@@ -19,25 +18,8 @@ from perl.runs.roles import Role
 TEXTS = ['the table', 'a', 'the table is for two people']
 
 
-def brought(folder):
-    """A Llama whose tokenizer pads with eos, as many of them do."""
-    tokenizer = byte_level(add_prefix_space=False)
-    sizes = {**foreign_models.SIZES, 'vocab_size': 320, 'max_position_embeddings': 128}
-    config = transformers.LlamaConfig(**{**sizes, 'bos_token_id': 1, 'eos_token_id': 2})
-    torch.manual_seed(0)
-    model = transformers.LlamaForCausalLM(config)
-    foreign_models.randomise(model)
-    model.save_pretrained(folder)
-    tokenizer.save(str(folder / 'tokenizer.json'))
-    names = [tokenizer.id_to_token(i) for i in (1, 2)]
-    said = dict(zip(('bos_token', 'eos_token'), names, strict=True))
-    said |= {'pad_token': names[1], 'tokenizer_class': 'PreTrainedTokenizerFast'}
-    (folder / 'tokenizer_config.json').write_text(json.dumps(said))
-    return folder
-
-
 def test_a_merged_reward_model_reads_padded_texts_at_their_ends(tmp_path):
-    run = open_alone(str(brought(tmp_path / 'base')))
+    run = open_alone(str(foreign_models.save_llama(tmp_path / 'base')))
     assert run.tokenizer.pad == run.tokenizer.eos == 2
     leaves = parameters(run.arch)
     tuning = create({'name': 'lora', 'rank': 2, 'targets': ('attention',)})
@@ -68,3 +50,38 @@ def test_a_merged_reward_model_reads_padded_texts_at_their_ends(tmp_path):
         }
         want = heads.rewards(run.arch, role.bound(), batch)
         np.testing.assert_allclose(logit.item(), want[0, 0], atol=1e-4)
+
+
+@pytest.mark.parametrize('dtype', [torch.float32, torch.bfloat16])
+def test_a_base_alone_is_written_as_it_was(tmp_path, dtype):
+    """By the command; every tensor has the bits and the dtype of the folder."""
+    source = foreign_models.save_llama(tmp_path / 'base')
+    model = transformers.AutoModelForCausalLM.from_pretrained(source, dtype=dtype)
+    model.save_pretrained(source)
+    ended = command(
+        'perl.export', f'--model={source}', '--stage=base', '--format=merged',
+        f'--output={tmp_path / "made"}',
+    )  # fmt: skip
+    assert ended.code == 0, ended
+    made = transformers.AutoModelForCausalLM.from_pretrained(
+        tmp_path / 'made', dtype='auto'
+    )
+    want, got = model.state_dict(), made.state_dict()
+    assert want.keys() == got.keys()
+    for name in ('bos_token_id', 'eos_token_id', 'pad_token_id'):
+        assert getattr(made.config, name) == getattr(model.config, name)
+    assert made.config.pad_token_id is None
+    for name, tensor in want.items():
+        assert got[name].dtype == dtype and torch.equal(got[name], tensor), name
+    found = transformers.AutoTokenizer.from_pretrained(tmp_path / 'made')
+    assert (
+        found('the table')['input_ids']
+        == (
+            transformers.AutoTokenizer.from_pretrained(source)('the table')['input_ids']
+        )
+    )
+
+
+def test_a_stage_wants_its_run():
+    ended = command('perl.export', '--model=nowhere', '--stage=sft', '--output=made')
+    assert ended.code and ended.err.startswith('error: --stage: it is one of a run')

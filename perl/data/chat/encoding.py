@@ -38,8 +38,12 @@ class Piece(NamedTuple):
 def encode(
     tokenizer: Tokenizer, template: Template, messages: Messages
 ) -> tuple[list[int], list[bool]]:
-    """The ids of a whole conversation, and which of them are trained on: the turns of
-    the assistant with the token that ends each.
+    """The ids of a whole conversation, and which of them are the assistant's: what the
+    template has in `{% generation %}` blocks, as transformers marks it, else each turn
+    with the token that ends it.
+
+    A block may hold what begins a turn too. That is part of the prompt in training, and
+    not learned: see `pieces`.
 
     Raises:
         UserError: the template raises an error, or the turns cannot be found: see
@@ -48,7 +52,12 @@ def encode(
     ids, mask = [], []
     roles = [role for role, _ in messages]
     first = roles.index('assistant') if 'assistant' in roles else len(roles)
-    for piece in pieces(tokenizer, template, messages, first):
+    safe, hidden = _protected(messages, tokenizer.controls)
+    parts = turns.blocks(template, safe)
+    parts = parts or turns.split(template, safe, first, tuple(tokenizer.controls))
+    encoder = _Encoder(tokenizer, hidden)
+    for text, trained in parts:
+        piece = encoder.piece(text, trained)
         ids += piece.ids
         mask += [piece.trained] * len(piece.ids)
     return ids, mask
@@ -80,16 +89,19 @@ def pieces(
 
 
 def end_of_turn(tokenizer: Tokenizer, template: Template) -> int:
-    """The id of the control token that ends a turn of the assistant.
+    """The id of the control token that ends a turn of the assistant: the first one
+    after its content.
 
     Raises:
         UserError: there is none, or the template raises an error.
     """
-    found = pieces(tokenizer, template, [('user', 'a'), ('assistant', 'b')], 1)
-    turn = next(piece for piece in found if piece.trained)
-    if turn.ids and turn.ids[-1] in {x.id for x in tokenizer.controls.values()}:
-        return turn.ids[-1]
-    raise turns.endless(template)
+    content = chr(_UNUSED[-1])
+    text = template.render([('user', 'a'), ('assistant', content)])
+    _, _, after = text.rpartition(content)
+    found = matcher(tuple(tokenizer.controls)).search(after)
+    if content not in text or found is None:
+        raise turns.endless(template)
+    return tokenizer.controls[found.group()].id
 
 
 def _protected(
@@ -117,6 +129,7 @@ class _Encoder:
     def __init__(self, tokenizer: Tokenizer, hidden: Mapping[str, str]):
         self._tokenizer, self._hidden = tokenizer, hidden
         self._controls = tokenizer.controls
+        self._doubles = tokenizer.doubles_space
         self._pattern = matcher(tuple(self._controls))
         self._start = True  # whether the next ordinary text gets a leading space
         self._last: Control | None = None  # the control token right before it
@@ -131,7 +144,7 @@ class _Encoder:
             ids += self._plain(ordinary[-1])
             if match:
                 ids.append(control.id)
-                self._start = getattr(self._tokenizer, 'space_everywhere', False)
+                self._start = self._tokenizer.space_everywhere
                 self._last, at = control, match.end()
         return Piece(ids, ''.join(ordinary), trained, ordinary[0], ordinary[-1])
 
@@ -139,7 +152,8 @@ class _Encoder:
         if not text:
             return []
         start, self._start, self._last = self._start, False, None
-        return self._tokenizer.encode(text, start)
+        spaced = text.startswith((' ', '▁')) and not self._doubles
+        return self._tokenizer.encode(text, start and not spaced)
 
     def _stripped(self, part, following):
         """Some control tokens take the white space beside them."""

@@ -1,38 +1,15 @@
 """Chat templates, rendered as transformers renders them."""
 
-import datetime
-import functools
-import json
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import jinja2
-from jinja2 import nodes
-from jinja2.ext import Extension
-from jinja2.sandbox import ImmutableSandboxedEnvironment
 
+from perl.data.chat.sandbox import CLOSE, OPEN, budget, environment
 from perl.system import jsonl
 from perl.system.errors import UserError
 
 Messages = Sequence[tuple[str, str]]
-# noncharacters of Unicode, around what stands inside of {% generation %}
-OPEN, CLOSE = '\ufdd0', '\ufdd1'
 _MOST = 100  # characters of the reason of an error
-
-
-class _Generation(Extension):
-    """`{% generation %} … {% endgeneration %}`: the model's own text, to be marked."""
-
-    tags = {'generation'}  # noqa: RUF012  (the name and the type are jinja2's)
-
-    def parse(self, parser: Any) -> nodes.CallBlock:
-        line = next(parser.stream).lineno
-        body = parser.parse_statements(['name:endgeneration'], drop_needle=True)
-        call = self.call_method('marked')
-        return nodes.CallBlock(call, [], [], body).set_lineno(line)
-
-    def marked(self, caller: Any) -> str:
-        return f'{OPEN}{caller()}{CLOSE}'
 
 
 class Template:
@@ -51,7 +28,7 @@ class Template:
         self.source, self.bos, self.eos = source, bos, eos
         self.name = f'chat template {name}' if name else 'chat template'
         try:
-            self._template = _environment().from_string(source)
+            self._template = environment().from_string(source)
         except jinja2.TemplateSyntaxError as error:
             raise self.error(
                 f'line {error.lineno} is not jinja2 ({_short(error)}); fix it, or set '
@@ -82,6 +59,7 @@ class Template:
                 add_generation_prompt=add_generation_prompt,
                 bos_token=self.bos,
                 eos_token=self.eos,
+                **budget(),
             )
         except Exception as error:  # a template is a program and may raise anything
             raise self.error(
@@ -133,39 +111,6 @@ def _text(token: object) -> str:
     """The text of a token, which may be an object with its content."""
     token = token.get('content') if isinstance(token, dict) else token
     return token if isinstance(token, str) else ''
-
-
-@functools.cache
-def _environment() -> ImmutableSandboxedEnvironment:
-    """What transformers offers to a template (`_compile_jinja_template`)."""
-    environment = ImmutableSandboxedEnvironment(
-        trim_blocks=True,
-        lstrip_blocks=True,
-        extensions=[_Generation, 'jinja2.ext.loopcontrols'],
-    )
-    environment.filters['tojson'] = _to_json
-    environment.globals['raise_exception'] = _raise
-    environment.globals['strftime_now'] = _now
-    return environment
-
-
-def _to_json(value, ensure_ascii=False, indent=None, separators=None, sort_keys=False):
-    # the filter of jinja2 writes <, >, & and ' for HTML
-    return json.dumps(
-        value,
-        ensure_ascii=ensure_ascii,
-        indent=indent,
-        separators=separators,
-        sort_keys=sort_keys,
-    )
-
-
-def _raise(message):
-    raise jinja2.TemplateError(message)
-
-
-def _now(form):
-    return datetime.datetime.now().strftime(form)
 
 
 def _short(error: Exception) -> str:

@@ -69,6 +69,10 @@ class ChatTokenizer:
     def space_everywhere(self) -> bool:
         return self.tokenizer.space_everywhere
 
+    @property
+    def doubles_space(self) -> bool:
+        return self.tokenizer.doubles_space
+
     def encode(self, text: str, start: bool = False) -> list[int]:
         return self.tokenizer.encode(text, start)
 

@@ -38,6 +38,17 @@ def split(
     return _by_prefixes(template, messages, first, matcher(controls))
 
 
+def blocks(template: Template, messages: Messages) -> list[tuple[str, bool]]:
+    """The rendering of messages in parts, and whether each is a `{% generation %}`
+    block; nothing where it has no such block.
+
+    Raises:
+        UserError: the template raises an error.
+    """
+    marked = template.marked(messages)
+    return _blocks(marked) if OPEN in marked else []
+
+
 @functools.lru_cache(maxsize=16)
 def matcher(texts: tuple[str, ...]) -> re.Pattern:
     """Matches the text of a control token, the longest first."""
@@ -55,17 +66,21 @@ def endless(template: Template) -> UserError:
 
 def _by_blocks(template, messages, first, marked):
     head = template.render(messages[:first], add_generation_prompt=True)
-    parts = [
-        (text, inside)
-        for outside in marked.split(OPEN)
-        for text, inside in _inside(outside)
-    ]
+    parts = _blocks(marked)
     if not ''.join(text for text, _ in parts).startswith(head):
         raise _unlike(template, first)
     rest = [*_after(parts, len(head))]
     if not any(inside for _, inside in rest):
         raise template.error('it has no {% generation %} block around the last turns')
     return [(head, False), *rest]
+
+
+def _blocks(marked):
+    return [
+        (text, inside)
+        for outside in marked.split(OPEN)
+        for text, inside in _inside(outside)
+    ]
 
 
 def _inside(part):

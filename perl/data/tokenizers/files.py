@@ -3,6 +3,7 @@
 import pathlib
 import tempfile
 
+from perl.data.tokenizers import beside
 from perl.data.tokenizers.json_file import Json
 from perl.data.tokenizers.llama2c import Llama2c
 from perl.data.tokenizers.sentence_piece import SentencePiece
@@ -22,9 +23,9 @@ def load(path: str | pathlib.Path) -> Tokenizer:
     `'bytes'` is the byte tokenizer, which needs no file. A folder without our meta file
     is searched for `tokenizer.json`, `tokenizer.model` and `tokenizer.bin`. If it has
     both of the first two, the one with an exact round trip is used, or `tokenizer.json`
-    if both are exact. The names of the special tokens of a `tokenizer.json` come from
-    `tokenizer_config.json` beside it. A `.gguf` file has its tokenizer inside, and
-    `hub:org/name` names one of the Hugging Face hub.
+    if both are exact or the other lacks tokens. The names of the special tokens of a
+    `tokenizer.json` come from the files beside it (`beside.named`). A `.gguf` file has
+    its tokenizer inside, and `hub:org/name` names one of the Hugging Face hub.
 
     Raises:
         UserError: the file is missing, damaged or of an unknown kind.
@@ -46,7 +47,7 @@ def load(path: str | pathlib.Path) -> Tokenizer:
         return _from_folder(path) if path.is_dir() else _from_file(path)
     except UserError as error:
         raise UserError(f'{path}: {error}') from error
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise UserError(f'{path} is not a readable tokenizer: {error!r}') from error
 
 
@@ -72,7 +73,7 @@ def _of_both(json_file: pathlib.Path, model_file: pathlib.Path) -> Tokenizer:
         model = _from_file(model_file)
     except UserError:  # Llama 3 has a file of another format with this name
         return _from_file(json_file)
-    if _special_tokens(json_file)['eos'] is None:
+    if beside.named(json_file)['eos'] is None:
         return model
     tokenizer = _from_file(json_file)
     model.adds_bos = tokenizer.adds_bos  # transformers reads the tokenizer.json
@@ -113,11 +114,13 @@ def _from_meta(folder: pathlib.Path, meta: dict) -> Tokenizer:
 def _from_file(file: pathlib.Path) -> Tokenizer:
     if file.suffix == '.bin':
         return Llama2c(file.read_bytes())
+    config = jsonl.load(file.with_name(beside.CONFIG))
     if file.suffix != '.json':
-        config = jsonl.load(file.with_name('tokenizer_config.json'))
         adds_bos = config.get('add_bos_token') is not False
-        return SentencePiece(file.read_bytes(), adds_bos=adds_bos)
-    special = _special_tokens(file)
+        model = SentencePiece(file.read_bytes(), adds_bos=adds_bos)
+        _check_whole(model, file, config)
+        return model
+    special = beside.named(file)
     if special['eos'] is None:
         raise UserError(
             'its end-of-sequence token is unknown; put tokenizer_config.json with '
@@ -125,17 +128,20 @@ def _from_file(file: pathlib.Path) -> Tokenizer:
         )
     special['pad'] = special['pad'] or special['eos']
     special['bos'] = special['bos'] or special['pad']
-    return Json(file.read_text('utf-8'), **special, adds_bos=None)
+    content = beside.completed(file.read_text('utf-8'), config)
+    return Json(content, **special, adds_bos=None)
 
 
-def _special_tokens(file: pathlib.Path) -> dict[str, str | None]:
-    """pad, bos and eos as `tokenizer_config.json` beside a file names them."""
-    config_file = file.with_name('tokenizer_config.json')
-    config = jsonl.load(config_file)
-    named = {}
-    for role in ('pad', 'bos', 'eos'):
-        token = config.get(f'{role}_token')
-        named[role] = token.get('content') if isinstance(token, dict) else token
-        if not isinstance(named[role], str | None):
-            raise UserError(f'{config_file}: {role}_token is {token!r:.40}, not text')
-    return named
+def _check_whole(model: SentencePiece, file: pathlib.Path, config: dict) -> None:
+    """Raises a `UserError` where the files beside a SentencePiece model add tokens to
+    it, other than one to pad with, which no text has."""
+    named = {*jsonl.load(file.with_name('added_tokens.json'))}
+    decoder = config.get('added_tokens_decoder') or {}
+    named |= {beside.text_of(said) for said in decoder.values()}
+    named |= {beside.text_of(config.get('eos_token'))} - {None, ''}
+    added = named - {*model.pieces, beside.text_of(config.get('pad_token'))}
+    if added:
+        raise UserError(
+            f'it lacks the token {min(added)!r:.40}, which the files beside it add; '
+            'write a tokenizer.json with save_pretrained of transformers'
+        )

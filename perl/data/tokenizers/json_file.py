@@ -6,7 +6,8 @@ import json
 import pathlib
 from collections.abc import Sequence
 
-from perl.data.tokenizers.json_steps import first_only, for_parts
+from perl.data.tokenizers.beside import marked
+from perl.data.tokenizers.json_steps import doubles, first_only, for_parts
 from perl.data.tokenizers.vocabularies import Control, LeadingSpace, digest, write
 from perl.system import jsonl
 from perl.system.errors import UserError
@@ -39,7 +40,7 @@ class Json(LeadingSpace):
         import tokenizers
 
         try:
-            original = jsonl.parse(content, unique=False)
+            original = marked(jsonl.parse(content, unique=False), {pad, bos, eos})
             settings, self.leading_space = for_parts(original)
             self._tokenizer = tokenizers.Tokenizer.from_str(json.dumps(settings))
         except Exception as error:
@@ -56,6 +57,7 @@ class Json(LeadingSpace):
         self.size = max(self._tokenizer.get_vocab(True).values()) + 1
         self._unknown = _unknown_id(settings['model'], self._tokenizer)
         self.space_everywhere = self.leading_space and not first_only(original)
+        self.doubles_space = doubles(original)
 
     def _id(self, token: str) -> int:
         number = self._tokenizer.token_to_id(token)

@@ -44,6 +44,12 @@ def first_only(settings: dict[str, Any]) -> bool:
     return any(step.get('prepend_scheme') == 'first' for step in steps)
 
 
+def doubles(settings: dict[str, Any]) -> bool:
+    """Whether a space is put before a text that begins with one: the normalizer does,
+    the pre-tokenizers do not."""
+    return any(map(_puts_space, _flat(settings.get('normalizer'), 'normalizers')))
+
+
 def _flat(step, several):
     """The steps in a step, which may be a sequence of steps or null."""
     if step is None:

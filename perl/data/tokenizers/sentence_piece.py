@@ -58,12 +58,16 @@ class SentencePiece(LeadingSpace):
         self.bos = _or(self._processor.bos_id(), self.pad)
 
     @functools.cached_property
+    def pieces(self) -> list[str]:
+        """The pieces by id."""
+        return [self._processor.id_to_piece(i) for i in range(self.size)]
+
+    @functools.cached_property
     def controls(self) -> dict[str, Control]:
-        pieces = {i: self._processor.id_to_piece(i) for i in range(self.size)}
         special = (self.pad, self.bos, self.eos)
         return {
             piece: Control(i)
-            for i, piece in pieces.items()
+            for i, piece in enumerate(self.pieces)
             if self._processor.is_control(i) or i in special
         }
 

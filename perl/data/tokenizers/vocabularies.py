@@ -65,6 +65,10 @@ class Tokenizer(Protocol):
         """Whether the space that belongs before the start of a text belongs after each
         control token too."""
 
+    @property
+    def doubles_space(self) -> bool:
+        """Whether that space belongs before a text too that begins with one."""
+
     def encode(self, text: str, start: bool = False) -> list[int]:
         """The ids of a text, without special tokens.
 
@@ -118,6 +122,7 @@ class LeadingSpace(Vocabulary, abc.ABC):
     bos: int
     adds_bos = True
     space_everywhere = False
+    doubles_space = True
 
     def encode(self, text: str, start: bool = False) -> list[int]:
         return self._ids(f' {text}' if start and text and self.leading_space else text)
@@ -164,14 +169,11 @@ class Bytes(Vocabulary):
     bos: int = 1
     eos: int = 2
     adds_bos: bool = True
+    space_everywhere = doubles_space = False
 
     @property
     def controls(self) -> dict[str, Control]:
         return {'<s>': Control(self.bos), '</s>': Control(self.eos)}
-
-    @property
-    def space_everywhere(self) -> bool:
-        return False
 
     @property
     def fingerprint(self) -> str:

@@ -18,6 +18,7 @@ IGNORED = frozenset(
         *('output_attentions', 'output_hidden_states', 'output_scores'),
         *('return_dict', 'return_dict_in_generate', 'torchscript', 'tf_legacy_loss'),
         *('chunk_size_feed_forward', 'name_or_path', 'transformers.js_config'),
+        *('attention_probs_dropout_prob', 'hidden_dropout_prob'),
         *('gradient_checkpointing', 'attn_implementation', 'use_return_dict'),
         *('unsloth_fixed', 'unsloth_version'),
         *('id2label', 'label2id', 'num_labels', 'problem_type', 'finetuning_task'),

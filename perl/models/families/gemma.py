@@ -72,9 +72,13 @@ def _read_capped(config: Config, sizes: dict[str, Any], cap: float) -> dict[str,
 
 
 def _write_capped(arch: Architecture) -> dict[str, Any]:
+    windows = write_windows(arch)
+    # transformers wants one even where no layer has it
+    window = windows['sliding_window'] or arch.max_length
     return {
         **_write(arch),
-        **write_windows(arch),
+        **windows,
+        'sliding_window': window,
         'hidden_activation': write_activation(arch, [_ACT]),
         'query_pre_attn_scalar': arch.query_scalar,
         'final_logit_softcapping': arch.logit_cap or None,

@@ -34,6 +34,10 @@ class Tensor:
         """
         return self.load()
 
+    def astype(self, dtype: np.dtype) -> 'Tensor':
+        """The tensor, of any shape, in another dtype once it is read."""
+        return Tensor(self.shape, dtype, lambda: self.load().astype(dtype))
+
     @property
     def nbytes(self) -> int:
         """The bytes that `read` gives."""

@@ -10,7 +10,9 @@ from hypothesis import strategies as st
 
 from perl.data import chat
 from perl.data.chat import Template
+from perl.data.parts import response_part
 from perl.data.tokenizers import Bytes, Json
+from perl.system.errors import UserError
 
 PLAIN = Template(
     '{% for m in messages %}<s>{{ m.role[0] }}{{ m.content }}</s>\n'
@@ -31,6 +33,36 @@ def test_by_hand():
     assert learned == [*ids('yo'), 2] and mask[-1] is False
     assert chat.prompt_ids(BYTES, PLAIN, [('user', 'hi')]) == found[:8]
     assert chat.end_of_turn(BYTES, PLAIN) == 2
+
+
+@pytest.mark.parametrize('block', ['{{ m.content }}</s>\n', '{{ m.content }}</s><s>'])
+def test_a_response_ends_where_the_policy_stops_whatever_a_block_holds(block):
+    said = f'{{% generation %}}{block}{{% endgeneration %}}'
+    template = Template(
+        "{% for m in messages %}{{ m.role[0] }}{% if m.role == 'assistant' %}"
+        f'{said}{{% else %}}{{{{ m.content }}}}{{% endif %}}{{% endfor %}}'
+        '{% if add_generation_prompt %}a{% endif %}'
+    )
+    assert chat.end_of_turn(BYTES, template) == 2
+    ours = chat.ChatTokenizer(BYTES, template, (2,))
+    part = response_part(chat.Chat([('user', 'hi')]), 'yo', ours, 9)
+    assert part.tokens == [*ids('yo'), 2]
+    assert part.mask == [True, True, True] and part.cut == 0
+
+
+def test_the_end_of_a_turn_is_known_where_turns_are_not():
+    """The prompt of a model that thinks begins its answer, and the template leaves the
+    thought out of a whole conversation."""
+    template = Template(
+        f'{PLAIN.source}{{% if add_generation_prompt %}}<t>{{% endif %}}'
+    )
+    assert chat.end_of_turn(BYTES, template) == 2
+    with pytest.raises(UserError, match='in another way'):
+        chat.encode(BYTES, template, [('user', 'hi'), ('assistant', 'yo')])
+    with pytest.raises(UserError, match='no special token'):
+        chat.end_of_turn(
+            BYTES, Template('{% for m in messages %}{{ m.content }}{% endfor %}')
+        )
 
 
 texts = st.lists(

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from perl.data import chat
-from perl.data.chat import Template
+from perl.data.chat import Template, sandbox
 from perl.system.errors import UserError
 
 HELLO = [('user', '<é>')]
@@ -39,6 +39,50 @@ def test_errors_name_the_template(source, what):
     with pytest.raises(UserError, match=f'^chat template x.jinja: {what}') as caught:
         Template(source, name='x.jinja').render(HELLO)
     assert '\n' not in str(caught.value)
+
+
+MANY = 'for i in range(9999)'
+
+
+@pytest.mark.parametrize(
+    ('source', 'what'),
+    [
+        (
+            f'{{% {MANY} %}}{{% {MANY} %}}{{% endfor %}}{{% endfor %}}',
+            'more than 1,000 st',
+        ),
+        (
+            '{% macro f(n) %}{% if n %}{{ f(n - 1) }}{{ f(n - 1) }}{% endif %}'
+            '{% endmacro %}{{ f(99) }}',
+            'more than 1,000 steps',
+        ),
+        ('{{ 10 ** (10 ** 10) }}', 'too large'),
+        ('{{ messages * 10 ** 9 }}', 'too large'),
+        ('{{ 10 ** 9 * "ab" }}', 'too large'),
+    ],
+)
+def test_a_template_that_runs_for_ever_is_ended(source, what, monkeypatch):
+    monkeypatch.setattr(sandbox, 'STEPS', 1000)
+    with pytest.raises(UserError, match=f'^chat template: it raises an error .*{what}'):
+        Template(source).render(HELLO)
+
+
+def test_loops_and_products_that_end(monkeypatch):
+    """All that a loop knows of itself is still known; each rendering may take as many
+    steps as the last one."""
+    monkeypatch.setattr(sandbox, 'STEPS', 12)
+    source = (
+        '{% for x in "abc" %}{{ loop.index }}/{{ loop.length }}{{ x }}'
+        '{{ loop.nextitem }}'
+        '{% if loop.last %}.{% endif %}{% endfor %}{{ 2 ** 3 * 2 }}{{ "-" * 3 }}'
+        '{% for k, v in {"a": 1}.items() if v %}{{ k }}{% else %}none{% endfor %}'
+        '{% for x in nothing %}x{% else %}none{% endfor %}'
+        '{% for x in [1, [2, 3]] recursive %}'
+        '{% if x is iterable %}({{ loop(x) }}){% else %}{{ x }}{% endif %}{% endfor %}'
+    )
+    made = Template(source)
+    for _ in range(3):
+        assert made.render(HELLO) == '1/3ab2/3bc3/3c.16---anone1(23)'
 
 
 def files(template, **others):

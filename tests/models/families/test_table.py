@@ -62,6 +62,7 @@ def test_a_llama_is_read_whole():
             {'unsloth_fixed': True, 'unsloth_version': '2025.1', 'use_return_dict': 1},
             {},
         ),
+        ('llama', {'hidden_dropout_prob': 0, 'attention_probs_dropout_prob': 0}, {}),
         (
             'llama',
             {'max_sequence_length': 32, 'gradient_checkpointing': False},
