@@ -85,13 +85,15 @@ def begin(key: jax.Array, kind: Tuning, source: Role, leaves: Any, where: str) -
             f'{kind}; make the two alike, or set {where}.start to base'
         )
     role = copied(source, kind.dropout)
-    return dataclasses.replace(role, tuning=kind, shift=0.0, scale=1.0)
+    delta = tree.with_one_scale(role.delta)
+    return dataclasses.replace(role, delta=delta, tuning=kind, shift=0.0, scale=1.0)
 
 
 def _like(delta, kind, leaves):
     """Whether a tuning makes just such leaves, of the same scales, whatever its rules
     are called."""
     own = tree.with_dropout(without_head(delta), kind.dropout)
+    own = tree.with_one_scale(own)
     wanted = abstract(kind.declare(leaves))
     shapes = [[x.shape for x in jax.tree.leaves(y)] for y in (own, wanted)]
     return jax.tree.structure(own) == jax.tree.structure(wanted) and (

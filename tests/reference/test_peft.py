@@ -208,8 +208,12 @@ def test_merged_reward_models(family, tmp_path):
         {'target_modules': r'.*layers\.0\..*(k_proj|down_proj)'},
         {'rank_pattern': {r'layers\.0\.self_attn\.q_proj': 6}, 'alpha_pattern': {
             r'layers\.0\.self_attn\.q_proj': 12}},
+        {'rank_pattern': {r'layers\.1\.self_attn\.q_proj': 6}, 'alpha_pattern': {
+            r'^model\.layers\.0\.mlp\.down_proj': 11}},
+        {'rank_pattern': {r'layers\.1\.self_attn\.q_proj': 6}, 'use_dora': True},
     ],
-    ids=['embeddings', 'saved', 'norms', 'a layer', 'expression', 'ranks by layer'],
+    ids=['embeddings', 'saved', 'norms', 'a layer', 'expression', 'ranks by layer',
+         'scales by layer', 'DoRA by layer'],
 )  # fmt: skip
 @pytest.mark.filterwarnings('ignore:.*save_embedding_layers')
 def test_other_targets(settings, tmp_path):
@@ -221,6 +225,7 @@ def test_other_targets(settings, tmp_path):
     want, (arch, params) = theirs(model), base('llama')
     read = ours.read(tmp_path / 'theirs', arch)
     close(logits(arch, tree.bind(params, read.delta)), want)
+    close(logits(arch, tree.bind(params, tree.with_one_scale(read.delta))), want)
     ours.write(tmp_path / 'ours', arch, read.delta, read.tuning)
     first, second = (
         {
@@ -262,6 +267,9 @@ def test_embeddings_of_a_tied_base_are_refused(tmp_path):
         ours.read(tmp_path, base('qwen2')[0])
     arch, params = base('qwen2')
     delta, tuning = own(arch, params, 'lora', ('embed',))
+    trained('qwen2', tmp_path / 'head', target_modules=['lm_head', 'q_proj'])
+    with pytest.raises(UserError, match='the base shares it with the embedding'):
+        ours.read(tmp_path / 'head', arch)
     with pytest.raises(UserError, match='the embedding and the unembedding together'):
         ours.write(tmp_path / 'no', arch, delta, tuning)
 
@@ -285,6 +293,9 @@ def test_what_is_wrong_with_a_folder(tmp_path):
     other = dataclasses.replace(arch, layers=1)
     with pytest.raises(UserError, match='is not a part of a llama that is read'):
         ours.read(tmp_path, other)
+    deeper = dataclasses.replace(arch, layers=3)
+    with pytest.raises(UserError, match=r'layers.2.\S+, which target_modules'):
+        ours.read(tmp_path, deeper)
     file.unlink()
     with pytest.raises(UserError, match='is not there; copy the whole folder'):
         ours.read(tmp_path, arch)
