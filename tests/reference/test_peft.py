@@ -22,7 +22,9 @@ from perl.models import decoder, heads
 from perl.models.architecture import parameters
 from perl.models.families import from_foreign, to_foreign
 from perl.models.files import write_checkpoint
+from perl.runs import roles
 from perl.system.errors import UserError
+from perl.weights import abstract
 
 FAMILIES = ('llama', 'qwen2', 'gemma', 'gpt_neox', 'gpt2', 'phi3')
 ALL = {
@@ -240,6 +242,25 @@ def test_other_targets(settings, tmp_path):
         np.testing.assert_array_equal(second[name], x, err_msg=name)
     again = peft.PeftModel.from_pretrained(fresh('llama'), tmp_path / 'ours')
     close(theirs(again.eval()), want)
+
+
+def test_alphas_of_modules_and_layers_are_trained_further(tmp_path):
+    """A stage begins with the same products, and the scales of its own tuning."""
+    patterns = {'alpha_pattern': {'o_proj': 11, r'layers\.1\.mlp\.down_proj': 4}}
+    trained_as_it_is(tmp_path, {'r': 4, 'lora_alpha': 8, **patterns})
+    arch, params = base('llama')
+    leaves, read = parameters(arch), ours.read(tmp_path, arch)
+    targets = ('layers/attention/(q|v|o)', 'layers/mlp/(gate|down)')
+    kind = create({'name': 'lora', 'rank': 4, 'alpha': 8.0, 'targets': targets})
+    source = roles.Role(params, '', read.delta, read.tuning)
+    begun = roles.begin(jax.random.key(0), kind, source, leaves, 'sft')
+    declared = jax.tree.structure(abstract(kind.declare(leaves)))
+    assert jax.tree.structure(begun.delta) == declared
+    want = np.asarray(logits(arch, tree.bind(params, read.delta)))
+    close(logits(arch, begun.bound()), want)
+    other = dataclasses.replace(kind, rank=3)
+    with pytest.raises(UserError, match='make the two alike'):
+        roles.begin(jax.random.key(0), other, source, leaves, 'sft')
 
 
 def trained_as_it_is(folder, settings):
