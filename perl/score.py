@@ -5,9 +5,10 @@
     python -m perl.score --model=PATH --adapter=DIR --input=pairs.jsonl
 
 The input has a prompt and a response per row: a file of JSON lines, CSV or Parquet, or
-JSON lines on standard input; or a prompt, a chosen and a rejected response. Prints the
-rows with their rewards as JSON lines, or writes them to `--output`; of pairs, also how
-often the chosen response has the higher reward.
+JSON lines on standard input; or a prompt, a chosen and a rejected response. They may be
+messages, which are rendered with the chat template. Prints the rows with their rewards
+as JSON lines, or writes them to `--output`; of pairs, also how often the chosen
+response has the higher reward.
 """
 
 import pathlib
@@ -20,9 +21,9 @@ from absl import flags
 
 from perl.data import chat, survey
 from perl.data.files.rows import Row, read_rows
+from perl.data.sets.own_files.texts import texts
 from perl.judges import Judge, scores
-from perl.runs import reward_models
-from perl.runs.alone import AS_LEARNED, conversations, learned_messages, open_one
+from perl.runs import alone, reward_models
 from perl.runs.judging import open_judge
 from perl.runs.run import Run
 from perl.system import cli, jsonl, standard_input
@@ -79,16 +80,20 @@ def main(argv: Sequence[str]) -> None:
     output = cli.output(values.output, values.input) if values.output else None
     if output and output.exists():
         _check_ours(output)
-    run = open_one(values.workdir, values.model, values.adapter, values.chat)
-    judge = open_judge(_named(values, run), run)
+    run = alone.open_one(values.workdir, values.model, values.adapter, values.chat)
+    named = _named(values, run)
     rows, fields = _rows(values.input)
-    prompts, *responses = ([row.text(name) for row in rows] for name in fields)
-    learned = bool(values.model) and learned_messages(values.adapter)
-    asked = conversations(run, prompts) if values.chat or learned else prompts
-    rewards = [score(run, judge, asked, texts) for texts in responses]
-    print(f'{judge.name}: {_summary(rewards)}{AS_LEARNED * learned}', file=sys.stderr)
+    prompts, *responses = map(list, zip(*(texts(x, fields) for x in rows), strict=True))
+    learned = bool(values.model) and alone.learned_messages(values.adapter)
+    asked = alone.conversations(run, prompts, values.chat or learned)
+    judge = open_judge(named, run)
+    rewards = [score(run, judge, asked, answers) for answers in responses]
+    print(
+        f'{judge.name}: {_summary(rewards)}{alone.AS_LEARNED * learned}',
+        file=sys.stderr,
+    )
     names = [REWARD[name] for name in fields[1:]]
-    columns = dict(zip(fields, (prompts, *responses), strict=True))
+    columns = {name: [row.values[name] for row in rows] for name in fields}
     columns |= dict(zip(names, (x.tolist() for x in rewards), strict=True))
     scored = [
         dict(zip(columns, values, strict=True))

@@ -120,6 +120,13 @@ def test_a_reward_model_knows_that_it_was_trained_on_messages(
     assert 'with the chat template, as it was trained' in alone.err, alone
     (want,) = score(open_finished(workdir), 'reward', ['say 3'], ['3!'])
     assert json.loads(alone.out)['reward'] == pytest.approx(want, abs=1e-5)
+    # a row of messages is the same
+    turns = {'prompt': ('user', 'say 3'), 'response': ('assistant', '3!')}
+    turns = {k: [{'role': x, 'content': y}] for k, (x, y) in turns.items()}
+    messages = command(
+        'perl.score', base, f'--adapter={where}', stdin=json.dumps(turns)
+    )
+    assert json.loads(messages.out) == {**json.loads(alone.out), **turns}, messages
     # and passes it on
     again = tmp_path / 'again'
     to = f'--adapter={where}', '--format=bundle', f'--output={again}'

@@ -113,9 +113,8 @@ def interpolate_to_start(init: Any, delta: Any, eta: float) -> Any:
 
     A leaf that `init` lacks is a change of zero.
     """
-    start = flatten(init)
-    averaged = {}
-    for path, leaf in flatten(delta).items():
+    start, averaged = flatten(init), {}
+    for path, leaf in _aligned([delta])[0].items():
         _check_factors(path, leaf)
         before = start.get(path)
         if before is None or _is_zero(before):
@@ -126,7 +125,7 @@ def interpolate_to_start(init: Any, delta: Any, eta: float) -> Any:
 
 
 def _aligned(deltas):
-    flat = [flatten(delta) for delta in deltas]
+    flat = [flatten(tree.with_one_scale(delta)) for delta in deltas]
     for leaves in flat[1:]:
         apart = sorted(leaves.keys() ^ flat[0].keys())
         if apart:

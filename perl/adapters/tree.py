@@ -109,6 +109,7 @@ def stack(deltas: Sequence[Any]) -> Any:
             'adapters: cannot stack adapters with different targets; '
             'train them with the same target rules'
         )
+    deltas = [with_one_scale(delta) for delta in deltas]
     return jax.tree_util.tree_map_with_path(_stacked, *deltas, is_leaf=is_adapter)
 
 
@@ -142,6 +143,13 @@ def with_dropout(delta: Any, rate: float) -> Any:
         lambda x: x.with_dropout(rate) if is_adapter(x) else x,
         delta,
         is_leaf=is_adapter,
+    )
+
+
+def with_one_scale(delta: Any) -> Any:
+    """The same changes of the base, with one scale for all layers of a kernel."""
+    return jax.tree.map(
+        lambda x: x.with_one_scale() if is_adapter(x) else x, delta, is_leaf=is_adapter
     )
 
 

@@ -121,16 +121,25 @@ def reads_messages(run: Run) -> bool:
     return alone or chat.has_messages(run.dataset)
 
 
-def conversations(run: Run, prompts: Sequence[str]) -> list[str]:
+def conversations(run: Run, prompts: Sequence[str], every: bool = True) -> list[str]:
     """Prompts as messages: one turn of a user each, or the turns of a dialog of
-    Anthropic HH.
+    Anthropic HH. Those that are messages stay as they are, and where not `every` one is
+    to be, so do the others. Where there are messages, the run gets the chat template of
+    its model.
 
     Raises:
         UserError: the model has no chat template.
     """
+    if not (every or any(isinstance(x, chat.Chat) for x in prompts)):
+        return [*prompts]
+    if not isinstance(run.tokenizer, chat.ChatTokenizer):
+        run.tokenizer = with_template(run.tokenizer, run.config.model.path)
     if not isinstance(run.tokenizer, chat.ChatTokenizer):
         raise UserError(
-            '--chat: the model has no chat template; leave the flag out, or put '
-            'chat_template.jinja beside the tokenizer of the model'
+            '--chat: the model has no chat template; leave the flag and messages out, '
+            'or put chat_template.jinja beside the tokenizer of the model'
         )
-    return [chat.Chat(chat.from_dialog(prompt)) for prompt in prompts]
+    return [
+        chat.Chat(chat.from_dialog(x)) if every and not isinstance(x, chat.Chat) else x
+        for x in prompts
+    ]

@@ -8,6 +8,7 @@ import jax
 
 from perl.adapters import bundle, peft, tree
 from perl.adapters.network import Network
+from perl.adapters.rescaling import rescaled
 from perl.adapters.tunings import Tuning
 from perl.judges.panel import Panel
 from perl.models import heads, store
@@ -78,14 +79,15 @@ def begin(key: jax.Array, kind: Tuning, source: Role, leaves: Any, where: str) -
     if not source.delta:
         delta = kind.init(key, source.base, leaves)
         return Role(source.base, source.base_id, delta, kind)
+    delta = rescaled(source.delta, source.tuning, kind, leaves)
     if source.tuning is None or not (
-        source.tuning.alike(kind) or _like(source.delta, kind, leaves)
+        source.tuning.alike(kind) or _like(delta, kind, leaves)
     ):
         raise UserError(
             f'{where}.tuning: goes on from an adapter of {source.tuning}, but asks for '
             f'{kind}; make the two alike, or set {where}.start to base'
         )
-    role = copied(source, kind.dropout)
+    role = copied(dataclasses.replace(source, delta=delta), kind.dropout)
     return dataclasses.replace(role, tuning=kind, shift=0.0, scale=1.0)
 
 

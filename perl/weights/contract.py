@@ -96,6 +96,11 @@ class Adapter(abc.ABC):
         del rate
         return self
 
+    def with_one_scale(self) -> Self:
+        """The same change of the kernel with one scale for all layers, if this kind may
+        have one of each layer."""
+        return self
+
     @classmethod
     def stack(cls, adapters: Sequence[Self], axis: int) -> Self:
         """Several adapters of one kernel in one, to be chosen by `ids` or mapped over.

@@ -10,8 +10,10 @@ import jax.numpy as jnp
 
 from perl.weights.alone import Alone, no_ids
 from perl.weights.contract import Bound, Weight, dense, einsum, take
-from perl.weights.lora import Adapted, Lora
+from perl.weights.lora import Adapted, Lora, one_scale
 from perl.weights.product import beside
+
+_LEAST = 1e-30  # a norm below which an output counts as zero
 
 
 @functools.partial(
@@ -32,7 +34,7 @@ class Dora(Alone):
     a: jax.Array
     b: jax.Array
     magnitude: jax.Array
-    scale: float
+    scale: float | tuple[float, ...]
     dropout: float = 0.0
 
     def bind(
@@ -40,12 +42,16 @@ class Dora(Alone):
     ) -> 'Decomposed':
         """The kernel `[*inputs, *outputs]` with its direction and magnitude."""
         no_ids(self, ids)
-        lora = Lora(self.a, self.b, self.scale, self.dropout)
+        lora = Lora(self.a, self.b, self.scale, self.dropout).with_one_scale()
         return Decomposed(Adapted(base, lora, None, key), self.magnitude)
 
     def with_dropout(self, rate: float) -> 'Dora':
         """The same arrays with another rate of dropout."""
         return dataclasses.replace(self, dropout=rate)
+
+    def with_one_scale(self) -> 'Dora':
+        """The same with the scale of the first layer, as of `Lora`."""
+        return one_scale(self)
 
     @classmethod
     def combine(
@@ -65,9 +71,12 @@ class Dora(Alone):
 
         def one(adapters, base):
             gains = [x.bind(base).gain() for x in adapters]
-            parts = list(zip(coefficients, gains, adapters, strict=True))
-            total = sum(c * g for c, g, _ in parts)
-            b = [x.b * beside(c * x.scale * (g / total), x.b) for c, g, x in parts]
+            total = sum(c * g for c, g in zip(coefficients, gains, strict=True))
+            shares = [g / jnp.where(total == 0, 1, total) for g in gains]
+            b = [
+                x.b * beside(c * x.scale * share, x.b)
+                for c, share, x in zip(coefficients, shares, adapters, strict=True)
+            ]
             a = jnp.concatenate([x.a for x in adapters], axis=-1)
             lora = Lora(a, jnp.concatenate(b), 1.0)
             norm = Decomposed(Adapted(base, lora), total).norm()
@@ -115,8 +124,10 @@ class Decomposed(Bound):
 
     def gain(self) -> jax.Array:
         """`magnitude / norm`, `[*outputs]` float32. The norm counts as a constant in
-        the gradient, as the paper has it (section 4.3)."""
-        return self.magnitude / jax.lax.stop_gradient(self.norm())
+        the gradient, as the paper has it (section 4.3). Weights of an output that are
+        all zero stay zero."""
+        norm = jnp.maximum(jax.lax.stop_gradient(self.norm()), _LEAST)
+        return self.magnitude / norm
 
     def norm(self) -> jax.Array:
         """The norm of `W + s A B` over its inputs, `[*outputs]` float32.

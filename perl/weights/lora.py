@@ -30,24 +30,29 @@ class Lora(Adapter):
         a: `[*inputs, R]` float32, with leading axes for stacked layers (`L`) and then
             for stacked adapters, if any.
         b: `[R, *outputs]` float32, with the same leading axes.
-        scale: factor of the product of the factors.
+        scale: factor of the product of the factors; a tuple has one for each of the
+            stacked layers, as adapters of PEFT may.
         dropout: dropout rate on the adapter's input in training.
     """
 
     a: jax.Array
     b: jax.Array
-    scale: float
+    scale: float | tuple[float, ...]
     dropout: float = 0.0
 
     def bind(
         self, base: Weight, ids: jax.Array | None = None, key: jax.Array | None = None
     ) -> 'Adapted':
         """The kernel `[*inputs, *outputs]` with these factors beside it."""
-        return Adapted(base, self, ids, key)
+        return Adapted(base, self.with_one_scale(), ids, key)
 
     def with_dropout(self, rate: float) -> 'Lora':
         """The same factors with another dropout rate."""
         return dataclasses.replace(self, dropout=rate)
+
+    def with_one_scale(self) -> 'Lora':
+        """The same with the scale of the first layer; see `one_scale`."""
+        return one_scale(self)
 
     @classmethod
     def stack(cls, adapters: Sequence['Lora'], axis: int) -> 'Lora':
@@ -131,6 +136,17 @@ class Adapted(Bound):
         """`W + s A B`, `[*inputs, *outputs]`, added in float32."""
         base = dense(self.base)
         return (base.astype(jnp.float32) + self.lora.delta()).astype(base.dtype)
+
+
+def one_scale(adapter: Any) -> Any:
+    """An adapter with factors whose scale is that of its first layer; what the scales
+    of the other layers are to it is multiplied into their part of `b [L, R, ...]`."""
+    scales = adapter.scale
+    if not isinstance(scales, tuple):
+        return adapter
+    ratios = jnp.asarray([scale / scales[0] for scale in scales], jnp.float32)
+    b = adapter.b * jnp.expand_dims(ratios, range(1, adapter.b.ndim))
+    return dataclasses.replace(adapter, b=b, scale=scales[0])
 
 
 def low_rank(

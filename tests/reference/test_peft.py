@@ -22,7 +22,9 @@ from perl.models import decoder, heads
 from perl.models.architecture import parameters
 from perl.models.families import from_foreign, to_foreign
 from perl.models.files import write_checkpoint
+from perl.runs import roles
 from perl.system.errors import UserError
+from perl.weights import abstract
 
 FAMILIES = ('llama', 'qwen2', 'gemma', 'gpt_neox', 'gpt2', 'phi3')
 ALL = {
@@ -214,8 +216,12 @@ def test_merged_reward_models(family, tmp_path):
         {'target_modules': r'.*layers\.0\..*(k_proj|down_proj)'},
         {'rank_pattern': {r'layers\.0\.self_attn\.q_proj': 6}, 'alpha_pattern': {
             r'layers\.0\.self_attn\.q_proj': 12}},
+        {'rank_pattern': {r'layers\.1\.self_attn\.q_proj': 6}, 'alpha_pattern': {
+            r'^model\.layers\.0\.mlp\.down_proj': 11}},
+        {'rank_pattern': {r'layers\.1\.self_attn\.q_proj': 6}, 'use_dora': True},
     ],
-    ids=['embeddings', 'saved', 'norms', 'a layer', 'expression', 'ranks by layer'],
+    ids=['embeddings', 'saved', 'norms', 'a layer', 'expression', 'ranks by layer',
+         'scales by layer', 'DoRA by layer'],
 )  # fmt: skip
 @pytest.mark.filterwarnings('ignore:.*save_embedding_layers')
 def test_other_targets(settings, tmp_path):
@@ -227,6 +233,7 @@ def test_other_targets(settings, tmp_path):
     want, (arch, params) = theirs(model), base('llama')
     read = ours.read(tmp_path / 'theirs', arch)
     close(logits(arch, tree.bind(params, read.delta)), want)
+    close(logits(arch, tree.bind(params, tree.with_one_scale(read.delta))), want)
     ours.write(tmp_path / 'ours', arch, read.delta, read.tuning)
     first, second = (
         {
@@ -241,6 +248,25 @@ def test_other_targets(settings, tmp_path):
         np.testing.assert_array_equal(second[name], x, err_msg=name)
     again = peft.PeftModel.from_pretrained(fresh('llama'), tmp_path / 'ours')
     close(theirs(again.eval()), want)
+
+
+def test_alphas_of_modules_and_layers_are_trained_further(tmp_path):
+    """A stage begins with the same products, and the scales of its own tuning."""
+    patterns = {'alpha_pattern': {'o_proj': 11, r'layers\.1\.mlp\.down_proj': 4}}
+    trained_as_it_is(tmp_path, {'r': 4, 'lora_alpha': 8, **patterns})
+    arch, params = base('llama')
+    leaves, read = parameters(arch), ours.read(tmp_path, arch)
+    targets = ('layers/attention/(q|v|o)', 'layers/mlp/(gate|down)')
+    kind = create({'name': 'lora', 'rank': 4, 'alpha': 8.0, 'targets': targets})
+    source = roles.Role(params, '', read.delta, read.tuning)
+    begun = roles.begin(jax.random.key(0), kind, source, leaves, 'sft')
+    declared = jax.tree.structure(abstract(kind.declare(leaves)))
+    assert jax.tree.structure(begun.delta) == declared
+    want = np.asarray(logits(arch, tree.bind(params, read.delta)))
+    close(logits(arch, begun.bound()), want)
+    other = dataclasses.replace(kind, rank=3)
+    with pytest.raises(UserError, match='make the two alike'):
+        roles.begin(jax.random.key(0), other, source, leaves, 'sft')
 
 
 def trained_as_it_is(folder, settings):
@@ -268,6 +294,9 @@ def test_embeddings_of_a_tied_base_are_refused(tmp_path):
         ours.read(tmp_path, base('qwen2')[0])
     arch, params = base('qwen2')
     delta, tuning = own(arch, params, 'lora', ('embed',))
+    trained('qwen2', tmp_path / 'head', target_modules=['lm_head', 'q_proj'])
+    with pytest.raises(UserError, match='the base shares it with the embedding'):
+        ours.read(tmp_path / 'head', arch)
     with pytest.raises(UserError, match='the embedding and the unembedding together'):
         ours.write(tmp_path / 'no', arch, delta, tuning)
 
@@ -291,6 +320,9 @@ def test_what_is_wrong_with_a_folder(tmp_path):
     other = dataclasses.replace(arch, layers=1)
     with pytest.raises(UserError, match='is not a part of a llama that is read'):
         ours.read(tmp_path, other)
+    deeper = dataclasses.replace(arch, layers=3)
+    with pytest.raises(UserError, match=r'layers.2.\S+, which target_modules'):
+        ours.read(tmp_path, deeper)
     file.unlink()
     with pytest.raises(UserError, match='is not there; copy the whole folder'):
         ours.read(tmp_path, arch)

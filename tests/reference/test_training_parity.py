@@ -27,7 +27,11 @@ def begun(folder, scores):
     """An adapter as PEFT initialises it, saved, and its model."""
     torch.manual_seed(5)
     task = 'SEQ_CLS' if scores else 'CAUSAL_LM'
-    config = peft.LoraConfig(task_type=task, r=4, lora_alpha=8, target_modules=LLAMA)
+    # one layer has another rank, and so another scale
+    ranks = {} if scores else {r'layers\.1\.self_attn\.q_proj': 2}
+    config = peft.LoraConfig(
+        task_type=task, r=4, lora_alpha=8, target_modules=LLAMA, rank_pattern=ranks
+    )
     model = peft.get_peft_model(fresh('llama', scores), config)
     model.save_pretrained(folder)
     return model

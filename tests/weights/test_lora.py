@@ -169,3 +169,13 @@ def test_the_correction_of_stacked_layers_is_that_of_each_layer():
     got = jax.vmap(Lora.delta)(lora)
     for i in range(2):
         np.testing.assert_allclose(got[i], one(lora, i).delta(), rtol=1e-5, atol=1e-6)
+
+
+def test_scales_of_layers_are_as_if_each_had_one():
+    a, b, scales = normal((3, 8, 2), 0), normal((3, 2, 5), 1), (2.0, 0.3, 1.0)
+    kernel, lora = normal((3, 8, 5), 2), Lora(a, b, scales)
+    got = jax.vmap(lambda w: w.dense())(lora.bind(kernel))
+    for i, scale in enumerate(scales):
+        want = kernel[i] + scale * a[i] @ b[i]
+        np.testing.assert_allclose(got[i], want, atol=1e-5)
+    assert lora.with_one_scale().scale == 2.0

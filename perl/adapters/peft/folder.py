@@ -1,5 +1,6 @@
 """The files of an adapter of PEFT: which tensors they must have."""
 
+import math
 import pathlib
 from collections.abc import Mapping
 from typing import Any
@@ -108,7 +109,9 @@ def notes_of(folder: pathlib.Path) -> dict[str, Any]:
     """What a classifier has no place for, where `write` left it."""
     file = folder / REWARD
     values = {**_NOTES, **(jsonl.load(file) if file.is_file() else {})}
-    numbers = all(isinstance(values[k], int | float) for k in _NOTES)
+    numbers = all(
+        type(values[k]) in (int, float) and math.isfinite(values[k]) for k in _NOTES
+    )
     flag = isinstance(values.get('chat', False), bool)
     if values.keys() - _KEYS or not (numbers and flag) or values['scale'] <= 0:
         raise UserError(f'adapter: {file} is damaged; copy it again')

@@ -28,7 +28,7 @@ def write_factors(
         pairs = zip(module.name.paths, leaves, strict=True)
         parts = [_layer(arch, path, leaf, at) for path, leaf in pairs]
         a, b, scale = _joined(module, parts)
-        rank = _rank(a, b, first)
+        rank = _rank(a, b) or (len(a) if isinstance(first, Dora) else 0)
         if not rank:
             continue
         found[stem.removesuffix('.')] = rank, scale
@@ -69,6 +69,8 @@ def _layer(arch, path, leaf, at):
         return None
     leaf = jax.tree.map(lambda x: np.asarray(x if at is None else x[at]), leaf)
     changed = {'b': turned(arch, path, leaf.b, back=False)}
+    if isinstance(leaf.scale, tuple):
+        changed['scale'] = leaf.scale[at]
     if isinstance(leaf, Dora):
         changed['magnitude'] = turned(arch, path, leaf.magnitude, back=False)
     return type(leaf)(**{**vars(leaf), **changed})
@@ -101,9 +103,7 @@ def _joined(module, parts):
     return a, module.join(wide, thin), scale
 
 
-def _rank(a, b, first):
+def _rank(a, b):
     """The rank without what was padded with zeros, as `read` does."""
-    if isinstance(first, Dora):
-        return a.shape[0]
     used = np.flatnonzero(np.any(a, axis=1) | np.any(b, axis=0))
     return int(used[-1]) + 1 if used.size else 0

@@ -71,6 +71,7 @@ def read(folder: str | pathlib.Path, arch: Architecture) -> Imported:
     tensors = tensors_of(folder)
     scores = settings.scores or 'score.weight' in tensors
     settings = dataclasses.replace(settings, scores=scores)
+    _check_unembedding(folder, arch, tensors)
     family, own = model_of(folder, arch, scores, tensors)
     flat, tensors = {}, {in_memory(family, name): x for name, x in tensors.items()}
     for module in own:
@@ -119,6 +120,18 @@ def _check_tied(folder, arch, scores, module, tensors):
         raise UserError(
             f'adapter: {folder}: {names[-1]} is trained, but the base shares it with '
             'the unembedding, which PEFT leaves as it was; untie the base, or leave it '
+            'out'
+        )
+
+
+def _check_unembedding(folder, arch, tensors):
+    """As `_check_tied`, of an unembedding that is the embedding here."""
+    trained = [x for x in tensors if x.startswith(('lm_head.', 'embed_out.'))]
+    trained = [x for x in trained if '.base_layer.' not in x]
+    if arch.tied and trained:
+        raise UserError(
+            f'adapter: {folder}: {trained[0]} is trained, but the base shares it with '
+            'the embedding, which PEFT leaves as it was; untie the base, or leave it '
             'out'
         )
 

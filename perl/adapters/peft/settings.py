@@ -40,6 +40,8 @@ class Settings:
         ranks, alphas: by regular expressions of the ends of modules' names.
         saved: modules that are held whole.
         scores: whether the model is a classifier with one label.
+        targets: the modules that have factors, as a regular expression or by the ends
+            of their names; none where other keys leave some of these out.
     """
 
     rank: int
@@ -51,6 +53,15 @@ class Settings:
     alphas: Mapping[str, float] = dataclasses.field(default_factory=dict)
     saved: tuple[str, ...] = ()
     scores: bool = False
+    targets: str | tuple[str, ...] = ()
+
+    def wants(self, module: str) -> bool:
+        """Whether the targets say that a module has factors."""
+        if any(f'.{name}.' in f'.{module}.' for name in self.saved):
+            return False
+        if isinstance(self.targets, str):
+            return bool(re.fullmatch(self.targets, module))
+        return any(f'.{module}'.endswith(f'.{name}') for name in self.targets)
 
     def of(self, module: str) -> tuple[int, float]:
         """The rank and the alpha of a module."""
@@ -108,6 +119,7 @@ def read_settings(folder: pathlib.Path) -> Settings:
         alphas=config.get('alpha_pattern') or {},
         saved=tuple(config.get('modules_to_save') or ()),
         scores=config.get('task_type') == TASKS[True],
+        targets=_targets(config),
     )
     _check_patterns(file, made)
     return made
@@ -120,24 +132,45 @@ def _matched(patterns, module, default):
     return default
 
 
+def _targets(config):
+    """`target_modules` where nothing else chooses among them."""
+    others = ('exclude_modules', 'layers_to_transform', 'layers_pattern')
+    found = config.get('target_modules') or ()
+    if any(config.get(key) not in (None, []) for key in others):
+        return ()
+    if isinstance(found, str):  # PEFT writes the names that all-linear stands for
+        return () if found == 'all-linear' else found
+    return tuple(found) if isinstance(found, list) else ()
+
+
 def _check_patterns(file, settings):
+    if not 0 <= settings.dropout < 1:
+        raise UserError(
+            f'adapter: {file}: lora_dropout is {settings.dropout}; it must be at least '
+            '0 and below 1'
+        )
     numbers = {'r': settings.rank, 'lora_alpha': settings.alpha}
     for name, patterns in (('rank', settings.ranks), ('alpha', settings.alphas)):
         for pattern, value in patterns.items():
             numbers[f'{name}_pattern[{pattern!r}]'] = value
-            try:
-                re.compile(pattern)
-            except re.error as error:
-                raise UserError(
-                    f'adapter: {file}: {name}_pattern: {pattern!r} is not a regular '
-                    f'expression ({error})'
-                ) from None
+            _check_expression(file, f'{name}_pattern', pattern)
+    if isinstance(settings.targets, str):
+        _check_expression(file, 'target_modules', settings.targets)
     for name, value in numbers.items():
         whole = isinstance(value, (int, float) if 'alpha' in name else int)
         if not whole or isinstance(value, bool) or not 0 < value < math.inf:
             raise UserError(
                 f'adapter: {file}: {name} is {value!r:.40}; it must be above 0'
             )
+
+
+def _check_expression(file, key, pattern):
+    try:
+        re.compile(pattern)
+    except re.error as error:
+        raise UserError(
+            f'adapter: {file}: {key}: {pattern!r} is not a regular expression ({error})'
+        ) from None
 
 
 def _error(file, key, config, mend):

@@ -8,12 +8,13 @@ import numpy as np
 
 from perl.adapters.peft.folder import (
     PARTS,
+    PREFIX,
     TABLE,
     array_of,
     factor_names,
 )
 from perl.adapters.peft.modules import Module, turned
-from perl.adapters.peft.settings import Settings
+from perl.adapters.peft.settings import ARRAYS, CONFIG, Settings
 from perl.models.architecture import Architecture
 from perl.models.files import Tensor
 from perl.system.errors import UserError
@@ -29,6 +30,7 @@ def read_factors(
 ) -> dict[str, Lora | Dora]:
     """The adapters of the kernels of a module, by path; none where it has none."""
     parts = TABLE if module.is_table else PARTS[:2]
+    _check_targets(folder, settings, module, tensors, parts[0])
     if not any(x in tensors for x in factor_names(module)):
         return {}
     layers = []
@@ -54,18 +56,34 @@ def read_factors(
             shape = (_outputs(module),)
             magnitude = array_of(folder, tensors, f'{stem}{PARTS[2]}', shape)
         layers.append((*pair, magnitude, settings.scale(rank, alpha)))
-    if settings.dora and (None in layers or len({x[0].shape for x in layers}) > 1):
+    if settings.dora and None in layers:
         raise UserError(
-            f'adapter: {folder}: {module.names[0]} has DoRA of other ranks in other '
-            'layers, or in some layers only, which is not read; train it with one rank'
+            f'adapter: {folder}: {module.names[0]} has DoRA in some layers only, which '
+            'is not read; merge it into its base with merge_and_unload of PEFT'
         )
     return _stacked(arch, settings, module, layers)
+
+
+def _check_targets(folder, settings, module, tensors, part):
+    """Raises a `UserError` where the config says that a module has factors, and the
+    folder has none: a base of more layers than the adapter's would keep some as they
+    are."""
+    for name in module.names if module.is_kernel else ():
+        stem = name.removesuffix('weight')
+        wanted = settings.wants(stem.removesuffix('.')) and name not in tensors
+        if wanted and f'{stem}{part}' not in tensors:
+            raise UserError(
+                f'adapter: {folder / ARRAYS} has no {PREFIX}{stem}{part}, which '
+                f'target_modules of {CONFIG} names; give the model that it was trained '
+                'on, or copy it again'
+            )
 
 
 def _stacked(arch, settings, module, layers):
     real = [x for x in layers if x is not None]
     rank = max(a.shape[0] for a, *_ in real)
-    scale = real[0][3]
+    scales = tuple((layer or real[0])[3] for layer in layers)
+    scale = scales[0] if len(set(scales)) == 1 else scales
     dtype = real[0][0].dtype
     a_all, b_all, m_all = [], [], []
     for layer in layers:
@@ -73,10 +91,7 @@ def _stacked(arch, settings, module, layers):
         b = np.zeros((_outputs(module), rank), dtype)
         if layer is not None:
             a[: layer[0].shape[0]] = layer[0]
-            own = layer[1]
-            if layer[3] != scale:
-                own = own * np.asarray(layer[3] / scale, own.dtype)
-            b[:, : own.shape[1]] = own
+            b[:, : layer[1].shape[1]] = layer[1]
         a_all.append(a.T)
         b_all.append(_split(module, b, module.thin(rank)))
         if settings.dora:

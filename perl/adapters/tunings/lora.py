@@ -119,7 +119,7 @@ class LoraTuning(Tuning):
         def rescaled(path, leaf):
             if path not in ranks:
                 return leaf
-            scale = kind.scale(ranks[path])
+            leaf, scale = leaf.with_one_scale(), kind.scale(ranks[path])
             return dataclasses.replace(
                 leaf, b=leaf.b * (leaf.scale / scale), scale=scale
             )
