@@ -11,7 +11,6 @@ as JSON lines, or writes them to `--output`; of pairs, also how often the chosen
 response has the higher reward.
 """
 
-import pathlib
 import sys
 from collections.abc import Sequence
 
@@ -20,19 +19,16 @@ import numpy as np
 from absl import flags
 
 from perl.data import chat, survey
-from perl.data.files.rows import Row, read_rows
-from perl.data.sets.own_files.texts import texts
+from perl.data.sets.own_files import answers
 from perl.judges import Judge, scores
 from perl.runs import alone, reward_models
 from perl.runs.judging import open_judge
 from perl.runs.run import Run
-from perl.system import cli, jsonl, standard_input
+from perl.system import cli, jsonl
 from perl.system.errors import UserError
-from perl.system.json_keys import RepeatedKey
 
-FIELDS, PAIR = ('prompt', 'response'), ('prompt', 'chosen', 'rejected')
 # the columns of rewards
-REWARD = {x: f'{x}_reward' for x in PAIR} | {'response': 'reward'}
+REWARD = {x: f'{x}_reward' for x in answers.PAIR} | {'response': 'reward'}
 
 
 def score(
@@ -82,12 +78,14 @@ def main(argv: Sequence[str]) -> None:
         _check_ours(output)
     run = alone.open_one(values.workdir, values.model, values.adapter, values.chat)
     named = _named(values, run)
-    rows, fields = _rows(values.input)
-    prompts, *responses = map(list, zip(*(texts(x, fields) for x in rows), strict=True))
+    rows, fields = answers.read(values.input)
+    prompts, *responses = map(
+        list, zip(*(answers.texts(x, fields) for x in rows), strict=True)
+    )
     learned = bool(values.model) and alone.learned_messages(values.adapter)
     asked = alone.conversations(run, prompts, values.chat or learned)
     judge = open_judge(named, run)
-    rewards = [score(run, judge, asked, answers) for answers in responses]
+    rewards = [score(run, judge, asked, column) for column in responses]
     print(
         f'{judge.name}: {_summary(rewards)}{alone.AS_LEARNED * learned}',
         file=sys.stderr,
@@ -131,24 +129,6 @@ def _named(values, run):
     return values.adapter or values.reward or last_reward(run)
 
 
-def _rows(path):
-    """The rows of the input, and which fields they have."""
-    rows, fields = [], FIELDS
-    if not path:
-        rows, fields = _from_stdin()
-    else:
-        try:
-            rows = [*read_rows(path, FIELDS)]
-        except UserError as error:
-            try:
-                rows, fields = [*read_rows(path, PAIR)], PAIR
-            except UserError:
-                raise error from None
-    if not rows:
-        raise UserError('--input: give a file, or JSON lines on standard input')
-    return rows, fields
-
-
 def _summary(rewards):
     """How many were scored, and how often the chosen one wins; a tie is half, and where
     a reward is NaN there is no verdict."""
@@ -161,27 +141,6 @@ def _summary(rewards):
     wins = (chosen > rejected) + 0.5 * (chosen == rejected)
     accuracy = f', accuracy {np.mean(wins):.1%}' if known.any() else ''
     return f'{survey.many(len(known), "pair")}{without}{accuracy}'
-
-
-def _from_stdin() -> tuple[list[Row], tuple[str, ...]]:
-    rows, fields = [], ()
-    for number, line in enumerate(standard_input.lines(), 1):
-        try:
-            values = jsonl.parse(line)
-        except RepeatedKey as error:
-            where = f'standard input, line {number}'
-            raise UserError(f'{where}: {error}; keep one of the two') from None
-        except ValueError:
-            values = None
-        keys = values.keys() if isinstance(values, dict) else ()
-        fields = fields or next((x for x in (FIELDS, PAIR) if {*x} <= {*keys}), ())
-        if not fields or not {*fields} <= {*keys}:
-            raise UserError(
-                f'standard input, line {number}: not a JSON object with '
-                f'{" and ".join(fields or FIELDS)}'
-            )
-        rows.append(Row(pathlib.Path('standard input'), f'line {number}', values))
-    return rows, fields
 
 
 def define_flags() -> None:

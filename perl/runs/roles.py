@@ -10,11 +10,9 @@ from perl.adapters import bundle, peft, tree
 from perl.adapters.network import Network
 from perl.adapters.rescaling import rescaled
 from perl.adapters.tunings import Tuning
-from perl.judges.panel import Panel
 from perl.models import heads, store
 from perl.models.architecture import Architecture
 from perl.system.errors import UserError
-from perl.system.sizes import readable
 from perl.weights import abstract
 
 
@@ -177,25 +175,3 @@ def identity(role: Role) -> str:
     leaves = jax.tree_util.tree_leaves_with_path(role.delta)
     delta = {jax.tree_util.keystr(path): leaf for path, leaf in leaves}
     return f'{role.base_id}+{store.fingerprint(delta)}' if delta else role.base_id
-
-
-def memory(roles: dict[str, Role], rewards: Panel | None) -> str:
-    """One line: the bytes of each role, of the reward models if the policy is trained
-    with some, and of the bases; an array that several share counts once."""
-    holders = [role.base for role in roles.values()]
-    holders += [base for base, _ in rewards.stacks] if rewards else []
-    bases = {id(x): x for x in jax.tree.leaves(holders)}
-    counted = set(bases)
-    sizes = [f'bases {_size(bases.values())} once']
-    deltas = {name: role.delta for name, role in roles.items()}
-    if rewards:
-        deltas['reward'] = rewards
-    for name, delta in deltas.items():
-        arrays = [x for x in jax.tree.leaves(delta) if id(x) not in counted]
-        counted |= {id(x) for x in arrays}
-        sizes.append(f'{name} {_size(arrays)}')
-    return ', '.join(sizes)
-
-
-def _size(arrays) -> str:
-    return readable(sum(x.nbytes for x in arrays))

@@ -18,6 +18,7 @@ from perl.judges import panel
 from perl.models import architecture, heads
 from perl.runs import roles
 from perl.runs.reward_models import load_panel
+from perl.runs.role_memory import memory
 from perl.runs.roles import Role
 from perl.runs.run import Run
 from perl.stages.policy import stage
@@ -198,7 +199,7 @@ def test_judges_share_the_base_and_keep_their_normalisation(tmp_path):
     own = zip(jax.tree.leaves(base), jax.tree.leaves(run.base), strict=True)
     assert all(x is y for x, y in own)
     assert (panel.shifts.tolist(), panel.scales.tolist()) == ([0.5], [2.0])
-    said = roles.memory(stage.assemble(run, 'policy'), panel)
+    said = memory(stage.assemble(run, 'policy'), panel)
     assert said.startswith('bases ') and ', reward ' in said
 
 

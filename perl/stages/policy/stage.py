@@ -15,6 +15,7 @@ from perl.losses.algorithms import ALGORITHMS
 from perl.rollout.choosing import Sampling
 from perl.runs import roles
 from perl.runs.judging import open_reward
+from perl.runs.role_memory import memory
 from perl.runs.roles import Role
 from perl.runs.run import Run
 from perl.stages import samples
@@ -33,7 +34,7 @@ def policy(run: Run, stage: str) -> dict[str, Any]:
     """Optimises the policy; saves policy and value, returns the stage's figures."""
     section = run.config[stage]
     by_role, reward = assemble(run, stage), open_reward(run, stage)
-    print(f'{stage}: {roles.memory(by_role, reward.panel)}', flush=True)
+    print(f'{stage}: {memory(by_role, reward.panel)}', flush=True)
     trainer, state = prepare(run, stage, by_role, reward)
     write = samples.writer(run, stage, run.dataset.prompts['test'])
 

@@ -6,10 +6,8 @@ import pytest
 
 from perl.data.chat import Chat
 from perl.data.files.rows import Row
-from perl.data.sets.own_files.texts import texts
+from perl.data.sets.own_files.answers import PAIR, texts
 from perl.system.errors import UserError
-
-PAIR = ('prompt', 'chosen', 'rejected')
 
 
 def turn(role, content):
