@@ -42,13 +42,6 @@ import pytest  # noqa: E402
 MOST_BYTES = 2e9  # of a test process, above which its compiled programs are dropped
 
 
-def pytest_collection_modifyitems(items):
-    """The files of this folder, which train whole runs, start first: those that start
-    last are short, so that no process waits long for another at the end."""
-    here = pathlib.Path(__file__).parent
-    items.sort(key=lambda item: len(item.path.relative_to(here).parts) > 1)
-
-
 def pytest_collection_finish():
     """The modules that are imported by now live to the end: the garbage collector
     need not look at them, and may let more of what JAX traces pass between its runs."""

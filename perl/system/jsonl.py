@@ -71,7 +71,7 @@ def as_object(text: str | bytes, name: str) -> dict[str, Any]:
     except ValueError:
         value = None
     if not isinstance(value, dict):
-        raise UserError(f'{name} is not a JSON object; fix the file or remove it')
+        raise UserError(f'{name}: not a JSON object; fix the file or remove it')
     return value
 
 

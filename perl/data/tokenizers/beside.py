@@ -27,8 +27,8 @@ def named(file: pathlib.Path) -> dict[str, str | None]:
     for role in _ROLES:
         texts = (_named_in(config, f'{role}_token') for config in configs)
         found[role] = next((x for x in texts if x is not None), None)
-    model = jsonl.load(file.with_name('config.json'))
-    if found['eos'] is None and model.get('eos_token_id') is not None:
+    if found['eos'] is None:
+        model = jsonl.load(file.with_name('config.json'))
         texts = {number: x for x, number in _ids(jsonl.load(file)).items()}
         for role in _ROLES:
             said = model.get(f'{role}_token_id')
