@@ -77,11 +77,12 @@ def get_config(arg: str | None = None) -> ConfigDict:
     config.reward = configs.stage_config(
         'reward',
         # about ten times the rate of full tuning; the head alone has no such limit
-        5e-4 if chosen.tuning == 'lora' else 3e-3,
+        2e-4 if chosen.tuning == 'lora' else 3e-3,
         tuning=tuning,
         head_only=chosen.tuning == 'head',
         micro_batches=1 if gpu else 2,
-        eval_every=0,
+        eval_every=reward['steps'] // 4,
+        keep_best=True,  # a few thousand rows are soon learned by heart
         save_every=20,
         **reward,
     )
