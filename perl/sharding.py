@@ -135,6 +135,13 @@ def place(leaf: Leaf, x: Any, mesh: Mesh, dtype: str) -> jax.Array:
     return jax.device_put(x, shardings(leaf, mesh))
 
 
+def batch_rows(size: int, total: int, mesh: Mesh) -> int:
+    """The rows of a batch: at most `size`, and no more than `total` rows need; at least
+    one, and a multiple of the devices that share a batch."""
+    devices = mesh.shape['data'] * mesh.shape['fsdp']
+    return -(-max(1, min(size, total)) // devices) * devices
+
+
 def replicated(mesh: Mesh) -> NamedSharding:
     """The sharding of an array that every device holds in full."""
     return NamedSharding(mesh, PartitionSpec())

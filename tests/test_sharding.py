@@ -285,3 +285,19 @@ def test_a_platform_that_is_not_there_is_one_line(monkeypatch, error):
     )
     with pytest.raises(UserError, match=says):
         sharding.devices()
+
+
+@pytest.mark.parametrize(
+    ('size', 'total', 'mesh', 'rows'),
+    [
+        (64, 200, (1, 1, 1), 64),
+        (100_000, 8, (1, 1, 1), 8),
+        (64, 0, (1, 1, 1), 1),
+        (64, 0, (2, 2, 2), 4),
+        (100_000, 9, (2, 2, 2), 12),
+        (64, 200, (2, 2, 2), 64),
+        (64, 3, (1, 1, 8), 3),
+    ],
+)
+def test_a_batch_has_the_rows_that_are_needed(size, total, mesh, rows):
+    assert sharding.batch_rows(size, total, sharding.make_mesh(*mesh)) == rows

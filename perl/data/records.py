@@ -13,6 +13,8 @@ from collections.abc import Callable, Iterable
 from perl.system.errors import UserError
 
 SPLITS = ('train', 'val', 'test')
+# fields of a comparison that a reader may set from the strength of its label
+STRENGTHS = ('', 'margin', 'preference')
 
 
 @dataclasses.dataclass(frozen=True)
@@ -98,6 +100,11 @@ class Dataset:
     gold: Callable[[str, str], float] | None = None
     harmless: Callable[[str, str], float] | None = None
     counts: dict[str, int] = dataclasses.field(default_factory=dict)
+
+    def of_kind(self, kind: str) -> dict[str, list]:
+        """The rows of `text`, `demonstrations`, `comparisons`, `ratings` or `prompts`,
+        by split."""
+        return getattr(self, kind)
 
 
 def responses(record: Record | str) -> tuple[str, ...]:

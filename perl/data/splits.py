@@ -74,11 +74,11 @@ class Groups:
                     record = dataclasses.replace(record, group=group)
                 if kind == 'prompts' and group:
                     data.prompt_groups[record] = group
-                getattr(data, kind)[split].append(record)
+                data.of_kind(kind)[split].append(record)
         if self._distinct:
             for kind in _DISTINCT:
-                for split, records in getattr(data, kind).items():
-                    getattr(data, kind)[split] = list(dict.fromkeys(records))
+                for split, records in data.of_kind(kind).items():
+                    data.of_kind(kind)[split] = list(dict.fromkeys(records))
         return data
 
     def _leaks(self) -> set[int]:

@@ -55,7 +55,9 @@ def answer(
     Raises:
         UserError: the judge has no verdict on any response.
     """
-    limits, size = run.config.lengths, run.config.evaluation.batch_size
+    limits = run.config.lengths
+    size = run.config.evaluation.batch_size
+    size = sharding.batch_rows(size, len(prompts), run.mesh)
     data = run.encoded(prompts)
     temperature = run.config.evaluation.temperature
     sampling = Sampling(limits.response, stops(run.tokenizer), temperature)

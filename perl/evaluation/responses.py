@@ -36,9 +36,8 @@ def respond(
     """
     limit = max_prompt or run.config.lengths.prompt
     data, _ = examples.encode(prompts, run.tokenizer, limit, sampling.max_tokens)
-    devices = run.mesh.shape['data'] * run.mesh.shape['fsdp']
-    size = min(run.config.evaluation.batch_size, len(prompts))
-    size = -(-size // devices) * devices
+    size = run.config.evaluation.batch_size
+    size = sharding.batch_rows(size, len(prompts), run.mesh)
     texts = []
     for number, (rows, new) in enumerate(slices(len(prompts), size)):
         batch = batching.left([data.prompts[i] for i in rows], run.tokenizer.pad)

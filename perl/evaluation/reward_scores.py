@@ -18,18 +18,6 @@ from perl.runs.roles import Role
 RewardModel = Role | Panel
 
 
-def score(arch: Architecture, params: Any, batch: Any) -> jax.Array:
-    """Raw rewards float32 `[B, K]` of a batch with tokens `[B, rows, T]`."""
-    rewards = heads.rewards(arch, params, rows(batch))
-    return rewards.reshape(batch['tokens'].shape[0], -1)
-
-
-def rows(batch: Any) -> Any:
-    """The model's inputs in a batch: `[B, rows, ...]` -> `[B * rows, ...]`."""
-    names = ('tokens', 'positions', 'segments', 'ends')
-    return {name: batch[name].reshape(-1, batch[name].shape[-1]) for name in names}
-
-
 @functools.cache
 def compiled(arch: Architecture) -> Any:
     """The jitted function from (the parts of a reward model, a batch `[B, rows, T]`) to
@@ -37,9 +25,9 @@ def compiled(arch: Architecture) -> Any:
 
     def scorer(parts, batch):
         if isinstance(parts, Panel):
-            rewards = panel.rewards(arch, parts, rows(batch))
+            rewards = panel.rewards(arch, parts, heads.rows(batch))
             return rewards.reshape(batch['tokens'].shape[0], -1)
-        return score(arch, tree.bind(*parts), batch)
+        return heads.score(arch, tree.bind(*parts), batch)
 
     return jax.jit(scorer)
 

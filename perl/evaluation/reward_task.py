@@ -53,7 +53,7 @@ class RewardTask:
         shared = self.section.share_prompts
         return reward_scores.collate(shared, data, rows, self.multiple)
 
-    def scores(self, model: RewardModel, data: Examples, size: int = 0) -> np.ndarray:
+    def scores(self, model: RewardModel, data: Examples) -> np.ndarray:
         """Rewards float32 `[n, K]` of all examples: raw for a role, normalised for a
         panel.
 
@@ -62,10 +62,9 @@ class RewardTask:
 
         Args:
             model: a role or a panel.
-            data: n examples.
-            size: examples of a batch; 0 takes as many as training does.
+            data: n examples, in batches of at most as many as training takes.
         """
-        size = size or self.section.batch_size
+        size = sharding.batch_rows(self.section.batch_size, len(data), self.mesh)
         parts = model if isinstance(model, Panel) else (model.base, model.delta)
         # sorted by number of completions and by length for little padding
         counts = data.completion_counts
@@ -85,7 +84,7 @@ def reward_task(run: Run, stage: str) -> RewardTask:
     kind, _ = lineage.reads(run.config, stage)
     return RewardTask(
         section=run.config[lineage.origin(run.config, stage)],
-        raw=getattr(run.dataset, kind),
+        raw=run.dataset.of_kind(kind),
         demonstrations=run.dataset.demonstrations['val'],
         encode=run.encoded,
         arch=run.arch,

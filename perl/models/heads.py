@@ -48,3 +48,15 @@ def rewards(arch: Architecture, params: Any, batch: dict[str, Any]) -> jax.Array
     """The reward at the last token of each completion, `[N, E]` float32."""
     rows = (batch[name] for name in ('tokens', 'positions', 'segments', 'ends'))
     return scalar(params, decoder.hidden(arch, params, *rows))
+
+
+def score(arch: Architecture, params: Any, batch: Any) -> jax.Array:
+    """Raw rewards float32 `[B, K]` of a batch with tokens `[B, rows, T]`."""
+    each = rewards(arch, params, rows(batch))
+    return each.reshape(batch['tokens'].shape[0], -1)
+
+
+def rows(batch: Any) -> Any:
+    """The model's inputs in a batch: `[B, rows, ...]` -> `[B * rows, ...]`."""
+    names = ('tokens', 'positions', 'segments', 'ends')
+    return {name: batch[name].reshape(-1, batch[name].shape[-1]) for name in names}

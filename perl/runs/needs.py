@@ -33,7 +33,7 @@ def check(config: ConfigDict, dataset: Dataset) -> None:
 
 def _where(dataset: Dataset, kind: str) -> str:
     """In which splits the records of a kind are, and why some are missing."""
-    sizes = {split: len(rows) for split, rows in getattr(dataset, kind).items()}
+    sizes = {split: len(rows) for split, rows in dataset.of_kind(kind).items()}
     where = []
     if any(sizes.values()):
         where.append(', '.join(f'{split} {n}' for split, n in sizes.items()))
@@ -44,7 +44,7 @@ def _where(dataset: Dataset, kind: str) -> str:
 
 def _finer(dataset: Dataset, kind: str) -> str:
     """How records that are in some splits alone come into the others."""
-    if not any(getattr(dataset, kind).values()):
+    if not any(dataset.of_kind(kind).values()):
         return ''
     return ': split by something with more values, or name the splits yourself'
 
@@ -52,7 +52,7 @@ def _finer(dataset: Dataset, kind: str) -> str:
 def _empty_split(config: ConfigDict, stage: str, dataset: Dataset) -> str:
     """The first split in which a stage finds none of its records, or ''."""
     kind, splits = lineage.reads(config, stage)
-    return next((split for split in splits if not getattr(dataset, kind)[split]), '')
+    return next((split for split in splits if not dataset.of_kind(kind)[split]), '')
 
 
 def _others(config: ConfigDict, empty: dict[str, str]) -> str:

@@ -80,7 +80,9 @@ def on_texts(run: Run, members: Panel, name: str) -> Reward:
         )
         by_length = np.argsort(data.lengths, kind='stable')
         rewards = np.zeros(len(data))
-        for rows, new in slices(len(data), run.config.evaluation.batch_size):
+        size = run.config.evaluation.batch_size
+        size = sharding.batch_rows(size, len(data), run.mesh)
+        for rows, new in slices(len(data), size):
             batch = batching.collate(data, by_length[rows], 'apart', run.multiple)
             names = ('tokens', 'positions', 'segments', 'ends')
             batch = sharding.shard_batch({x: batch[x] for x in names}, run.mesh)

@@ -84,7 +84,7 @@ class Run:
     def data_fingerprint(self, kind: str, split: str) -> str:
         """The fingerprint of the records of a kind in a split, computed once."""
         if (kind, split) not in self._fingerprints:
-            rows = getattr(self.dataset, kind)[split]
+            rows = self.dataset.of_kind(kind)[split]
             self._fingerprints[kind, split] = fingerprint(rows)
         return self._fingerprints[kind, split]
 

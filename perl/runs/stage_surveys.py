@@ -24,7 +24,7 @@ def by_stage(
         kind, _ = lineage.reads(config, name)
         figures[name] = {}
         for split in SPLITS:
-            records = getattr(dataset, kind)[split]
+            records = dataset.of_kind(kind)[split]
             if not records:
                 continue
             if (kind, split) not in surveyed:
@@ -48,7 +48,7 @@ def examples(
     for name in config.stages:
         kind, _ = lineage.reads(config, name)
         for split in SPLITS:
-            records = getattr(dataset, kind)[split]
+            records = dataset.of_kind(kind)[split]
             if not records or f'{kind}/{split}' in found:
                 continue
             if kind == 'text':

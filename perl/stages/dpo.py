@@ -15,7 +15,7 @@ from perl import config as configs
 from perl import sharding
 from perl.adapters import tree
 from perl.config import lineage
-from perl.data import batching, order
+from perl.data import batching
 from perl.data.batching import slices
 from perl.losses import preference
 from perl.losses.preference import (
@@ -33,7 +33,7 @@ from perl.stages import paper, samples, supervised
 from perl.stages.compared import compared
 from perl.stages.frozen import Frozen
 from perl.stages.sitting import sitting
-from perl.stages.supervised import Supervision, train
+from perl.stages.supervised import Supervision, stream, train
 from perl.training.plan import Plan
 
 
@@ -137,20 +137,17 @@ def dpo(run: Run, stage: str) -> dict[str, Any]:
         split: run.encoded(records[split], f'{stage}/{split}')
         for split in ('train', 'val')
     }
-    shapes = batching.shapes(data['train'], run.multiple)
     policy = run.place(run.begin(stage))
     frozen = Frozen(policy=policy.base, reference=reference.network)
-
-    def batch(at):
-        rows = order(len(shapes), config.batch_size, run.config.seed, at, shapes)
-        return _collate(data['train'], rows, run.multiple)
-
+    collate = functools.partial(_collate, multiple=run.multiple)
     policy, figures = train(
         sitting(run, stage),
         policy,
         plan(run.arch, run.config, stage),
         Supervision(
-            batch=batch,
+            batch=stream(
+                data['train'], run.multiple, config.batch_size, run.config.seed, collate
+            ),
             examples=len(data['train']),
             validate=_held_out(
                 run.arch, run.mesh, run.multiple, config, frozen, data['val']

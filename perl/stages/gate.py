@@ -14,19 +14,17 @@ from ml_collections import ConfigDict
 from perl import sharding
 from perl.adapters import tree
 from perl.config import lineage
-from perl.data import batching, order
-from perl.evaluation import reward_scores
 from perl.evaluation.reward_metrics import BEST, held_out
 from perl.evaluation.reward_task import RewardTask
 from perl.judges import mixture, panel
 from perl.judges.panel import Panel
-from perl.models import frozen_base
+from perl.models import frozen_base, heads
 from perl.models.architecture import Architecture
 from perl.runs.roles import Role
 from perl.stages import paper, reward
 from perl.stages.reward import ON_REWARDS, options
 from perl.stages.sitting import Sitting
-from perl.stages.supervised import Supervision, train
+from perl.stages.supervised import Supervision, stream, train
 from perl.training import optimizer as optimizers
 from perl.training.plan import Plan
 
@@ -58,7 +56,7 @@ def loss(
     """
     del key
     gated = dataclasses.replace(frozen, gate=gate)
-    mixed, shares = panel.gated(arch, gated, reward_scores.rows(batch))
+    mixed, shares = panel.gated(arch, gated, heads.rows(batch))
     mixed = mixed.reshape(batch['tokens'].shape[0], -1)
     total, (count, sums) = ON_REWARDS[name](mixed, batch, **options)
     neglect = -jnp.sum(jnp.log(shares))
@@ -109,16 +107,11 @@ def train_gate(
     """
     config, trained = sitting.section, task.section
     data = {split: task.records(split) for split in ('train', 'val')}
-    shapes = batching.shapes(data['train'], task.multiple)
     count = len(joined)
     gate = mixture.fresh(task.arch, config.combine, count)
     gate = jax.device_put(gate, sharding.replicated(task.mesh))
     # a copy, since training takes the other apart
     frozen = panel.build(joined, config.combine, gate=jax.tree.map(jnp.copy, gate))
-
-    def batch(at):
-        rows = order(len(shapes), config.batch_size, plan.seed, at, shapes)
-        return task.collate(data['train'], rows)
 
     learned = reward.on_rewards(trained)
 
@@ -132,7 +125,9 @@ def train_gate(
         Role({}, '', gate, None),
         plan,
         Supervision(
-            batch=batch,
+            batch=stream(
+                data['train'], task.multiple, config.batch_size, plan.seed, task.collate
+            ),
             examples=len(data['train']),
             validate=validate,
             shown=('loss', 'accuracy', best),

@@ -19,7 +19,7 @@ from perl.runs.roles import Role
 from perl.runs.run import Run
 from perl.stages import samples, supervised
 from perl.stages.sitting import sitting
-from perl.stages.supervised import Supervision, train
+from perl.stages.supervised import Supervision, stream, train
 from perl.training.plan import Plan
 
 
@@ -74,22 +74,17 @@ def sft(run: Run, stage: str) -> dict[str, Any]:
         split: run.encoded(records[split], f'{stage}/{split}')
         for split in ('train', 'val')
     }
-    shapes = batching.shapes(data['train'], run.multiple)
-
-    def batch(at):
-        rows = order(len(shapes), config.batch_size, run.config.seed, at, shapes)
-        return batching.collate(data['train'], rows, multiple=run.multiple)
-
-    held_out = batching.collate(
-        data['val'], range(len(data['val'])), multiple=run.multiple
-    )
+    collate = functools.partial(batching.collate, multiple=run.multiple)
+    held_out = collate(data['val'], range(len(data['val'])))
     prompts = [record.prompt for record in records['val']]
     role, figures = train(
         sitting(run, stage),
         run.place(run.begin(stage)),
         plan(run.arch, run.config, stage),
         Supervision(
-            batch=batch,
+            batch=stream(
+                data['train'], run.multiple, config.batch_size, run.config.seed, collate
+            ),
             examples=len(data['train']),
             validate=_held_out_loss(run.arch, run.mesh, held_out, config.batch_size),
             shown=('loss', 'val_loss'),

@@ -10,7 +10,7 @@ from ml_collections import ConfigDict
 
 from perl import config as configs
 from perl.adapters import tree
-from perl.data import SPLITS, batching, order
+from perl.data import SPLITS, batching
 from perl.evaluation.reward_metrics import (
     BEST,
     OnRewards,
@@ -18,7 +18,6 @@ from perl.evaluation.reward_metrics import (
     held_out,
     normalisation,
 )
-from perl.evaluation.reward_scores import score
 from perl.evaluation.reward_task import RewardTask, reward_task
 from perl.losses import preference
 from perl.models import heads
@@ -28,7 +27,7 @@ from perl.runs.roles import Role
 from perl.runs.run import Run
 from perl.stages import supervised
 from perl.stages.sitting import sitting
-from perl.stages.supervised import Supervision, train
+from perl.stages.supervised import Supervision, stream, train
 from perl.training import optimizer as optimizers
 from perl.training.plan import Plan
 
@@ -43,7 +42,7 @@ def bradley_terry(
     **options: Any,
 ) -> tuple[jax.Array, tuple[jax.Array, dict]]:
     """The loss of a reward model on comparisons `[B, K, T]`; options of `ranked`."""
-    rewards = score(arch, tree.bind(base, trainable, key=key), batch)
+    rewards = heads.score(arch, tree.bind(base, trainable, key=key), batch)
     return ranked(rewards, batch, **options)
 
 
@@ -82,7 +81,7 @@ def pointwise(
     trainable: Any, base: Any, batch: Any, key: jax.Array, *, arch: Architecture
 ) -> tuple[jax.Array, tuple[jax.Array, dict]]:
     """The loss of a reward model on ratings, rows `[B, 1, T]`."""
-    return rated(score(arch, tree.bind(base, trainable, key=key), batch), batch)
+    return rated(heads.score(arch, tree.bind(base, trainable, key=key), batch), batch)
 
 
 def rated(rewards: jax.Array, batch: Any) -> tuple[jax.Array, tuple[jax.Array, dict]]:
@@ -137,23 +136,19 @@ def reward(run: Run, stage: str) -> dict[str, Any]:
     data = {split: task.records(split, f'{stage}/{split}') for split in SPLITS}
     role = run.begin(stage)
     role = roles.with_head(run.key(f'{stage}/head'), role, run.arch.width)
-    shapes = batching.shapes(data['train'], run.multiple)
-
-    def batch(at):
-        seed = run.config.seed + config.shuffle
-        rows = order(len(shapes), config.batch_size, seed, at, shapes)
-        return task.collate(data['train'], rows)
 
     def validate(role):
         return held_out(task, role, data['val'], on_rewards(config))
 
-    best = BEST[config.loss]
+    seed, best = run.config.seed + config.shuffle, BEST[config.loss]
     role, figures = train(
         sitting(run, stage),
         run.place(role),
         plan(run.arch, run.config, stage),
         Supervision(
-            batch=batch,
+            batch=stream(
+                data['train'], run.multiple, config.batch_size, seed, task.collate
+            ),
             examples=len(data['train']),
             validate=validate,
             shown=('loss', 'accuracy', best),

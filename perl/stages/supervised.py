@@ -10,6 +10,9 @@ from ml_collections import ConfigDict
 
 from perl import config as configs
 from perl import sharding
+from perl.data import batching, order
+from perl.data.batching import Batch
+from perl.data.examples import Examples
 from perl.models import frozen_base
 from perl.models.architecture import Architecture, parameters
 from perl.runs import roles
@@ -23,7 +26,25 @@ from perl.training.fit import fit
 from perl.training.plan import Plan
 from perl.training.step import Loss, values
 
-Batch = dict[str, np.ndarray]
+
+def stream(
+    data: Examples,
+    multiple: int,
+    size: int,
+    seed: int,
+    collate: Callable[[Examples, np.ndarray], Batch],
+) -> Callable[[int], Batch]:
+    """The batch of each step, a pure function of the step.
+
+    Args:
+        data: the examples.
+        multiple: row lengths are multiples of it; rows of one length come together.
+        size: examples of a batch.
+        seed: of their order.
+        collate: the batch of the examples and of the indices `[size]` of some of them.
+    """
+    shapes = batching.shapes(data, multiple)
+    return lambda at: collate(data, order(len(data), size, seed, at, shapes))
 
 
 def plan(

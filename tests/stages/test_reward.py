@@ -205,7 +205,7 @@ def test_the_loss_of_a_gate_by_hand():
 
     @jax.jit
     def both(gate):
-        parts = panel.member_rewards(tiny.ARCH, made, reward_scores.rows(batch))
+        parts = panel.member_rewards(tiny.ARCH, made, heads.rows(batch))
         grads, (total, _) = jax.grad(
             lambda g: (lambda x: (x[0], x))(learn(g, made, batch, None)), has_aux=True
         )(gate)

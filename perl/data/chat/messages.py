@@ -70,7 +70,7 @@ def wrap(dataset: Dataset) -> Dataset:
     changed: dict[str, Any] = {
         kind: {
             split: [_wrapped(record) for record in records]
-            for split, records in getattr(dataset, kind).items()
+            for split, records in dataset.of_kind(kind).items()
         }
         for kind in kinds
     }

@@ -39,7 +39,7 @@ def check(where: str, dataset: Dataset) -> None:
             the kind, the split and the place.
     """
     for kind, record_type in _RECORDS.items():
-        rows = getattr(dataset, kind)
+        rows = dataset.of_kind(kind)
         for split, records in rows.items():
             if split not in SPLITS:
                 raise UserError(

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from perl.data.files import lines
 from perl.data.files.excerpts import shown
 from perl.data.files.lines import Line
-from perl.data.records import Comparison, Dataset, Demonstration
+from perl.data.records import STRENGTHS, Comparison, Dataset, Demonstration
 from perl.data.splits import Groups
 from perl.system.errors import UserError
 from perl.system.suggest import near_miss
@@ -27,7 +27,6 @@ DOMAINS = (
     *('changemyview', 'explainlikeimfive', 'legaladvice'),
 )
 SPLIT_FILES = {'train': 'train', 'val': 'validation', 'test': 'test'}
-STRENGTHS = ('', 'margin', 'preference')
 _COLUMNS = [
     *('post_id', 'domain', 'history', 'human_ref_A', 'human_ref_B', 'labels'),
     'score_ratio',

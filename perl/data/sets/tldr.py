@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 from perl.data.files import lines
 from perl.data.files.lines import Line
-from perl.data.records import Comparison, Dataset, Demonstration
+from perl.data.records import STRENGTHS, Comparison, Dataset, Demonstration
 from perl.data.splits import Groups
 from perl.system.errors import UserError
 
@@ -21,7 +21,6 @@ HUB_COMPARISONS = 'openai/summarize_from_feedback'
 TEMPLATE = 'SUBREDDIT: r/{}\n\nTITLE: {}\n\nPOST: {}\n\nTL;DR:'
 ARTICLE = 'Article:\n{}\n\nTL;DR:\n'
 SUP4 = tuple(f'batch{number}' for number in range(3, 11))
-STRENGTHS = ('', 'margin', 'preference')
 SCALES = ('slider', 'sure')
 # The paper selected models on valid1 and reports final figures on valid2.
 _SPLITS = {'train': 'train', 'valid1': 'val', 'valid2': 'test'}

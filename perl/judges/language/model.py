@@ -82,9 +82,11 @@ class Model:
         log_probs = np.full((len(prompts), len(options)), np.nan)
         # sorted by length for little padding, then by ids for a fixed order
         fitting.sort(key=lambda i: (len(prompts[i]), prompts[i].tolist()))
-        for start in range(0, len(fitting), self.batch_size):
-            rows = fitting[start : start + self.batch_size]
-            full = np.resize(rows, self.batch_size)
+        # a few sizes only, since each is compiled
+        size = min(self.batch_size, batching.bucket(len(fitting), 1))
+        for start in range(0, len(fitting), size):
+            rows = fitting[start : start + size]
+            full = np.resize(rows, size)
             log_probs[rows] = self._log_probs(examples, full)[: len(rows)]
         return probabilities(log_probs, options)
 

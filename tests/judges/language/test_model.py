@@ -130,6 +130,24 @@ def test_batches_do_not_matter():
     np.testing.assert_allclose(small, large, atol=1e-6)
 
 
+@pytest.mark.parametrize(
+    ('size', 'asked', 'batches'),
+    [(100_000, 3, [3]), (100_000, 5, [6]), (4, 5, [4, 4]), (4, 0, [])],
+)
+def test_no_more_rows_are_computed_than_a_few(size, asked, batches, monkeypatch):
+    rows, log_probs = [], Model._log_probs
+
+    def counted(self, examples, chosen):
+        rows.append(len(chosen))
+        return log_probs(self, examples, chosen)
+
+    monkeypatch.setattr(Model, '_log_probs', counted)
+    few = questions(BRIEF)[:asked]
+    got = model(batch_size=size)(BRIEF, few)
+    assert rows == batches and got.shape == (asked, 2)
+    np.testing.assert_allclose(got, model()(BRIEF, few), atol=1e-6)
+
+
 def test_harmless_rate():
     got = choosing.reward(model(), SAFE)(*COLUMNS[:2])
     want = [by_hand(PARAMS, SAFE.fill(q), SAFE)[0] for q in questions(SAFE)]
