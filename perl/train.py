@@ -121,7 +121,7 @@ def _is_finished(opened: Run, name: str) -> bool:
         since = f'; since then: {"; ".join(lines[:8])}' if lines else ''
         print(f'{name}: finished before{since}', flush=True)
         return True
-    gone = f'what it left in {opened.workdir / name} is gone'
+    gone = f'its output in {opened.workdir / name} is missing'
     print(f'{name}: finished before, but {gone}; it is trained again', flush=True)
     results.forget(opened.workdir, name)
     return False

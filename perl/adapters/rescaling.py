@@ -1,5 +1,4 @@
-"""Factors with scales of their own as those of a tuning, whose scale follows from the
-rank."""
+"""Gives factors the scales of a tuning, whose scale follows from the rank."""
 
 import dataclasses
 from typing import Any

@@ -26,7 +26,7 @@ def by_models(name: str) -> bool:
 def check(config: Any, stage: str) -> None:
     """Raises a `UserError` for the first rule that the reward of a stage breaks.
 
-    A reward model may be of another sitting, so it need not be finished.
+    A reward model may be trained by another process, so it need not be finished.
     """
     name = config[stage].reward
     if not name and config[stage].kind == 'dpo':  # nobody scores it

@@ -144,8 +144,8 @@ def _scanned(arch, layers, x, rows, cache, output_slots):
 
 
 def _unrolled(arch, layers, x, rows, cache, output_slots):
-    """A program of its own for each layer; weights and caches are lists. Of the last
-    one only the slots that are read are computed, beside all keys and values."""
+    """A program of its own for each layer; weights and caches are lists. In the last
+    layer only the requested slots are computed, beside all keys and values."""
     kv, last = [], arch.layers - 1
     for i, weights in enumerate(_layers(layers)):
         slots = output_slots if i == last else None

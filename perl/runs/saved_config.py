@@ -1,4 +1,4 @@
-"""The config that a run folder keeps, and what of it has begun."""
+"""Reads, writes and compares a run's saved config; tells which stages have begun."""
 
 import pathlib
 from collections.abc import Mapping
@@ -11,7 +11,7 @@ from perl.config import rules
 from perl.system import jsonl, results, schema
 from perl.system.errors import UserError
 
-# may differ between the sittings of one run: numbers do not depend on them
+# may differ between the processes of one run: numbers do not depend on them
 FREE = ('mesh', 'tensorboard', 'stages')
 # settings of older versions, by their names then
 RENAMED = {'parts': 'micro_batches', 'anchor_rate': 'ema_rate'}
@@ -20,7 +20,7 @@ RENAMED = {'parts': 'micro_batches', 'anchor_rate': 'ema_rate'}
 def check(config: ConfigDict, workdir: pathlib.Path) -> None:
     """Compares the config with the one that the folder was begun with.
 
-    A stage that has not begun may be another than it was, or come new.
+    A stage that has not begun may change or be added.
 
     Raises:
         UserError: it differs; says where.

@@ -19,7 +19,7 @@ class Loop:
         save_every: steps between checkpoints; the last step is always saved.
         interrupt: asked after each step whether to stop.
         inputs: what the state is computed from, see `perl.checkpoint.Checkpoints`.
-        begin: called before the first step of this sitting, when nothing was refused.
+        begin: called before the first step of this process, when nothing was refused.
         evaluate: figures of a state after a step, joined to that step's metrics.
         evaluate_start: figures of the state before the first step; they join the line
             of step 1, as `start_...`.

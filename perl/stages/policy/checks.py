@@ -24,7 +24,7 @@ PATIENCE = {'float32': 1, 'bfloat16': 20, 'float16': 20}
 
 
 class Checks:
-    """The checks of one sitting: of its first rollout, and of the first rollout after
+    """The checks of one process: of its first rollout, and of the first rollout after
     the policy has moved, which shows that the sampler reads what the trainer writes.
 
     Args:

@@ -82,5 +82,6 @@ def steered(
 @jax.jit
 def _interpolate(anchor, policy, rate):
     """The anchor a little nearer to the policy (WARP, arXiv 2406.16768, section 3.1).
-    Of an adapter the factors are averaged, which is near the average product."""
+    For adapters the factors are averaged, which is close to averaging the products.
+    """
     return jax.tree.map(lambda a, x: a + rate * (x - a), anchor, policy)
