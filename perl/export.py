@@ -35,7 +35,7 @@ FORMATS = ('peft', 'merged', 'bundle')
 def export(
     run: Run, role: Role, form: str, output: pathlib.Path, decoded: bool = False
 ) -> str:
-    """Writes a role into a folder; returns what a person must know, in one line.
+    """Writes a role into a folder; returns one line of notes for the user.
 
     Args:
         run: with its base.

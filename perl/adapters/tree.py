@@ -70,8 +70,8 @@ def merge(base: Any, delta: Any) -> Any:
 
 
 def fold(base: Any, delta: Any, lossy: bool = False) -> Any:
-    """One tree of the base's own kinds of leaves: what is stored in fewer bits stays
-    so. QA-LoRA goes into a base in INT4 without any rounding.
+    """One tree of the base's own kinds of leaves: kernels that are stored in fewer bits
+    stay so. QA-LoRA is merged into a base in INT4 without any rounding.
 
     Args:
         base: frozen parameters.

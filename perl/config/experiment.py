@@ -20,7 +20,7 @@ from perl.system.errors import UserError
 
 
 def experiment(name: str) -> ConfigDict:
-    """The whole tree with its defaults; a config file changes what it must."""
+    """The whole tree with its defaults; a config file changes some of them."""
     return ConfigDict(
         {
             'name': name,  # a run's folder is runs/NAME

@@ -75,7 +75,7 @@ def forward(
 def read(
     arch: Architecture, params: Any, tokens: jax.Array, positions: jax.Array
 ) -> jax.Array:
-    """What the first block reads, `[B, T, D]` in the compute dtype.
+    """The input of the first block, `[B, T, D]` in the compute dtype.
 
     Args:
         arch: the decoder.

@@ -149,7 +149,7 @@ class Architecture:
 
     @property
     def turned(self) -> int:
-        """Components of a head that turn, which is an even number."""
+        """The number of components of a head that are rotated, which is even."""
         return -(-(self.rope_width or self.head_width) // 2) * 2
 
     @property
@@ -160,7 +160,8 @@ class Architecture:
 
     @property
     def base_dtype(self) -> str:
-        """The dtype of a frozen base: what products round anyway is stored rounded."""
+        """The dtype of a frozen base: numbers that products round anyway are stored
+        rounded."""
         return 'bfloat16' if self.precision == 'bfloat16' else self.dtype
 
     @property

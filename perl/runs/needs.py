@@ -43,7 +43,7 @@ def _where(dataset: Dataset, kind: str) -> str:
 
 
 def _finer(dataset: Dataset, kind: str) -> str:
-    """How records that are in some splits alone come into the others."""
+    """Tells how to get records into all splits if only some splits have them."""
     if not any(getattr(dataset, kind).values()):
         return ''
     return ': split by something with more values, or name the splits yourself'

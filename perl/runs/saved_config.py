@@ -87,7 +87,7 @@ def begun(config: Mapping[str, Any], workdir: pathlib.Path) -> bool:
 
 
 def write(config: ConfigDict, workdir: pathlib.Path) -> None:
-    """Writes `config.json`, if it is not there as it is."""
+    """Writes `config.json`, unless the file already has this content."""
     file, now = workdir / 'config.json', configs.to_json(config)
     if jsonl.load(file) != now:
         if not file.exists() and begun(config, workdir):
@@ -106,7 +106,7 @@ def _left(workdir, name):
 
 
 def _renamed(values, where=''):
-    """Which settings have another name now, one line each."""
+    """One line for each setting that has another name now."""
     lines = []
     for name, value in values.items():
         path = schema.join(where, name)

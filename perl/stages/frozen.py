@@ -1,4 +1,4 @@
-"""What the loss of a policy reads and nobody updates."""
+"""The arrays that the loss of a policy reads and no update changes."""
 
 import dataclasses
 import functools

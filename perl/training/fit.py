@@ -68,7 +68,7 @@ def fit(
 
 
 class _Cost:
-    """What the steps took, in this and earlier processes."""
+    """The cost of the steps, in this and earlier processes."""
 
     def __init__(self, before, program):
         self._before, self._program = before, program
@@ -86,7 +86,7 @@ class _Cost:
 
 
 def _resume(loop, checkpoints, state):
-    """The state to go on from, its step, and what the steps before it took."""
+    """The state to resume from, its step, and the cost of the steps before it."""
     restored = checkpoints.restore(state)
     if restored is None:
         return state, 0, {'seconds': 0.0, 'step_bytes': 0, 'peak_bytes': 0}

@@ -1,4 +1,4 @@
-"""What is the same in every step of a stage's training, as `fit` needs it."""
+"""The settings of a stage's training that `fit` needs for every step."""
 
 import dataclasses
 import pathlib
@@ -11,7 +11,7 @@ from perl.training.compiled import Compiled
 
 @dataclasses.dataclass(frozen=True)
 class Loop:
-    """How many steps a stage takes, and what happens beside them.
+    """How many steps a stage takes, and what is done between them.
 
     Attributes:
         folder: of the stage: `metrics.jsonl` and `checkpoints/` go there.

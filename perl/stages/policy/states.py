@@ -1,5 +1,6 @@
-"""What a policy stage carries from one iteration to the next, beside a stage's state:
-the coefficient of the KL, the statistics of rewards, and a reference that moves."""
+"""What a policy stage carries from one iteration to the next, in addition to the state
+of every stage: the coefficient of the KL, the statistics of rewards, and a moving
+reference."""
 
 import dataclasses
 from typing import Any
