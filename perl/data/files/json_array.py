@@ -114,7 +114,7 @@ class _Window:
         return error
 
     def _more(self) -> bool:
-        """Reads the next part, twice as much where a value is long; False at the end."""
+        """Reads on, twice as much where a value is long; False at the end."""
         new = '' if self._ended else self._file.read(max(_CHUNK, len(self.text)))
         self._ended = not new
         self.text += new
