@@ -50,7 +50,7 @@ class Architecture:
         embed_scale: multiplies the embedding.
         query_scalar: scores are divided by its root; 0 is the head width.
         attention_cap: bounds scores with a tanh; 0 leaves them (Gemma 2).
-        logit_cap: bounds logits likewise.
+        logit_cap: bounds logits in the same way.
         pieces: how many ids the tokenizer has. Rows of the embedding past them are
             padding: their logits are minus infinity, so that no such id is drawn,
             scored or counted in an entropy. 0 says that every row has a piece.

@@ -16,7 +16,7 @@ from perl.runs.tokenizer import with_template
 from perl.system.errors import UserError
 from perl.weights import QUANTISATIONS
 
-# said where a model alone is asked with messages and nobody gave --chat
+# printed where a model without a run gets messages and --chat was not given
 AS_LEARNED = '; prompts are rendered with the chat template, as it was trained'
 _LONGEST = 2048  # tokens of prompt and response that are scored, if the window has them
 

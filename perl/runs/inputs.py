@@ -39,8 +39,8 @@ def inputs(run: Run, stage: str) -> dict[str, Any]:
 
     Returns:
         config (seed, model, lengths and the stage's own), tokenizer, data (by kind and
-        split), base ('' where the stage makes it), stages (those it goes on from), and
-        of a base from elsewhere the architecture, whose numbers are no weights.
+        split), base ('' where the stage makes it), stages (those it starts from), and
+        for a base from elsewhere the architecture, which its weights do not determine.
     """
     config = configs.to_json(run.config)
     model = {name: x for name, x in config['model'].items() if name != 'path'}

@@ -23,7 +23,7 @@ from perl.stages.reward import normalised
 from perl.system import memory
 from perl.system.errors import UserError
 
-# (what they were trained from, the deltas, the weight) -> the average
+# (the delta they were trained from, the deltas, the weight) -> the average
 TOWARDS = {
     'slerp': averaging.slerp,
     'interpolate_to_start': averaging.interpolate_to_start,

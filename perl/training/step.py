@@ -50,7 +50,7 @@ def step(
 
     Args:
         state: donated by the caller's jit.
-        frozen: what the loss reads and nobody updates.
+        frozen: what the loss reads and no update changes.
         batch: a tree of arrays `[B, ...]`.
         loss: `(trainable, frozen, batch, key) -> sum, (count, {name: (sum, count)})`.
         optimizer: over the trainable tree alone.

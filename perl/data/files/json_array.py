@@ -62,8 +62,8 @@ class _Window:
         self.text = ''
 
     def skip(self, at: int) -> int:
-        """The index of the first character from `at` on that is no white space; the end
-        of the text at the end of the file."""
+        """The index of the first character from `at` on that is not white space; the
+        end of the text at the end of the file."""
         at = json_text.skip(self.text, at)
         while at == len(self.text) and self._more():
             at = json_text.skip(self.text, at)

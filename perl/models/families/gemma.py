@@ -124,7 +124,7 @@ def _read_two_ropes(config, sizes):
     config.one_of(f'rope_parameters.{_LOCAL}', kind, ('default',))
     for key in local:
         raise config.error(f'rope_parameters.{_LOCAL}', local, f'leave out {key}')
-    # what is said of all layers is about those without a window
+    # settings for all layers apply to the layers without a window
     values = {**(both.get(_GLOBAL) or {}), **(config.get('rope_scaling') or {})}
     values.setdefault('rope_theta', config.get('rope_theta', 1e6))
     theirs = Config({'rope_scaling': values}, 'rope_parameters')

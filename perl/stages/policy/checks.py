@@ -88,7 +88,7 @@ class Checks:
             gradient: the mean norm of the gradients.
 
         Raises:
-            UserError: the policy has not moved, or to where log-probs are no numbers.
+            UserError: the policy has not moved, or its log-probs are not finite.
         """
         if self._moved or at < self._still:
             return None
