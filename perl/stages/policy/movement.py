@@ -5,7 +5,7 @@ import numpy as np
 
 from perl.system.errors import UserError
 
-LARGE = 1e8  # norm of a gradient of which clipping to a norm near 1 leaves too little for Adam
+LARGE = 1e8  # norm of a gradient that is too small for Adam after clipping to near 1
 
 
 def moved(
