@@ -43,7 +43,7 @@ def _where(dataset: Dataset, kind: str) -> str:
 
 
 def _finer(dataset: Dataset, kind: str) -> str:
-    """Tells how to get records into all splits if only some splits have them."""
+    """How records that are in some splits alone come into the others."""
     if not any(getattr(dataset, kind).values()):
         return ''
     return ': split by something with more values, or name the splits yourself'

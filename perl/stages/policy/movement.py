@@ -5,7 +5,7 @@ import numpy as np
 
 from perl.system.errors import UserError
 
-LARGE = 1e8  # norm of a gradient that is too small for Adam after clipping to near 1
+LARGE = 1e8  # a norm of gradients: clipped to near 1, they are too small for Adam
 
 
 def moved(
