@@ -102,7 +102,7 @@ def open_folders(first: str, *others: str) -> Run:
     """The run to evaluate; the others, which are drawn beside it, are only checked.
 
     Raises:
-        UserError: one of them is no run folder, or has a file that cannot be read.
+        UserError: one of them is not a run folder, or has a file that cannot be read.
     """
     for other in others:
         saved_config.saved(other)

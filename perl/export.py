@@ -35,7 +35,7 @@ FORMATS = ('peft', 'merged', 'bundle')
 def export(
     run: Run, role: Role, form: str, output: pathlib.Path, decoded: bool = False
 ) -> str:
-    """Writes a role into a folder; returns what a person must know, in one line.
+    """Writes a role into a folder; returns one line of notes for the user.
 
     Args:
         run: with its base.
@@ -103,8 +103,8 @@ def _write_bundle(run, role, output, decoded):
         role = Role(role.base, role.base_id, delta, tuning, role.shift, role.scale)
     if not _fits(run, role):
         raise UserError(
-            '--format: the adapter holds parameters whole beside its factors, which a '
-            'bundle has not; write --format=peft or --format=merged'
+            '--format: the adapter also holds whole parameters, which a bundle cannot '
+            'hold; write --format=peft or --format=merged'
         )
     kind = 'reward' if HEAD in delta else 'policy'
     card = roles.card(role, kind, run.tokenizer.fingerprint, reads_messages(run))
@@ -125,10 +125,14 @@ def main(argv: Sequence[str]) -> None:
     del argv
     values: Any = flags.FLAGS
     if bool(values.stage) == bool(values.adapter):
-        raise UserError('--stage: give this, of a run, or --adapter, a folder')
+        raise UserError(
+            '--stage or --adapter is required: give a stage of the run, or an adapter '
+            'folder'
+        )
     if values.stage not in ('', 'base') and values.model:
         raise UserError(
-            '--stage: it is one of a run; give --workdir, or --adapter, or --stage=base'
+            '--stage names a stage of a run: give --workdir too, or give --adapter or '
+            '--stage=base'
         )
     run = open_one(values.workdir, values.model, values.adapter)
     with jax.set_mesh(run.mesh):

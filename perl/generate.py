@@ -86,7 +86,8 @@ def run_sampling(run: Run, name: str) -> Sampling:
 
 
 def _ends(run: Run) -> int | tuple[int, ...]:
-    """The ids that end a response; of a model alone those too that its files name."""
+    """The ids that end a response; for a model without a run, also those that its files
+    name."""
     ends, path = chat.stops(run.tokenizer), run.config.model.path
     if run.config.stages or not files.is_foreign(path):
         return ends

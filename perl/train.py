@@ -59,7 +59,7 @@ class Result:
         return {name: metrics.read(self.workdir / name) for name in stages}
 
     def plot(self) -> report.Pictures:
-        """Draws the report's pictures anew; a notebook shows what this returns."""
+        """Draws the report's pictures again; a notebook shows the returned value."""
         report.write(self.workdir)
         return report.pictures(self.workdir)
 
@@ -107,7 +107,7 @@ def _run_stages(opened: Run, wanted: Sequence[str], held: lock.Held) -> None:
 
 
 def _is_finished(opened: Run, name: str) -> bool:
-    """Whether a stage was finished before and what it left is there.
+    """Whether a stage was finished before and its output is there.
 
     Raises:
         UserError: it was made from other inputs than it would be made from now.
@@ -121,7 +121,7 @@ def _is_finished(opened: Run, name: str) -> bool:
         since = f'; since then: {"; ".join(lines[:8])}' if lines else ''
         print(f'{name}: finished before{since}', flush=True)
         return True
-    gone = f'what it left in {opened.workdir / name} is gone'
+    gone = f'its output in {opened.workdir / name} is missing'
     print(f'{name}: finished before, but {gone}; it is trained again', flush=True)
     results.forget(opened.workdir, name)
     return False
@@ -144,7 +144,7 @@ def _run_stage(opened: Run, name: str, held: lock.Held) -> None:
 
 
 def _is_there(opened: Run, name: str) -> bool:
-    """Whether what a stage leaves for others is in its folder."""
+    """Whether the output of a stage that others read is in its folder."""
     if kinds.of(opened.config[name]).makes == 'base':
         return (opened.workdir / name / 'base' / 'model.json').is_file()
     return reward_models.exists(opened, name)

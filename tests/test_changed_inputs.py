@@ -63,7 +63,7 @@ def test_checkpoints_are_gone(workdir, also):
         (workdir / 'sft' / name).unlink()
     error = refused(workdir)
     assert str(workdir / 'sft' / 'checkpoints') in error
-    assert ('tells of 5 steps' if also else 'step 4: it is missing') in error
+    assert ('has lines of 5 steps' if also else 'step 4: it is missing') in error
     assert f'remove {workdir / "sft"} to train sft from the beginning' in error
 
 

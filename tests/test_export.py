@@ -138,11 +138,11 @@ def test_a_base_is_no_adapter(opened, tmp_path, form):
 @pytest.mark.parametrize(
     ('args', 'said'),
     [
-        (('--stage=reward',), '--workdir is required: a run folder; or --model'),
-        (('--workdir=none',), '--stage: give this, of a run, or --adapter, a folder'),
+        (('--stage=reward',), '--workdir or --model is required: give a run'),
+        (('--workdir=none',), '--stage or --adapter is required: give a stage'),
         (('--workdir=none', '--stage=sft'), 'none'),
         (('--model=none', '--adapter=x'), '--model: none is not there'),
-        (('--model=none', '--stage=sft'), '--stage: it is one of a run'),
+        (('--model=none', '--stage=sft'), '--stage names a stage of a run: give'),
     ],
 )
 def test_bad_flags(tmp_path, args, said):

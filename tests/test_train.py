@@ -143,7 +143,7 @@ def test_a_stage_that_is_lost_is_trained_again(finished, tmp_path, capfd, lost):
     before = runs.results(workdir)
     figures = run(config('pair=1'), workdir)
     out = capfd.readouterr().out
-    assert f'{stage}: finished before, but what it left in {workdir / stage} is' in out
+    assert f'{stage}: finished before, but its output in {workdir / stage} is' in out
     assert out.count('finished before\n') == len(STAGES) - 1
     runs.assert_same(workdir, finished, stage)
     assert list(figures) == list(STAGES)

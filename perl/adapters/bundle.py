@@ -73,8 +73,8 @@ def load(
 
     Args:
         folder: that `save` wrote.
-        base: fingerprint of the base it is to sit on; checked when given.
-        tokenizer: likewise.
+        base: fingerprint of the base that it is for; checked when given.
+        tokenizer: fingerprint of its tokenizer; checked when given.
 
     Raises:
         UserError: missing, damaged, or trained on another base or tokenizer.

@@ -1,5 +1,4 @@
-"""Factors with scales of their own as those of a tuning, whose scale follows from the
-rank."""
+"""Gives factors the scales of a tuning, whose scale follows from the rank."""
 
 import dataclasses
 from typing import Any
@@ -9,9 +8,9 @@ from perl.weights import Dora, Lora, flatten, unflatten
 
 
 def rescaled(delta: Any, own: Tuning | None, wanted: Tuning, leaves: Any) -> Any:
-    """The delta with the same products and the scales of another tuning, if its own are
-    not those of its tuning: an adapter of PEFT may have an alpha for each kernel and
-    layer. Else the delta as it is.
+    """The delta with the same products and the scales of the wanted tuning, if its
+    scales are not those of its own tuning: an adapter of PEFT may have an alpha for
+    each kernel and layer. Otherwise the delta is returned unchanged.
 
     Args:
         delta: of a role; a scalar head and other arrays stay.

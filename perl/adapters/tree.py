@@ -2,7 +2,7 @@
 
 A *delta* is a nested dict with a subset of a base's keys. Its leaves are adapters
 (`Lora` factors, say), which sit beside the base's leaf, or arrays, which take its place
-(full tuning) or come new (a scalar head). A role of RLHF, policy, value, reward or
+(full tuning) or are new (a scalar head). A role of RLHF, policy, value, reward or
 reference, is a delta over one shared base.
 """
 
@@ -23,7 +23,7 @@ def bind(base: Any, delta: Any, ids: Any = None, key: Any = None) -> Any:
         base: frozen parameters, or an empty dict where the delta holds them all.
         delta: the trainable tree of a role.
         ids: `[B]` int32, which of the stacked adapters serves each example. Arrays that
-            come new (a scalar head) are chosen with them: `[N, ...]` to `[B, ...]`.
+            are new (a scalar head) are chosen with them: `[N, ...]` to `[B, ...]`.
         key: a random key that turns adapter dropout on.
 
     Raises:
@@ -70,8 +70,8 @@ def merge(base: Any, delta: Any) -> Any:
 
 
 def fold(base: Any, delta: Any, lossy: bool = False) -> Any:
-    """One tree of the base's own kinds of leaves: what is stored in fewer bits stays
-    so. QA-LoRA goes into a base in INT4 without any rounding.
+    """One tree of the base's own kinds of leaves: kernels that are stored in fewer bits
+    stay so. QA-LoRA is merged into a base in INT4 without any rounding.
 
     Args:
         base: frozen parameters.

@@ -1,4 +1,4 @@
-"""Where a config goes against what is known of LoRA: a line each, never an error.
+"""Warns where a config contradicts what is known about LoRA: a line each, no error.
 
 The rules are those of *LoRA Without Regret* (Schulman et al., Thinking Machines Lab,
 2025) and of the primer that the same group wrote: adapters on every kernel; about ten
@@ -20,7 +20,7 @@ USUAL, LEAST, MOST = 10, 3, 30  # times the learning rate of full tuning
 def lora(
     config: ConfigDict, name: str, leaves: Any, trainable: int, tokens: int
 ) -> list[str]:
-    """What goes against the rules in a stage, one line each.
+    """One line for each rule that a stage contradicts.
 
     Args:
         config: of the experiment.

@@ -1,8 +1,8 @@
 """Experiments as locked configs; `rules.py` has what one must keep.
 
 A config file is one experiment on one dataset: `get_config(arg=None)` returns the
-`ConfigDict` that `experiment()` starts, with what the dataset wants changed. What a
-stage's section has is in `sections/`.
+`ConfigDict` that `experiment()` starts, with the changes for the dataset. The
+sections of stages are in `sections/`.
 """
 
 import json
@@ -20,7 +20,7 @@ from perl.system.errors import UserError
 
 
 def experiment(name: str) -> ConfigDict:
-    """The whole tree with its defaults; a config file changes what it must."""
+    """The whole tree with its defaults; a config file changes some of them."""
     return ConfigDict(
         {
             'name': name,  # a run's folder is runs/NAME

@@ -1,7 +1,7 @@
-"""The kinds of stages, one row each.
+"""The kinds of stages, one entry each.
 
-A row says what a stage of that kind is before it runs; `perl.stages.STAGES` says how it
-runs. What a stage makes of others is in `lineage.py`.
+An entry says what a stage of that kind is before it runs; `perl.stages.table.STAGES`
+says how it runs. How stages follow from each other is in `lineage.py`.
 """
 
 import dataclasses
@@ -112,5 +112,5 @@ KINDS: dict[str, Kind] = {
 
 
 def of(stage: Mapping[str, Any]) -> Kind:
-    """The row of a stage's section."""
+    """The entry of a stage's section."""
     return KINDS[stage['kind']]

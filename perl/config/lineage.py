@@ -1,4 +1,4 @@
-"""Stages that come of other stages: what each is made of, and the rules for that.
+"""Stages that are made from other stages: which ones, and the rules for that.
 
 A reward model may start from an earlier one; averages and ensembles are made of
 stages that are finished before them, and a policy learns from an earlier reward model.
@@ -14,8 +14,8 @@ from perl.system.suggest import near_miss
 
 
 def origin(config: Any, stage: str) -> str:
-    """The trained stage that a stage goes back to: itself, or the first of the stages
-    it is made of, whose data, loss and start are those of all of them.
+    """The trained stage that a stage is made from: itself, or the first of its stages,
+    which all have the same data, loss and start.
 
     Raises:
         UserError: it is made of nothing, or of itself.
@@ -71,7 +71,7 @@ def check(config: Any, stage: str) -> None:
 
 
 def _check_base(config, stage):
-    """All stages go on from one base, in the folder of the stage pretrain."""
+    """All stages start from one base, in the folder of the stage pretrain."""
     if stage != 'pretrain':
         raise UserError(
             f'{stage}: a stage of kind pretrain must be called pretrain, the name by '
@@ -94,7 +94,7 @@ def _check_sft(config, stage):
 
 
 def _check_alike(config, stage):
-    """What goes on from an adapter has its shape; only the dropout is its own."""
+    """A stage that continues an adapter has its shape; only the dropout may differ."""
     if config[stage].get('start') != 'sft' or 'sft' not in earlier(config, stage):
         return
     wanted, first = (configs.tuning(config[x].tuning, x) for x in (stage, 'sft'))
@@ -186,7 +186,7 @@ def _same(config, stage, field, why):
 
 
 def how_to_run(config: Any, stage: str) -> str:
-    """How a person has a stage trained that has left nothing in the run folder."""
+    """Tells a person how to train a stage that is not in the run folder."""
     if stage in config.stages:
         return f'run the stage {stage} first (perl.train --stages={stage})'
     stages = ','.join([*config.stages, stage])

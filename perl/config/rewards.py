@@ -1,4 +1,4 @@
-"""Rules for the reward of a policy: whoever `reward` names must be there.
+"""Rules for the reward of a policy: the reward that is named must exist.
 
 A language model behind an address is checked as far as it can be without a call.
 """
@@ -26,7 +26,7 @@ def by_models(name: str) -> bool:
 def check(config: Any, stage: str) -> None:
     """Raises a `UserError` for the first rule that the reward of a stage breaks.
 
-    A reward model may be of another sitting, so it need not be finished.
+    A reward model may be trained by another process, so it need not be finished.
     """
     name = config[stage].reward
     if not name and config[stage].kind == 'dpo':  # nobody scores it
@@ -46,7 +46,7 @@ def check(config: Any, stage: str) -> None:
 
 
 def _check_judge(stage, name, section):
-    """The settings of a language model: there where they are needed, and only there."""
+    """Settings of a language model must be given where one is asked, and only there."""
     if name in LANGUAGE and not section:
         raise UserError(
             f'{stage}.reward: {name} needs settings that only a policy stage has; name '

@@ -117,15 +117,15 @@ def _check_fields(name: str, stage: ConfigDict) -> None:
     one_of(f'{name}.kind', stage.kind, *KINDS)
     if 'rater' in stage:
         raise UserError(
-            f'{name}.rater: is gone; name who scores, endpoint or model, as '
+            f'{name}.rater: this setting no longer exists; write endpoint or model as '
             f'{name}.reward, and put the settings into {name}.judge'
         )
     defaults = dict(KINDS[stage.kind].section().items())
     missing = [field for field in defaults if field not in stage]
     if missing:
         raise UserError(
-            f'{name}: a stage of kind {stage.kind} has the field {missing[0]!r}, which '
-            'is missing; make it with the function of perl.config for that kind'
+            f'{name}: the field {missing[0]!r} of a stage of kind {stage.kind} is '
+            'missing; make the section with the function of perl.config for that kind'
         )
     for field in stage:
         if field not in defaults:

@@ -47,8 +47,8 @@ def check_use(config: ConfigDict, name: str) -> None:
 
 
 def check_chosen(config: ConfigDict, names: Sequence[str] | None) -> None:
-    """Raises a `UserError` if somebody chose no stage, or one that the config does not
-    run; None chooses all."""
+    """Raises a `UserError` if the chosen stages are empty, or one is not run by the
+    config; None chooses all."""
     if names is None:
         return
     runs = ', '.join(config.stages)

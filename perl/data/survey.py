@@ -55,8 +55,8 @@ def records(
 
 
 def labels(rows: Sequence[Record | str]) -> dict[str, int]:
-    """Of comparisons `ties`, those with preference 1/2; of ratings `good_ratings`,
-    those of 0.5 or more; nothing of other records.
+    """For comparisons `ties` (preference 1/2), for ratings `good_ratings` (0.5 or
+    more); empty for other records.
 
     Args:
         rows: the records of one kind and split.

@@ -78,8 +78,8 @@ def compare(
 
 
 def held_out_prompts(run: Run, split: str) -> list[str]:
-    """The prompts of a split that policies are compared on; without prompts there,
-    those of its comparisons."""
+    """The prompts of a split that policies are compared on; if it has no prompts, those
+    of its comparisons."""
     prompts = run.dataset.prompts[split]
     if not prompts:
         compared = run.dataset.comparisons[split]

@@ -1,4 +1,4 @@
-"""What a reward model is trained and measured on, taken out of its run once."""
+"""The data and settings that a reward model is trained and measured with."""
 
 import dataclasses
 from collections.abc import Callable, Sequence

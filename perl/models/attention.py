@@ -1,9 +1,9 @@
 """Attention of the decoder: over whole rows, and over a cache of keys and values.
 
 Plain `jnp`, in the shapes that XLA's CPU backend was measured to run fastest: batch
-and heads lead every contraction, masks are added rather than selected, probabilities
-are normalised after they have met the values, and rows are cut into blocks of queries
-so that most keys of the future are never multiplied.
+and heads lead every contraction, masks are added rather than selected, the
+softmax denominator is applied after multiplying by V, and rows are cut into blocks of
+queries so that most keys of the future are never multiplied.
 
 Scores and softmax are float32 whatever the inputs are. A query that may see no key
 (padding) gets a mean of values: finite, and so is its gradient.

@@ -15,8 +15,8 @@ _PICKLES = (b'PK', b'\x80\x02')  # how a zip archive and a bare pickle begin
 
 
 def describe(path: str | pathlib.Path) -> Architecture:
-    """The decoder of a base. Of a foreign one, no more is read than the config and the
-    names and shapes of its tensors.
+    """The decoder of a base. For a foreign one, only the config and the names and
+    shapes of its tensors are read.
 
     Raises:
         UserError: it is not there, damaged, of a family that is not known, or its

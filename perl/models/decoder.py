@@ -75,7 +75,7 @@ def forward(
 def read(
     arch: Architecture, params: Any, tokens: jax.Array, positions: jax.Array
 ) -> jax.Array:
-    """What the first block reads, `[B, T, D]` in the compute dtype.
+    """The input of the first block, `[B, T, D]` in the compute dtype.
 
     Args:
         arch: the decoder.
@@ -144,8 +144,8 @@ def _scanned(arch, layers, x, rows, cache, output_slots):
 
 
 def _unrolled(arch, layers, x, rows, cache, output_slots):
-    """A program of its own for each layer; weights and caches are lists. Of the last
-    one only the slots that are read are computed, beside all keys and values."""
+    """A program of its own for each layer; weights and caches are lists. In the last
+    layer only the requested slots are computed, beside all keys and values."""
     kv, last = [], arch.layers - 1
     for i, weights in enumerate(_layers(layers)):
         slots = output_slots if i == last else None

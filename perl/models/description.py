@@ -50,7 +50,7 @@ class Architecture:
         embed_scale: multiplies the embedding.
         query_scalar: scores are divided by its root; 0 is the head width.
         attention_cap: bounds scores with a tanh; 0 leaves them (Gemma 2).
-        logit_cap: bounds logits likewise.
+        logit_cap: bounds logits in the same way.
         pieces: how many ids the tokenizer has. Rows of the embedding past them are
             padding: their logits are minus infinity, so that no such id is drawn,
             scored or counted in an entropy. 0 says that every row has a piece.
@@ -149,7 +149,7 @@ class Architecture:
 
     @property
     def turned(self) -> int:
-        """Components of a head that turn, which is an even number."""
+        """The number of components of a head that are rotated, which is even."""
         return -(-(self.rope_width or self.head_width) // 2) * 2
 
     @property
@@ -160,7 +160,8 @@ class Architecture:
 
     @property
     def base_dtype(self) -> str:
-        """The dtype of a frozen base: what products round anyway is stored rounded."""
+        """The dtype of a frozen base: numbers that products round anyway are stored
+        rounded."""
         return 'bfloat16' if self.precision == 'bfloat16' else self.dtype
 
     @property

@@ -9,7 +9,7 @@ def _whole(x):
     return isinstance(x, int) and not isinstance(x, bool) and 0 <= x < 2**31
 
 
-# the type of a field: what it must be, for a person, and whether a value is that
+# the type of a field: in words what it must be, and a test of a value
 TYPES = {
     int: ('a whole number above 0', lambda x: _whole(x) and x > 0),
     float: (

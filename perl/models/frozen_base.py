@@ -56,8 +56,8 @@ def place_leaf(
 
 
 def encoder(arch: Architecture, path: str, leaf: Leaf) -> Callable | None:
-    """What makes of one layer of a parameter, an array, that which is kept of it; None
-    where the base keeps it as it is.
+    """A function that encodes one layer of a parameter as the base stores it; None
+    where the base stores the array itself.
 
     A loader applies it as soon as it has read a layer, so that a base in few bits never
     has a copy of a parameter in floating point beside it.

@@ -1,4 +1,4 @@
-"""What differs between the layers of a decoder, beside their weights."""
+"""What differs between the layers of a decoder, apart from their weights."""
 
 from typing import Any, NamedTuple
 

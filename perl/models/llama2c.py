@@ -62,7 +62,7 @@ def load(path: pathlib.Path) -> tuple[Architecture, Any]:
         params['unembed'] = read(V, D).T
     if at < floats.size:
         raise UserError(
-            f'model.path: {path} goes on after its weights; copy it again, or give a '
-            'llama2.c model of version 0'
+            f'model.path: {path} has more bytes after its weights; copy it again, or '
+            'give a llama2.c model of version 0'
         )
     return arch, jax.tree.map(lambda x: jax.numpy.asarray(x), params)

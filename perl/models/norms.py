@@ -33,14 +33,14 @@ def normed(arch: Architecture, x: jax.Array, weights: Any, path: str) -> jax.Arr
 
 
 def before(arch: Architecture, x: jax.Array, weights: Any, part: str) -> jax.Array:
-    """What attention or the MLP reads of the residual stream `[B, T, D]`."""
+    """The input of attention or the MLP, from the residual stream `[B, T, D]`."""
     if arch.norm_at == 'after':
         return x
     return normed(arch, x, weights, f'{part}/norm')
 
 
 def after(arch: Architecture, y: jax.Array, weights: Any, part: str) -> jax.Array:
-    """What attention or the MLP adds to the residual stream, `[B, T, D]`."""
+    """The term that attention or the MLP adds to the residual stream, `[B, T, D]`."""
     if arch.norm_at == 'before':
         return y
     return normed(arch, y, weights, f'{part}/post_norm')

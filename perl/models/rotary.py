@@ -46,7 +46,7 @@ def both_rotations(
 
 
 def rope_of(both: tuple[Rope | None, Rope | None], kind: Kind) -> Rope | None:
-    """The rotations of a layer of this kind; None turns nothing.
+    """The rotations of a layer of this kind; None rotates nothing.
 
     Args:
         both: of `both_rotations`.

@@ -168,5 +168,5 @@ def fingerprint(params: Any) -> str:
 
 
 def _head(name, leaf):
-    """What a fingerprint takes of a parameter before its numbers."""
+    """The bytes that a fingerprint has for a parameter before its numbers."""
     return f'{name} {leaf.dtype} {leaf.shape}'.encode()

@@ -52,7 +52,7 @@ def redraw(
     write: Callable[[pathlib.Path], object],
     drawing: Drawing = REPORT,
 ) -> None:
-    """Draws, unless it was drawn from the same files and all of it is there as it was.
+    """Draws, unless the report was drawn from the same files and is still unchanged.
 
     Files are compared by content, not by time, since a clock may be set back. A kill
     between two files, a lost picture or an emptied table are so noticed.

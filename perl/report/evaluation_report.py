@@ -33,9 +33,9 @@ def folder_of(split: str) -> str:
 
 
 def redraw(workdir: pathlib.Path) -> None:
-    """Draws the reports of all evaluations of a run that are not as they were drawn: a
-    kill may have come between the figures and their tables. What cannot be drawn costs
-    a line on stderr.
+    """Draws the reports of all evaluations of a run whose files are missing or have
+    changed, such as after a kill between the figures and their tables. A report that
+    cannot be drawn gives a line on stderr.
 
     Raises:
         OSError: a file could not be written.

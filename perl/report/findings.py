@@ -69,7 +69,8 @@ def too_large(findings: dict[str, Any], stages: Sequence[str] = ()) -> str:
 
 
 def _memory_warnings(findings, row):
-    """A stage that fits into the memory of the devices, but not into what is free."""
+    """Warns of a stage that fits into the memory of the devices, but not into the free
+    part."""
     memory = findings['memory']
     held = _held(row, memory)
     if memory and memory['free'] < held <= memory['total']:
@@ -86,7 +87,7 @@ def _held(row, memory):
 
 
 def _tried(rewards):
-    """What a reward says to the first two rows."""
+    """The answers of a reward to the first two rows."""
     if all(math.isnan(x) for x in rewards):
         return (
             'has no verdict on the first two rows; training stops where half of a '
@@ -98,7 +99,8 @@ def _tried(rewards):
 
 
 def _warnings(name, split, row):
-    """What will make figures say little, or a model learn its examples by heart."""
+    """Warns of figures that will be uncertain, and of models that memorise their
+    examples."""
     if split != 'train' and row.get('examples', FEW) < FEW:
         yield f'so few examples say little: give {FEW} or more'
     is_read = 'documents' in row or 'response_max' in row  # prompts are answered anew
@@ -108,7 +110,7 @@ def _warnings(name, split, row):
 
 
 def _split_lines(row):
-    """What is there, and in a second line what is cut or odd."""
+    """The sizes of a split, and in a second line what is cut or unusual."""
     if 'documents' in row:
         first = survey.many(row['documents'], 'document')
         first += f' of {row["tokens"]:,} tokens in {survey.many(row["rows"], "row")}'

@@ -80,7 +80,7 @@ def shared_baselines(models: Iterable[Figures]) -> dict[str, Figures]:
 
 def only_ties(models: Mapping[str, Figures]) -> list[str]:
     """A sentence for each evaluated model whose comparisons are all labelled as ties,
-    in the place of the figures that it lacks."""
+    instead of the missing figures."""
     sentences = []
     for name, figures in models.items():
         if figures['by_margin']:

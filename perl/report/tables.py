@@ -156,7 +156,7 @@ def flat(value: Any, name: str = '') -> dict[str, Any]:
 
 
 def _cost_header(run):
-    """The titles of `_cost`; runs without sittings are old and have another memory."""
+    """The titles of `_cost`; old runs have no `sittings`, and memory of the run."""
     memory = _STAGE_MEMORY if run.sittings else _RUN_MEMORY
     return 'trainable parameters', 'trainable share', _STEP_MEMORY, memory, 'time'
 

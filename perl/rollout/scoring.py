@@ -1,4 +1,4 @@
-"""What roles say of sampled responses, by one teacher-forced pass each.
+"""What roles compute for sampled responses, by one teacher-forced pass each.
 
 Rows are a prompt padded on the left to P slots and R slots of response: `tokens
 [B, P + R]` with prompts of `lengths [B]`. Everything per token is `[B, R]`.
@@ -68,7 +68,7 @@ def values(
     lengths: jax.Array,
     response: int,
 ) -> jax.Array:
-    """What each state before a response token is worth, `[B, R]`."""
+    """The value of each state before a response token, `[B, R]`."""
     return heads.scalar(params, _states(arch, params, tokens, lengths, response))
 
 

@@ -16,7 +16,7 @@ from perl.runs.tokenizer import with_template
 from perl.system.errors import UserError
 from perl.weights import QUANTISATIONS
 
-# said where a model alone is asked with messages and nobody gave --chat
+# printed where a model without a run gets messages and --chat was not given
 AS_LEARNED = '; prompts are rendered with the chat template, as it was trained'
 _LONGEST = 2048  # tokens of prompt and response that are scored, if the window has them
 
@@ -34,7 +34,9 @@ def open_one(
         UserError: both or none is given, or what it names cannot be opened.
     """
     if bool(workdir) == bool(model):
-        raise UserError('--workdir is required: a run folder; or --model, a model')
+        raise UserError(
+            '--workdir or --model is required: give a run folder or a model'
+        )
     if not workdir:
         return open_alone(model, adapter, converses)
     run = open_finished(workdir)
@@ -123,9 +125,8 @@ def reads_messages(run: Run) -> bool:
 
 def conversations(run: Run, prompts: Sequence[str], every: bool = True) -> list[str]:
     """Prompts as messages: one turn of a user each, or the turns of a dialog of
-    Anthropic HH. Those that are messages stay as they are, and where not `every` one is
-    to be, so do the others. Where there are messages, the run gets the chat template of
-    its model.
+    Anthropic HH. Prompts that are messages stay as they are; without `every`, so do the
+    others. Where there are messages, the run gets the chat template of its model.
 
     Raises:
         UserError: the model has no chat template.

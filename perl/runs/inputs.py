@@ -1,4 +1,4 @@
-"""What a stage computes from, so that a change of it is noticed.
+"""Records the inputs of a stage, so that a change of them is noticed.
 
 A checkpoint carries the inputs of its stage, and a finished stage leaves them in
 `stage.json` beside the fingerprint of what it made. Whoever exchanges the base, the
@@ -31,7 +31,7 @@ _CARDS = (
 
 
 def inputs(run: Run, stage: str) -> dict[str, Any]:
-    """Fingerprints of what a stage reads, and the settings that it goes by.
+    """Fingerprints of what a stage reads, and the settings that it uses.
 
     Args:
         run: with its base, unless the stage makes it.
@@ -39,8 +39,8 @@ def inputs(run: Run, stage: str) -> dict[str, Any]:
 
     Returns:
         config (seed, model, lengths and the stage's own), tokenizer, data (by kind and
-        split), base ('' where the stage makes it), stages (those it goes on from), and
-        of a base from elsewhere the architecture, whose numbers are no weights.
+        split), base ('' where the stage makes it), stages (those it starts from), and
+        for a base from elsewhere the architecture, which its weights do not determine.
     """
     config = configs.to_json(run.config)
     model = {name: x for name, x in config['model'].items() if name != 'path'}
@@ -82,7 +82,8 @@ def record(run: Run, stage: str) -> None:
 
 
 def check(run: Run, stage: str, all_there: bool = True) -> list[str]:
-    """What a finished stage would read now that it did not read then, one line each.
+    """One line for each input of a finished stage that has changed since it was
+    trained.
 
     Args:
         run: with its base.

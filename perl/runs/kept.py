@@ -1,4 +1,4 @@
-"""What all stages of a run share on the disk, and what happens where it is lost.
+"""The files that all stages of a run share; writes lost ones again.
 
 A process has the config and the tokenizer in memory, so that what was removed meanwhile
 is written again. What was exchanged is never overwritten: a person may want it.
@@ -17,8 +17,8 @@ from perl.system.errors import UserError
 
 
 def check(run: Run, stage: str) -> None:
-    """Looks after a stage at what was there before it, and says in one line what was
-    removed and is written again.
+    """Checks after a stage the files that were there before it, and prints one line
+    about those that were removed and are written again.
 
     Raises:
         UserError: `config.json` or `tokenizer/` is not that of this run. The stage is

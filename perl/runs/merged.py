@@ -25,7 +25,7 @@ from perl.system.errors import UserError
 
 
 def write_merged(run: Run, role: Role, output: pathlib.Path, decoded: bool) -> str:
-    """Writes a folder that transformers loads, and returns what a person must know.
+    """Writes a folder that transformers loads; returns one line of notes for the user.
 
     Args:
         run: with its base.

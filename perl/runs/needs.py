@@ -27,7 +27,7 @@ def check(config: ConfigDict, dataset: Dataset) -> None:
         ):
             raise UserError(
                 f'{stage}.centre: {dataset.name} has no demonstrations in its val '
-                'split to average 0 on; set it to responses'
+                'split, which centre needs; set centre to responses'
             )
 
 

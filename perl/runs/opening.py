@@ -25,8 +25,8 @@ from perl.system.errors import UserError
 
 
 def begin_run(config: ConfigDict, workdir: pathlib.Path) -> Run:
-    """A run without its base, new or to go on with; its config is written last, when
-    nothing of it has been found wrong.
+    """A run without its base, new or resumed; its config is written last, once all
+    checks have passed.
 
     Raises:
         UserError: the folder belongs to another config, or data are not there.

@@ -90,8 +90,8 @@ def begin(key: jax.Array, kind: Tuning, source: Role, leaves: Any, where: str) -
 
 
 def _like(delta, kind, leaves):
-    """Whether a tuning makes just such leaves, of the same scales, whatever its rules
-    are called."""
+    """Whether a tuning makes the same leaves with the same scales, even if its rules
+    have other names."""
     own = tree.with_dropout(without_head(delta), kind.dropout)
     wanted = abstract(kind.declare(leaves))
     shapes = [[x.shape for x in jax.tree.leaves(y)] for y in (own, wanted)]
@@ -111,7 +111,7 @@ def imported(folder: pathlib.Path, arch: Architecture, base: Any, base_id: str) 
 
 
 def mistaken(stage: str, wanted: str, why: str) -> UserError:
-    """What to say of a stage or folder that does not hold what is wanted."""
+    """The error for a stage or folder that does not hold the wanted kind of role."""
     return UserError(
         f'{stage}: it {why}, so it is not a {wanted}; name a stage that makes one, or '
         'the adapter folder of one'
@@ -127,8 +127,8 @@ def copied(role: Role, dropout: float) -> Role:
 
 
 def normalised(role: Role) -> Role:
-    """The role with its shift and scale inside of its head, so that what the model
-    itself gives is the reported reward."""
+    """The role with its shift and scale folded into its head, so that the output of the
+    model is the reported reward."""
     head = role.delta[heads.HEAD]
     kernel = head['kernel'] / role.scale
     bias = (head['bias'] - role.shift) / role.scale

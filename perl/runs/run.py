@@ -94,13 +94,13 @@ class Run:
 
     @property
     def multiple(self) -> int:
-        """Of which row lengths are multiples: few shapes to compile, little padding."""
+        """Row lengths are padded to multiples of this: few shapes, little padding."""
         limits = self.config.lengths
         return max(16, (limits.prompt + limits.response) // 128 * 16)
 
     @property
     def prompt_multiple(self) -> int:
-        """The same of prompts to sample from, of whose shapes each costs programs."""
+        """The same for prompts to sample from: each shape compiles several programs."""
         return 2 * self.multiple
 
     def key(self, stage: str) -> jax.Array:

@@ -1,4 +1,4 @@
-"""The config that a run folder keeps, and what of it has begun."""
+"""Reads, writes and compares a run's saved config; tells which stages have begun."""
 
 import pathlib
 from collections.abc import Mapping
@@ -11,7 +11,7 @@ from perl.config import rules
 from perl.system import jsonl, results, schema
 from perl.system.errors import UserError
 
-# may differ between the sittings of one run: numbers do not depend on them
+# may differ between the processes of one run: numbers do not depend on them
 FREE = ('mesh', 'tensorboard', 'stages')
 # settings of older versions, by their names then
 RENAMED = {'parts': 'micro_batches', 'anchor_rate': 'ema_rate'}
@@ -20,7 +20,7 @@ RENAMED = {'parts': 'micro_batches', 'anchor_rate': 'ema_rate'}
 def check(config: ConfigDict, workdir: pathlib.Path) -> None:
     """Compares the config with the one that the folder was begun with.
 
-    A stage that has not begun may be another than it was, or come new.
+    A stage that has not begun may change or be added.
 
     Raises:
         UserError: it differs; says where.
@@ -87,7 +87,7 @@ def begun(config: Mapping[str, Any], workdir: pathlib.Path) -> bool:
 
 
 def write(config: ConfigDict, workdir: pathlib.Path) -> None:
-    """Writes `config.json`, if it is not there as it is."""
+    """Writes `config.json`, unless the file already has this content."""
     file, now = workdir / 'config.json', configs.to_json(config)
     if jsonl.load(file) != now:
         if not file.exists() and begun(config, workdir):
@@ -106,7 +106,7 @@ def _left(workdir, name):
 
 
 def _renamed(values, where=''):
-    """Which settings have another name now, one line each."""
+    """One line for each setting that has another name now."""
     lines = []
     for name, value in values.items():
         path = schema.join(where, name)

@@ -1,4 +1,4 @@
-"""What the records of each stage are like, before it reads them."""
+"""Statistics of the records of each stage, before it trains on them."""
 
 from typing import Any
 
@@ -60,8 +60,8 @@ def examples(
 
 
 def imitated(section: ConfigDict, row: dict[str, Any]) -> int:
-    """About how many tokens of its training split a stage learns to say: 0 where it
-    learns from verdicts, of which each has about a bit.
+    """About how many tokens of its training split a stage learns to imitate: 0 where it
+    learns from verdicts, each of which has about one bit.
 
     Args:
         section: the config of the stage.

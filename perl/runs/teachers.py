@@ -1,4 +1,4 @@
-"""Whether who judges a policy is who trained it, whatever the two are called.
+"""Whether a policy is judged by the reward that trained it, whatever their names.
 
 A reward model has several names: its stage, its folder, a copy of the folder. And an
 ensemble or an average is made of reward models that can be asked alone. So reward

@@ -46,7 +46,7 @@ def open_tokenizer(
 
 
 def keep(tokenizer: Tokenizer, folder: pathlib.Path) -> None:
-    """Writes a tokenizer as a folder that is whole or not there."""
+    """Writes a tokenizer as a folder, whole or not at all."""
     new = folder.with_name(f'{atomic.PREFIX}{folder.name}')
     shutil.rmtree(new, ignore_errors=True)
     try:

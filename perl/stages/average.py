@@ -1,7 +1,7 @@
 """Averages of what earlier stages trained: one adapter in the place of several.
 
-Of reward models it is WARM (arXiv 2401.12187), of policies a step of WARP (arXiv
-2406.16768). Nothing is trained; what comes out is saved and measured like any other
+For reward models this is WARM (arXiv 2401.12187), for policies a step of WARP
+(arXiv 2406.16768). Nothing is trained; the average is saved and measured like any other
 reward model or policy.
 """
 
@@ -23,7 +23,7 @@ from perl.stages.reward import normalised
 from perl.system import memory
 from perl.system.errors import UserError
 
-# (what they were trained from, the deltas, the weight) -> the average
+# (the delta they were trained from, the deltas, the weight) -> the average
 TOWARDS = {
     'slerp': averaging.slerp,
     'interpolate_to_start': averaging.interpolate_to_start,

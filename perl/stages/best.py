@@ -52,7 +52,7 @@ class Best:
         """The best role, or the last where nothing was kept.
 
         Raises:
-            UserError: the best role is gone or damaged.
+            UserError: the best role is missing or damaged.
         """
         if self.memory['best'] is None:
             if self._figure:

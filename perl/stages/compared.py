@@ -1,4 +1,4 @@
-"""The figures of a finished policy: it plays against what it is compared with."""
+"""Compares a finished policy with its reference, and keeps its samples."""
 
 import pathlib
 import time

@@ -1,4 +1,4 @@
-"""What the loss of a policy reads and nobody updates."""
+"""The arrays that the loss of a policy reads and no update changes."""
 
 import dataclasses
 import functools
@@ -22,7 +22,7 @@ class Frozen:
     Attributes:
         policy: the base of the policy; an empty dict where its delta holds every
             weight.
-        value: the base of the value, likewise; None where no value is trained.
+        value: the base of the value, in the same way; None where no value is trained.
         reference: what the KL is measured from.
         start: what the policy began as, where the reference moves; the KL is reported
             from there.

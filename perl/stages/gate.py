@@ -40,14 +40,14 @@ def loss(
     balance: float,
     **options: Any,
 ) -> tuple[jax.Array, tuple[jax.Array, dict]]:
-    """The members' loss on the rewards that the gate mixes, and what keeps it from
-    neglecting a member: `balance * -log prod_i q_i`, with `q_i` member i's mean share
-    in the batch `[B, K, T]` (or in a part of it, where the batch is taken in parts).
+    """The members' loss on the rewards that the gate mixes, plus a load-balancing
+    loss: `balance * -log prod_i q_i`, with `q_i` member i's mean share in the batch
+    `[B, K, T]` (or in a part of it, where the batch is taken in parts).
 
     Args:
         gate: what is trained.
         frozen: the members, with a gate that is not read.
-        batch: of `judging.collate`.
+        batch: of `reward_scores.collate`.
         key: not used; members have no dropout here.
         arch: the decoder.
         name: of the loss, as the members' config has it.
@@ -59,10 +59,10 @@ def loss(
     mixed, shares = panel.gated(arch, gated, heads.rows(batch))
     mixed = mixed.reshape(batch['tokens'].shape[0], -1)
     total, (count, sums) = ON_REWARDS[name](mixed, batch, **options)
-    neglect = -jnp.sum(jnp.log(shares))
-    sums |= {'balance': (neglect * count, count)}
+    balancing = -jnp.sum(jnp.log(shares))
+    sums |= {'balance': (balancing * count, count)}
     sums |= {'largest_share': (jnp.max(shares) * count, count)}
-    return total + balance * neglect * count, (count, sums)
+    return total + balance * balancing * count, (count, sums)
 
 
 def plan(arch: Architecture, config: ConfigDict, stage: str) -> Plan | None:

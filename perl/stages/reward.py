@@ -173,8 +173,8 @@ def normalised(task: RewardTask, role: Role) -> Role:
 def _probing(loss):
     """The loss without a gradient of anything but the head."""
 
-    def alone(trainable, *rest):
+    def head_loss(trainable, *rest):
         fixed = jax.lax.stop_gradient(trainable)
         return loss({**fixed, heads.HEAD: trainable[heads.HEAD]}, *rest)
 
-    return alone
+    return head_loss

@@ -15,8 +15,8 @@ PROMPTS = 4
 
 
 def writer(run: Run, stage: str, prompts: Sequence[str]) -> Callable[[Role, int], None]:
-    """A function of a policy and the step that it is after, counted from 1, which
-    appends responses to the first `PROMPTS` of some held-out prompts.
+    """A function `(policy, step)`, steps counted from 1, that appends responses to the
+    first `PROMPTS` of the given held-out prompts.
 
     They are a function of the seed, the stage and the step, so that a run that was
     stopped writes the same.

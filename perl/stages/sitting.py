@@ -1,4 +1,4 @@
-"""What the training of a stage takes from its run, taken out in one place."""
+"""The values that the training of a stage needs of its run."""
 
 import dataclasses
 import pathlib

@@ -180,7 +180,7 @@ def _evaluate(section, supervision, best, role, state, at):
 
 
 def _chosen_step(folder, best, last):
-    """Which step the role is of, where it is the best one, and its `val_loss`."""
+    """`best_step`, where the best role was kept, and `val_loss` of the chosen step."""
     figures = {}
     if 'best_step' in best.memory:
         figures['best_step'] = best.memory['best_step']

@@ -26,7 +26,7 @@ def mend(error: OSError) -> str:
 
 
 def user_error(what: str, error: OSError, intact: str = '') -> UserError:
-    """The error with which a command ends.
+    """The error that ends a command.
 
     Args:
         what: the failed action, such as 'could not save step 3'.

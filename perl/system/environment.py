@@ -1,6 +1,6 @@
-"""Records where and how a run was computed: one line per sitting in the run folder.
+"""Records where and how a run was computed, in `sittings.jsonl` of its folder.
 
-A sitting is one process that trains at least one stage of the run.
+The file has one line for each process that trained at least one stage of the run.
 """
 
 import datetime

@@ -85,7 +85,7 @@ def exclusive_file(file: pathlib.Path) -> Iterator[Held]:
 
 @contextlib.contextmanager
 def exclusive_files(*files: pathlib.Path) -> Iterator[list[Held]]:
-    """A context in which no other process works on any of some files; as
+    """A context in which no other process works on any of these files; see
     `exclusive_file`."""
     with contextlib.ExitStack() as stack:
         yield [stack.enter_context(exclusive_file(file)) for file in files]

@@ -79,16 +79,16 @@ def find(name: str, what: str) -> Any:
 
 
 def row(name: str, table: Mapping[str, Any], what: str, yours: str) -> Any:
-    """The row of a name in a table, or the object that `module:name` names.
+    """The entry of a name in a table, or the object that `module:name` names.
 
     Args:
-        name: of a row, or `module:name`.
-        table: rows by name.
+        name: of an entry, or `module:name`.
+        table: entries by name.
         what: the setting that the name is of, for errors.
         yours: how an object of your own is given, such as `module:class for a tuning`.
 
     Raises:
-        UserError: there is no such row; or as `find`.
+        UserError: there is no such entry; or as `find`.
     """
     if name in table:
         return table[name]

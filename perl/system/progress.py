@@ -18,7 +18,7 @@ class Progress:
 
         Args:
             total: number of steps of the stage.
-            done: number of steps done in earlier sittings.
+            done: number of steps done in earlier processes.
             name: name of the stage.
             shown: names of the metrics to show.
         """

@@ -14,7 +14,7 @@ SAMPLES = 'samples.jsonl'
 def append(folder: str | os.PathLike, rows: Iterable[Mapping[str, Any]]) -> None:
     """Appends rows to a stage's `samples.jsonl`.
 
-    Old rows of the same or a later `step`, left by an interrupted sitting, are removed.
+    Old rows of the same or a later `step`, left by an interrupted process, are removed.
     Rows without a step belong to the finished stage and count as later than any step.
 
     Args:

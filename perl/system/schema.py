@@ -105,7 +105,7 @@ def check_numbers(value: Any, where: str = '') -> None:
     elif isinstance(value, list | tuple):
         for place, x in enumerate(value):
             check_numbers(x, f'{where}[{place}]')
-    # a whole number of many digits is no float, so it is compared first
+    # an integer with many digits does not fit a float, so it is compared first
     elif isinstance(value, int) and abs(value) > LARGEST:
         raise UserError(f'{where}: the number is larger than {LARGEST:g}')
     elif isinstance(value, float) and not math.isfinite(value):

@@ -25,8 +25,8 @@ def save(file: pathlib.Path, values: Mapping[str, Any]) -> None:
 
 
 def load(file: pathlib.Path) -> dict[str, Any]:
-    """The object of a file, without its checksum; one of old, or of a person's own, has
-    none.
+    """The object of a file, without its checksum, which files of older versions and
+    those written by hand lack.
 
     Raises:
         OSError: the file is not there or cannot be read.

@@ -28,12 +28,12 @@ def fit(
 
     Args:
         loop: how many steps, and what happens beside them.
-        state: before the first step; tells structure and placement for a restore.
+        state: before the first step; gives structure and placement for a restore.
         update: `(state, step) -> state, metrics`, a function of its arguments alone.
             Its metric `tokens`, where it has one, becomes `tokens_per_second`.
 
     Returns:
-        The final state, and what it took in this and earlier sittings: `seconds`,
+        The final state, and what it took in this and earlier processes: `seconds`,
         `step_bytes` of the largest program, and `peak_bytes` of the process.
 
     Raises:
@@ -68,7 +68,7 @@ def fit(
 
 
 class _Cost:
-    """What the steps took, in this and earlier sittings."""
+    """The cost of the steps, in this and earlier processes."""
 
     def __init__(self, before, program):
         self._before, self._program = before, program
@@ -86,7 +86,7 @@ class _Cost:
 
 
 def _resume(loop, checkpoints, state):
-    """The state to go on from, its step, and what the steps before it took."""
+    """The state to resume from, its step, and the cost of the steps before it."""
     restored = checkpoints.restore(state)
     if restored is None:
         return state, 0, {'seconds': 0.0, 'step_bytes': 0, 'peak_bytes': 0}
@@ -122,7 +122,7 @@ def _check_fresh(metrics, first, folder):
     last = metrics.last_step()
     if last > first:
         raise UserError(
-            f'{folder / "checkpoints"} is empty, but {folder / METRICS} tells of '
+            f'{folder / "checkpoints"} is empty, but {folder / METRICS} has lines of '
             f'{last} steps; put the checkpoints back, or remove {folder} to train '
             f'{folder.name} from the beginning'
         )

@@ -1,4 +1,4 @@
-"""What is the same in every step of a stage's training, as `fit` needs it."""
+"""The settings of a stage's training that `fit` needs for every step."""
 
 import dataclasses
 import pathlib
@@ -11,7 +11,7 @@ from perl.training.compiled import Compiled
 
 @dataclasses.dataclass(frozen=True)
 class Loop:
-    """How many steps a stage takes, and what happens beside them.
+    """How many steps a stage takes, and what is done between them.
 
     Attributes:
         folder: of the stage: `metrics.jsonl` and `checkpoints/` go there.
@@ -19,7 +19,7 @@ class Loop:
         save_every: steps between checkpoints; the last step is always saved.
         interrupt: asked after each step whether to stop.
         inputs: what the state is computed from, see `perl.checkpoint.Checkpoints`.
-        begin: called before the first step of this sitting, when nothing was refused.
+        begin: called before the first step of this process, when nothing was refused.
         evaluate: figures of a state after a step, joined to that step's metrics.
         evaluate_start: figures of the state before the first step; they join the line
             of step 1, as `start_...`.

@@ -30,7 +30,7 @@ class Plan:
     Attributes:
         loss: `(trainable, frozen, batch, key) -> sum, (count, {name: (sum, count)})`.
         trainable: float32, on paper.
-        frozen: what the loss reads and nobody updates, on paper; a `Leaf` is a
+        frozen: what the loss reads and no update changes, on paper; a `Leaf` is a
             parameter of the base, in `frozen_dtype` unless it has a dtype of its own.
         batch: of one step, on paper.
         optimizer: over the trainable tree.

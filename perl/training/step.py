@@ -20,7 +20,7 @@ class Average(NamedTuple):
 
     Attributes:
         value: scalar float32.
-        count: scalar, tokens or rows; 1 for what is no mean.
+        count: scalar, tokens or rows; 1 for a metric that is not a mean.
     """
 
     value: jax.Array
@@ -50,8 +50,8 @@ def step(
 
     Args:
         state: donated by the caller's jit.
-        frozen: what the loss reads and nobody updates.
-        batch: a tree of arrays with the same leading axis.
+        frozen: what the loss reads and no update changes.
+        batch: a tree of arrays `[B, ...]`.
         loss: `(trainable, frozen, batch, key) -> sum, (count, {name: (sum, count)})`.
         optimizer: over the trainable tree alone.
         seed: of dropout; the key of a step is a function of seed and step.

@@ -1,4 +1,4 @@
-"""What adapters have in common that serve all rows of a batch alike."""
+"""The common part of adapters that serve all rows of a batch alike."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -35,8 +35,8 @@ class Alone(Adapter):
 
     @classmethod
     def summed(cls, adapters: Sequence[Self], coefficients: Sequence[Any]) -> Self:
-        """The weighted sum of each array: what averages those adapters whose arrays
-        add to the model, or replace a part of it, as they stand."""
+        """The weighted sum of each array. This is the average of adapters whose arrays
+        are added to the model, or replace a part of it."""
         return _arrays(
             lambda *x: sum(c * y for c, y in zip(coefficients, x, strict=True)),
             adapters,

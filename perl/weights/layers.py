@@ -26,7 +26,7 @@ class Layers:
     """
 
     def __init__(self, count: int, encode: Callable[[Any], Any] | None = None):
-        """Of `count` layers; `encode` makes of one what is kept: a tree of arrays."""
+        """Holds `count` layers; `encode` makes of a layer the stored tree of arrays."""
         self._count, self._encode = count, encode or (lambda layer: layer)
         self._arrays: list[np.ndarray] = []
         self._structure: Any = None

@@ -139,8 +139,8 @@ class Adapted(Bound):
 
 
 def one_scale(adapter: Any) -> Any:
-    """An adapter with factors whose scale is that of its first layer; what the scales
-    of the other layers are to it is multiplied into their part of `b [L, R, ...]`."""
+    """An adapter with the scale of its first layer; `b [L, R, ...]` of each other layer
+    is multiplied by the ratio of its scale to that one."""
     scales = adapter.scale
     if not isinstance(scales, tuple):
         return adapter

@@ -2,8 +2,9 @@
 
 The numbers are those of bitsandbytes: the levels of its `create_normal_map`, blocks of
 64 inputs of one output, and for the scales of a kernel their mean, the 8-bit code of
-its `create_dynamic_map` and blocks of 256. Where the inputs of a kernel are no multiple
-of 64, blocks here end with the inputs; there they run on into the next output.
+its `create_dynamic_map` and blocks of 256. Where the number of inputs of a kernel
+is not a multiple of 64, blocks here end with the inputs; there they continue in the
+next output.
 """
 
 import dataclasses

@@ -25,7 +25,7 @@ from perl.weights.lora import Lora, dropped, low_rank
 )
 @dataclasses.dataclass(frozen=True)
 class Pissa(Alone):
-    """Factors of one kernel and what they began as (PiSSA, arXiv 2404.02948).
+    """Factors of one kernel and their initial values (PiSSA, arXiv 2404.02948).
 
     Attributes:
         a, b, scale, dropout: as in `Lora`.
@@ -42,7 +42,7 @@ class Pissa(Alone):
     def bind(
         self, base: Weight, ids: jax.Array | None = None, key: jax.Array | None = None
     ) -> 'Moved':
-        """The kernel `[*inputs, *outputs]` with what the factors have moved."""
+        """The kernel `[*inputs, *outputs]` plus the change of the factors' product."""
         no_ids(self, ids)
         start = Lora(*jax.lax.stop_gradient((self.start_a, self.start_b)), self.scale)
         return Moved(base, Lora(self.a, self.b, self.scale, self.dropout), start, key)
@@ -80,7 +80,7 @@ class Pissa(Alone):
 )
 @dataclasses.dataclass(frozen=True)
 class Moved(Bound):
-    """A frozen kernel, factors, and those that they began as.
+    """A frozen kernel, its factors, and their initial values.
 
     Attributes:
         base: the kernel, an array or another kind of weight.

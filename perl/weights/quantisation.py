@@ -68,5 +68,5 @@ def encoder(leaf: Leaf, kind: str, dtype: str) -> Callable[[Any], Stored]:
 def _encoder(kind, inputs, dtype):
     row = QUANTISATIONS[kind]
     encode = jax.jit(lambda w: row.encode(w, inputs, dtype))
-    # put there first: on a CPU that is no copy, as an argument of numpy's would be
+    # on a CPU `device_put` does not copy the array, which an argument of numpy would
     return lambda w: encode(jax.device_put(w))

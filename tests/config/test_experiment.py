@@ -154,7 +154,7 @@ def test_the_defaults_keep_the_rules():
         ({'stages': ()}, r'stages: none is named'),
         ({'stages': ('model',)}, r"stages: 'model' is not a stage of this config"),
         ({'stages': ('seed',)}, r"stages: 'seed' is not a stage of this config"),
-        ({'sft.kind': 'policy'}, r"sft: a stage of kind policy has the field 'algo"),
+        ({'sft.kind': 'policy'}, r"sft: the field 'algo"),
         ({'lengths.prompt': 0}, r'lengths\.prompt: 0 must be greater than 0'),
         ({'lengths.response': 500}, r'lengths: prompt 64 \+ response 500 is longer'),
         ({'evaluation.prompts': 0}, r'evaluation\.prompts: 0 must be greater than 0'),

@@ -71,7 +71,7 @@ def test_what_is_refused_before_the_start(changes, words, tmp_path):
 def test_the_settings_of_before_are_refused_in_one_line():
     config = runs.config().unlock()
     config.policy.rater = {'kind': '', 'model': '', 'url': '', 'key_env': ''}
-    with pytest.raises(UserError, match=r'policy\.rater: is gone; .* policy\.judge'):
+    with pytest.raises(UserError, match=r'policy\.rater: this .* policy\.judge'):
         rules.validate(config.lock())
 
 

@@ -84,4 +84,4 @@ def test_a_base_alone_is_written_as_it_was(tmp_path, dtype):
 
 def test_a_stage_wants_its_run():
     ended = command('perl.export', '--model=nowhere', '--stage=sft', '--output=made')
-    assert ended.code and ended.err.startswith('error: --stage: it is one of a run')
+    assert ended.code and ended.err.startswith('error: --stage names a stage of')

@@ -54,5 +54,5 @@ def test_an_adapter_that_is_not_there(base):
 
 @pytest.mark.parametrize('flags', [('', ''), ('a', 'b')])
 def test_one_of_two_flags(flags):
-    with pytest.raises(UserError, match='--workdir is required: a run folder; or'):
+    with pytest.raises(UserError, match='--workdir or --model is required: give'):
         open_one(*flags)

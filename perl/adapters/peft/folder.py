@@ -29,8 +29,8 @@ def model_of(
     scores: bool,
     tensors: Mapping[str, Tensor],
 ) -> tuple[Family, list[Module]]:
-    """The family that has all these tensors, of those that describe the decoder, and
-    its modules. Weights below an adapter (`base_layer`) are those of the base."""
+    """The first family that describes the decoder and has all these tensors, and its
+    modules. Weights below an adapter (`base_layer`) are those of the base."""
     tried = []
     for family in families_of(arch):
         own = modules(family, arch, scores)
@@ -106,7 +106,8 @@ def array_of(
 
 
 def notes_of(folder: pathlib.Path) -> dict[str, Any]:
-    """What a classifier has no place for, where `write` left it."""
+    """What `write` put into `reward.json`, since the files of a classifier have no
+    place for it; defaults where there is no such file."""
     file = folder / REWARD
     values = {**_NOTES, **(jsonl.load(file) if file.is_file() else {})}
     numbers = all(

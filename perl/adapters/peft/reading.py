@@ -94,7 +94,7 @@ def read(folder: str | pathlib.Path, arch: Architecture) -> Imported:
 
 
 def _whole(folder, arch, module, tensors):
-    """What a module holds whole, by path; nothing where it does not."""
+    """The whole parameters that a module holds, by path; empty where it has none."""
     if not any(name in tensors for name in module.names):
         return {}
     shape, parts = module.name.shape(module.leaves), []

@@ -66,8 +66,8 @@ def read_factors(
 
 def _check_targets(folder, settings, module, tensors, part):
     """Raises a `UserError` where the config says that a module has factors, and the
-    folder has none: a base of more layers than the adapter's would keep some as they
-    are."""
+    folder has none: if the base had more layers than the adapter, some would stay
+    unchanged."""
     for name in module.names if module.is_kernel else ():
         stem = name.removesuffix('weight')
         wanted = settings.wants(stem.removesuffix('.')) and name not in tensors

@@ -46,7 +46,7 @@ def write(
     Args:
         folder: made where it is not there.
         arch: the decoder.
-        delta: of LoRA or DoRA, and arrays in the place of the base's.
+        delta: of LoRA or DoRA, and arrays that replace the base's.
         tuning: how it was trained.
         family: whose names its modules have; None takes the first that describes the
             decoder.

@@ -1,4 +1,4 @@
-"""Tunings: one row each in `TUNINGS`."""
+"""Tunings: one entry each in `TUNINGS`."""
 
 from perl.adapters.tunings.base import Tuning
 from perl.adapters.tunings.full import Full

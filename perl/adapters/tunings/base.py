@@ -94,7 +94,7 @@ class Tuning(abc.ABC):
 
 
 def parameter_count(declared: Any) -> int:
-    """The number of elements in a tree of `Leaf`, without those that are kept."""
+    """The number of elements of a tree of `Leaf` that are trained."""
     leaves = jax.tree.leaves(declared, is_leaf=is_leaf)
     return sum(math.prod(leaf.shape) for leaf in leaves if leaf.rate)
 

@@ -57,7 +57,7 @@ class PissaTuning(LoraTuning):
         return Pissa(a, b, a.copy(), b.copy(), scale, self.dropout)
 
     def describing(self, delta: Any) -> tuple[Any, Tuning]:
-        """As of LoRA, which an average of PiSSA is."""
+        """As for LoRA, since an average of PiSSA is a LoRA."""
         if any(isinstance(x, Lora) for x in flatten(delta).values()):
             return LoraTuning().describing(delta)
         return delta, self

@@ -1,4 +1,4 @@
-"""The tunings by name, one row each."""
+"""The tunings by name, one entry each."""
 
 import dataclasses
 from collections.abc import Mapping

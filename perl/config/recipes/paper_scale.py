@@ -11,8 +11,9 @@ from ml_collections import ConfigDict
 from perl import config as configs
 from perl.config.recipes.begin import window
 
-# Of a policy stage. REINFORCE is RLAIF's, A.3: one update of -log pi (Z - V) and
-# (Z - V)^2 for each batch. PPO is that of Stiennon et al. (arXiv 2009.01325).
+# The algorithms of a policy stage. REINFORCE is RLAIF's, A.3: one update of
+# -log pi (Z - V) and (Z - V)^2 for each batch. PPO is that of Stiennon et al. (arXiv
+# 2009.01325).
 _ALGORITHMS = {
     'reinforce': {
         'epochs': 1,

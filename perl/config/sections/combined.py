@@ -17,7 +17,7 @@ def average_config(of: Sequence[str], **changes: Any) -> ConfigDict:
             'of': tuple(of),  # the earlier stages that are averaged
             # mean | slerp, of two stages | interpolate_to_start, of one
             'method': 'mean',
-            # slerp: ratio of the second stage; interpolate_to_start: ratio of the
+            # slerp: share of the second stage; interpolate_to_start: share of the
             # stage against its start; mean does not read it
             'weight': 0.5,
             'rank': 0,  # rank of the average; 0 adds up the ranks and is exact

@@ -78,7 +78,7 @@ def policy_config(learning_rate: float, **changes: Any) -> ConfigDict:
 
 
 def _changed(config, changes):
-    """The section with the customs of its algorithm, and with what is changed."""
+    """The section with the defaults of its algorithm, and with the given changes."""
     config.update(_CUSTOMS.get(changes.get('algorithm'), {}))
     config.update(changes)
     return config

@@ -38,7 +38,7 @@ def stage_config(kind: str, learning_rate: float, **changes: Any) -> ConfigDict:
         # encodes the prompt of a comparison once for all its completions
         config.share_prompts = False
         config.margins = True  # uses the margins of comparisons that have some
-        config.label_smoothing = 0.0  # ratio of labels that is assumed to be wrong
+        config.label_smoothing = 0.0  # share of labels that is assumed to be wrong
         # rewards are shifted so that their mean is 0 over these texts of the
         # validation split: responses | demonstrations
         config.centre = 'responses'
@@ -52,7 +52,7 @@ def dpo_config(learning_rate: float, **changes: Any) -> ConfigDict:
     """A policy from comparisons alone (arXiv 2305.18290)."""
     config = stage_config('dpo', learning_rate, start='sft')
     config.beta = 0.1  # strength of the pull to the reference (KL penalty)
-    config.label_smoothing = 0.0  # ratio of labels that is assumed to be wrong
+    config.label_smoothing = 0.0  # share of labels that is assumed to be wrong
     # who scores the result: '' is nobody; else a stage or folder of reward models,
     # module:function or gold
     config.reward = ''

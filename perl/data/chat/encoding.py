@@ -1,4 +1,4 @@
-"""Token ids of rendered conversations, and which of them a model learns to say.
+"""Token ids of rendered conversations, and which of them a model learns.
 
 The control tokens of a rendering are those that the template itself writes. The text of
 such a token inside of a message is ordinary text: while the template runs, one unused

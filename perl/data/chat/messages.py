@@ -45,8 +45,8 @@ class Chat(str):
 def from_dialog(text: str) -> tuple[tuple[str, str], ...]:
     r"""The turns of a dialog of Anthropic HH, `\n\nHuman: …\n\nAssistant: …`.
 
-    A cue without words after it is no turn; neighbours of one speaker are one turn. A
-    text that is no such dialog is the one turn of a user, unchanged.
+    A cue without words after it is not a turn; neighbouring turns of one speaker are
+    joined. Any other text is one turn of a user, unchanged.
     """
     before, *parts = _TURN.split(text)
     turns: list[tuple[str, str]] = []

@@ -62,8 +62,8 @@ class _Window:
         self.text = ''
 
     def skip(self, at: int) -> int:
-        """The index of the first character from `at` on that is no white space; the end
-        of the text at the end of the file."""
+        """The index of the first character from `at` on that is not white space; the
+        end of the text at the end of the file."""
         at = json_text.skip(self.text, at)
         while at == len(self.text) and self._more():
             at = json_text.skip(self.text, at)
@@ -114,7 +114,7 @@ class _Window:
         return error
 
     def _more(self) -> bool:
-        """Reads on, twice as much where a value is long; whether there was more."""
+        """Reads on, twice as much where a value is long; False at the end."""
         new = '' if self._ended else self._file.read(max(_CHUNK, len(self.text)))
         self._ended = not new
         self.text += new

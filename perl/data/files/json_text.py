@@ -79,5 +79,5 @@ def _check_end(text: str, at: int) -> None:
 
 
 def skip(text: str, at: int) -> int:
-    """The index of the first character from `at` on that is no white space."""
+    """The index of the first character from `at` on that is not white space."""
     return _SPACE.match(text, at).end()

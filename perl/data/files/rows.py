@@ -112,7 +112,7 @@ class Row:
         return text
 
     def error(self, column: str, what: str) -> UserError:
-        """The error of a column: `what` is wrong with it."""
+        """An error about a column; `what` says what is wrong with it."""
         return UserError(f'{self.file}, {self.place}: {column!r} {what}')
 
 

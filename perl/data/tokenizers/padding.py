@@ -14,9 +14,10 @@ CONFIG, MAP, WHOLE = (
 
 def of_classifier(tokenizer: Tokenizer) -> int | None:
     """The id that pads the texts of a classifier, which reads its score at the last
-    token that is another one. So it may not be what responses end with, eos or the end
-    of a turn: where the tokenizer pads with that, bos is taken, which no text ends
-    with. None where bos is such a token too; texts are then scored one at a time.
+    token that is not padding. So it must not be a token that ends responses (eos or the
+    end of a turn): where the tokenizer pads with such a token, bos is taken, which no
+    text ends with. None where bos ends responses too; texts are then scored one at a
+    time.
     """
     ends = {tokenizer.eos, getattr(tokenizer, 'stops', (tokenizer.eos,))[0]}
     usable = (x for x in (tokenizer.pad, tokenizer.bos) if x not in ends)

@@ -74,12 +74,12 @@ class Endpoint:
         return np.array([known[row] for row in rows])
 
     def report(self) -> dict[str, Any]:
-        """Counts of all questions so far, including those of earlier sittings.
+        """Counts of all questions so far, including those of earlier processes.
 
         Returns:
             requests and retries; unparsable answers, which name no option; refused
             questions, with the reason of the first as `refusal`; and cached, how often
-            this sitting used a stored answer.
+            this process used a stored answer.
         """
         rows = self._rows.values()
         requests = sum(row.get('requests', 1) for row in rows)
@@ -151,7 +151,7 @@ class Endpoint:
             try:
                 first, requests = await ask(body)
             except Refused as refusal:
-                # the stored row has no verdict, and the next sitting asks again
+                # the stored row has no verdict, and the next process asks again
                 row = line(name, self._model, template, question, None)
                 self._keep(name, row | {'refused': str(refusal)})
                 raise

@@ -1,4 +1,4 @@
-"""Families of decoders: one row each, also as checkpoints of other projects."""
+"""Families of decoders: one entry each, also as checkpoints of other projects."""
 
 from perl.models.families.family import Family
 from perl.models.families.loading import load

@@ -1,4 +1,4 @@
-"""The config of a foreign model, whose every key must be asked for."""
+"""The config of a foreign model; a key that no code reads is an error."""
 
 from collections.abc import Collection, Mapping
 from typing import Any
@@ -119,7 +119,7 @@ class Config:
         )
 
     def check_used(self, ignored: Collection[str] = ()) -> None:
-        """Raises a `UserError` for the first key that nobody has asked for.
+        """Raises a `UserError` for the first key that was not read.
 
         Args:
             ignored: keys of the family that say nothing about its numbers.

@@ -15,8 +15,8 @@ from perl.system.suggest import near_miss
 class Family:
     """A family of decoders over the one decoder of this package.
 
-    A row of your own needs the first two fields only. The others say how checkpoints of
-    other projects are read and written.
+    An entry of your own needs the first two fields only. The others say how checkpoints
+    of other projects are read and written.
 
     Attributes:
         name: for a person.

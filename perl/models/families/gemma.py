@@ -26,7 +26,7 @@ _LOCAL, _GLOBAL = 'sliding_attention', 'full_attention'
 
 
 def _read(config: Config, sizes: dict[str, Any]) -> dict[str, Any]:
-    """What all three say in the same way."""
+    """The fields that all three configs give in the same way."""
     config.only('use_bidirectional_attention', False, None)
     bias = config.flag('attention_bias', False)
     return sizes | {
@@ -63,7 +63,7 @@ def _write_gemma(arch: Architecture) -> dict[str, Any]:
 
 
 def _read_capped(config: Config, sizes: dict[str, Any], cap: float) -> dict[str, Any]:
-    """What Gemma 2 and 3 say in the same way."""
+    """The fields that the configs of Gemma 2 and 3 give in the same way."""
     return _read(config, sizes) | {
         'activation': config.activation('hidden_activation', _ACT),
         'query_scalar': config.get('query_pre_attn_scalar', 256),
@@ -124,7 +124,7 @@ def _read_two_ropes(config, sizes):
     config.one_of(f'rope_parameters.{_LOCAL}', kind, ('default',))
     for key in local:
         raise config.error(f'rope_parameters.{_LOCAL}', local, f'leave out {key}')
-    # what is said of all layers is about those without a window
+    # settings for all layers apply to the layers without a window
     values = {**(both.get(_GLOBAL) or {}), **(config.get('rope_scaling') or {})}
     values.setdefault('rope_theta', config.get('rope_theta', 1e6))
     theirs = Config({'rope_scaling': values}, 'rope_parameters')

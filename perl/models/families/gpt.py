@@ -21,7 +21,7 @@ _FIELDS = {'norm': 'layer', 'gated': False, 'mlp_bias': True}
 def _read(
     config: Config, keys: dict[str, str], act: tuple[str, str], eps: str, tied: bool
 ) -> dict[str, Any]:
-    """What both say, by their own keys."""
+    """The fields that both configs give, under keys of their own."""
     sizes = {ours: config.need(theirs) for theirs, ours in keys.items()}
     sizes['kv_heads'], sizes['head_width'] = sizes['heads'], head_of(config, sizes)
     return sizes | {

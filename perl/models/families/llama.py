@@ -31,7 +31,7 @@ _PHI3_KEYS = ('rope_theta', 'partial_rotary_factor')
 def read_common(
     config: Config, sizes: dict[str, Any], eps: float = 1e-6, tied: bool = False
 ) -> dict[str, Any]:
-    """What all of them say in the same way, with these defaults."""
+    """The fields that all these configs give in the same way, with these defaults."""
     return sizes | {
         'norm_eps': config.get('rms_norm_eps', eps),
         'activation': config.activation('hidden_act', 'silu'),

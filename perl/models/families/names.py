@@ -1,4 +1,4 @@
-"""Foreign tensors and our parameters: which is which, and how one becomes the other."""
+"""Maps foreign tensors to our parameters, and converts each into the other."""
 
 import dataclasses
 import math

@@ -92,7 +92,7 @@ def read_windows(
 
 
 def every(layers: int, number: int, first: str, last: str) -> list[str]:
-    """Kinds of layers of which every so-many-th is `last`."""
+    """Kinds of layers in which every n-th is `last`."""
     return [last if (i + 1) % number == 0 else first for i in range(layers)]
 
 

@@ -1,4 +1,4 @@
-"""The table of families, and the row of a foreign config or of a decoder."""
+"""The table of families, and the entry of a foreign config or of a decoder."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -21,7 +21,7 @@ _RUN = ('pieces', 'holes', 'dtype', 'precision', 'scan', 'remat', 'quantization'
 
 
 def family_named(name: str) -> Family:
-    """The row of a name in `FAMILIES`, or of `module:name` of your own.
+    """The entry of a name in `FAMILIES`, or of `module:name` of your own.
 
     Raises:
         UserError: there is no such family.

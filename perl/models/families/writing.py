@@ -61,8 +61,8 @@ def to_foreign(
         leaves.pop('unembed', None)
     if missing := sorted(leaves.keys() ^ flat.keys()):
         raise UserError(
-            f'export: {missing[0]} is a parameter of the decoder or of its numbers '
-            'alone; merge adapters first'
+            f'export: {missing[0]} does not match the parameters of the decoder; '
+            'merge adapters first'
         )
     config |= {'architectures': [family.classes[scores]], **_NO_IDS, **(extra or {})}
     tensors = {}

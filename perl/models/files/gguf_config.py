@@ -48,7 +48,7 @@ def architecture(file: pathlib.Path, header: Header) -> str:
 
 
 def config_of(file: pathlib.Path, header: Header) -> dict[str, Any]:
-    """The config of Hugging Face that says what the metadata say.
+    """The config of Hugging Face that is equivalent to the metadata.
 
     Raises:
         UserError: a key is missing or not handled, or has a value that is not.

@@ -58,7 +58,7 @@ class Metadata:
         return value
 
     def check_used(self) -> None:
-        """Raises a `UserError` for the first key that nobody has asked for."""
+        """Raises a `UserError` for the first key that was not read."""
         for key, value in self._values.items():
             if key in self._used:
                 continue

@@ -70,7 +70,7 @@ def tokenizer_files(file: pathlib.Path, header: Header) -> dict[str, bytes]:
 
 
 def _said(header: Header) -> dict[str, Any]:
-    """What is said under `tokenizer.ggml`, without that."""
+    """The metadata under `tokenizer.ggml`, without this prefix."""
     start = 'tokenizer.ggml.'
     return {
         key.removeprefix(start): value

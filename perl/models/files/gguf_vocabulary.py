@@ -83,7 +83,7 @@ def pair_of(file: pathlib.Path, merge: str, ids: Mapping[str, int]) -> tuple[str
     """The two parts of a merge, which a space separates; a part may begin with one.
 
     Raises:
-        UserError: they, or what they make, are no tokens.
+        UserError: one of them, or its product, is not a token.
     """
     at = merge.find(' ', 1)
     pair = merge[:at], merge[at + 1 :]

@@ -22,7 +22,7 @@ def tensors_in(file: pathlib.Path) -> dict[str, Tensor]:
     found = {}
     try:
         with safe_open(file, 'np') as opened:
-            for name in opened.keys():  # noqa: SIM118 (it is no mapping)
+            for name in opened.keys():  # noqa: SIM118 (not a mapping)
                 entry = opened.get_slice(name)
                 shape, dtype = tuple(entry.get_shape()), entry.get_dtype()
                 if dtype not in arrays.DTYPES:

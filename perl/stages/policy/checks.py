@@ -24,7 +24,7 @@ PATIENCE = {'float32': 1, 'bfloat16': 20, 'float16': 20}
 
 
 class Checks:
-    """The checks of one sitting: of its first rollout, and of the first rollout after
+    """The checks of one process: of its first rollout, and of the first rollout after
     the policy has moved, which shows that the sampler reads what the trainer writes.
 
     Args:
@@ -88,7 +88,7 @@ class Checks:
             gradient: the mean norm of the gradients.
 
         Raises:
-            UserError: the policy has not moved, or to where log-probs are no numbers.
+            UserError: the policy has not moved, or its log-probs are not finite.
         """
         if self._moved or at < self._still:
             return None

@@ -1,5 +1,5 @@
-"""What is known of B sampled responses, as it goes from one part of an iteration to the
-next; each is a pytree."""
+"""The data of B sampled responses that pass between the parts of an iteration; each
+class is a pytree."""
 
 import dataclasses
 import functools
@@ -17,7 +17,7 @@ import jax
 )  # fmt: skip
 @dataclasses.dataclass(frozen=True)
 class Scores:
-    """What the roles say of a rollout; None for what is not needed.
+    """What the roles compute for a rollout; None for what is not needed.
 
     Attributes:
         log_probs: `[B, R]` float32, of the policy: the ratio of the update and the KL

@@ -29,7 +29,7 @@ def score(
     objective: Objective,
     with_reference: bool,
 ) -> Scores:
-    """What every role says of a rollout of B responses.
+    """What every role computes for a rollout of B responses.
 
     In exact arithmetic the sampler's log-probs are the trainer's. Elsewhere they differ
     by rounding, which would put tokens outside of the clip range before any update and

@@ -96,7 +96,7 @@ class Trainer:
         state = states.follow(state, self.section.ema_rate)
         policy = state['trainable']['policy']
         change = self.checks.after(at, policy, frozen.policy, learned['grad_norm'])
-        if at:  # a sitting that resumes checks again, but a run has one line of each
+        if at:  # a process that resumes checks again, but a run has one line of each
             checked = {}
         if change is not None and at == self.section.value_warmup:
             checked['adapter_active'] = change

@@ -33,7 +33,7 @@ LIMITS = {
 
 
 def limits(arch: Architecture) -> Limits:
-    """Those of the arithmetic of a decoder.
+    """The limits for the arithmetic of a decoder.
 
     float32 products may have their operands rounded to bfloat16 (`precision`).
     """

@@ -5,7 +5,7 @@ import numpy as np
 
 from perl.system.errors import UserError
 
-LARGE = 1e8  # a gradient of which clipping to a norm near 1 leaves nothing to Adam
+LARGE = 1e8  # a norm of gradients: clipped to near 1, they are too small for Adam
 
 
 def moved(

@@ -47,7 +47,7 @@ class Objective:
 
     @property
     def rules(self) -> Algorithm:
-        """What tells the algorithm from others."""
+        """The settings in which the algorithm differs from others."""
         return ALGORITHMS[self.algorithm]
 
 
@@ -122,7 +122,7 @@ def _weights(mask, objective):
 
 
 def _policy_terms(new, batch, objective):
-    """The policy loss, and what tells how far an update goes, `[B, R]` each."""
+    """The policy loss, and terms that tell how far an update goes, `[B, R]` each."""
     old, gains, clip = batch.log_probs, batch.advantages, objective.clip
     if objective.rules.clipped:
         pushed = policy.ppo(new, old, gains, clip)

@@ -1,5 +1,6 @@
-"""What a policy stage carries from one iteration to the next, beside a stage's state:
-the coefficient of the KL, the statistics of rewards, and a reference that moves."""
+"""What a policy stage carries from one iteration to the next, in addition to the state
+of every stage: the coefficient of the KL, the statistics of rewards, and a moving
+reference."""
 
 import dataclasses
 from typing import Any
@@ -82,5 +83,6 @@ def steered(
 @jax.jit
 def _interpolate(anchor, policy, rate):
     """The anchor a little nearer to the policy (WARP, arXiv 2406.16768, section 3.1).
-    Of an adapter the factors are averaged, which is near the average product."""
+    For adapters the factors are averaged, which is close to averaging the products.
+    """
     return jax.tree.map(lambda a, x: a + rate * (x - a), anchor, policy)

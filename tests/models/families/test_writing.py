@@ -104,7 +104,7 @@ def test_a_head_makes_a_classifier():
 
 def test_parameters_that_are_missing_or_too_many_are_named():
     params = tiny.weights()
-    with pytest.raises(UserError, match='unembed is a parameter of'):
+    with pytest.raises(UserError, match='unembed does not match the parameters of'):
         to_foreign(tiny.arch(tied=True), params)
     with pytest.raises(UserError, match='the decoder is not qwen2'):
         to_foreign(tiny.ARCH, params, FAMILIES['qwen2'])

@@ -122,7 +122,7 @@ def _comparison(row: Row, columns: Mapping[str, str]) -> Comparison:
         prompt = _turns(row, columns['prompt'], 'user')
         for name, turns in zip(names, endings, strict=True):
             if turns[: len(prompt)] != prompt:
-                raise row.error(name, 'neither goes on from its prompt nor repeats it')
+                raise row.error(name, 'neither continues its prompt nor repeats it')
         endings = [turns[len(prompt) :] for turns in endings]
     else:
         prompt = endings[0][: _common(*endings)]

@@ -1,7 +1,7 @@
 """The fields that the files of each kind of records may have."""
 
-# The fields of each kind of records. If a kind has several sets, the first one applies
-# that contains all fields named in `columns` and whose columns the file has.
+# The fields of each kind of records. If a kind has several sets, the first one is taken
+# that contains all fields named in `columns` and whose columns are in the file.
 FIELDS = {
     'text': (('text',), ('prompt', 'response')),
     'demonstrations': (('prompt', 'response'), ('messages',), ('prompt', 'completion')),

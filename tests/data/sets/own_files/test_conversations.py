@@ -126,7 +126,7 @@ def test_two_dialogs_of_hh(tmp_path):
         (
             'comparisons',
             {'prompt': [Q], 'chosen': [user('r'), A], 'rejected': [Q, A]},
-            "'chosen' neither goes on from its prompt nor repeats it",
+            "'chosen' neither continues its prompt nor repeats it",
         ),
     ],
 )
