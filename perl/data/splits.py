@@ -15,7 +15,10 @@ from perl.data.records import (
     Record,
     responses,
 )
+from perl.system.errors import UserError
+from perl.system.suggest import one_of
 
+KINDS = ('text', 'demonstrations', 'comparisons', 'ratings', 'prompts')
 # Duplicates of these kinds add nothing; equal comparisons are votes of several people.
 _DISTINCT = ('text', 'demonstrations', 'prompts')
 
@@ -60,7 +63,18 @@ class Groups:
             group: its group; '' if only its prompt determines what it belongs to.
             record: a record of that kind.
             texts: texts to compare instead of its prompt or text.
+
+        Raises:
+            UserError: the kind or the split does not exist, or the record is something
+                else.
         """
+        one_of('Groups.add: kind', kind, *KINDS)
+        one_of('Groups.add: split', split, *SPLITS)
+        if not isinstance(record, Record | str):
+            raise UserError(
+                f'Groups.add: {kind}: {record!r:.60} is not a record; give a text, a '
+                'Demonstration, a Comparison or a Rating'
+            )
         self._rows.append((kind, split, group, record))
         self._texts.append(texts)
 

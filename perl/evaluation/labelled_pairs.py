@@ -125,19 +125,22 @@ def summary(
     """Figures of the labels of n pairs.
 
     Returns:
-        n, labelled, unlabelled, ties; agreement with the order of the source, and with
-        gold (a tie of the judge counts half, pairs of equal gold are left out), each
-        with its interval (`intervals.share`; pairs of a prompt are one cluster);
+        n, labelled, unlabelled, ties of the judge, labelled_ties of the source;
+        agreement with the order of the source, and with gold (a tie of the judge counts
+        half; pairs that the source or gold calls equal are left out), each with its
+        interval (`intervals.share`; pairs of a prompt are one cluster);
         position_bias; and confidence, the mean of max(p, 1 - p).
     """
     known = np.flatnonzero(labels.known)
     p, at = labels.preferences[known], clusters.of_records(pairs)[known]
+    sides = np.sign([pairs[i].preference - 0.5 for i in known])
     figures = {
         'n': len(pairs),
         'labelled': len(known),
         'unlabelled': len(pairs) - len(known),
         'ties': int((p == 0.5).sum()),
-        **_agreement('agreement', p, np.ones(len(known)), at),
+        'labelled_ties': int((sides == 0).sum()),
+        **_agreement('agreement', p, sides, at),
     }
     if gold:
         differences = np.array([_difference(pairs[i], gold) for i in known], float)
@@ -156,7 +159,15 @@ def table(figures: dict[str, Any]) -> str:
             low, high = figures[f'{name}_ci95']
             shown.append(f'{name} {figures[name]:.3f} [{low:.3f}, {high:.3f}]')
     shown.append(f'position bias {figures["position_bias"]:.3f}')
-    names = ('ties', 'requests', 'retries', 'cached', 'unparsable', 'refused')
+    names = (
+        'ties',
+        'labelled_ties',
+        'requests',
+        'retries',
+        'cached',
+        'unparsable',
+        'refused',
+    )
     for name in (*names, 'prompts_cut', 'too_long'):
         if figures.get(name):
             shown.append(f'{name.replace("_", " ")} {figures[name]}')

@@ -52,8 +52,15 @@ def one_line(figures: Mapping[str, Any]) -> str:
     if is_number(figures.get('win_rate')):
         words, _ = judged_by(figures)
         parts.append(f'win rate {percent(figures, "win_rate")} ({printable(words)})')
-    cost = [duration(figures.get('seconds')), amount(figures.get('step_bytes'))]
+    cost = [duration(_seconds(figures)), amount(figures.get('step_bytes'))]
     return ', '.join([*parts, *filter(None, cost)])
+
+
+def _seconds(figures):
+    """The time of a stage, with that of the evaluation at its end, as the report has
+    it."""
+    times = [figures.get(name) for name in ('seconds', 'evaluation_seconds')]
+    return sum(filter(is_number, times)) if is_number(times[0]) else times[0]
 
 
 def _rate(figures, name):

@@ -2,11 +2,13 @@
 
 import itertools
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from perl.data import SPLITS, Comparison, Demonstration, Rating
 from perl.data.splits import Groups
+from perl.system.errors import UserError
 
 ROWS = st.lists(st.tuples(st.sampled_from(SPLITS), st.sampled_from('abcd')))
 
@@ -114,3 +116,22 @@ def test_records_and_prompts_know_their_group():
     assert data.comparisons['test'][0].group == 'post 1'
     assert data.ratings['test'][0].group == 'post 2'
     assert data.prompt_groups == {'p': 'post 1'}
+
+
+@pytest.mark.parametrize(
+    ('row', 'error'),
+    [
+        (
+            ('comparison', 'train', '', 'x'),
+            "kind: 'comparison' is not one of .*'compar",
+        ),
+        (('text', 'valid', '', 'x'), "split: 'valid' is not one of train, val, test"),
+        (
+            ('comparisons', 'val', '', ('p', 'a', 'b')),
+            r"\('p', 'a', 'b'\) is not a record",
+        ),
+    ],
+)
+def test_a_mistake_of_a_reader_is_one_line(row, error):
+    with pytest.raises(UserError, match=error):
+        Groups().add(*row)

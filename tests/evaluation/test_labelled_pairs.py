@@ -38,6 +38,18 @@ def test_without_a_pair_that_gold_decides_there_is_no_agreement():
     assert got['gold_agreement'] is None and got['ties'] == 1
 
 
+@pytest.mark.parametrize('order', [1, -1])
+def test_a_tie_of_the_source_agrees_with_neither_side(order):
+    tie = Comparison('q', ('aa', 'a')[::order], preference=0.5)
+    got = agreement([Comparison('p', ('aa', 'a')), tie])
+    assert (got['agreement'], got['labelled_ties'], got['ties']) == (1, 1, 0)
+    assert got['agreement_ci95'] == list(wilson(1, 1))
+
+
+def test_a_pair_whose_label_says_that_the_second_is_better():
+    assert agreement([Comparison('p', ('a', 'aa'), preference=0.2)])['agreement'] == 1
+
+
 def test_pairs_of_one_dialog_are_one_observation_and_keep_their_group():
     pairs = [Comparison(f'p{i}', ('aa', 'a'), group='dialog') for i in range(9)]
     pairs.append(Comparison('q', ('aa', 'a')))
