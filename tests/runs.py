@@ -103,8 +103,10 @@ def results(workdir):
 
 
 def clone(workdir, to):
-    """A copy of the whole folder, for a test to damage."""
-    return pathlib.Path(shutil.copytree(workdir, to))
+    """A copy of the whole folder, for a test to damage, without the locks of commands
+    that look into it at this moment."""
+    locks = shutil.ignore_patterns('.*.lock')
+    return pathlib.Path(shutil.copytree(workdir, to, ignore=locks))
 
 
 def weights(folder):

@@ -11,6 +11,7 @@ import tiny
 
 from perl.adapters import tree
 from perl.adapters.tunings import LoraTuning
+from perl.models import heads
 from perl.stages import language, reward
 from perl.training.step import Average, init, over_steps, step, values
 
@@ -80,7 +81,7 @@ def test_the_comparisons_loss_by_hand():
     metrics = values(updated('comparisons', 1)[1])
     delta = {**tiny.adapter(), 'head': tiny.head()}
     r = np.asarray(
-        reward.score(tiny.ARCH, tree.bind(tiny.weights(), delta), comparisons())
+        heads.score(tiny.ARCH, tree.bind(tiny.weights(), delta), comparisons())
     )
     pairs = [(0, 1), (0, 2), (1, 2)]
     margins = np.stack([r[:, i] - r[:, j] for i, j in pairs], 1)

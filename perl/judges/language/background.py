@@ -64,9 +64,17 @@ def run(work: Callable[[asyncio.Event], Coroutine[Any, Any, Any]]) -> Any:
     worker = threading.Thread(target=thread, daemon=True)
     try:
         worker.start()  # Ctrl-C may come before this returns
+        _wait(ended)
         return ended.result()
     except KeyboardInterrupt:
         if not interrupt.active():
             started.result().call_soon_threadsafe(stop.set)
-            concurrent.futures.wait([ended])
+            _wait(ended)
         raise
+
+
+def _wait(future):
+    """Waits in short turns: a signal that comes just before a wait, or to another
+    thread, does not end that wait, and Python handles it only between two of them."""
+    while not future.done():
+        concurrent.futures.wait([future], timeout=0.1)
