@@ -17,6 +17,9 @@ os.environ.setdefault('JAX_CPU_ENABLE_ASYNC_DISPATCH', 'false')
 os.environ.setdefault('JAX_NUMPY_RANK_PROMOTION', 'raise')
 # nor an array of one dtype another one: a cast is written where it happens
 os.environ.setdefault('JAX_NUMPY_DTYPE_PROMOTION', 'strict')
+# no operation of a program notes the whole stack of calls that made it, which costs a
+# twelfth of the suite
+os.environ.setdefault('JAX_INCLUDE_FULL_TRACEBACKS_IN_LOCATIONS', 'false')
 # eight devices; and programs that compile fast, because most of the suite's time is the
 # compilation of small programs that run once. A flag that is set already stays, so
 # XLA_FLAGS='--xla_backend_optimization_level=3 --xla_cpu_use_fusion_emitters=true'

@@ -188,13 +188,24 @@ def test_check_passes_with_data(name, scale, small, tmp_path, offline):
     assert not (tmp_path / 'run').exists()
 
 
-@pytest.mark.parametrize('name', [x for x in NAMES[1:] if x != 'helpfulness'])
+@pytest.mark.parametrize(
+    'name', [x for x in NAMES[1:] if x not in ('shp', 'helpfulness')]
+)
 def test_short_run(name, small, tmp_path, offline):
     """Helpfulness is harmlessness on other files, which are read above."""
     figures = runs.run(tiny(load(name), small(name)), tmp_path / 'run')
     assert set(figures) == {'pretrain', 'sft', 'reward', 'policy'}
     assert 0 <= figures['reward']['accuracy'] <= 1
     assert ('gold_after' in figures['policy']) == ('ui' in name)
+
+
+def test_posts_and_comments_train_a_reward_model(small, tmp_path, offline):
+    config = load('shp')
+    config.stages = ('pretrain', 'reward')
+    del config.sft, config.policy
+    config.reward.start = 'base'
+    figures = runs.run(tiny(config, small('shp')), tmp_path / 'run')
+    assert 0 <= figures['reward']['accuracy'] <= 1
 
 
 def test_a_base_takes_the_place_of_pretraining(summarised, small, tmp_path):

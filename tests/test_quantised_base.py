@@ -163,9 +163,9 @@ def test_a_base_in_four_bits_trains_as_one_in_floats(tmp_path):
     """The held-out loss at the end is within 2 %, and below that at the start."""
     sizes = {
         **{'model.width': 64, 'model.layers': 2, 'model.head_width': 32},
-        **{'model.hidden': 128, 'pretrain.steps': 120, 'pretrain.eval_every': 0},
-        **{'pretrain.save_every': 120, 'sft.save_every': 80},
-        **{'sft.steps': 80, 'sft.eval_every': 0, 'sft.tuning.rank': 8},
+        **{'model.hidden': 128, 'pretrain.steps': 80, 'pretrain.eval_every': 0},
+        **{'pretrain.save_every': 80, 'sft.save_every': 60},
+        **{'sft.steps': 60, 'sft.eval_every': 0, 'sft.tuning.rank': 8},
         **{'sft.tuning.targets': ('all-linear',), 'data.text': 400},
         **{'data.demonstrations': 256, 'sft.batch_size': 16},
         'stages': ('pretrain', 'sft'),

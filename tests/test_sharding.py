@@ -26,7 +26,8 @@ from perl.weights import Leaf
 
 ARCH, LOOP = tiny.arch(scan=True), tiny.arch(scan=False)
 LEAVES = architecture.parameters(ARCH)
-# each axis alone, all three together, and eight devices on one
+# each axis alone; all three together, and eight devices on one, which a policy's step
+# tries too
 MESHES = [(2, 1, 1), (1, 2, 1), (1, 1, 2), (2, 2, 2), (1, 8, 1), (1, 1, 8)]
 OPTIMIZER = optax.sgd(0.5)
 HEAD = {'head': heads.head_leaves(16)}
@@ -137,11 +138,7 @@ def policy_step(shape, kind):
     return jax.device_get((state['trainable'], metrics))
 
 
-@pytest.mark.parametrize(
-    'shape, kind',
-    CASES,
-    ids=label,
-)
+@pytest.mark.parametrize('shape, kind', CASES[3:], ids=label)
 def test_a_policy_step_is_the_same(shape, kind):
     tiny.close(policy_step(shape, kind), policy_step((1, 1, 1), kind), atol=3e-5)
 

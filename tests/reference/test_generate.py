@@ -3,18 +3,20 @@
 import json
 
 import foreign_models
+import pytest
 import torch
 import transformers
 from commands import command
 
 
-def test_greedy_answers_of_smollm2_to_chat(shared, smollm2):
+@pytest.mark.parametrize('chat', [True, False], ids=['chat', 'plain'])
+def test_greedy_answers_of_smollm2(shared, smollm2, chat):
     rows = json.loads((shared / 'models' / 'smollm2_reference.json').read_text())
-    rows = [row for row in rows if row['chat']]
-    assert len(rows) == 3
+    rows = [row for row in rows if row['chat'] == chat]
+    assert len(rows) == 2 + chat
     ended = command(
-        'perl.generate', f'--model={smollm2}', '--chat', '--temperature=0',
-        '--max_tokens=48', '--json', *(f'--prompt={row["text"]}' for row in rows),
+        'perl.generate', f'--model={smollm2}', '--temperature=0', '--max_tokens=48',
+        '--json', *['--chat'] * chat, *(f'--prompt={row["text"]}' for row in rows),
     )  # fmt: skip
     assert ended.code == 0, ended
     got = [json.loads(line) for line in ended.out.splitlines()]

@@ -2,7 +2,6 @@
 
 import dataclasses
 import functools
-import json
 
 import foreign_models
 import jax
@@ -11,7 +10,6 @@ import peft
 import pytest
 import torch
 import transformers
-from commands import command
 from peft_models import LLAMA, base, fresh
 from safetensors.numpy import load_file, save_file
 
@@ -337,16 +335,3 @@ def test_a_tuning_without_a_name_in_peft(tmp_path):
     delta = tuning.init(jax.random.key(0), params, parameters(arch))
     with pytest.raises(UserError, match=r'no name for|kind Pissa'):
         ours.write(tmp_path / 'no', arch, delta, tuning)
-
-
-def test_greedy_texts_of_smollm2_by_the_command(shared, smollm2):
-    rows = json.loads((shared / 'models' / 'smollm2_reference.json').read_text())
-    bare = [row for row in rows if not row['chat']]
-    assert len(bare) == 2
-    ended = command(
-        'perl.generate', f'--model={smollm2}', '--temperature=0', '--max_tokens=48',
-        '--json', *(f'--prompt={row["prompt"]}' for row in bare),
-    )  # fmt: skip
-    assert ended.code == 0, ended
-    got = [json.loads(line)['response'] for line in ended.out.splitlines()]
-    assert got == [row['greedy'].removesuffix('<|im_end|>') for row in bare]

@@ -182,13 +182,15 @@ def test_kernels_decay_alone(name, tuning):
         **kind.declare(architecture.parameters(arch)),
         heads.HEAD: heads.head_leaves(arch.width),
     }
-    params = jax.tree.map(lambda x: jnp.ones(x.shape), declared, is_leaf=is_leaf)
+    params = jax.tree.map(
+        lambda x: np.ones(x.shape, np.float32), declared, is_leaf=is_leaf
+    )
     config = configs.optimizer_config(
         0.1, name=name, weight_decay=0.5, schedule='constant', warmup=0
     )
     update = optimizer.make(config, 10, declared)
-    still = jax.tree.map(jnp.zeros_like, params)
-    changes, _ = update.update(still, update.init(params), params)
+    still = jax.tree.map(np.zeros_like, params)
+    changes, _ = jax.jit(update.update)(still, jax.jit(update.init)(params), params)
     for path, change in jax.tree_util.tree_leaves_with_path(changes):
         name = jax.tree_util.keystr(path)
         stays = any(x in name for x in ('norm', '_bias', "['head']"))
