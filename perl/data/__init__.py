@@ -16,9 +16,9 @@ from perl.data.records import (
     Demonstration,
     Rating,
     pairs,
-    split_of,
 )
 from perl.data.sets.table import load
+from perl.data.splits import split_of
 
 __all__ = [
     'SPLITS',

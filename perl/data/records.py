@@ -65,6 +65,15 @@ class Rating:
 
 Record = Demonstration | Comparison | Rating
 
+# what a row of each kind is
+RECORDS: dict[str, type] = {
+    'text': str,
+    'demonstrations': Demonstration,
+    'comparisons': Comparison,
+    'ratings': Rating,
+    'prompts': str,
+}
+
 
 def _empty() -> dict[str, list]:
     return {split: [] for split in SPLITS}
@@ -102,8 +111,7 @@ class Dataset:
     counts: dict[str, int] = dataclasses.field(default_factory=dict)
 
     def of_kind(self, kind: str) -> dict[str, list]:
-        """The rows of `text`, `demonstrations`, `comparisons`, `ratings` or `prompts`,
-        by split."""
+        """The rows of a kind of `RECORDS`, by split."""
         return getattr(self, kind)
 
 
@@ -160,16 +168,6 @@ def check_record(row: int, record: Record | str, first: Record | str) -> None:
         raise UserError(
             f'row {row} is a {names[0]}, row 1 a {names[1]}: give rows of one kind'
         )
-
-
-def split_of(key: str, shares: tuple[int, int, int] = (8, 1, 1)) -> str:
-    """The split of all records with this `key`, from sha1(key) mod sum(shares).
-
-    With the default shares 0-7 is 'train', 8 'val' and 9 'test', on every machine.
-    """
-    place = int(hashlib.sha1(key.encode()).hexdigest(), 16) % sum(shares)
-    bounds = itertools.accumulate(shares)
-    return next(split for split, end in zip(SPLITS, bounds, strict=True) if place < end)
 
 
 def fingerprint(records: Iterable[Record | str]) -> str:

@@ -4,10 +4,12 @@ import collections
 import dataclasses
 import functools
 import hashlib
+import itertools
 from collections.abc import Sequence
 from typing import Any
 
 from perl.data.records import (
+    RECORDS,
     SPLITS,
     Comparison,
     Dataset,
@@ -18,9 +20,18 @@ from perl.data.records import (
 from perl.system.errors import UserError
 from perl.system.suggest import one_of
 
-KINDS = ('text', 'demonstrations', 'comparisons', 'ratings', 'prompts')
 # Duplicates of these kinds add nothing; equal comparisons are votes of several people.
 _DISTINCT = ('text', 'demonstrations', 'prompts')
+
+
+def split_of(key: str, shares: tuple[int, int, int] = (8, 1, 1)) -> str:
+    """The split of all records with this `key`, from sha1(key) mod sum(shares).
+
+    With the default shares 0-7 is 'train', 8 'val' and 9 'test', on every machine.
+    """
+    place = int(hashlib.sha1(key.encode()).hexdigest(), 16) % sum(shares)
+    bounds = itertools.accumulate(shares)
+    return next(split for split, end in zip(SPLITS, bounds, strict=True) if place < end)
 
 
 class Groups:
@@ -68,12 +79,12 @@ class Groups:
             UserError: the kind or the split does not exist, or the record is something
                 else.
         """
-        one_of('Groups.add: kind', kind, *KINDS)
+        one_of('Groups.add: kind', kind, *RECORDS)
         one_of('Groups.add: split', split, *SPLITS)
-        if not isinstance(record, Record | str):
+        if not isinstance(record, RECORDS[kind]):
             raise UserError(
-                f'Groups.add: {kind}: {record!r:.60} is not a record; give a text, a '
-                'Demonstration, a Comparison or a Rating'
+                f'Groups.add: {kind}: {record!r:.60} is a {type(record).__name__}; '
+                f'give a {RECORDS[kind].__name__}'
             )
         self._rows.append((kind, split, group, record))
         self._texts.append(texts)

@@ -1,5 +1,6 @@
 """Records by split: no group in two of them, nothing lost without a count."""
 
+import collections
 import itertools
 
 import pytest
@@ -7,10 +8,37 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from perl.data import SPLITS, Comparison, Demonstration, Rating
-from perl.data.splits import Groups
+from perl.data.splits import Groups, split_of
 from perl.system.errors import UserError
 
 ROWS = st.lists(st.tuples(st.sampled_from(SPLITS), st.sampled_from('abcd')))
+
+
+@given(st.text())
+def test_a_key_has_one_split(key):
+    assert split_of(key) == split_of(key)
+    assert split_of(key, (1, 0, 0)) == 'train'
+    assert split_of(key, (0, 0, 1)) == 'test'
+
+
+@pytest.mark.parametrize(
+    ('key', 'sha1', 'split'),
+    [
+        ('', 'da39a3ee5e6b4b0d3255bfef95601890afd80709', 'train'),
+        ('d', '3c363836cf4e16666669a25da280a1865c2d2874', 'val'),
+        ('f', '4a0a19218e082a343a1b17e5333409af9d98f0f5', 'test'),
+    ],
+)
+def test_split_is_sha1_mod_ten(key, sha1, split):
+    place = int(sha1, 16) % 10
+    assert split == ('train' if place < 8 else ('val', 'test')[place - 8])
+    assert split_of(key) == split
+
+
+def test_shares_are_kept():
+    counts = collections.Counter(split_of(str(i)) for i in range(5000))
+    assert abs(counts['train'] / 5000 - 0.8) < 0.03
+    assert abs(counts['val'] - counts['test']) < 100
 
 
 @given(ROWS)
@@ -128,8 +156,9 @@ def test_records_and_prompts_know_their_group():
         (('text', 'valid', '', 'x'), "split: 'valid' is not one of train, val, test"),
         (
             ('comparisons', 'val', '', ('p', 'a', 'b')),
-            r"\('p', 'a', 'b'\) is not a record",
+            r"\('p', 'a', 'b'\) is a tuple; give a Comparison",
         ),
+        (('ratings', 'val', '', 'x'), "'x' is a str; give a Rating"),
     ],
 )
 def test_a_mistake_of_a_reader_is_one_line(row, error):

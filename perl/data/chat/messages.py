@@ -6,7 +6,14 @@ from collections.abc import Sequence
 from typing import Any
 
 from perl.data.chat.template import Messages
-from perl.data.records import Comparison, Dataset, Demonstration, Rating, Record
+from perl.data.records import (
+    RECORDS,
+    Comparison,
+    Dataset,
+    Demonstration,
+    Rating,
+    Record,
+)
 
 ROLES = ('system', 'user', 'assistant', 'tool')
 _TURN = re.compile(r'\n\n(Human|Assistant):')
@@ -66,13 +73,13 @@ def wrap(dataset: Dataset) -> Dataset:
     """The dataset with its string prompts as messages: dialogs of HH as their turns,
     every other prompt as one turn of a user. White space around a response goes, since
     the template puts its own; documents to pre-train on stay as they are."""
-    kinds = ('demonstrations', 'comparisons', 'ratings', 'prompts')
     changed: dict[str, Any] = {
         kind: {
             split: [_wrapped(record) for record in records]
             for split, records in dataset.of_kind(kind).items()
         }
-        for kind in kinds
+        for kind in RECORDS
+        if kind != 'text'
     }
     groups = {_prompt(x): group for x, group in dataset.prompt_groups.items()}
     return dataclasses.replace(dataset, prompt_groups=groups, **changed)

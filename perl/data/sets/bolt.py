@@ -13,8 +13,8 @@ from xml.etree import ElementTree
 from perl.data.files import lines
 from perl.data.files.excerpts import shown
 from perl.data.files.rows import Row, read_rows
-from perl.data.records import SPLITS, Dataset, Demonstration, split_of
-from perl.data.splits import Groups
+from perl.data.records import SPLITS, Dataset, Demonstration
+from perl.data.splits import Groups, split_of
 from perl.system.errors import UserError
 
 SOURCE = 'https://catalog.ldc.upenn.edu/LDC2018T19'

@@ -9,8 +9,8 @@ from collections.abc import Iterator
 
 from perl.data.files import lines
 from perl.data.files.lines import Line
-from perl.data.records import Comparison, Dataset, Demonstration, split_of
-from perl.data.splits import Groups
+from perl.data.records import Comparison, Dataset, Demonstration
+from perl.data.splits import Groups, split_of
 from perl.system.errors import UserError
 
 SOURCE = 'https://github.com/anthropics/hh-rlhf'

@@ -8,23 +8,15 @@ import numbers
 from typing import Any
 
 from perl.data.records import (
+    RECORDS,
     SPLITS,
     Comparison,
     Dataset,
     Demonstration,
-    Rating,
     Record,
     responses,
 )
 from perl.system.errors import UserError
-
-_RECORDS = {
-    'text': str,
-    'demonstrations': Demonstration,
-    'comparisons': Comparison,
-    'ratings': Rating,
-    'prompts': str,
-}
 
 
 def check(where: str, dataset: Dataset) -> None:
@@ -38,7 +30,7 @@ def check(where: str, dataset: Dataset) -> None:
         UserError: a split, a record or a field of a record is of another type; it names
             the kind, the split and the place.
     """
-    for kind, record_type in _RECORDS.items():
+    for kind, record_type in RECORDS.items():
         rows = dataset.of_kind(kind)
         for split, records in rows.items():
             if split not in SPLITS:

@@ -7,8 +7,8 @@ that no booking occurs in two splits.
 import dataclasses
 import random
 
-from perl.data.records import split_of
 from perl.data.sets.desk import quality
+from perl.data.splits import split_of
 
 HARMFUL_SHARE = 0.12
 SEAT_SHARE = 0.35

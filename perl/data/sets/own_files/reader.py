@@ -16,12 +16,11 @@ from perl.data.records import (
     Dataset,
     Record,
     responses,
-    split_of,
 )
 from perl.data.sets.own_files.conversations import TOOLS, has_own_prompt
 from perl.data.sets.own_files.record import record_and_text
 from perl.data.sets.own_files.source import Paths, Source, from_settings
-from perl.data.splits import Groups
+from perl.data.splits import Groups, split_of
 from perl.system.errors import UserError
 
 

@@ -29,11 +29,10 @@ from perl.data.records import (
     Dataset,
     Demonstration,
     Rating,
-    split_of,
 )
 from perl.data.sets.screens import screen as screens
 from perl.data.sets.screens.screen import Item
-from perl.data.splits import Groups
+from perl.data.splits import Groups, split_of
 from perl.system.errors import UserError
 
 SOURCE = 'https://github.com/google-research-datasets/uibert'

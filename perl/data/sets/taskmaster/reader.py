@@ -18,11 +18,10 @@ from perl.data.records import (
     Dataset,
     Demonstration,
     Rating,
-    split_of,
 )
 from perl.data.sets.taskmaster import dialogs, tickettalk
 from perl.data.sets.taskmaster import turns as turn_text
-from perl.data.splits import Groups
+from perl.data.splits import Groups, split_of
 
 
 def load_coffee(root: str, api_chars: int = 400) -> Dataset:
