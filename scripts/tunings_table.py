@@ -1,11 +1,13 @@
 """One table of all tunings: what each trains, keeps, needs and reaches.
 
     python scripts/tunings_table.py --workdir=runs/tunings --seeds=0,1,2
+    python scripts/tunings_table.py --base=SmolLM2-135M-Instruct.Q4_1.gguf \
+        --hh=../shared/data/hh-rlhf --scale=gpu --workdir=runs/tunings_smollm2
 
-A seed gets one base on the quickstart's booking desk; from it a reward model is trained
-with every tuning. Interrupt it at will: what is finished is skipped, and a run goes on
-from its checkpoint. Writes table.csv and table.md. `--steps` and `--pretrain` make a
-short trial.
+A reward model with every tuning: on the quickstart's booking desk, where a seed gets
+one base, or over the model of `--base` on HH harmlessness, as configs/smollm2.py has
+it. Interrupt it at will: what is finished is skipped, and a run goes on from its
+checkpoint. Writes table.csv and table.md. `--steps` and `--pretrain` shorten it.
 """
 
 import argparse
@@ -15,6 +17,7 @@ import pathlib
 import statistics
 from typing import Any
 
+from ml_collections import ConfigDict
 from tqdm import tqdm
 
 from perl import config as configs
@@ -25,9 +28,9 @@ from perl.runs.copies import copy_parts
 from perl.system import cli, metrics, results
 from perl.system.errors import UserError
 
-CONFIG = pathlib.Path(__file__).parents[1] / 'configs' / 'quickstart.py'
-FULL, ADAPTED = 2e-4, 2e-3  # learning rates of weights themselves and of adapters
-# a row of the table: the settings of its tuning
+CONFIGS = pathlib.Path(__file__).parents[1] / 'configs'
+WEIGHTS = ('full', 'top_layers')  # whose learning rate is a tenth of an adapter's
+# a row of the table: the settings of its tuning, and how the base is stored
 ROWS: dict[str, dict[str, Any]] = {
     'full': {'name': 'full'},
     'top_layers': {'name': 'top_layers', 'layers': 1},
@@ -39,6 +42,12 @@ ROWS: dict[str, dict[str, Any]] = {
     'pissa': {'name': 'pissa'},
     'qlora': {'name': 'qlora'},
     'qalora': {'name': 'qalora'},
+    **{
+        f'lora over {stored}': {
+            **{'name': 'lora', 'targets': ('all-linear',), 'quantization': stored},
+        }
+        for stored in ('int8', 'int4', 'fp8')
+    },
     'bitfit': {'name': 'bitfit'},
     'houlsby': {'name': 'houlsby'},
     'pfeiffer': {'name': 'pfeiffer'},
@@ -50,31 +59,39 @@ HEADER = (
 )
 
 
-def config_of(row: str, seed: int, steps: int = 0, pretrain: int = 0) -> Any:
-    """The config of one reward model; numbers of steps of 0 are the quickstart's."""
-    config = train.load_config(f'{CONFIG}:seed={seed}').unlock()
-    config.stages = ('pretrain', 'reward')
-    config.reward.start = 'base'
+def config_of(args: argparse.Namespace, row: str, seed: int) -> ConfigDict:
+    """The config of one reward model."""
+    if args.base:
+        chosen = f'data=harmlessness,base={args.base},scale={args.scale},seed={seed}'
+        config = train.load_config(f'{CONFIGS}/smollm2.py:{chosen}').unlock()
+        config.data.root = str(args.hh)
+        config.stages = ('reward',)
+    else:
+        config = train.load_config(f'{CONFIGS}/quickstart.py:seed={seed}').unlock()
+        config.stages = ('pretrain', 'reward')
+        config.reward.start = 'base'
+        config.pretrain.steps = args.pretrain or config.pretrain.steps
     settings = {'alpha': 16.0, **ROWS[row]}
+    config.model.quantization = settings.pop('quantization', 'none')
+    if row == 'top_layers' and args.base:
+        settings['layers'] = 2
     config.reward.tuning = configs.tuning_config(**settings)
-    weights = settings['name'] in ('full', 'top_layers')
-    config.reward.optimizer.learning_rate = FULL if weights else ADAPTED
-    config.reward.steps = steps or config.reward.steps
-    config.pretrain.steps = pretrain or config.pretrain.steps
+    if settings['name'] in WEIGHTS:
+        config.reward.optimizer.learning_rate /= 10
+    config.reward.steps = args.steps or config.reward.steps
     return config.lock()
 
 
-def reward_run(
-    workdir: pathlib.Path, row: str, seed: int, **steps: int
-) -> dict[str, Any]:
-    """Trains one reward model from the seed's base; returns its row."""
-    shared = workdir / f'base-seed{seed}'
-    if 'pretrain' not in results.read(shared):
-        train.run(config_of('full', seed, **steps), shared, ['pretrain'])
-    folder = workdir / f'{row.replace(", ", "_")}-seed{seed}'
+def reward_run(args: argparse.Namespace, row: str, seed: int) -> dict[str, Any]:
+    """Trains one reward model, on the desk from the seed's base; returns its row."""
+    folder = args.workdir / f'{row.replace(", ", "_").replace(" ", "_")}-seed{seed}'
     if 'reward' not in results.read(folder):
-        copy_parts(shared, folder, ('tokenizer', 'pretrain/base'))
-        train.run(config_of(row, seed, **steps), folder, ['reward'])
+        if not args.base:
+            shared = args.workdir / f'base-seed{seed}'
+            if 'pretrain' not in results.read(shared):
+                train.run(config_of(args, 'full', seed), shared, ['pretrain'])
+            copy_parts(shared, folder, ('tokenizer', 'pretrain/base'))
+        train.run(config_of(args, row, seed), folder, ['reward'])
     figures = results.read(folder)['reward']
     times = [line['seconds'] for line in metrics.read(folder / 'reward')]
     return {
@@ -113,6 +130,9 @@ def main(argv: list[str] | None = None) -> None:
     flags = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     flags.add_argument('--workdir', type=pathlib.Path, default='runs/tunings')
     flags.add_argument('--seeds', default='0')
+    flags.add_argument('--base', default='', help='GGUF file or folder; else the desk')
+    flags.add_argument('--hh', type=pathlib.Path, help='folder of hh-rlhf')
+    flags.add_argument('--scale', default='cpu', choices=('cpu', 'gpu'))
     flags.add_argument('--only', default='', help='rows, separated by semicolons')
     flags.add_argument('--steps', type=int, default=0)
     flags.add_argument('--pretrain', type=int, default=0)
@@ -122,10 +142,9 @@ def main(argv: list[str] | None = None) -> None:
         if name not in ROWS:
             raise UserError(f'--only: {name!r} is not one of {"; ".join(ROWS)}')
     seeds, rows = [int(x) for x in args.seeds.split(',')], []
-    steps = {'steps': args.steps, 'pretrain': args.pretrain}
     args.workdir.mkdir(parents=True, exist_ok=True)
     for seed, name in tqdm([*itertools.product(seeds, chosen)], 'reward models'):
-        rows.append(reward_run(args.workdir, name, seed, **steps))
+        rows.append(reward_run(args, name, seed))
         with (args.workdir / 'table.csv').open('w', newline='') as file:
             table = csv.DictWriter(file, rows[0])
             table.writeheader()
