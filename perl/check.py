@@ -8,7 +8,6 @@
 import dataclasses
 import json
 import pathlib
-import tempfile
 from collections.abc import Sequence
 from typing import Any
 
@@ -24,7 +23,7 @@ from perl.data.tokenizers.vocabularies import Tokenizer
 from perl.models.architecture import parameters
 from perl.report.findings import lines, too_large
 from perl.runs import opening, prerequisites, saved_config, stage_surveys, trial
-from perl.runs.tokenizer import open_tokenizer
+from perl.runs.tokenizer import make, open_tokenizer
 from perl.stages.table import STAGES
 from perl.system import capacity, cli
 from perl.system.errors import UserError
@@ -99,8 +98,7 @@ def _tokenizer(
     folder = workdir / 'tokenizer'
     if folder.is_dir() and saved_config.begun(config, workdir):
         return open_tokenizer(config, dataset, folder)
-    with tempfile.TemporaryDirectory() as scratch:
-        return open_tokenizer(config, dataset, pathlib.Path(scratch) / 'tokenizer')
+    return make(config, dataset)
 
 
 def _memory(count: int) -> dict[str, Any] | None:

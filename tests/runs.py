@@ -55,9 +55,8 @@ def copy(finished, workdir, stages, config=False):
     It has no config, so that a test can use another one.
     """
     workdir.mkdir(parents=True, exist_ok=True)
-    shutil.copytree(finished / 'tokenizer', workdir / 'tokenizer')
-    for stage in stages:
-        shutil.copytree(finished / stage, workdir / stage)
+    for part in ('tokenizer', *stages) if stages else ():
+        shutil.copytree(finished / part, workdir / part)
     figures = json.loads((finished / 'results.json').read_text())
     kept = {name: row for name, row in figures.items() if name in stages}
     (workdir / 'results.json').write_text(json.dumps(kept))

@@ -14,6 +14,7 @@ from small import STEPS
 
 from perl.data.tokenizers.vocabularies import Bytes
 from perl.models import store
+from perl.report import run_folder
 from perl.system import metrics
 from perl.system.errors import UserError
 
@@ -240,6 +241,36 @@ def test_what_a_finished_stage_made(done, finished, stage):
     file = done / stage / 'adapter' / 'adapter.json'
     error = refused(done, stages=('pretrain', stage))
     assert f'{file} is not what the stage {stage} has made' in error
+
+
+@pytest.mark.parametrize(
+    'name', ['pretrain/base/model.safetensors', 'reward/adapter/adapter.safetensors']
+)
+def test_the_weights_of_a_finished_stage_are_gone(done, name):
+    (done / name).unlink()
+    stage = name.partition('/')[0]
+    error = refused(done, stages=('pretrain', 'sft', 'reward'))
+    assert error.startswith(f'{done / name} is gone; put it back, or remove')
+    assert error.endswith(f'{done / stage} to train {stage} again')
+
+
+@pytest.mark.parametrize(
+    ('edit', 'said'),
+    [
+        (lambda lines: lines[:-1], f'it has no line of step {STEPS}'),
+        (lambda lines: lines[:1] + lines[2:], 'it has no line of step 2'),
+        (lambda lines: lines * 2, 'it has 2 lines of step 1'),
+    ],
+    ids=['cut', 'cut inside', 'doubled'],
+)
+def test_the_metrics_of_a_finished_stage_are_edited(done, capfd, edit, said):
+    file = done / 'reward' / 'metrics.jsonl'
+    edited(file, edit)
+    runs.run(runs.config(), done, ['reward'])
+    line = f'{file}: {said}; put a copy back, or remove the file'
+    assert f'report: left out, could not be read: {line}' in capfd.readouterr().err
+    with pytest.raises(UserError, match='put a copy back'):
+        run_folder.check(done)
 
 
 def test_a_finished_stage_would_be_trained_otherwise_now(done, capfd):

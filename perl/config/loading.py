@@ -45,7 +45,7 @@ def load_config(path: str) -> ConfigDict:
         config = _get_config(file, arg or None)
     except UserError:
         raise
-    except Exception as error:  # a program may raise anything
+    except plugins.FAILURES as error:
         where = plugins.place(error) or pathlib.Path(file).name
         raise UserError(f'--config: {where}: {_words(error)}') from error
     if not isinstance(config, ConfigDict):

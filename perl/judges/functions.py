@@ -60,7 +60,7 @@ def _call(name, function, prompts, responses):
     """The result of one call of the function, float64 `[n]`."""
     try:
         answer = function(list(prompts), list(responses))
-    except Exception as error:
+    except plugins.FAILURES as error:
         at = _first_failure(function, prompts, responses)
         cause = ' '.join(f'{type(error).__name__}: {error}'.split())
         where = plugins.place(error)
@@ -93,7 +93,7 @@ def _first_failure(function, prompts, responses):
     for at, pair in enumerate(zip(prompts, responses, strict=True)):
         try:
             function(*([text] for text in pair))
-        except Exception:
+        except plugins.FAILURES:
             return at
     return 0
 

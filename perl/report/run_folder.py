@@ -85,10 +85,15 @@ def read(workdir: pathlib.Path) -> RunFolder:
             notes.append(str(error))
             return empty
 
+    def steps_of(folder):
+        done = figures.get(folder.name)
+        steps = done.get('steps') if isinstance(done, dict) else None
+        return metrics.read(folder, steps if isinstance(steps, int) else None)
+
     config = attempt(jsonl.load, workdir / 'config.json', {})
     figures = attempt(results.read, workdir, {})
     folders = [path for path in sorted(workdir.glob('*')) if path.is_dir()]
-    lines = {path.name: attempt(metrics.read, path, []) for path in folders}
+    lines = {path.name: attempt(steps_of, path, []) for path in folders}
     rows = {path.name: attempt(_final_samples, path, []) for path in folders}
     return RunFolder(
         name=str(config.get('name') or workdir.absolute().name),

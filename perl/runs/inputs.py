@@ -28,6 +28,12 @@ _CARDS = (
     'ensemble.json',
     'gate.safetensors',
 )
+# the weights that such a card describes; an adapter of PEFT has one in the list above
+_WEIGHTS = {
+    'base/model.json': 'base/model.safetensors',
+    'adapter/adapter.json': 'adapter/adapter.safetensors',
+    'value/adapter.json': 'value/adapter.safetensors',
+}
 
 
 def inputs(run: Run, stage: str) -> dict[str, Any]:
@@ -95,11 +101,15 @@ def check(run: Run, stage: str, all_there: bool = True) -> list[str]:
             longer there as it was.
     """
     folder = run.workdir / stage
+    anew = f'or remove {folder} to train {stage} again'
+    if all_there:
+        for card, weights in _WEIGHTS.items():
+            if (folder / card).is_file() and not (folder / weights).is_file():
+                raise UserError(f'{folder / weights} is gone; put it back, {anew}')
     values = _recorded(folder / RECORD)
     if values is None:  # finished by an older version
         return []
     before, now = values['inputs'], jsonl.plain(inputs(run, stage))
-    anew = f'or remove {folder} to train {stage} again'
     for name in ('tokenizer', 'base'):
         if before.get(name) != now[name]:
             raise UserError(

@@ -5,6 +5,7 @@ is written again. What was exchanged is never overwritten: a person may want it.
 """
 
 import pathlib
+import shutil
 
 from perl import config as configs
 from perl.data import tokenizers
@@ -34,6 +35,15 @@ def check(run: Run, stage: str) -> None:
             f'{folder} was changed while {stage} trained, which is finished; put the '
             'old one back, or remove the folder, and it is written again'
         )
+
+
+def begin(run: Run) -> None:
+    """Writes the config and the tokenizer of a run of which no stage has begun; those
+    of an earlier start, which may have had other settings, go."""
+    saved_config.write(run.config, run.workdir)
+    folder = run.workdir / 'tokenizer'
+    shutil.rmtree(folder, ignore_errors=True)
+    keep(run.tokenizer, folder)
 
 
 def restore_tokenizer(workdir: pathlib.Path) -> None:

@@ -3,7 +3,6 @@
 import functools
 import math
 import pathlib
-import shutil
 import sys
 from collections.abc import Mapping
 from typing import Any
@@ -19,32 +18,39 @@ from perl.models import bases, frozen_base, store
 from perl.models.architecture import Architecture, parameters
 from perl.runs import inputs, kept, needs, saved_config, trial
 from perl.runs.run import Run
-from perl.runs.tokenizer import open_tokenizer
+from perl.runs.tokenizer import make, open_tokenizer
 from perl.system import results
 from perl.system.errors import UserError
 
 
 def begin_run(config: ConfigDict, workdir: pathlib.Path) -> Run:
-    """A run without its base, new or resumed; its config is written last, once all
-    checks have passed.
+    """A run without its base, new or resumed. Its config and its tokenizer are written
+    last, once all checks have passed.
 
     Raises:
-        UserError: the folder belongs to another config, or data are not there.
+        UserError: the folder belongs to another config or holds something else, or data
+            are not there.
     """
     saved_config.check(config, workdir)
-    # a tokenizer without a stage that has begun was left by a start that failed
-    if not saved_config.begun(config, workdir):
-        shutil.rmtree(workdir / 'tokenizer', ignore_errors=True)
-    else:
+    begun = saved_config.begun(config, workdir)
+    if begun:
         kept.restore_tokenizer(workdir)
-    run = open_run(config, workdir)
+    run = open_run(config, workdir, anew=not begun)
     trial.try_rewards(config, run.dataset)
-    saved_config.write(config, workdir)
+    if begun:
+        saved_config.write(config, workdir)
+    else:
+        kept.begin(run)
     return run
 
 
-def open_run(config: ConfigDict, workdir: pathlib.Path) -> Run:
+def open_run(config: ConfigDict, workdir: pathlib.Path, anew: bool = False) -> Run:
     """A run without its base, as its folder has it.
+
+    Args:
+        config: of the run.
+        workdir: its folder.
+        anew: whether no stage has begun, so that the tokenizer is made and not read.
 
     Raises:
         UserError: data are not there, or do not fit the mesh.
@@ -52,7 +58,10 @@ def open_run(config: ConfigDict, workdir: pathlib.Path) -> Run:
     mesh = sharding.make_mesh(**config.mesh)
     check_mesh(config, mesh.shape)
     dataset = open_data(config)
-    tokenizer = open_tokenizer(config, dataset, workdir / 'tokenizer')
+    if anew:
+        tokenizer = make(config, dataset)
+    else:
+        tokenizer = open_tokenizer(config, dataset, workdir / 'tokenizer')
     if config.model.path:
         arch = describe_base(config, tokenizer)
     else:

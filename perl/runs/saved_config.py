@@ -23,9 +23,20 @@ def check(config: ConfigDict, workdir: pathlib.Path) -> None:
     A stage that has not begun may change or be added.
 
     Raises:
-        UserError: it differs; says where.
+        UserError: it differs; says where. Or the folder has files of the same names
+            that no run has left.
     """
     now, before = configs.to_json(config), jsonl.load(workdir / 'config.json')
+    if before and 'stages' not in before:
+        raise UserError(
+            f'{workdir / "config.json"} is not the config of a run; give another '
+            '--workdir'
+        )
+    if not before and (workdir / 'tokenizer').exists() and not begun(now, workdir):
+        raise UserError(
+            f'{workdir / "tokenizer"} is there, but no run has begun in {workdir}; '
+            'give another --workdir, or move that folder'
+        )
     if not (before and begun(before, workdir)):
         return
     both = before | now

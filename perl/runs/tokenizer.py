@@ -17,14 +17,25 @@ from perl.system.errors import UserError
 def open_tokenizer(
     config: ConfigDict, dataset: Dataset, folder: pathlib.Path
 ) -> Tokenizer:
-    """The run's tokenizer: made or found once, then kept in the run folder. It has a
-    chat template where the config names one, or the dataset has messages.
+    """The run's tokenizer: that of its folder, else it is made and kept there.
+
+    Raises:
+        UserError: as `make`, or what the folder has cannot be read.
+    """
+    if folder.is_dir():
+        return chat.saved(tokenizers.load(folder), folder)
+    made = make(config, dataset)
+    keep(made, folder)
+    return made
+
+
+def make(config: ConfigDict, dataset: Dataset) -> Tokenizer:
+    """The tokenizer that the config says: found, or made from the texts. It has a chat
+    template where the config names one, or the dataset has messages.
 
     Raises:
         UserError: it cannot be read, or the base brings none and the config names none.
     """
-    if folder.is_dir():
-        return chat.saved(tokenizers.load(folder), folder)
     base = config.model.path
     if base and not located(base).exists():  # said before its tokenizer is missed
         raise UserError(f'model.path: {base} is not there; give a folder or a file')
@@ -41,7 +52,6 @@ def open_tokenizer(
     file = config.tokenizer.get('chat_template', '')
     if file or chat.has_messages(dataset):
         made = with_template(made, base, file)
-    keep(made, folder)
     return made
 
 

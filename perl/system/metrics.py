@@ -126,9 +126,26 @@ def check(folder: str | os.PathLike) -> None:
         raise UserError(f'{what}; {mend}')
 
 
-def read(folder: str | os.PathLike) -> list[dict[str, float | None]]:
-    """The lines of a stage's `metrics.jsonl`; empty if the file does not exist."""
-    return jsonl.rows(pathlib.Path(folder) / METRICS)
+def read(
+    folder: str | os.PathLike, steps: int | None = None
+) -> list[dict[str, float | None]]:
+    """The lines of a stage's `metrics.jsonl`; empty if the file does not exist.
+
+    Args:
+        folder: of the stage.
+        steps: how many steps it had, where it is finished.
+
+    Raises:
+        UserError: a line is not a JSON object, or there is not exactly one line for
+            each step of a finished stage.
+    """
+    rows = jsonl.rows(file := pathlib.Path(folder) / METRICS)
+    found = [row.get('step') for row in rows]
+    if steps and file.exists() and found != list(range(1, steps + 1)):
+        raise UserError(
+            f'{file}: {_disorder(found, steps)}; put a copy back, or remove the file'
+        )
+    return rows
 
 
 def _disorder(steps, last):

@@ -16,6 +16,9 @@ from typing import Any
 from perl.system.errors import UserError
 from perl.system.suggest import meant
 
+# what a user's code may raise: `sys.exit` in it must not end a command in silence
+FAILURES = (Exception, SystemExit)
+
 
 def place(error: BaseException) -> str:
     """`my_rewards.py, line 4`: where the user's code raised an error; '' if it did not.
@@ -65,7 +68,7 @@ def find(name: str, what: str) -> Any:
             f'{what}: {name}: there is no module {error.name}; run from the folder '
             'that holds it, or install it'
         ) from None
-    except Exception as error:
+    except FAILURES as error:
         raise UserError(
             f'{what}: {name}: importing {module_name} failed with '
             f'{type(error).__name__}: {error}'

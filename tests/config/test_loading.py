@@ -49,6 +49,7 @@ def get_config(arg=None):
         ('def get_config(arg=None):\n    return {}["x"]', r"line 2: KeyError: 'x'"),
         ('def get_config(arg=None):\n    return arg.x', r'line 2: AttributeError'),
         ('def get_config():\n    pass', r'TypeError'),
+        ('import sys\nsys.exit(0)', r'broken\.py, line 2: SystemExit: 0'),
         ('x = 3', r'broken\.py has no get_config'),
         ('def get_config(arg=None):\n    pass', r'returned None, not a ConfigDict'),
         ('\xff', r'broken\.py'),

@@ -1,6 +1,7 @@
 """Reward functions of a user: batches, and one clear line for each thing that fails."""
 
 import pathlib
+import sys
 
 import jax.numpy as jnp
 import numpy as np
@@ -59,6 +60,7 @@ def fails_together(prompts, responses):
     [
         (fails_at_bb, 'raised ZeroDivisionError: division by zero', 'bb'),
         (fails_together, 'raised AssertionError', 'a'),
+        (lambda *_: sys.exit(0), 'raised SystemExit: 0', 'a'),
         (lambda prompts: 1, 'raised TypeError', 'a'),
         (lambda *_: [1, 2], r'returned list of shape \(2,\) for 3 responses', 'ccc'),
         (lambda *_: [1] * 4, r'returned list of shape \(4,\) for 3 responses', 'a'),

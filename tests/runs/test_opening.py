@@ -54,6 +54,42 @@ def test_a_start_that_failed_is_none(finished, tmp_path, changes):
     assert run.tokenizer.size == 420
 
 
+def test_a_start_with_other_settings_leaves_nothing_behind(finished, tmp_path):
+    """Not even if it was killed between its config and its first stage."""
+    assert begin(tmp_path, **{'tokenizer.kind': 'bytes'}).tokenizer.size == 259
+    assert begin(tmp_path).tokenizer.size == 420
+    whole = runs.files(finished / 'tokenizer')
+    assert runs.files(tmp_path / 'tokenizer') == whole
+
+
+@pytest.mark.parametrize('see', [opening.begin_run, check.check])
+@pytest.mark.parametrize(
+    ('file', 'text', 'says'),
+    [
+        ('tokenizer/notes.txt', 'mine', 'tokenizer is there, but no run has begun'),
+        ('config.json', '{"model_type": "llama"}', 'is not the config of a run'),
+    ],
+)
+def test_files_of_others_stay_in_a_folder(see, file, text, says, tmp_path):
+    (tmp_path / file).parent.mkdir(exist_ok=True)
+    (tmp_path / file).write_text(text)
+    with pytest.raises(UserError, match=says):
+        see(runs.config(), tmp_path)
+    assert runs.files(tmp_path) == {file: text.encode()}
+
+
+def test_a_tokenizer_in_the_folder_is_not_lost_to_a_bad_flag(tmp_path):
+    """Neither that of a base which is taken for the folder of a run, nor the one that
+    the config names."""
+    Bytes().save(tmp_path / 'tokenizer')
+    before = runs.files(tmp_path)
+    changes = {'tokenizer.kind': 'file', 'tokenizer.path': str(tmp_path / 'tokenizer')}
+    for more in ({}, changes, {'sft.tuning.targets': ('nope',)}):
+        with pytest.raises(UserError):
+            begin(tmp_path, **more)
+        assert runs.files(tmp_path) == before
+
+
 def test_an_error_of_a_tuning_has_the_full_name_of_the_setting(tmp_path):
     with pytest.raises(UserError, match=r"^reward\.tuning\.targets: 'nope' matches"):
         begin(tmp_path, **{'reward.tuning.targets': ('nope',)})

@@ -95,7 +95,7 @@ def _call(name: str, reader: Callable[..., Any], options: Mapping[str, Any]) -> 
         dataset = reader(**options)
     except UserError:
         raise
-    except Exception as error:
+    except plugins.FAILURES as error:
         place = plugins.place(error)
         where = f' ({place})' if place else ''
         reason = ' '.join(f'{type(error).__name__}: {error}'.split())

@@ -90,6 +90,10 @@ def invent():
     return data.Dataset('mine', prompts={'train': ['x'], 'dev': []})
 
 
+def leave():
+    raise SystemExit(0)
+
+
 number = 3
 '''
 
@@ -123,6 +127,7 @@ def test_a_reader_from_elsewhere(folder):
             {'root': 'x'},
             r"fail failed with KeyError: 'nowhere' \(readers_for_tests.py, line 17\)$",
         ),
+        ('leave', {}, r'leave failed with SystemExit: 0 \(readers_for_tests.py, line'),
     ],
 )
 def test_a_faulty_reader_from_elsewhere(folder, name, options, says):
