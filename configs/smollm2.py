@@ -30,21 +30,28 @@ TASKMASTER = {
     'share_prompts': False,
     'batch_size': 16,
     'steps': 164,  # an epoch of Coffee, nine tenths of one of Ticketing
+    'eval_every': 41,
 }
 PAIRS = {
     'loss': 'bradley_terry',
     'share_prompts': True,
     'batch_size': 8,
     'steps': 230,  # an epoch
+    'eval_every': 57,
+    'keep_best': True,  # of 214 pairs; those of Taskmaster are of too few dialogs
 }
 # settings of the data, and of the reward stage
 DATA = {
     'harmlessness': ({'test_only': True, 'hub': False}, PAIRS),
-    'taskmaster_coffee': ({'api_chars': 160}, TASKMASTER),
-    'taskmaster_ticketing': ({'api_chars': 160}, TASKMASTER),
+    'taskmaster_coffee': ({'api_chars': 40}, TASKMASTER),
+    'taskmaster_ticketing': ({'api_chars': 40}, TASKMASTER),
 }
-# lengths of prompt and response in tokens
-LENGTHS = {'cpu': (160, 64), 'gpu': (384, 128)}
+# tokens of a response by scale, and of a prompt by scale and data
+RESPONSE = {'cpu': 64, 'gpu': 128}
+PROMPT = {
+    'cpu': {'harmlessness': 160, 'taskmaster_coffee': 128, 'taskmaster_ticketing': 64},
+    'gpu': dict.fromkeys(DATA, 384),
+}
 
 
 def get_config(arg: str | None = None) -> ConfigDict:
@@ -64,7 +71,8 @@ def get_config(arg: str | None = None) -> ConfigDict:
     config.seed = chosen.seed
     config.data = ConfigDict({'name': chosen.data, 'root': '', **settings})
     recipes.use_base(config, chosen.base)
-    recipes.window(config, LENGTHS[chosen.scale])
+    window = PROMPT[chosen.scale][chosen.data], RESPONSE[chosen.scale]
+    recipes.window(config, window)
     config.tokenizer.chat = 'all'  # prompts become turns of the chat template
     config.stages = ('reward', 'policy')
     del config.pretrain, config.sft
@@ -81,8 +89,6 @@ def get_config(arg: str | None = None) -> ConfigDict:
         tuning=tuning,
         head_only=chosen.tuning == 'head',
         micro_batches=1 if gpu else 2,
-        eval_every=reward['steps'] // 4,
-        keep_best=True,  # a few thousand rows are soon learned by heart
         save_every=20,
         **reward,
     )
@@ -106,7 +112,7 @@ def get_config(arg: str | None = None) -> ConfigDict:
 def _check(chosen):
     choices = {
         'data': tuple(DATA),
-        'scale': tuple(LENGTHS),
+        'scale': tuple(PROMPT),
         'tuning': ('lora', 'head'),
     }
     for name, values in choices.items():
