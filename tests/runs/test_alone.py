@@ -53,7 +53,7 @@ def test_an_adapter_that_is_not_there(base):
 
 
 def test_errors_name_the_flag(finished):
-    with pytest.raises(UserError, match='^--model: .* is the folder of a run or'):
+    with pytest.raises(UserError, match=r'^--model: .* is the folder of a run or'):
         open_alone(str(finished))
 
 

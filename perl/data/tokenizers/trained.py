@@ -61,6 +61,7 @@ def train_sentencepiece(
                 f'of this text, which take {needed[1]}; give {needed[1]} or more'
             ) from error
         raise UserError(
-            f'tokenizer.size: SentencePiece cannot make {vocab_size} pieces from this corpus: {reason}'
+            f'tokenizer.size: SentencePiece cannot make {vocab_size} pieces from this '
+            f'corpus: {reason}'
         ) from error
     return SentencePiece(model.getvalue())

@@ -252,7 +252,9 @@ def test_corpus_without_text():
 
 @pytest.mark.parametrize('size', [1, 3, 10])
 def test_a_size_below_what_the_characters_take(size):
-    says = rf'^tokenizer\.size: {size} pieces are too few .* take (\d+); give \1 or more'
+    says = (
+        rf'^tokenizer\.size: {size} pieces are too few .* take (\d+); give \1 or more'
+    )
     with pytest.raises(UserError, match=says) as caught:
         tokenizers.train_sentencepiece(CORPUS, size)
     least = int(re.search(r'give (\d+)', str(caught.value))[1])
