@@ -32,16 +32,12 @@ from perl.evaluation.finished_run import (
     start_of,
 )
 from perl.judges.language.questions import HARMLESS
+from perl.judges.names import KNOWN, LANGUAGE
 from perl.report import evaluation_report, run_folder
 from perl.report.evaluation_text import table
 from perl.report.trajectories import trajectories
 from perl.runs import reward_models, saved_config, teachers
-from perl.runs.judging import (
-    LANGUAGE,
-    NAMES,
-    Settings,
-    open_judge,
-)
+from perl.runs.judging import Settings, open_judge
 from perl.runs.opening import open_finished
 from perl.runs.run import Run
 from perl.system import cli, environment, jsonl, lock
@@ -163,7 +159,7 @@ def define_flags() -> None:
     flags.DEFINE_string(
         'judge',
         '',
-        f'a reward stage or folder, module:function, {", ".join(NAMES)}',
+        f'a reward stage or folder, module:function, {", ".join(KNOWN)}',
     )
     flags.DEFINE_string('judge_url', '', 'endpoint: http://host:8000/v1')
     flags.DEFINE_string(

@@ -26,8 +26,9 @@ from perl.data.files.paths import expand
 from perl.data.records import SPLITS
 from perl.evaluation import pair_sources
 from perl.evaluation.labelled_pairs import beside, check_output, save, table
+from perl.judges.names import KNOWN
 from perl.rollout.choosing import Sampling
-from perl.runs.judging import NAMES, Settings, open_judge
+from perl.runs.judging import Settings, open_judge
 from perl.runs.opening import open_data, open_finished
 from perl.system import cli, jsonl, lock
 from perl.system.errors import UserError
@@ -155,7 +156,7 @@ def define_flags() -> None:
     cli.define_config(load_config)
     flags.DEFINE_string('output', None, 'the .jsonl file to write labels to')
     flags.DEFINE_string(
-        'labeller', None, f'a judge: {", ".join(NAMES)}, a reward stage, a folder, '
+        'labeller', None, f'a judge: {", ".join(KNOWN)}, a reward stage, a folder, '
         'or module:function'
     )  # fmt: skip
     flags.DEFINE_string('comparisons', '', 'a file of pairs: JSONL, CSV, Parquet')

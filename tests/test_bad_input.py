@@ -42,6 +42,7 @@ def refused(workdir, *args, arg='', before=None):
             ['sft.steps.x is unknown', 'no settings below it'],
         ),
         (['--config.name.x=1'], ['config.name.x is unknown', 'no settings below it']),
+        (['--config.stages=,sft'], ["--config.stages: ',sft' has an empty name"]),
         (['--config.stages[9]=sft'], ['config.stages[9] is unknown', "'stages'"]),
         (['--check', 'steps=3'], ["'steps=3' is not a flag; write --name=value"]),
         (

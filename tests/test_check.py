@@ -198,7 +198,7 @@ def test_mesh_larger_than_this_machine(tmp_path):
             "sft.tuning.targets: 'nope' matches nothing",
         ),
         (['--config.model.path=nowhere', "--config.stages=('sft',)"], 'nowhere'),
-        (['--config.tokenizer.size=3'], 'SentencePiece'),
+        (['--config.tokenizer.size=3'], 'tokenizer.size: 3 pieces are too few'),
         (
             ['--config.policy.reward=json:dumps'],
             'policy.reward: json:dumps: the reward function raised',

@@ -10,7 +10,7 @@ from ml_collections import ConfigDict
 
 from perl.config.settings import locked
 from perl.system import jsonl, plugins
-from perl.system.errors import UserError
+from perl.system.errors import UserError, within
 
 _UNKNOWN = re.compile(
     r'\W*Key "(.+?)" does not exist and cannot be added.*?'
@@ -38,7 +38,7 @@ def load_config(path: str) -> ConfigDict:
     if pathlib.Path(file).suffix == '.json':
         if colon:
             raise UserError(f'--config: {file} takes no arguments after a colon')
-        return from_json(jsonl.load(pathlib.Path(file)))
+        return _of_run(pathlib.Path(file))
     if pathlib.Path(file).suffix != '.py':
         raise UserError(f'--config: {file} is neither a .py nor a .json file')
     try:
@@ -67,6 +67,20 @@ def from_json(values: Mapping[str, Any]) -> ConfigDict:
         return locked(ConfigDict(_with_tuples(values)))
     except ValueError as error:  # such as a name with a dot
         raise UserError(f'config: {error}') from None
+
+
+def _of_run(file):
+    """The config that a run has left in a file."""
+    values = jsonl.load(file)
+    with within(f'--config: {file}'):
+        config = from_json(values)
+    for name in ('data', 'stages'):
+        if name not in config:
+            raise UserError(
+                f'--config: {file} has no {name}, so it is not a config; give the '
+                'config.json of a run, or a file as in configs/'
+            )
+    return config
 
 
 def _get_config(file, arg):

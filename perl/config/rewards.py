@@ -10,10 +10,10 @@ from perl import config as configs
 from perl.config import lineage
 from perl.judges import functions
 from perl.judges.language import addresses
+from perl.judges.names import LANGUAGE
 from perl.system.errors import UserError, within
 from perl.system.suggest import near_miss
 
-LANGUAGE = {'endpoint': ('url', 'model'), 'model': ('model',)}  # and what each needs
 OTHERS = ('gold', *LANGUAGE)  # names of rewards that are not of reward models
 CARDS = ('adapter.json', 'ensemble.json')  # of what a folder holds
 

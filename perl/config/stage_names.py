@@ -6,15 +6,13 @@ from collections.abc import Sequence
 from ml_collections import ConfigDict
 
 from perl import config as configs
+from perl.judges.names import KNOWN
 from perl.system.errors import UserError
 from perl.system.suggest import meant, misspelled
 
 _DEFAULTS = configs.experiment('')
 # what flags, settings and folders of a run call something else
-_TAKEN = (
-    *('base', 'gold', 'endpoint', 'model', 'annotators', 'recorded'),
-    *('plots', 'tables'),
-)
+_TAKEN = ('base', *KNOWN, 'plots', 'tables')
 
 
 def check(name: str) -> None:

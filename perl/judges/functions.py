@@ -70,15 +70,16 @@ def _call(name, function, prompts, responses):
             f'{_pair(prompts, responses, at)}'
         ) from error
     try:
-        rewards = np.asarray(answer, np.float64)
+        rewards = _numbers(answer)
     except Exception:  # the function may return an object of any library
-        at = _first_not_a_number(answer)
-        what = f'returned {type(answer).__name__} that is not a list of numbers'
-        raise _fault(name, what, prompts, responses, at) from None
+        at, what = _not_a_number(answer)
+        last = len(responses) - 1  # the answer may be longer
+        raise _fault(name, what, prompts, responses, min(at, last)) from None
     n = len(prompts)
     if rewards.shape != (n,):
         kind = type(answer).__name__
-        what = f'returned {kind} of shape {rewards.shape} for {n} responses'
+        shape = rewards.shape
+        what = f'returned a value of type {kind} and shape {shape} for {n} responses'
         at = len(rewards) if rewards.ndim == 1 and len(rewards) < n else 0
         raise _fault(name, what, prompts, responses, at)
     infinite = np.abs(rewards) > np.finfo(np.float32).max  # what they become
@@ -98,17 +99,28 @@ def _first_failure(function, prompts, responses):
     return 0
 
 
-def _first_not_a_number(answer):
-    """The index of the first element that is not a number; 0 if all are."""
-    if isinstance(answer, list | tuple):
+def _numbers(answer):
+    """The answer of a function as float64, of any shape. NumPy makes numbers of texts
+    such as '1' as well, which are refused."""
+    values = np.ravel(np.asarray(answer, object))
+    if any(isinstance(value, str | bytes) for value in values):
+        raise TypeError('text is not a number')
+    return np.asarray(answer, np.float64)
+
+
+def _not_a_number(answer):
+    """The index of the first element that is not a number (0 where the answer has no
+    elements), and what was returned."""
+    if isinstance(answer, list | tuple | np.ndarray):
         for at, value in enumerate(answer):
             try:
-                single = np.asarray(value, np.float64).ndim == 0
+                single = _numbers(value).ndim == 0
             except Exception:
                 single = False
             if not single:
-                return at
-    return 0
+                kind = type(value).__name__
+                return at, f'returned {_short(value)} of type {kind}, not a number'
+    return 0, f'returned a value of type {type(answer).__name__}, not a list of numbers'
 
 
 def _fault(name, what, prompts, responses, at):

@@ -6,7 +6,7 @@ from typing import Any
 
 from perl.models import families, store
 from perl.models.architecture import Architecture
-from perl.models.files import is_foreign, open_checkpoint, refuse_pickle
+from perl.models.files import is_foreign, open_checkpoint, refuse_pickle, refuse_run
 from perl.models.files.recorded import Recorder
 from perl.system.errors import UserError
 from perl.weights.layers import Encode, Place
@@ -73,6 +73,7 @@ def _is_ours(path):
     if is_foreign(path):
         return (pathlib.Path(path) / store.CARD).is_file()
     file = pathlib.Path(path)
+    refuse_run(file)
     if file.is_file():
         with file.open('rb') as opened:
             if opened.read(2) in _PICKLES:

@@ -12,12 +12,13 @@ import numpy as np
 
 from perl.models import llama2c
 from perl.models.architecture import DTYPES, Architecture, parameters
+from perl.models.files.opening import OURS
 from perl.system import arrays, disk, jsonl, sealed
 from perl.system.errors import UserError
 from perl.weights import Layers, abstract, flatten, unflatten
 from perl.weights.layers import Encode, Place
 
-CARD, ARRAYS = 'model.json', 'model.safetensors'
+CARD, ARRAYS = OURS, 'model.safetensors'
 
 
 def save(folder: pathlib.Path, arch: Architecture, params: Any) -> None:

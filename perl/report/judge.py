@@ -3,17 +3,9 @@
 from collections.abc import Mapping
 from typing import Any
 
+from perl.judges.names import KNOWN
 from perl.report.formatting import percent
 from perl.report.markdown import inert
-
-# names of judges in `perl.runs.judging`
-_NAMES = {
-    'gold': 'the gold reward',
-    'endpoint': 'a language model',
-    'model': 'a language model of this run',
-    'annotators': 'simulated annotators',
-    'recorded': 'recorded answers',
-}
 
 
 def judged_by(figures: Mapping[str, Any], trained_by: str = '') -> tuple[str, bool]:
@@ -35,11 +27,11 @@ def judged_by(figures: Mapping[str, Any], trained_by: str = '') -> tuple[str, bo
         judge, trained = trained_by, True  # older versions wrote this for any model
     model = figures.get('judge_model')
     if trained and judge == 'gold':
-        return f'judged by {_NAMES[judge]}, which also trained it', False
+        return f'judged by {KNOWN[judge]}, which also trained it', False
     if trained:
         return f'judged by the reward that trained it ({model or judge})', True
-    if judge in _NAMES:
-        return f'judged by {_NAMES[judge]}' + (f' ({model})' if model else ''), False
+    if judge in KNOWN:
+        return f'judged by {KNOWN[judge]}' + (f' ({model})' if model else ''), False
     kind = 'function' if ':' in str(judge) else 'reward model'
     return f'judged by the {kind} {judge}', False
 

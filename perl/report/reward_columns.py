@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from perl.evaluation.figures.against_baselines import verdict
 from perl.report import reward_figures
 from perl.report.formatting import count, percent, with_interval
 from perl.report.markdown import inert
@@ -61,13 +62,10 @@ def _best_baseline(best: Mapping[str, Any] | None) -> tuple[str, str]:
     """The name of the best baseline, and the model's difference with a verdict."""
     if not (isinstance(best, dict) and is_number(best.get('difference'))):
         return '', ''
-    limits = interval(best, 'difference')
-    verdict = ''
-    if limits:
-        verdict = 'not clearly better'
-        verdict = 'better' if limits[0] > 0 else 'worse' if limits[1] < 0 else verdict
+    known = interval(best, 'difference')
+    words = verdict(best).removesuffix(' than') if known else ''
     shares = best.get('figure') == 'accuracy'
     lead = (percent if shares else with_interval)(best, 'difference')
     lead = f'AUC {lead}' if best.get('figure') == 'auc' else lead
     name = inert(str(best.get('name', '')).replace('_', ' '))
-    return name, ', '.join(filter(None, (lead, verdict)))
+    return name, ', '.join(filter(None, (lead, words)))

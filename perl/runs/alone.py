@@ -1,7 +1,9 @@
 """A model without a run: its tokenizer, its decoder, its base."""
 
+import contextlib
 import pathlib
-from collections.abc import Sequence
+import re
+from collections.abc import Iterator, Sequence
 
 from perl import config as configs
 from perl import sharding
@@ -45,6 +47,16 @@ def open_one(
     return run
 
 
+@contextlib.contextmanager
+def _by_the_flag() -> Iterator[None]:
+    """Lets an error name the flag `--model` where it names the setting `model.path`."""
+    try:
+        yield
+    except UserError as error:
+        raise UserError(re.sub(r'\bmodel\.path\b', '--model', str(error))) from None
+
+
+@_by_the_flag()
 def open_alone(path: str, adapter: str = '', converses: bool = False) -> Run:
     """A model as the base of a run that has no stages and no data.
 

@@ -22,6 +22,7 @@ from perl.judges import annotators, functions, recorded
 from perl.judges.language import choose, questions
 from perl.judges.language.answers import Answers
 from perl.judges.language.model import Model
+from perl.judges.names import KNOWN
 from perl.judges.reward import Judge, each, preference, scores
 from perl.runs import reward_models
 from perl.runs.judge_settings import Settings, of_config
@@ -52,7 +53,7 @@ def open_judge(
         return scoring(name, functions.load(name))
     if run is None:
         raise UserError(
-            f'no judge {name!r}{near_miss(name, NAMES)}; a reward model needs the run '
+            f'no judge {name!r}{near_miss(name, KNOWN)}; a reward model needs the run '
             'folder that it is in'
         )
     _check_named(run, name)
@@ -110,7 +111,7 @@ def _check_named(run, name):
     rewards = [x for x in stages if lineage.makes(run.config, x) == 'reward']
     raise UserError(
         f'no judge {name!r}: it is neither a stage, nor a folder, nor module:function'
-        f'{near_miss(name, [*rewards, *NAMES])}'
+        f'{near_miss(name, [*rewards, *KNOWN])}'
     )
 
 
@@ -175,5 +176,3 @@ _OPEN = {
     'annotators': _annotators,
     'recorded': _recorded,
 }
-NAMES = tuple(_OPEN)
-LANGUAGE = ('endpoint', 'model')  # judges that answer other questions as well

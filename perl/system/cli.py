@@ -159,7 +159,11 @@ def one_line_errors() -> Iterator[None]:
         print(f'{stop}; the same command continues from there', file=sys.stderr)
         sys.exit(STOPPED)
     except KeyboardInterrupt:
-        print('stopped; the same command continues from the last save', file=sys.stderr)
+        print(
+            'stopped; the same command continues from its last save, or begins again '
+            'where it saves none',
+            file=sys.stderr,
+        )
         sys.exit(STOPPED)
     except (UserError, SafetensorError) as error:
         _fail(error)

@@ -4,10 +4,11 @@ import re
 
 from absl import flags
 
+from perl.system.errors import UserError
 from perl.system.suggest import meant
 
 # settings that are lists of stages, given as names with commas between them
-_STAGES = re.compile(r'(--?config\.(?:stages|\w+\.of)=)(\w+(?:,\w+)+)')
+_STAGES = re.compile(r'(--?config\.(?:stages|\w+\.of))=([\w-]*(?:,[\w-]*)+)')
 
 _NUMBERS = {
     'invalid literal for int': 'a whole number',
@@ -28,6 +29,18 @@ def plain(error: Exception) -> Exception | str:
 
 
 def as_tuple(argument: str) -> str:
-    """`--config.stages=sft,reward` as the tuple that ml_collections parses."""
+    """`--config.stages=sft,reward` as the tuple that ml_collections parses.
+
+    Raises:
+        UserError: one of the names is empty.
+    """
     found = _STAGES.fullmatch(argument)
-    return found[1] + repr(tuple(found[2].split(','))) if found else argument
+    if not found:
+        return argument
+    flag, names = found[1], tuple(found[2].split(','))
+    if '' in names:
+        raise UserError(
+            f'{flag}: {found[2]!r} has an empty name; write names with one comma '
+            'between two of them, such as sft,reward'
+        )
+    return f'{flag}={names!r}'

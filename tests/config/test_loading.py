@@ -80,7 +80,13 @@ def test_broken_programs(tmp_path, text, says):
     ('name', 'text', 'says'),
     [
         ('config.json', '[1]', r'config\.json: not a JSON object'),
-        ('config.json', '{"a.b": 1}', r'config: .*dots'),
+        ('config.json', '{"a.b": 1}', r'--config: .*config\.json: config: .*dots'),
+        (
+            'results.json',
+            '{"sft": {}}',
+            r'results\.json has no data, .* give the config',
+        ),
+        ('x.json', '{"data": {}}', r'x\.json has no stages, so it is not a config'),
         ('config.yaml', 'a: 1', r'config\.yaml is neither a \.py nor a \.json file'),
     ],
 )

@@ -58,5 +58,7 @@ def test_annotators_differ(rows):
 
 
 def test_other_texts():
-    with pytest.raises(UserError, match='not a request to the booking desk'):
+    with pytest.raises(
+        UserError, match=r'is not a request to the booking desk, .*drop'
+    ):
         preference()(['What is the capital of France?'], ['Paris'], ['Lyon'])

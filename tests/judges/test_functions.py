@@ -55,6 +55,10 @@ def fails_together(prompts, responses):
     return [1.0]
 
 
+def shaped(kind, shape):
+    return f'returned a value of type {kind} and shape {shape} for 3 responses'
+
+
 @pytest.mark.parametrize(
     ('function', 'words', 'first'),
     [
@@ -62,15 +66,21 @@ def fails_together(prompts, responses):
         (fails_together, 'raised AssertionError', 'a'),
         (lambda *_: sys.exit(0), 'raised SystemExit: 0', 'a'),
         (lambda prompts: 1, 'raised TypeError', 'a'),
-        (lambda *_: [1, 2], r'returned list of shape \(2,\) for 3 responses', 'ccc'),
-        (lambda *_: [1] * 4, r'returned list of shape \(4,\) for 3 responses', 'a'),
-        (lambda *_: 1.0, r'returned float of shape \(\) for 3 responses', 'a'),
-        (lambda *_: None, r'returned NoneType of shape \(\) for 3', 'a'),
-        (lambda *_: np.zeros((3, 1)), r'returned ndarray of shape \(3, 1\)', 'a'),
-        (lambda *_: [1, [2], 3], 'returned list that is not a list of numbers', 'bb'),
-        (lambda *_: [1, 2, 'x'], 'returned list that is not a list of numbers', 'ccc'),
-        (lambda *_: {'a': 1}, 'returned dict that is not a list of numbers', 'a'),
-        (lambda *_: [1, 10**400, 3], 'returned list that is not a list', 'bb'),
+        (lambda *_: [1, 2], shaped('list', r'\(2,\)'), 'ccc'),
+        (lambda *_: [1] * 4, shaped('list', r'\(4,\)'), 'a'),
+        (lambda *_: 1.0, shaped('float', r'\(\)'), 'a'),
+        (lambda *_: None, shaped('NoneType', r'\(\)'), 'a'),
+        (lambda *_: np.zeros((3, 1)), shaped('ndarray', r'\(3, 1\)'), 'a'),
+        (lambda *_: {'a': 1}, 'returned a value of type dict, not a list of', 'a'),
+        (lambda *_: '123', 'returned a value of type str, not a list of numbers', 'a'),
+        (lambda *_: [1, [2], 3], r'returned \[2\] of type list, not a number', 'bb'),
+        (lambda *_: [1, 2, 'x'], "returned 'x' of type str, not a number", 'ccc'),
+        (lambda *_: ['1', 2, 3], "returned '1' of type str, not a number", 'a'),
+        (lambda *_: [1, 2, 3, 'x'], "returned 'x' of type str, not a number", 'ccc'),
+        (lambda *_: (1, 2, b'3'), "returned b'3' of type bytes, not a number", 'ccc'),
+        (lambda *_: np.array(['1', '2', '3']), r'returned .* of type str_, not', 'a'),
+        (lambda *_: np.array([1, '2', 3], object), "returned '2' of type str,", 'bb'),
+        (lambda *_: [1, 10**400, 3], 'returned 10+… of type int, not a number', 'bb'),
         (lambda *_: [1, float('inf'), 3], 'returned inf', 'bb'),
         (lambda *_: [1, 1e39, 3], r'returned 1e\+39', 'bb'),
         (lambda *_: [1, 2, -float('inf')], 'returned -inf', 'ccc'),

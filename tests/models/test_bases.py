@@ -38,6 +38,12 @@ def test_a_base_of_ours(tmp_path):
     tiny.close(found, params, 0)
 
 
+def test_the_folder_of_a_stage_is_told_its_base(tmp_path):
+    store.save(tmp_path / 'base', tiny.ARCH, tiny.weights())
+    with pytest.raises(UserError, match=f'not of a base; give {tmp_path}/base'):
+        bases.describe(tmp_path)
+
+
 def test_a_folder_of_hugging_face(tmp_path):
     values = foreign.arrays()
     arch = bases.describe(foreign.write(tmp_path, values))

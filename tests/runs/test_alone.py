@@ -52,6 +52,11 @@ def test_an_adapter_that_is_not_there(base):
     assert open_alone(base, 'base').base_id == open_alone(base).base_id
 
 
+def test_errors_name_the_flag(finished):
+    with pytest.raises(UserError, match=r'^--model: .* is the folder of a run or'):
+        open_alone(str(finished))
+
+
 @pytest.mark.parametrize('flags', [('', ''), ('a', 'b')])
 def test_one_of_two_flags(flags):
     with pytest.raises(UserError, match='--workdir or --model is required: give'):

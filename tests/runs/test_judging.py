@@ -11,8 +11,9 @@ import runs
 
 from perl import evaluate, judges
 from perl.evaluation import best_of_n
-from perl.runs import opening
-from perl.runs.judging import NAMES, Settings, open_judge, open_reward
+from perl.judges import names
+from perl.runs import judging, opening
+from perl.runs.judging import Settings, open_judge, open_reward
 from perl.system.errors import UserError
 
 FUNCTION = 'def brief(prompts, responses):\n    return [-len(x) for x in responses]\n'
@@ -134,9 +135,8 @@ def test_those_that_need_a_run(name):
 
 
 def test_every_name_is_in_the_table():
-    from perl.runs import judging
-
-    assert all(f'| `{name}` |' in judging.__doc__ for name in NAMES)
+    assert judging._OPEN.keys() == names.KNOWN.keys() >= names.LANGUAGE.keys()
+    assert all(f'| `{name}` |' in judging.__doc__ for name in names.KNOWN)
 
 
 def test_a_broken_reward_model_is_no_missing_verdict(run, monkeypatch):

@@ -122,7 +122,10 @@ def test_interrupt_while_a_config_is_read(tmp_path):
     file.write_text('raise KeyboardInterrupt')
     ended = command('perl.train', f'--config={file}')
     assert ended.code == 130 and ended.err.count('\n') == 1
-    assert ended.err.startswith('stopped; the same command continues')
+    assert ended.err == (
+        'stopped; the same command continues from its last save, or begins again where '
+        'it saves none\n'
+    )
 
 
 def test_one_line_whatever_libraries_print(tmp_path):

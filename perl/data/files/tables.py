@@ -59,6 +59,8 @@ def columns_of(file: pathlib.Path) -> list[str]:
 
 def _check(file: pathlib.Path) -> None:
     suffix = kind(file)
+    if file.is_dir():
+        raise UserError(f'{file} is a folder; give a file in it')
     if suffix not in SUFFIXES:
         raise UserError(
             f'{file}: there is no reader for {suffix or "a name without an ending"}'

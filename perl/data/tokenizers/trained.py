@@ -7,6 +7,8 @@ from collections.abc import Iterable
 from perl.data.tokenizers.sentence_piece import SentencePiece
 from perl.system.errors import UserError
 
+_SPECIAL = 4  # pad, bos, eos and unk
+
 
 def train_sentencepiece(
     texts: Iterable[str],
@@ -34,7 +36,8 @@ def train_sentencepiece(
         sentencepiece.SentencePieceTrainer.train(
             sentence_iterator=iter(texts),
             model_writer=model,
-            vocab_size=vocab_size,
+            # fewer than the special ids are an internal error, which says no minimum
+            vocab_size=max(vocab_size, _SPECIAL),
             model_type=model_type,
             byte_fallback=byte_fallback,
             user_defined_symbols=list(symbols),
@@ -52,12 +55,13 @@ def train_sentencepiece(
         )
     except Exception as error:
         reason = str(error).strip().splitlines()[-1]
-        if needed := re.search(rf'{vocab_size} vs (\d+)', reason):
+        if needed := re.search(r'\d+ vs (\d+)', reason):
             raise UserError(
                 f'tokenizer.size: {vocab_size} pieces are too few for the characters '
-                f'of this text, which take {needed[1]}; give a larger size'
+                f'of this text, which take {needed[1]}; give {needed[1]} or more'
             ) from error
         raise UserError(
-            f'SentencePiece cannot make {vocab_size} pieces from this corpus: {reason}'
+            f'tokenizer.size: SentencePiece cannot make {vocab_size} pieces from this '
+            f'corpus: {reason}'
         ) from error
     return SentencePiece(model.getvalue())

@@ -87,8 +87,9 @@ def sentence(figures: Mapping[str, Any]) -> str:
 
 
 def verdict(best: Mapping[str, Any]) -> str:
-    """How a reward model compares with its best baseline: `better than`, `worse than`
-    or `not clearly better than`, by the interval of the difference.
+    """How a reward model compares with its best baseline: `better than` or `worse than`
+    where the interval of the difference leaves out 0, else `not clearly better than`
+    or, where the difference is negative, `lower but not clearly worse than`.
 
     Args:
         best: the `best_baseline` of `against_baselines`.
@@ -96,7 +97,11 @@ def verdict(best: Mapping[str, Any]) -> str:
     bottom, top = best['difference_ci95']
     if bottom > 0:
         return 'better than'
-    return 'worse than' if top < 0 else 'not clearly better than'
+    if top < 0:
+        return 'worse than'
+    if best['difference'] < 0:
+        return 'lower but not clearly worse than'
+    return 'not clearly better than'
 
 
 def _difference(records, model, baseline, intervals) -> Interval:

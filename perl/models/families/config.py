@@ -72,11 +72,11 @@ class Config:
         self._used.add(key)
         return self._values.get(key, default)
 
-    def need(self, key: str) -> Any:
-        """The value of a key.
+    def size(self, key: str) -> int:
+        """The value of a key that must be there, a whole number above 0.
 
         Raises:
-            UserError: it is not there.
+            UserError: it is not there, or another value.
         """
         value = self.get(key)
         if value is None:
@@ -84,6 +84,16 @@ class Config:
                 f'model.path: {self._where} has no {key}; give the config that belongs '
                 'to the weights'
             )
+        return self.whole(key, value)
+
+    def whole(self, key: str, value: Any) -> int:
+        """The value that a key has, or implies.
+
+        Raises:
+            UserError: it is not a whole number above 0.
+        """
+        if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+            raise self.error(key, value, 'it must be a whole number above 0')
         return value
 
     def flag(self, key: str, default: bool) -> bool:

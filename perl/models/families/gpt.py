@@ -22,7 +22,7 @@ def _read(
     config: Config, keys: dict[str, str], act: tuple[str, str], eps: str, tied: bool
 ) -> dict[str, Any]:
     """The fields that both configs give, under keys of their own."""
-    sizes = {ours: config.need(theirs) for theirs, ours in keys.items()}
+    sizes = {ours: config.size(theirs) for theirs, ours in keys.items()}
     sizes['kv_heads'], sizes['head_width'] = sizes['heads'], head_of(config, sizes)
     return sizes | {
         'activation': config.activation(*act),

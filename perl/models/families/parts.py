@@ -29,11 +29,14 @@ def read_sizes(
         head_width: where the config does not say; None for width / heads.
 
     Raises:
-        UserError: one is missing, or the heads do not divide the width.
+        UserError: one is missing or not a whole number above 0, or the heads do not
+            divide the width.
     """
-    sizes = {ours: config.need(theirs) for theirs, ours in SIZES.items()}
-    sizes['kv_heads'] = config.get('num_key_value_heads', kv_heads) or sizes['heads']
-    sizes['head_width'] = config.get('head_dim', head_width) or head_of(config, sizes)
+    sizes = {ours: config.size(theirs) for theirs, ours in SIZES.items()}
+    heads = config.get('num_key_value_heads', kv_heads) or sizes['heads']
+    sizes['kv_heads'] = config.whole('num_key_value_heads', heads)
+    width = config.get('head_dim', head_width) or head_of(config, sizes)
+    sizes['head_width'] = config.whole('head_dim', width)
     return sizes
 
 
@@ -44,8 +47,6 @@ def head_of(config: Config, sizes: dict[str, Any]) -> int:
         UserError: they do not divide it.
     """
     width, heads = sizes['width'], sizes['heads']
-    if not (isinstance(width, int) and isinstance(heads, int) and heads > 0):
-        return 0  # the architecture says what is wrong with them
     if width % heads:
         raise config.error('num_attention_heads', heads, f'it must divide {width}')
     return width // heads

@@ -9,7 +9,7 @@ from perl.models.families import gemma, gpt, llama, qwen
 from perl.models.families.config import Config
 from perl.models.families.family import Family
 from perl.system import plugins
-from perl.system.errors import UserError
+from perl.system.errors import UserError, within
 from perl.system.suggest import meant
 
 FAMILIES: dict[str, Family] = {
@@ -59,7 +59,8 @@ def from_foreign(
     try:
         fields = family.read(asked)
         asked.check_used(family.ignored)
-        arch = family.architecture(**fields)
+        with within(f'model.path: {where}'):
+            arch = family.architecture(**fields)
     except UserError:
         raise
     except (TypeError, ValueError, ArithmeticError) as error:

@@ -7,6 +7,7 @@ from perl.models.files.opening import (
     is_foreign,
     located,
     open_checkpoint,
+    refuse_run,
     stops,
 )
 from perl.models.files.writing import write_checkpoint
@@ -19,6 +20,7 @@ __all__ = [
     'located',
     'open_checkpoint',
     'refuse_pickle',
+    'refuse_run',
     'stops',
     'write_checkpoint',
 ]

@@ -49,6 +49,11 @@ def read_config(folder: pathlib.Path) -> dict[str, Any]:
             'Hugging Face, a .gguf file, or a folder with model.json'
         )
     config = _object(file)
+    if 'stages' in config:  # a run that made no base
+        raise UserError(
+            f'model.path: {folder} is the folder of a run, which has no base of its '
+            f'own; give the one that it was trained on, which {CONFIG} names'
+        )
     if not isinstance(config.get('model_type'), str):
         raise UserError(
             f'model.path: {file} names no model_type; copy the config that belongs to '

@@ -10,6 +10,7 @@ from perl.models.files.gguf_header import read_header
 from perl.system.errors import UserError
 
 _GGUF = '.gguf'
+OURS = 'model.json'  # says that a folder is a base of this package
 # what belongs to a model beside its weights and its two configs
 BESIDE = (
     'tokenizer.json',
@@ -39,12 +40,29 @@ def located(path: str | pathlib.Path) -> pathlib.Path:
     """The folder or file that a path or an address stands for.
 
     Raises:
-        UserError: an address cannot be fetched.
+        UserError: an address cannot be fetched, or the path is the folder of a run.
     """
     if hub.is_address(str(path)):
         return hub.fetch(str(path))
     path = pathlib.Path(path)
-    return hub.snapshot(path) if hub.is_cache(path) else path
+    if hub.is_cache(path):
+        return hub.snapshot(path)
+    refuse_run(path)
+    return path
+
+
+def refuse_run(folder: pathlib.Path) -> None:
+    """Raises a `UserError` for the folder of a run, or of a stage that made a base; it
+    names the base that is in it."""
+    if (folder / OURS).is_file():
+        return
+    cards = (*folder.glob(f'base/{OURS}'), *folder.glob(f'*/base/{OURS}'))
+    if cards:
+        bases = ' or '.join(sorted(str(card.parent) for card in cards))
+        raise UserError(
+            f'model.path: {folder} is the folder of a run or a stage, not of a base; '
+            f'give {bases}'
+        )
 
 
 def open_checkpoint(path: str | pathlib.Path) -> Checkpoint:

@@ -111,6 +111,11 @@ def test_a_column_that_the_first_row_lacks(tmp_path):
     ]
 
 
+def test_a_folder(tmp_path):
+    with pytest.raises(UserError, match=f'^{tmp_path} is a folder; give a file in it$'):
+        next(rows.read_rows(tmp_path, ['a']))
+
+
 def test_a_row_without_columns(tmp_path):
     file = tmp_path / 'a.json'
     file.write_text('{}')

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 
 import pytest
 import sentencepiece
@@ -247,9 +248,19 @@ def test_missing_file(tmp_path):
 def test_corpus_without_text():
     with pytest.raises(UserError, match='no text'):
         tokenizers.train_sentencepiece([''], 300)
-    says = r'^tokenizer\.size: 10 pieces are too few .* which take \d+; give a larger'
-    with pytest.raises(UserError, match=says):
-        tokenizers.train_sentencepiece(CORPUS, 10)
+
+
+@pytest.mark.parametrize('size', [1, 3, 10])
+def test_a_size_below_what_the_characters_take(size):
+    says = (
+        rf'^tokenizer\.size: {size} pieces are too few .* take (\d+); give \1 or more'
+    )
+    with pytest.raises(UserError, match=says) as caught:
+        tokenizers.train_sentencepiece(CORPUS, size)
+    least = int(re.search(r'give (\d+)', str(caught.value))[1])
+    assert tokenizers.train_sentencepiece(CORPUS, least).size == least
+    with pytest.raises(UserError, match=f'{least - 1} pieces are too few'):
+        tokenizers.train_sentencepiece(CORPUS, least - 1)
 
 
 class TestReal:

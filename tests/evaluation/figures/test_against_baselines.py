@@ -29,7 +29,12 @@ def model_of(records, right):
 
 @pytest.mark.parametrize(
     'right, verdict',
-    [(0.4, 'worse than'), (1.0, 'better than'), (0.78, 'not clearly better than')],
+    [
+        (0.4, ' worse than the best'),
+        (1.0, ' better than the best'),
+        (0.78, ' lower but not clearly worse than the best'),
+        (0.81, ' not clearly better than the best'),
+    ],
 )
 def test_comparisons(right, verdict):
     records = {'train': longer_wins(50), 'val': [], 'test': longer_wins(100)}
@@ -43,7 +48,11 @@ def test_comparisons(right, verdict):
     low, high = best['difference_ci95']
     assert -1 <= low < best['difference'] < high <= 1
     line = sentence(figures)
-    assert verdict in line and f'{100 * right:.1f} %' in line and '80.0 %' in line
+    assert (
+        f'comparisons,{verdict}' in line
+        and f'{100 * right:.1f} %' in line
+        and '80.0 %' in line
+    )
     assert 'length (the longer response is better)' in line and '\n' not in line
 
 

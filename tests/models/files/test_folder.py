@@ -57,6 +57,10 @@ def test_one_file_is_taken_where_both_are_there(sharded):
         ('[1]', r'config\.json is not a JSON object'),
         ('{}', r'config\.json names no model_type'),
         ('{"model_type": 3}', r'config\.json names no model_type'),
+        (
+            '{"stages": []}',
+            'is the folder of a run, which has no base of its own',
+        ),
     ],
 )
 def test_a_config_that_is_none(single, content, said):

@@ -42,6 +42,21 @@ def test_what_is_not_opened(tmp_path, name, said):
         files.open_checkpoint(tmp_path / name)
 
 
+def test_the_folder_of_a_run_is_told_its_base(tmp_path):
+    base = tmp_path / 'pretrain' / 'base'
+    base.mkdir(parents=True)
+    (base / 'model.json').write_text('{}')
+    (tmp_path / 'config.json').write_text('{"stages": ["pretrain"]}')
+    assert files.located(base) == base
+    for folder in (tmp_path, tmp_path / 'pretrain'):
+        with pytest.raises(UserError) as caught:
+            files.located(folder)
+        assert str(caught.value) == (
+            f'model.path: {folder} is the folder of a run or a stage, not of a base; '
+            f'give {base}'
+        )
+
+
 def test_files_beside_a_folder(tmp_path):
     folder = foreign.write(tmp_path / 'hf')
     assert files.beside(folder) == {}

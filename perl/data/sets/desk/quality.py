@@ -129,7 +129,11 @@ def _details(prompt: str, response: str) -> tuple[int, float]:
     """The number of right details, and the score of all details."""
     asked = {(field, value) for field, value, _ in mentions(prompt)}
     if not asked:
-        raise UserError(f'not a request to the booking desk: {prompt[:60]!r}')
+        raise UserError(
+            f'the prompt {prompt[:60]!r} is not a request to the booking desk, and the '
+            'judges gold and annotators know no others; drop its row, or name another '
+            'judge'
+        )
     answered = mentions(response)
     right = len({(field, value) for field, value, placed in answered if placed} & asked)
     extra = len(answered) - len(

@@ -78,7 +78,8 @@ def load(
     Returns:
         The dataset. Its counts are leaks_dropped (see `Groups`); margins_read and
         preferences_read, comparisons that have these; equal_completions, comparisons
-        with the same text twice; and prompts_equal_to_responses.
+        with the same text twice; responses_equal_to_their_prompt, rows with one that
+        is; and prompts_equal_to_responses.
 
     Raises:
         UserError: a file, setting, column, row or value is missing or wrong.
@@ -150,13 +151,12 @@ def _oddities(data: Dataset) -> dict[str, int]:
         counts['preferences_read'] += row.preference != 1
         texts = {text.strip() for text in row.completions}
         counts['equal_completions'] += len(texts) < len(row.completions)
-    answers = {
-        text.strip()
-        for kind in (data.demonstrations, data.comparisons, data.ratings)
-        for rows in kind.values()
-        for row in rows
-        for text in responses(row)
-    }
+    answers = set()
+    kinds = (data.demonstrations, data.comparisons, data.ratings)
+    for row in (row for kind in kinds for rows in kind.values() for row in rows):
+        texts = {text.strip() for text in responses(row)}
+        counts['responses_equal_to_their_prompt'] += row.prompt.strip() in texts
+        answers |= texts
     asked = (prompt for rows in data.prompts.values() for prompt in rows)
     counts['prompts_equal_to_responses'] += sum(x.strip() in answers for x in asked)
     return {name: count for name, count in counts.items() if count}

@@ -493,6 +493,18 @@ def test_what_may_not_be_meant_is_counted(tmp_path):
     }
 
 
+@pytest.mark.parametrize('column', ['chosen', 'rejected'])
+def test_a_response_that_is_the_prompt_is_counted(tmp_path, column):
+    rows = [{**PAIR, 'prompt': f'p{i}', column: f' p{i}'} for i in range(3)]
+    rows.append({**PAIR, 'prompt': 'p3'})
+    made = data.load('files', comparisons=write(tmp_path / 'a.jsonl', rows))
+    assert made.counts == {'responses_equal_to_their_prompt': 3}
+    columns = {'prompt': 'prompt', 'response': column}
+    file = {'path': tmp_path / 'a.jsonl', 'columns': columns}
+    made = data.load('files', demonstrations=file)
+    assert made.counts == {'responses_equal_to_their_prompt': 3}
+
+
 def test_files_of_one_kind(tmp_path):
     """A list, a folder and a pattern; rankings may have different lengths."""
     folder = tmp_path / 'all'
