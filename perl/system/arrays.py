@@ -41,8 +41,17 @@ DTYPES = {
 }
 
 
-def save(file: pathlib.Path, arrays: Mapping[str, jax.Array | np.ndarray]) -> None:
+def save(
+    file: pathlib.Path,
+    arrays: Mapping[str, jax.Array | np.ndarray],
+    metadata: dict[str, str] | None = None,
+) -> None:
     """Replaces a file by arrays of any shape and memory order.
+
+    Args:
+        file: to be written; its folder exists.
+        arrays: by name.
+        metadata: what the header of the file says beside the arrays.
 
     Raises:
         OSError: names the file, which is unchanged.
@@ -51,7 +60,7 @@ def save(file: pathlib.Path, arrays: Mapping[str, jax.Array | np.ndarray]) -> No
     ordered = {name: np.asarray(x, order='C') for name, x in arrays.items()}
     with atomic.replacing(file) as new:
         try:
-            save_file(ordered, new)
+            save_file(ordered, new, metadata)
         except SafetensorError as error:
             raise disk.as_os_error(error) or error from None
 

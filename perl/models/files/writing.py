@@ -7,12 +7,10 @@ from typing import Any
 
 import ml_dtypes
 import numpy as np
-from safetensors import SafetensorError
-from safetensors.numpy import save_file
 
 from perl.models.files.checkpoint import Tensor
 from perl.models.files.folder import CONFIG, GENERATION, INDEX, SINGLE
-from perl.system import atomic, disk, jsonl
+from perl.system import arrays, atomic, disk, jsonl
 from perl.system.errors import UserError
 
 SHARD_BYTES = 5 * 10**9  # what transformers writes into one file at most by default
@@ -107,21 +105,12 @@ def _write_shards(folder, tensors, shards):
         file = SINGLE
         if len(shards) > 1:
             file = f'model-{number:05d}-of-{len(shards):05d}.safetensors'
-        _write_file(folder / file, {name: tensors[name] for name in names})
+        shard = {name: tensors[name].read() for name in names}
+        # transformers refuses a file that does not say this
+        arrays.save(folder / file, shard, {'format': 'pt'})
         file_of |= dict.fromkeys(names, file)
     if len(shards) > 1:
         size = sum(tensor.nbytes for tensor in tensors.values())
         index = {'metadata': {'total_size': size}, 'weight_map': file_of}
         text = json.dumps(index, indent=2, sort_keys=True) + '\n'
         atomic.write_text(folder / INDEX, text)
-
-
-def _write_file(file, tensors):
-    # safetensors writes the memory of an array as it lies, so it must lie in C order
-    arrays = {name: np.asarray(x.read(), order='C') for name, x in tensors.items()}
-    with atomic.replacing(file) as new:
-        try:
-            # transformers refuses a file that does not say this
-            save_file(arrays, new, metadata={'format': 'pt'})
-        except SafetensorError as error:
-            raise disk.as_os_error(error) or error from None

@@ -9,7 +9,8 @@ import ml_dtypes
 import numpy as np
 import pytest
 
-from perl.models.files import Tensor, open_checkpoint, write_checkpoint, writing
+from perl.models.files import Tensor, open_checkpoint, write_checkpoint
+from perl.system import arrays as array_files
 from perl.system.errors import UserError
 
 
@@ -88,7 +89,7 @@ def test_a_full_disk(tmp_path, monkeypatch):
     def refuse(*args, **kwargs):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr(writing, 'save_file', refuse)
+    monkeypatch.setattr(array_files, 'save_file', refuse)
     said = 'could not be written: No space left on device; free some space'
     with pytest.raises(UserError, match=said):
         write_checkpoint(tmp_path, foreign.CONFIG, foreign.tensors())
