@@ -11,6 +11,7 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
+from perl.config import kinds
 from perl.config.sections.policy import policy_config
 from perl.config.sections.stage import stage_config
 from perl.config.sections.tuning import tuning
@@ -117,7 +118,8 @@ def quantization(config: ConfigDict) -> str:
         kind = how.quantization or kind
     for name, how in tuned.items():
         whole = how.replaces_base or how.trains_weights
-        if whole and kind != 'none' and config[name].kind != 'pretrain':
+        makes_base = kinds.of(config[name]).makes == 'base'
+        if whole and kind != 'none' and not makes_base:
             raise UserError(
                 f'{name}.tuning.name: {how.name} trains weights of the base, and the '
                 f'base of this run is stored in {kind}; take an adapter, or run '

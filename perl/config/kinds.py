@@ -52,6 +52,11 @@ class Kind:
         made_of: the kinds of the earlier stages that it is made of.
         recipe: how a stage is made of others, for a person.
         trains: whether a stage takes optimizer steps.
+        goes_on_from: the kinds of the earlier stages that `start` may name; the base,
+            SFT and the folder of an adapter are starts of every kind.
+        trained_by_reward: whether `reward` trains a stage; elsewhere it only scores
+            what the stage has made, and may be empty.
+        imitates: whether a stage learns the tokens of the responses that it reads.
     """
 
     section: Callable[[], ConfigDict]
@@ -61,6 +66,9 @@ class Kind:
     made_of: tuple[str, ...] = ()
     recipe: Callable[[Any], str] = lambda stage: ''
     trains: Callable[[Any], bool] = lambda stage: True
+    goes_on_from: tuple[str, ...] = ()
+    trained_by_reward: bool = False
+    imitates: bool = False
 
 
 KINDS: dict[str, Kind] = {
@@ -75,12 +83,14 @@ KINDS: dict[str, Kind] = {
         check=fields.check_start,
         makes='sft',
         reads=_reads('demonstrations', 'train', 'val'),
+        imitates=True,
     ),
     'reward': Kind(
         section=lambda: stage_config('reward', 1.0),
         check=fields.check_reward,
         makes='reward',
         reads=_reward_reads,
+        goes_on_from=('reward',),
     ),
     'average': Kind(
         section=lambda: average_config(()),
@@ -101,6 +111,7 @@ KINDS: dict[str, Kind] = {
         check=fields.check_policy,
         makes='policy',
         reads=_reads('prompts', 'train', 'test'),
+        trained_by_reward=True,
     ),
     'dpo': Kind(
         section=lambda: dpo_config(1.0),

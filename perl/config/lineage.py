@@ -50,7 +50,7 @@ def trained_by(config: Any, stage: str) -> tuple[str, str]:
     """(judge, model) whose rewards trained a stage's policy; `model` is the name of a
     language model that judged, else ''. Without rewards (DPO, SFT) both are ''."""
     section = config[origin(config, stage)]
-    if section.kind != 'policy':
+    if not kinds.of(section).trained_by_reward:
         return '', ''
     return section.reward, section.judge.model
 
@@ -62,7 +62,7 @@ def check(config: Any, stage: str) -> None:
         _check_base(config, stage)
     _check_sft(config, stage)
     _check_alike(config, stage)
-    if kinds.of(section).makes == 'reward':
+    if kinds.of(section).goes_on_from:
         _check_start(config, stage)
     if kinds.of(section).made_of:
         _check_parts(config, stage)
@@ -115,14 +115,15 @@ def _check_alike(config, stage):
 
 
 def _check_start(config, stage):
-    start, before = config[stage].start, earlier(config, stage)
+    start, allowed = config[stage].start, kinds.of(config[stage]).goes_on_from
     if start in ('base', 'sft') or fields.is_folder(start):
         return
-    known = [name for name in before if config[name].kind == 'reward']
+    known = [x for x in earlier(config, stage) if config[x].kind in allowed]
     if start not in known:
         raise UserError(
             f'{stage}.start: {start!r} is neither base, nor sft, nor an earlier stage '
-            f'of kind reward, nor a folder{near_miss(start, ["base", "sft", *known])}'
+            f'of kind {", ".join(allowed)}, nor a folder'
+            f'{near_miss(start, ["base", "sft", *known])}'
         )
 
 

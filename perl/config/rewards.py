@@ -7,7 +7,7 @@ import pathlib
 from typing import Any
 
 from perl import config as configs
-from perl.config import lineage
+from perl.config import kinds, lineage
 from perl.judges import functions
 from perl.judges.language import addresses
 from perl.judges.names import LANGUAGE
@@ -29,7 +29,7 @@ def check(config: Any, stage: str) -> None:
     A reward model may be trained by another process, so it need not be finished.
     """
     name = config[stage].reward
-    if not name and config[stage].kind == 'dpo':  # nobody scores it
+    if not (name or kinds.of(config[stage]).trained_by_reward):  # nobody scores it
         return
     section = dict(config[stage].get('judge', {}))
     _check_judge(stage, name, section)

@@ -6,7 +6,7 @@ from typing import Any
 
 from perl import config as configs
 from perl.adapters import bundle
-from perl.config import lineage
+from perl.config import kinds, lineage
 from perl.losses.algorithms import ALGORITHMS
 from perl.runs import ensembles
 from perl.system.errors import UserError
@@ -75,6 +75,6 @@ def _mend(config, stage, setting, name):
         'value_start': f'set {stage}.value_start=base',
         'reward': 'name another reward (gold, module:function or a folder)',
     }.get(setting, 'name another')
-    if setting == 'reward' and config[stage].kind == 'dpo':
+    if setting == 'reward' and not kinds.of(config[stage]).trained_by_reward:
         without = f"set {stage}.reward='', so that no reward scores it"
     return f'add it with --config.stages={added}, or {without}'

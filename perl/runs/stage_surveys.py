@@ -67,7 +67,8 @@ def imitated(section: ConfigDict, row: dict[str, Any]) -> int:
         section: the config of the stage.
         row: the figures of its training split.
     """
-    return row['examples'] * row['response_p50'] if section.kind == 'sft' else 0
+    imitates = kinds.of(section).imitates
+    return row['examples'] * row['response_p50'] if imitates else 0
 
 
 def _survey(config, kind, records, tokenizer):

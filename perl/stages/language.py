@@ -89,6 +89,7 @@ def sft(run: Run, stage: str) -> dict[str, Any]:
             validate=_held_out_loss(run.arch, run.mesh, held_out, config.batch_size),
             shown=('loss', 'val_loss'),
             sample=samples.writer(run, stage, prompts),
+            sample_at_end=True,
         ),
     )
     run.save_role(stage, role)

@@ -93,6 +93,8 @@ class Supervision:
         shown: metrics in the progress bar.
         best: with `keep_best`, the figure whose largest value chooses the role.
         sample: shows what the role says after a step, every `eval_every` steps.
+        sample_at_end: shows it after the last step too; a stage that compares its
+            policy with the reference at the end gets samples from that.
     """
 
     batch: Callable[[int], Batch]
@@ -101,6 +103,7 @@ class Supervision:
     shown: tuple[str, ...] = ('loss',)
     best: str | None = None
     sample: Callable[[Role, int], None] | None = None
+    sample_at_end: bool = False
 
 
 def train(
@@ -171,8 +174,7 @@ def _evaluate(section, supervision, best, role, state, at):
     role = _after(role, state)
     figures = supervision.validate(role)
     best.offer(figures, at, role)
-    # the others are compared with their reference at the end, which gives samples too
-    due = section.kind == 'sft' and at == section.steps
+    due = supervision.sample_at_end and at == section.steps
     due |= section.eval_every > 0 and at % section.eval_every == 0
     if supervision.sample and due:
         supervision.sample(role, at)

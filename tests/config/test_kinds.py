@@ -21,6 +21,10 @@ def test_a_row_is_complete(name):
     assert set(row.made_of) <= KINDS.keys()
     assert row.made_of or row.makes in kinds.PRODUCTS
     row.check(name, row.section())
+    assert set(row.goes_on_from) <= KINDS.keys()
+    assert 'start' in row.section() or not row.goes_on_from
+    assert 'reward' in row.section() or not row.trained_by_reward
+    assert not row.imitates or row.reads(row.section())[0] == 'demonstrations'
 
 
 @pytest.mark.parametrize('name', [name for name, row in KINDS.items() if row.reads])

@@ -7,6 +7,7 @@ from ml_collections import ConfigDict
 
 from perl import config as configs
 from perl.adapters.targets import ALL_LINEAR
+from perl.config import kinds
 from perl.data.tokenizers.vocabularies import META
 from perl.system.errors import UserError
 
@@ -72,10 +73,11 @@ def use_base(config: ConfigDict, base: str) -> None:
     The stages that `experiment` has made get LoRA on all kernels, the default for a
     base that is brought; those of the paper are made after it, with its attention."""
     config.model.path = base
+    config.stages = tuple(
+        name for name in config.stages if kinds.of(config[name]).makes != 'base'
+    )
     for name in config.stages:
-        if config[name].kind != 'pretrain':
-            config[name].tuning.targets = ALL_LINEAR
-    config.stages = tuple(name for name in config.stages if name != 'pretrain')
+        config[name].tuning.targets = ALL_LINEAR
     config.tokenizer.kind = 'file'
     folder = pathlib.Path(base)
     places = [folder, folder / 'tokenizer']
