@@ -2,6 +2,7 @@
 
 import ast
 import pathlib
+import re
 
 import pytest
 
@@ -23,6 +24,14 @@ LONG_FILES = {
     'data/batching.py': 235,
     'runs/run.py': 234,
 }
+# what has arrays in it: themselves, and the data of an iteration of a policy
+ARRAYS = re.compile(r'jax\.Array|np\.ndarray|\b(Rollout|Scores|Experience)\b')
+# `[B, T]`, `[n]`, `[..., D]`, `[*inputs, R]`, `[B, P + R]`, or words for it
+_DIMENSION = r'(?:\.\.\.|\*?[A-Za-z]\w*|\d+)(?: ?[-+*/] ?\w+)*'
+SHAPES = re.compile(
+    rf'(?<![\w\]])\[{_DIMENSION}(?:, {_DIMENSION})*\]'
+    r'|\bscalars?\b|\bany shapes?\b|\bshapes? that\b'
+)
 # tests of several files, or of what is outside of perl/
 OF_SEVERAL = {
     *('adapters/test_tree', 'stages/test_plans', 'losses/test_shapes'),
@@ -117,7 +126,8 @@ def test_tests_mirror_the_package():
 
 
 def test_array_functions_say_their_shapes():
-    """A public function of arrays has a shape such as `[B, T]` in its docstring."""
+    """A public function of arrays states a shape such as `[B, T]`, or which
+    declaration its arrays follow, in its docstring."""
     silent = []
     for file in FILES:
         tree = ast.parse(file.read_text())
@@ -127,8 +137,8 @@ def test_array_functions_say_their_shapes():
                 continue
             returns = ast.unparse(node.returns or ast.Constant(0))
             signature = ast.unparse(node.args) + returns
-            if 'jax.Array' in signature or 'np.ndarray' in signature:
-                text = ast.get_docstring(node) or ''
-                if not any(word in text for word in ('[', 'scalar', 'shape')):
+            if ARRAYS.search(signature):
+                text = ' '.join((ast.get_docstring(node) or '').split())
+                if not SHAPES.search(text):
                     silent.append(f'{file.relative_to(ROOT / "perl")}:{node.name}')
     assert silent == []

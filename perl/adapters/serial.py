@@ -14,7 +14,7 @@ from perl.weights import flatten, unflatten
 def take_apart(
     delta: Any,
 ) -> tuple[dict[str, jax.Array], dict[str, dict[str, float]]]:
-    """The arrays of a delta by path, of whatever shapes, and the plain values of its
+    """The arrays of a delta by path, of any shapes, and the plain values of its
     adapters by path.
 
     The arrays of an adapter at `path` are named `path/field`; its plain values are
@@ -41,7 +41,7 @@ def put_together(
     tuning: Tuning,
 ) -> Any:
     """The inverse of `take_apart`, with the kind of adapter that the tuning trains;
-    shapes are kept.
+    the arrays have any shapes, which are kept.
 
     Raises:
         KeyError, TypeError: arrays and values do not belong together.

@@ -20,12 +20,13 @@ def arc(path: str, before: Any, a: Any, b: Any, lam: float) -> list[jax.Array]:
     Args:
         path: of the leaf.
         before: the leaf that both were trained from; None is a change of zero.
-        a, b: the two leaves.
+        a, b: the two leaves: each an array `[L, ...]`, or factors `a [L, *inputs, R]`
+            and `b [L, R, *outputs]`; outside of the layers they have no `L`.
         lam: 0 is `a`, 1 is `b`.
 
     Returns:
-        Two float32 arrays, each of a shape that broadcasts against the factor `b` of
-        the leaf, or against the array.
+        Two float32 arrays `[L, 1, ..., 1]` (without `L`: `[1, ..., 1]`), with as many
+        axes as the factor `b` of the leaf, or as the array.
     """
     inner = _inner(path, before, a, b)
     norm = np.sqrt(_inner(path, before, a, a) * _inner(path, before, b, b))

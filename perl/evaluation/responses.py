@@ -28,7 +28,7 @@ def respond(
 
     Args:
         run: a run with tokenizer, architecture and mesh.
-        params: bound or plain parameters, in the shapes of the architecture.
+        params: bound or plain parameters, of the shapes that `run.arch` has.
         prompts: the prompts; a long prompt loses its beginning.
         sampling: how tokens are chosen.
         key: a random key; do not use it again.

@@ -19,14 +19,14 @@ def as_float(x: jax.Array) -> jax.Array:
 
 
 def masked_sum(x: jax.Array, mask: jax.Array, axis: Axis = None) -> jax.Array:
-    """The sum of `x` over `mask` (same shape) along `axis`, by default all axes."""
+    """The sum of `x [...]` over `mask [...]` along `axis`, by default all axes."""
     chex.assert_equal_shape((x, mask))
     return jnp.sum(jnp.where(jnp.asarray(mask, bool), as_float(x), 0), axis)
 
 
 def masked_mean(x: jax.Array, mask: jax.Array, axis: Axis = None) -> jax.Array:
-    """The mean of `x` over `mask` (same shape) along `axis`; 0 where the mask selects
-    no entry."""
+    """The mean of `x [...]` over `mask [...]` along `axis`; 0 where the mask selects no
+    entry."""
     count = jnp.sum(jnp.asarray(mask, bool), axis)
     total = masked_sum(x, mask, axis)
     return total / jnp.maximum(count, 1).astype(total.dtype)

@@ -117,7 +117,7 @@ def _norm(arch, name, shape, axes):
 
 
 def init(key: jax.Array, arch: Architecture, dtype: str = 'float32') -> dict[str, Any]:
-    """Random parameters of the declared shapes; the key is consumed."""
+    """Random parameters of the shapes that `parameters` says; the key is consumed."""
     leaves, structure = jax.tree.flatten(parameters(arch), is_leaf=is_leaf)
     keys = jax.random.split(key, len(leaves))
     return structure.unflatten(

@@ -89,7 +89,7 @@ def _check_numbers(scaling):
 
 
 def frequencies(theta: float, width: int, scaling: Scaling | None) -> jax.Array:
-    """Radians a token, float32 `[ceil(width / 2)]`, of the pairs of components.
+    """Radians a token, float32 `[M]`, of the M = ceil(width / 2) pairs of components.
 
     Args:
         theta: base of the rotary frequencies.

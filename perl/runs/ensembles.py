@@ -46,7 +46,8 @@ def save(folder: pathlib.Path, ensemble: Panel, of: Sequence[str]) -> None:
 def read(
     folder: pathlib.Path, name: str
 ) -> tuple[dict[str, Any], dict[str, jax.Array] | None]:
-    """The card of an ensemble, and its gate (shapes: see `mixture.fresh`) or None.
+    """The card of an ensemble, and its gate (of the shapes that `mixture.fresh` makes),
+    or None where it has none.
 
     Args:
         folder: that `save` wrote.

@@ -53,6 +53,9 @@ class Role:
 def begin(key: jax.Array, kind: Tuning, source: Role, leaves: Any, where: str) -> Role:
     """A trainable role that computes what `source` computes.
 
+    Its delta has the shapes that `kind` declares for the model, and the scalar head of
+    the source, if there is one: `kernel [D]` and `bias`, a scalar.
+
     Args:
         key: a random key, consumed.
         kind: how the new role is tuned.

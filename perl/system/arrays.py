@@ -66,7 +66,7 @@ def save(
 
 
 def load(file: pathlib.Path, sha256: str | None = None) -> dict[str, jax.Array]:
-    """The arrays of a file, with the saved shapes.
+    """The arrays of a file, of any shapes, as they were saved.
 
     Args:
         file: a safetensors file, from `save` or elsewhere.
@@ -181,7 +181,7 @@ def digest(file: pathlib.Path) -> str:
 
 
 def aligned_empty(shape: tuple[int, ...], dtype: Any) -> np.ndarray:
-    """An array of a shape whose numbers are not set, where JAX can use its memory as it
+    """An array `[*shape]` whose numbers are not set, where JAX can use its memory as it
     is: on a CPU, an array that begins anywhere else is copied."""
     dtype = np.dtype(dtype)
     size = math.prod(shape) * dtype.itemsize

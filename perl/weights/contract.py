@@ -35,8 +35,8 @@ class Bound(abc.ABC):
 
     @abc.abstractmethod
     def contract(self, eqn: str, x: jax.Array, dtype: Any) -> jax.Array:
-        """`einsum(eqn, x, weight)` in `dtype`; `eqn`, which has no spaces, states the
-        shape."""
+        """`einsum(eqn, x, weight)` in `dtype`, of the shape that `eqn` says; `eqn` has
+        no spaces."""
 
     @abc.abstractmethod
     def rows(self, ids: jax.Array) -> jax.Array:
@@ -126,8 +126,8 @@ class Adapter(abc.ABC):
         axis: int,
         base: 'Weight | None',
     ) -> 'Adapter':
-        """One adapter in the place of several of one kernel, weighted; shapes are kept,
-        or ranks add up.
+        """One adapter in the place of several of one kernel, weighted: arrays of any
+        shape, which is kept, or factors whose ranks add up.
 
         Args:
             adapters: of this kind.
@@ -176,5 +176,5 @@ def dense(w: Weight) -> jax.Array:
 
 def on_base(function: Callable[[jax.Array], jax.Array], w: Weight) -> Weight:
     """The weight with `function` applied to the frozen array below all adapters, of
-    whatever shape; a stored weight has none and stays."""
+    any shape; a stored weight has none and stays."""
     return w.on_base(function) if isinstance(w, Bound) else function(w)

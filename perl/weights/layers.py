@@ -33,7 +33,7 @@ class Layers:
         self._at = 0
 
     def add(self, layer: np.ndarray | jax.Array) -> None:
-        """The next layer, an array of the shape of the parameter without `L`."""
+        """The next layer, an array of the shape that the parameter has without `L`."""
         leaves, structure = jax.tree.flatten(self._encode(layer))
         if not self._at:
             shapes = [((self._count, *x.shape), x.dtype) for x in leaves]

@@ -77,8 +77,8 @@ class Lora(Adapter):
         base: Weight | None = None,
     ) -> 'Lora':
         """Factors side by side, whose product is the weighted sum of the products:
-        `a [*inputs, sum R]`, `b [sum R, *outputs]`. Coefficients may be arrays that
-        broadcast against `b`."""
+        `a [*inputs, M]`, `b [M, *outputs]`, where M is the sum of their ranks.
+        Coefficients may be arrays that broadcast against `b`."""
         del base
         parts = zip(coefficients, adapters, strict=True)
         b = jnp.concatenate([c * x.scale * x.b for c, x in parts], axis=axis)

@@ -82,7 +82,7 @@ class Slots(Bound):
         return out * beside(jnp.tanh(self.prefix.gate)[:, None], out)
 
     def contract(self, eqn: str, x: jax.Array, dtype: Any) -> jax.Array:
-        """No kernel, for any `eqn` and shape.
+        """No kernel, for an `x` of any shape.
 
         Raises:
             UserError: always.

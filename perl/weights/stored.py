@@ -89,7 +89,7 @@ class Stored(Bound):
         return type(self).encode(array, len(self.inputs), self.dtype)
 
     def on_base(self, function: Callable[[jax.Array], jax.Array]) -> Self:
-        """The kernel as it is: no array of its shape stands for it."""
+        """The kernel `[*inputs, *outputs]` as it is: it has no such array."""
         del function
         return self
 

@@ -89,7 +89,7 @@ def array_of(
     name: str,
     shape: tuple[int, ...],
 ) -> np.ndarray:
-    """A tensor of an expected shape `shape`."""
+    """A tensor `[*shape]`, where it has the expected shape."""
     if name not in tensors:
         raise UserError(
             f'adapter: {folder / ARRAYS} has no {PREFIX}{name}; copy it again'

@@ -124,7 +124,7 @@ def tails(found: Sequence[Module]) -> dict[str, str]:
 
 
 def turned(arch: Architecture, path: str, array: np.ndarray, back: bool) -> np.ndarray:
-    """An array `[..., head width]` of a kernel's outputs with the components of a head
+    """An array `[..., N]` of a kernel's outputs with the components of a head
     in the order of transformers, or back in that of the decoder."""
     if arch.rope_layout != 'pairs' or path not in _TURNED:
         return array

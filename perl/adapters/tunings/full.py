@@ -21,7 +21,7 @@ class Full(Tuning):
         return leaves
 
     def init(self, key: jax.Array, base: Any, leaves: Any) -> Any:
-        """A float32 copy of the base, with its shapes."""
+        """A float32 copy of the base, of the shapes that the model declares."""
         del key, leaves
         return jax.tree.map(lambda x: jnp.array(x, jnp.float32, copy=True), base)
 

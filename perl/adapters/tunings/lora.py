@@ -69,7 +69,8 @@ class LoraTuning(Tuning):
 
     def init(self, key: jax.Array, base: Any, leaves: Any) -> Any:
         """Factors whose product is zero: `A` uniform with variance `1 / (3 inputs)`,
-        `B` zero, as in PEFT; `a [*inputs, R]` and `b [R, *outputs]` of each kernel."""
+        `B` zero, as in PEFT; `a [L, *inputs, R]` and `b [L, R, *outputs]` of each
+        kernel, without `L` outside of the layers."""
         kernels, flat = flatten(base or {}), {}
         for i, (path, (leaf, rank)) in enumerate(sorted(self.chosen(leaves).items())):
             own = jax.random.fold_in(key, i)
@@ -82,7 +83,9 @@ class LoraTuning(Tuning):
         return Lora(a, b, self.scale(rank), self.dropout)
 
     def fresh(self, key: jax.Array, leaf: Leaf, rank: int, kernel: Any) -> Any:
-        """The adapter of one kernel before the first step, in the shapes of `beside`.
+        """The adapter of one kernel before the first step, of the shapes that `beside`
+        declares: `a [L, *inputs, R]` and `b [L, R, *outputs]`, without `L` outside of
+        the layers.
 
         Args:
             key: a random key, consumed.

@@ -50,8 +50,8 @@ class Name:
         return (inputs, outputs) if self.layout == 'in_out' else (outputs, inputs)
 
     def ours(self, tensor: np.ndarray, leaves: Sequence[Leaf]) -> list[np.ndarray]:
-        """Our parameters of one layer, each of the shape of its leaf, of a foreign
-        tensor of `shape(leaves)`."""
+        """Our parameters of one layer, each of the shape that its leaf declares, of
+        a foreign tensor of `shape(leaves)`."""
         if self.layout == 'same':
             return [tensor]
         matrix = tensor.T if self.layout == 'in_out' else tensor  # outputs first
@@ -71,7 +71,7 @@ class Name:
         self, arrays: Sequence[np.ndarray], leaves: Sequence[Leaf]
     ) -> np.ndarray:
         """The foreign tensor of `shape(leaves)`, of our parameters of one layer, which
-        have the shapes of their leaves."""
+        have the shapes that their leaves declare."""
         if self.layout == 'same':
             return arrays[0]
         parts = []

@@ -27,7 +27,7 @@ class Tensor:
         return cls(tuple(array.shape), np.dtype(array.dtype), lambda: array)
 
     def read(self) -> np.ndarray:
-        """The numbers, of shape `shape`; nothing keeps them for a second call.
+        """The numbers `[*shape]`; nothing keeps them for a second call.
 
         Raises:
             UserError: the file cannot be read, or holds what is not a finite number.

@@ -50,10 +50,10 @@ class Checks:
 
         Args:
             at: the iteration, from 0.
-            delta: the policy's.
+            delta: the policy's, of the shapes that its tuning declares.
             frozen: the roles.
-            rollout: what was sampled.
-            scores: what the roles say of it.
+            rollout: what was sampled: tokens `[B, P + R]`.
+            scores: what the roles say of it, `[B, R]` and `[B]`.
 
         Raises:
             UserError: something differs by more than rounding.

@@ -36,9 +36,9 @@ class Epochs:
         """All updates of iteration `at`, and their metrics as if they were one.
 
         Args:
-            state: donated.
+            state: donated; the arrays that `Plan.init` made.
             frozen: the roles.
-            batch: of B responses.
+            batch: of B responses, with arrays `[B, ...]`; B is `batch_size`.
             at: the iteration, from 0.
         """
         section, n = self._section, self._section.batch_size

@@ -36,12 +36,16 @@ def score(
     noise into the KL: there the trainer scores its own tokens once more.
 
     Args:
-        trainable: deltas of `policy` and, where there is a critic, `value`.
+        trainable: deltas of `policy` and, where there is a critic, `value`, of the
+            shapes that their tunings declare.
         frozen: the rest of the roles; without `reward` the rewards come from elsewhere.
-        rollout: prompts and responses.
+        rollout: prompts and responses, `[B, P + R]`.
         arch: the decoder.
         objective: the numbers.
         with_reference: whether there is a KL term. Without one no reference is run.
+
+    Returns:
+        `[B, R]` of tokens, `[B]` of responses, as `Scores` lists them.
     """
     rows = rollout.tokens, rollout.prompt_lengths, rollout.width
     temperature, mask = objective.temperature, rollout.mask
