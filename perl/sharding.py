@@ -130,7 +130,7 @@ def shardings(leaves: Any, mesh: Mesh) -> Any:
 
 
 def place(leaf: Leaf, x: Any, mesh: Mesh, dtype: str) -> jax.Array:
-    """The numbers of a parameter, of the shape that `leaf` has, in a dtype on a mesh."""
+    """The numbers of a parameter, of the shape that `leaf` has, placed on a mesh."""
     x = x.astype(dtype) if isinstance(x, jax.Array) else arrays.aligned(x, dtype)
     return jax.device_put(x, shardings(leaf, mesh))
 

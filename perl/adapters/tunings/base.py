@@ -47,7 +47,7 @@ class Tuning(abc.ABC):
 
     @abc.abstractmethod
     def init(self, key: jax.Array, base: Any, leaves: Any) -> Any:
-        """A fresh float32 delta of the shapes that `declare` says, which changes nothing.
+        """A fresh float32 delta of the shapes that `declare` says; it changes nothing.
 
         Args:
             key: a random key, consumed.
