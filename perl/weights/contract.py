@@ -174,6 +174,13 @@ def dense(w: Weight) -> jax.Array:
     return w.dense() if isinstance(w, Bound) else w
 
 
+def plus(w: Weight, change: jax.Array) -> jax.Array:
+    """`dense(w)` and a float32 change of it, both `[*inputs, *outputs]`, added in
+    float32; in the dtype of `w`."""
+    base = dense(w)
+    return (base.astype(jnp.float32) + change).astype(base.dtype)
+
+
 def on_base(function: Callable[[jax.Array], jax.Array], w: Weight) -> Weight:
     """The weight with `function` applied to the frozen array below all adapters, of
     any shape; a stored weight has none and stays."""

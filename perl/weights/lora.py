@@ -13,7 +13,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from perl.weights.contract import Adapter, Bound, Weight, dense, einsum, take
+from perl.weights.contract import Adapter, Bound, Weight, einsum, plus, take
 from perl.weights.product import product
 
 
@@ -134,8 +134,7 @@ class Adapted(Bound):
 
     def dense(self) -> jax.Array:
         """`W + s A B`, `[*inputs, *outputs]`, added in float32."""
-        base = dense(self.base)
-        return (base.astype(jnp.float32) + self.lora.delta()).astype(base.dtype)
+        return plus(self.base, self.lora.delta())
 
 
 def one_scale(adapter: Any) -> Any:

@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 
 from perl.weights.alone import Alone, no_ids
-from perl.weights.contract import Bound, Weight, dense, einsum, take
+from perl.weights.contract import Bound, Weight, einsum, plus, take
 from perl.weights.lora import Lora, dropped, low_rank
 
 
@@ -111,6 +111,4 @@ class Moved(Bound):
 
     def dense(self) -> jax.Array:
         """`W + s (A B - A0 B0)`, `[*inputs, *outputs]`, added in float32."""
-        base = dense(self.base)
-        change = self.lora.delta() - self.start.delta()
-        return (base.astype(jnp.float32) + change).astype(base.dtype)
+        return plus(self.base, self.lora.delta() - self.start.delta())

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 
 from perl.system.errors import UserError
 from perl.weights.affine import Affine
-from perl.weights.contract import Bound, Weight, dense, einsum
+from perl.weights.contract import Bound, Weight, einsum, plus
 from perl.weights.lora import Lora, dropped
 from perl.weights.product import product
 from perl.weights.stored import ungrouped
@@ -102,8 +102,7 @@ class PooledKernel(Bound):
 
     def dense(self) -> jax.Array:
         """`W` and the correction, `[*inputs, *outputs]`, added in float32."""
-        base = dense(self.base)
-        return (base.astype(jnp.float32) + self.lora.delta()).astype(base.dtype)
+        return plus(self.base, self.lora.delta())
 
     def folded(self, lossy: bool = False) -> Weight:
         """The kernel with the correction in its offsets: its codes stay, and nothing is

@@ -18,8 +18,8 @@ from collections.abc import Iterator
 
 from perl.data.files import features, json_text, lines, text_file
 from perl.data.files.features import Features
-from perl.data.records import Comparison, Dataset, Demonstration, Rating
-from perl.data.sets.screens import accessibility, actions
+from perl.data.records import Dataset
+from perl.data.sets.screens import accessibility, actions, choice
 from perl.data.sets.screens.accessibility import Element
 from perl.data.sets.screens.actions import Action
 from perl.data.splits import Groups
@@ -58,8 +58,9 @@ def load(root: str = '', negatives: int = 1, seed: int = 0) -> Dataset:
     for split, episode, prompt, action, drawn in steps:
         # an action that is wrong here may be right at another step with this prompt
         wrong = [other for other in drawn if not gold.right(prompt, other)]
-        groups.counts['programmatic_negatives'] += len(wrong)
-        _add(groups, split, episode, prompt, action, wrong)
+        right, *others = (f' {actions.write(x)}' for x in (action, *wrong))
+        tags = (('action', action['action_type']),)
+        choice.add(groups, split, episode, prompt, right, others, tags)
     return groups.dataset('android_control', gold)
 
 
@@ -100,26 +101,6 @@ def _steps(record: Features) -> Iterator[tuple[str, Action, list[Element]]]:
         rows += [f'step: {_one_line(instruction)}', 'action:']
         yield '\n'.join(rows), action, screen
         past.append(f'done: {actions.write(action)}')
-
-
-def _add(
-    groups: Groups,
-    split: str,
-    episode: str,
-    prompt: str,
-    action: Action,
-    wrong: list[Action],
-) -> None:
-    right = f' {actions.write(action)}'
-    tags = (('action', action['action_type']),)
-    groups.add('text', split, episode, prompt + right)
-    groups.add('prompts', split, episode, prompt)
-    groups.add('demonstrations', split, episode, Demonstration(prompt, right))
-    groups.add('ratings', split, episode, Rating(prompt, right, 1.0, tags))
-    for response in (f' {actions.write(other)}' for other in wrong):
-        pair = Comparison(prompt, (right, response), tags=tags)
-        groups.add('comparisons', split, episode, pair)
-        groups.add('ratings', split, episode, Rating(prompt, response, 0.0, tags))
 
 
 def _splits(file: pathlib.Path) -> dict[str, str]:

@@ -24,12 +24,8 @@ import numpy as np
 
 from perl.data.files import features, lines
 from perl.data.files.features import Features
-from perl.data.records import (
-    Comparison,
-    Dataset,
-    Demonstration,
-    Rating,
-)
+from perl.data.records import Dataset
+from perl.data.sets.screens import choice
 from perl.data.sets.screens import screen as screens
 from perl.data.sets.screens.screen import Item
 from perl.data.splits import Groups, split_of
@@ -99,8 +95,8 @@ def load(
             others = [number for number in range(len(items)) if number != label]
             rng = random.Random(f'{seed} {screen}')
             wrong = rng.sample(others, min(negatives, len(others)))
-            groups.counts['programmatic_negatives'] += len(wrong)
-            _add(groups, split, screen, prompt, label, wrong)
+            right, *others = map(screens.click, (label, *wrong))
+            choice.add(groups, split, screen, prompt, right, others)
     return groups.dataset('refexp', gold)
 
 
@@ -162,21 +158,6 @@ def _leaf_words(record: Features, count: int, groups: Groups) -> list[tuple[str,
         groups.counts['leaf_texts_cut'] += len(text) > TEXT_CHARS
         rows.append((kind.lower().replace('_', ' ') or 'view', text[:TEXT_CHARS]))
     return rows
-
-
-def _add(
-    groups: Groups, split: str, screen: str, prompt: str, label: int, wrong: list[int]
-) -> None:
-    right = screens.click(label)
-    groups.add('text', split, screen, prompt + right)
-    groups.add('prompts', split, screen, prompt)
-    groups.add('demonstrations', split, screen, Demonstration(prompt, right))
-    groups.add('ratings', split, screen, Rating(prompt, right, 1.0))
-    for other in wrong:
-        response = screens.click(other)
-        pair = Comparison(prompt, (right, response))
-        groups.add('comparisons', split, screen, pair)
-        groups.add('ratings', split, screen, Rating(prompt, response, 0.0))
 
 
 def _boxes(record: Features, names: list[str]) -> np.ndarray:
