@@ -21,8 +21,8 @@ from perl.adapters import bundle, peft
 from perl.config import lineage
 from perl.models.heads import HEAD
 from perl.runs import roles
-from perl.runs.alone import open_one, reads_messages
 from perl.runs.merged import family_of_base, score_note, write_merged
+from perl.runs.model_alone import open_one, reads_messages
 from perl.runs.roles import Role
 from perl.runs.run import Run
 from perl.system import cli

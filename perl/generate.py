@@ -22,7 +22,7 @@ from perl.evaluation.responses import respond
 from perl.models import files
 from perl.rollout.choosing import Sampling
 from perl.runs import reward_models
-from perl.runs.alone import AS_LEARNED, conversations, learned_messages, open_one
+from perl.runs.model_alone import AS_LEARNED, conversations, learned_messages, open_one
 from perl.runs.run import Run
 from perl.system import cli, jsonl, standard_input
 from perl.system.errors import UserError

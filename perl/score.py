@@ -21,7 +21,7 @@ from absl import flags
 from perl.data import chat, survey
 from perl.data.sets.own_files import answers
 from perl.judges import Judge, scores
-from perl.runs import alone, reward_models
+from perl.runs import model_alone, reward_models
 from perl.runs.judging import open_judge
 from perl.runs.run import Run
 from perl.system import cli, jsonl
@@ -76,18 +76,20 @@ def main(argv: Sequence[str]) -> None:
     output = cli.output(values.output, values.input) if values.output else None
     if output and output.exists():
         _check_ours(output)
-    run = alone.open_one(values.workdir, values.model, values.adapter, values.chat)
+    run = model_alone.open_one(
+        values.workdir, values.model, values.adapter, values.chat
+    )
     named = _named(values, run)
     rows, fields = answers.read(values.input)
     prompts, *responses = map(
         list, zip(*(answers.texts(x, fields) for x in rows), strict=True)
     )
-    learned = bool(values.model) and alone.learned_messages(values.adapter)
-    asked = alone.conversations(run, prompts, values.chat or learned)
+    learned = bool(values.model) and model_alone.learned_messages(values.adapter)
+    asked = model_alone.conversations(run, prompts, values.chat or learned)
     judge = open_judge(named, run)
     rewards = [score(run, judge, asked, column) for column in responses]
     print(
-        f'{judge.name}: {_summary(rewards)}{alone.AS_LEARNED * learned}',
+        f'{judge.name}: {_summary(rewards)}{model_alone.AS_LEARNED * learned}',
         file=sys.stderr,
     )
     names = [REWARD[name] for name in fields[1:]]

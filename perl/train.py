@@ -22,7 +22,7 @@ from perl import check, report
 from perl import config as configs
 from perl.config import kinds, rules, stage_names
 from perl.report import drawn_from, evaluation_report, run_folder, summary
-from perl.runs import inputs, kept, prerequisites, reward_models
+from perl.runs import inputs, prerequisites, reward_models, shared_files
 from perl.runs.opening import begin_run, open_base
 from perl.runs.run import Run
 from perl.stages.table import STAGES
@@ -138,7 +138,7 @@ def _run_stage(opened: Run, name: str, held: lock.Held) -> None:
     opened.record_sitting()
     inputs.record(opened, name)
     results.write(opened.workdir, name, figures, opened.config.stages)
-    kept.check(opened, name)
+    shared_files.check(opened, name)
     print(f'{name}: finished: {summary.one_line(figures)}', flush=True)
     _report(opened.workdir)
 

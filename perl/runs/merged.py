@@ -18,7 +18,7 @@ from perl.models.files import (
     write_checkpoint,
 )
 from perl.models.heads import HEAD
-from perl.runs.alone import reads_messages
+from perl.runs.model_alone import reads_messages
 from perl.runs.roles import Role
 from perl.runs.run import Run
 from perl.system.errors import UserError

@@ -16,7 +16,7 @@ from perl.data import chat, tokenizers
 from perl.data.records import Dataset
 from perl.models import bases, frozen_base, store
 from perl.models.architecture import Architecture, parameters
-from perl.runs import inputs, kept, needs, saved_config, trial
+from perl.runs import inputs, needs, saved_config, shared_files, trial
 from perl.runs.run import Run
 from perl.runs.tokenizer import make, open_tokenizer
 from perl.system import results
@@ -34,13 +34,13 @@ def begin_run(config: ConfigDict, workdir: pathlib.Path) -> Run:
     saved_config.check(config, workdir)
     begun = saved_config.begun(config, workdir)
     if begun:
-        kept.restore_tokenizer(workdir)
+        shared_files.restore_tokenizer(workdir)
     run = open_run(config, workdir, anew=not begun)
     trial.try_rewards(config, run.dataset)
     if begun:
         saved_config.write(config, workdir)
     else:
-        kept.begin(run)
+        shared_files.begin(run)
     return run
 
 

@@ -29,9 +29,10 @@ from perl.models import frozen_base, likelihood
 from perl.models.architecture import Architecture
 from perl.runs.judging import open_reward
 from perl.runs.run import Run
-from perl.stages import paper, samples, supervised
+from perl.stages import paper, supervised
 from perl.stages.compared import compared
 from perl.stages.frozen import Frozen
+from perl.stages.sample_writer import sample_writer
 from perl.stages.sitting import sitting
 from perl.stages.supervised import Supervision, stream, train
 from perl.training.plan import Plan
@@ -154,7 +155,7 @@ def dpo(run: Run, stage: str) -> dict[str, Any]:
             ),
             shown=('loss', 'accuracy', 'val_accuracy'),
             best='val_accuracy',
-            sample=samples.writer(run, stage, run.dataset.prompts['val']),
+            sample=sample_writer(run, stage, run.dataset.prompts['val']),
         ),
         frozen=frozen,
     )

@@ -17,7 +17,8 @@ from perl.models import architecture, likelihood, store
 from perl.models.architecture import Architecture
 from perl.runs.roles import Role
 from perl.runs.run import Run
-from perl.stages import samples, supervised
+from perl.stages import supervised
+from perl.stages.sample_writer import sample_writer
 from perl.stages.sitting import sitting
 from perl.stages.supervised import Supervision, stream, train
 from perl.training.plan import Plan
@@ -88,7 +89,7 @@ def sft(run: Run, stage: str) -> dict[str, Any]:
             examples=len(data['train']),
             validate=_held_out_loss(run.arch, run.mesh, held_out, config.batch_size),
             shown=('loss', 'val_loss'),
-            sample=samples.writer(run, stage, prompts),
+            sample=sample_writer(run, stage, prompts),
             sample_at_end=True,
         ),
     )

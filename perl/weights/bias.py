@@ -8,14 +8,14 @@ from typing import Any
 import jax
 
 from perl.system.errors import UserError
-from perl.weights.alone import Alone, no_ids
 from perl.weights.contract import Bound, Weight, einsum
 from perl.weights.product import beside
+from perl.weights.whole_batch import WholeBatch, no_ids
 
 
 @functools.partial(jax.tree_util.register_dataclass, data_fields=['b'], meta_fields=[])
 @dataclasses.dataclass(frozen=True)
-class Bias(Alone):
+class Bias(WholeBatch):
     """What is added to the outputs of one kernel (BitFit, arXiv 2106.10199).
 
     Attributes:

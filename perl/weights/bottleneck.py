@@ -9,9 +9,9 @@ import jax
 import jax.numpy as jnp
 
 from perl.system.errors import UserError
-from perl.weights.alone import Alone, no_ids
 from perl.weights.contract import Bound, Weight, einsum
 from perl.weights.product import beside
+from perl.weights.whole_batch import WholeBatch, no_ids
 
 ACTIVATIONS = {'relu': jax.nn.relu, 'swish': jax.nn.swish}
 
@@ -22,7 +22,7 @@ ACTIVATIONS = {'relu': jax.nn.relu, 'swish': jax.nn.swish}
     meta_fields=['activation'],
 )
 @dataclasses.dataclass(frozen=True)
-class Bottleneck(Alone):
+class Bottleneck(WholeBatch):
     """`y + up(act(down(y)))` of the outputs of one kernel (arXiv 1902.00751).
 
     Attributes:

@@ -8,10 +8,10 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from perl.weights.alone import Alone, no_ids
 from perl.weights.contract import Bound, Weight, dense, einsum, take
 from perl.weights.lora import Adapted, Lora, one_scale
 from perl.weights.product import beside
+from perl.weights.whole_batch import WholeBatch, no_ids
 
 _LEAST = 1e-30  # a norm below which an output counts as zero
 
@@ -22,7 +22,7 @@ _LEAST = 1e-30  # a norm below which an output counts as zero
     meta_fields=['scale', 'dropout'],
 )
 @dataclasses.dataclass(frozen=True)
-class Dora(Alone):
+class Dora(WholeBatch):
     """Factors and magnitude of one kernel (DoRA, arXiv 2402.09353, eq. 5).
 
     Attributes:

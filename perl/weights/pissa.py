@@ -13,9 +13,9 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from perl.weights.alone import Alone, no_ids
 from perl.weights.contract import Bound, Weight, einsum, plus, take
 from perl.weights.lora import Lora, dropped, low_rank
+from perl.weights.whole_batch import WholeBatch, no_ids
 
 
 @functools.partial(
@@ -24,7 +24,7 @@ from perl.weights.lora import Lora, dropped, low_rank
     meta_fields=['scale', 'dropout'],
 )
 @dataclasses.dataclass(frozen=True)
-class Pissa(Alone):
+class Pissa(WholeBatch):
     """Factors of one kernel and their initial values (PiSSA, arXiv 2404.02948).
 
     Attributes:

@@ -9,16 +9,16 @@ import jax
 import jax.numpy as jnp
 
 from perl.system.errors import UserError
-from perl.weights.alone import Alone, no_ids
 from perl.weights.contract import Bound, Weight
 from perl.weights.product import beside
+from perl.weights.whole_batch import WholeBatch, no_ids
 
 
 @functools.partial(
     jax.tree_util.register_dataclass, data_fields=['k', 'v', 'gate'], meta_fields=[]
 )
 @dataclasses.dataclass(frozen=True)
-class Prefix(Alone):
+class Prefix(WholeBatch):
     """Slots of one attention layer (prefix tuning, arXiv 2101.00190) with the gate of
     LLaMA-Adapter (arXiv 2303.16199).
 

@@ -9,13 +9,13 @@ import jax
 import jax.numpy as jnp
 
 from perl.system.errors import UserError
-from perl.weights.alone import Alone, no_ids
 from perl.weights.contract import Bound, Weight
+from perl.weights.whole_batch import WholeBatch, no_ids
 
 
 @functools.partial(jax.tree_util.register_dataclass, data_fields=['w'], meta_fields=[])
 @dataclasses.dataclass(frozen=True)
-class Replaced(Alone):
+class Replaced(WholeBatch):
     """One parameter of the last layers.
 
     Attributes:

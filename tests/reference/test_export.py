@@ -12,7 +12,7 @@ from perl.adapters.tunings import create
 from perl.export import export
 from perl.models import heads
 from perl.models.architecture import parameters
-from perl.runs.alone import open_alone
+from perl.runs.model_alone import open_alone
 from perl.runs.roles import Role
 
 TEXTS = ['the table', 'a', 'the table is for two people']

@@ -18,7 +18,6 @@ from perl.runs.judging import open_reward
 from perl.runs.role_memory import memory
 from perl.runs.roles import Role
 from perl.runs.run import Run
-from perl.stages import samples
 from perl.stages.account import account
 from perl.stages.compared import compared
 from perl.stages.frozen import Frozen
@@ -26,6 +25,7 @@ from perl.stages.policy.feed import Feed
 from perl.stages.policy.iteration import Trainer
 from perl.stages.policy.plan import plan
 from perl.stages.policy.states import start
+from perl.stages.sample_writer import sample_writer
 from perl.stages.sitting import place_state, sitting
 from perl.training.fit import fit
 
@@ -36,7 +36,7 @@ def policy(run: Run, stage: str) -> dict[str, Any]:
     by_role, reward = assemble(run, stage), open_reward(run, stage)
     print(f'{stage}: {memory(by_role, reward.panel)}', flush=True)
     trainer, state = prepare(run, stage, by_role, reward)
-    write = samples.writer(run, stage, run.dataset.prompts['test'])
+    write = sample_writer(run, stage, run.dataset.prompts['test'])
 
     def sample(state, step):
         if section.eval_every and step % section.eval_every == 0:

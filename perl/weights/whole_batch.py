@@ -20,7 +20,7 @@ def no_ids(kind: Any, ids: jax.Array | None) -> None:
         )
 
 
-class Alone(Adapter):
+class WholeBatch(Adapter):
     """An adapter whose kernel serves a whole batch: several of them are mapped over,
     one after the other, and are never chosen by example."""
 

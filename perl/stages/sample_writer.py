@@ -14,7 +14,9 @@ from perl.system import samples
 PROMPTS = 4
 
 
-def writer(run: Run, stage: str, prompts: Sequence[str]) -> Callable[[Role, int], None]:
+def sample_writer(
+    run: Run, stage: str, prompts: Sequence[str]
+) -> Callable[[Role, int], None]:
     """A function `(policy, step)`, steps counted from 1, that appends responses to the
     first `PROMPTS` of the given held-out prompts.
 

@@ -9,7 +9,7 @@ from perl.adapters import bundle
 from perl.adapters.tunings import create
 from perl.data import chat
 from perl.models.architecture import parameters
-from perl.runs.alone import conversations, open_alone, open_one
+from perl.runs.model_alone import conversations, open_alone, open_one
 from perl.system.errors import UserError
 
 

@@ -9,7 +9,7 @@ import runs
 
 from perl.data.tokenizers import Bytes
 from perl.data.tokenizers.files import load
-from perl.runs import kept, saved_config
+from perl.runs import saved_config, shared_files
 from perl.system.errors import UserError
 
 
@@ -18,7 +18,7 @@ def run(tmp_path, capsys):
     run = SimpleNamespace(config=runs.config(), workdir=tmp_path, tokenizer=Bytes())
     saved_config.write(run.config, tmp_path)
     run.tokenizer.save(tmp_path / 'tokenizer')
-    kept.check(run, 'sft')
+    shared_files.check(run, 'sft')
     assert not capsys.readouterr().out
     return run
 
@@ -29,7 +29,7 @@ def test_what_was_removed_is_written_again_and_said(run, capsys):
     (run.workdir / 'sft').mkdir()
     (run.workdir / 'sft' / 'metrics.jsonl').write_text('{}\n')
     shutil.rmtree(run.workdir / 'tokenizer')
-    kept.check(run, 'sft')
+    shared_files.check(run, 'sft')
     said = capsys.readouterr().out.splitlines()
     assert [line.split(' was ')[0].rsplit('/')[-1] for line in said] == [
         'config.json',
@@ -50,7 +50,7 @@ def test_another_config_is_told_and_stays(run, edit, says):
     file.write_text(json.dumps(edit(json.loads(file.read_text()))))
     before = runs.files(run.workdir)
     with pytest.raises(UserError, match=says):
-        kept.check(run, 'sft')
+        shared_files.check(run, 'sft')
     assert runs.files(run.workdir) == before
 
 
@@ -59,7 +59,7 @@ def test_another_tokenizer_is_told_and_stays(run, text):
     (run.workdir / 'tokenizer' / 'tokenizer.meta.json').write_text(text)
     before = runs.files(run.workdir)
     with pytest.raises(UserError, match='tokenizer was changed while sft trained'):
-        kept.check(run, 'sft')
+        shared_files.check(run, 'sft')
     assert runs.files(run.workdir) == before
 
 
@@ -68,10 +68,10 @@ def test_a_tokenizer_that_was_removed_between_stages_comes_from_the_base(
 ):
     workdir = runs.copy(finished, tmp_path / 'run', ['pretrain'])
     own = load(workdir / 'tokenizer').fingerprint
-    kept.restore_tokenizer(workdir)
+    shared_files.restore_tokenizer(workdir)
     assert not capsys.readouterr().out
     shutil.rmtree(workdir / 'tokenizer')
-    kept.restore_tokenizer(workdir)
+    shared_files.restore_tokenizer(workdir)
     assert load(workdir / 'tokenizer').fingerprint == own
     (said,) = capsys.readouterr().out.splitlines()
     assert 'tokenizer was removed; it is written again, from' in said
