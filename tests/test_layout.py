@@ -6,6 +6,8 @@ import re
 
 import pytest
 
+from perl.config.kinds import KINDS
+
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 # lowest first: a room imports from rooms before it in this list, and from itself
 ROOMS = (
@@ -24,6 +26,12 @@ LONG_FILES = {
     'data/batching.py': 235,
     'runs/run.py': 234,
 }
+# a comparison of the kind of a stage with a name, which only these may make
+ASKS = re.compile(
+    r"\bkind(\(\w+\)|'\)|'\])? (==|!=|in|not in) \(?'"
+    rf"({'|'.join(KINDS)})'"
+)
+MAY_ASK = ('config/sections/stage.py', 'report/')
 # what has arrays in it: themselves, and the data of an iteration of a policy
 ARRAYS = re.compile(r'jax\.Array|np\.ndarray|\b(Rollout|Scores|Experience)\b')
 # `[B, T]`, `[n]`, `[..., D]`, `[*inputs, R]`, `[B, P + R]`, or words for it
@@ -123,6 +131,16 @@ def test_tests_mirror_the_package():
         name = place.parent / place.stem.removeprefix('test_')
         if str(place.with_suffix('')) not in OF_SEVERAL:
             assert str(name) in known, f'{place}: there is no perl/{name}.py'
+
+
+def test_few_files_ask_for_the_kind_of_a_stage():
+    asking = {
+        str(file.relative_to(ROOT / 'perl'))
+        for file in FILES
+        if ASKS.search(file.read_text())
+    }
+    assert {file for file in asking if not file.startswith(MAY_ASK)} == set()
+    assert 'config/sections/stage.py' in asking, 'the pattern finds what is there'
 
 
 def test_array_functions_say_their_shapes():
