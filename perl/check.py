@@ -23,6 +23,7 @@ from perl.data.tokenizers.vocabularies import Tokenizer
 from perl.models.architecture import parameters
 from perl.report.findings import lines, too_large
 from perl.runs import opening, prerequisites, saved_config, stage_surveys, trial
+from perl.runs.base import architecture_of, base_path, describe_base
 from perl.runs.tokenizer import make, open_tokenizer
 from perl.stages.table import STAGES
 from perl.system import capacity, cli
@@ -61,11 +62,11 @@ def check(
     dataset = opening.open_data(config)
     tokenizer = _tokenizer(config, dataset, workdir)
     if 'pretrain' not in config.stages:
-        opening.base_path(config, workdir)
+        base_path(config, workdir)
     if config.model.path:
-        arch = opening.describe_base(config, tokenizer)
+        arch = describe_base(config, tokenizer)
     else:
-        arch = opening.architecture_of(config, tokenizer)
+        arch = architecture_of(config, tokenizer)
     mesh, devices = sharding.abstract_mesh(**config.mesh), len(sharding.devices())
     opening.check_mesh(config, mesh.shape)
     rewards = trial.try_rewards(config, dataset)

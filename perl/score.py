@@ -3,6 +3,7 @@
     python -m perl.score --workdir=runs/quickstart --input=answers.jsonl
     python -m perl.score --workdir=runs/quickstart --reward=reward_full < answers.jsonl
     python -m perl.score --model=PATH --adapter=DIR --input=pairs.jsonl
+    python -m perl.score --model=CLASSIFIER --input=pairs.jsonl
 
 The input has a prompt and a response per row: a file of JSON lines, CSV or Parquet, or
 JSON lines on standard input; or a prompt, a chosen and a rejected response. They may be
@@ -21,8 +22,9 @@ from absl import flags
 from perl.data import chat, survey
 from perl.data.sets.own_files import answers
 from perl.judges import Judge, scores
-from perl.runs import model_alone, reward_models
-from perl.runs.judging import open_judge
+from perl.models import bases
+from perl.runs import classifiers, model_alone, reward_models
+from perl.runs.judging import open_judge, scoring
 from perl.runs.run import Run
 from perl.system import cli, jsonl
 from perl.system.errors import UserError
@@ -76,17 +78,13 @@ def main(argv: Sequence[str]) -> None:
     output = cli.output(values.output, values.input) if values.output else None
     if output and output.exists():
         _check_ours(output)
-    run = model_alone.open_one(
-        values.workdir, values.model, values.adapter, values.chat
-    )
-    named = _named(values, run)
+    run, judge = _opened(values)
     rows, fields = answers.read(values.input)
     prompts, *responses = map(
         list, zip(*(answers.texts(x, fields) for x in rows), strict=True)
     )
     learned = bool(values.model) and model_alone.learned_messages(values.adapter)
     asked = model_alone.conversations(run, prompts, values.chat or learned)
-    judge = open_judge(named, run)
     rewards = [score(run, judge, asked, column) for column in responses]
     print(
         f'{judge.name}: {_summary(rewards)}{model_alone.AS_LEARNED * learned}',
@@ -120,15 +118,22 @@ def _check_ours(output):
         )
 
 
-def _named(values, run):
-    """The judge that the flags name."""
+def _opened(values):
+    """The run and the judge that the flags name."""
     if values.adapter and values.reward:
         raise UserError('--adapter: give it or --reward')
-    if values.model and not (values.adapter or values.reward):
+    alone = not (values.adapter or values.reward or values.workdir)
+    if alone and bases.is_classifier(values.model):
+        run, reward = classifiers.load(values.model)
+        return run, scoring(values.model, reward)
+    run = model_alone.open_one(
+        values.workdir, values.model, values.adapter, values.chat
+    )
+    if values.model and alone:
         raise UserError(
             '--adapter: give the folder of a reward model that was trained on --model'
         )
-    return values.adapter or values.reward or last_reward(run)
+    return run, open_judge(values.adapter or values.reward or last_reward(run), run)
 
 
 def _summary(rewards):

@@ -23,7 +23,8 @@ from perl import config as configs
 from perl.config import kinds, rules, stage_names
 from perl.report import drawn_from, evaluation_report, run_folder, summary
 from perl.runs import inputs, prerequisites, reward_models, shared_files
-from perl.runs.opening import begin_run, open_base
+from perl.runs.base import open_base
+from perl.runs.opening import begin_run
 from perl.runs.run import Run
 from perl.stages.table import STAGES
 from perl.system import atomic, cli, disk, lock, memory, metrics, results

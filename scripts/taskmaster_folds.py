@@ -28,6 +28,7 @@ from perl.data.records import Dataset, Rating
 from perl.data.sets.taskmaster.turns import ROLES
 from perl.evaluation.figures import baselines
 from perl.runs import opening
+from perl.runs.base import open_base
 from perl.stages import reward
 from perl.system.errors import UserError
 from perl.system.interrupt import Stopped
@@ -74,7 +75,7 @@ def reward_model(dataset: Dataset, config: ConfigDict, base: pathlib.Path) -> fl
         folder = pathlib.Path(scratch)
         table.share(base, folder)
         run = opening.begin_run(config, folder)
-        opening.open_base(run)
+        open_base(run)
         run.dataset = dataset
         with jax.set_mesh(run.mesh), run.interrupt:
             return reward.reward(run, 'reward')['auc']

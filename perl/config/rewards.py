@@ -11,7 +11,8 @@ from perl.config import kinds, lineage
 from perl.judges import functions
 from perl.judges.language import addresses
 from perl.judges.names import LANGUAGE
-from perl.system.errors import UserError, within
+from perl.models import bases
+from perl.system.errors import UserError, renamed, within
 from perl.system.suggest import near_miss
 
 OTHERS = ('gold', *LANGUAGE)  # names of rewards that are not of reward models
@@ -20,7 +21,8 @@ CARDS = ('adapter.json', 'ensemble.json')  # of what a folder holds
 
 def by_models(name: str) -> bool:
     """Whether a reward is given by reward models of ours: by a stage or a folder."""
-    return name not in OTHERS and not functions.named(name)
+    others = name in OTHERS or functions.named(name) or bases.is_classifier(name)
+    return not others
 
 
 def check(config: Any, stage: str) -> None:
@@ -38,6 +40,9 @@ def check(config: Any, stage: str) -> None:
     elif functions.named(name):
         with within(f'{stage}.reward'):
             functions.load(name)
+    elif bases.is_classifier(name):
+        with renamed('model.path', f'{stage}.reward'):
+            bases.describe(name, scores=True)
     if config[stage].get('value_start') == 'reward' and not _has_one(config, name):
         raise UserError(
             f'{stage}.value_start: a value starts from one reward model, but {name} is '
@@ -84,7 +89,8 @@ def _check_reward_model(config, stage, name):
     others = OTHERS if 'judge' in config[stage] else ('gold',)
     raise UserError(
         f'{stage}.reward: {name!r} is neither an earlier stage that makes a reward '
-        f'model, nor a folder with {" or ".join(CARDS)}, nor module:function'
+        f'model, nor a folder with {" or ".join(CARDS)} or of a classifier, nor '
+        'module:function'
         f'{near_miss(name, [*known, *others])}'
     )
 

@@ -1,6 +1,7 @@
 """The base of a run, from whatever `model.path` names: a folder of ours, a llama2.c
 file, or a checkpoint of another project."""
 
+import json
 import pathlib
 from typing import Any
 
@@ -14,9 +15,13 @@ from perl.weights.layers import Encode, Place
 _PICKLES = (b'PK', b'\x80\x02')  # how a zip archive and a bare pickle begin
 
 
-def describe(path: str | pathlib.Path) -> Architecture:
+def describe(path: str | pathlib.Path, scores: bool = False) -> Architecture:
     """The decoder of a base. For a foreign one, only the config and the names and
     shapes of its tensors are read.
+
+    Args:
+        path: of the base.
+        scores: whether it may be a classifier, whose parameters have a scalar head.
 
     Raises:
         UserError: it is not there, damaged, of a family that is not known, or its
@@ -26,13 +31,35 @@ def describe(path: str | pathlib.Path) -> Architecture:
         return store.read(path, lambda _, leaf, x: None)[0]
     checkpoint = open_checkpoint(path)
     if families.is_classifier(checkpoint.config):
-        raise UserError(
-            f'model.path: {checkpoint.where} is a classifier, which has no logits; '
-            'give the language model that it was made from'
-        )
+        _check_classifier(checkpoint, scores)
     family, arch = families.from_foreign(checkpoint.config, checkpoint.where)
     families.check(checkpoint, family, arch)
     return arch
+
+
+def _check_classifier(checkpoint, scores):
+    """Raises a `UserError` unless a classifier is wanted and has one label."""
+    if not scores:
+        raise UserError(
+            f'model.path: {checkpoint.where} is a classifier, which has no logits; '
+            'give the language model that it was made from (a reward of a policy, a '
+            'judge and perl.score --model may be such a classifier)'
+        )
+    score = checkpoint.tensors.get(families.SCORE)
+    if score is not None and score.shape[0] != 1:
+        raise UserError(
+            f'model.path: {checkpoint.where} has {score.shape[0]} labels; a reward '
+            'model has one'
+        )
+
+
+def is_classifier(path: str | pathlib.Path) -> bool:
+    """Whether a path is the folder of a classifier; nothing is fetched."""
+    try:
+        config = json.loads((pathlib.Path(path) / 'config.json').read_bytes())
+        return families.is_classifier(config)
+    except (OSError, ValueError, AttributeError):  # no JSON object
+        return False
 
 
 def load(

@@ -3,6 +3,7 @@
 | name | the judge |
 |---|---|
 | a stage or folder | a reward model, an average or an ensemble |
+| a folder of a classifier | a reward model of another project |
 | `gold` | the exact reward of the dataset |
 | `module:function` | a Python function of a user |
 | `endpoint` | a language model behind an OpenAI-compatible server |
@@ -24,7 +25,8 @@ from perl.judges.language.answers import Answers
 from perl.judges.language.model import Model
 from perl.judges.names import KNOWN
 from perl.judges.reward import Judge, each, preference, scores
-from perl.runs import reward_models
+from perl.models import bases
+from perl.runs import classifiers, reward_models
 from perl.runs.judge_settings import Settings, of_config
 from perl.runs.roles import identity
 from perl.runs.run import Run
@@ -51,6 +53,8 @@ def open_judge(
         return _OPEN[name](run, settings)
     if functions.named(name):
         return scoring(name, functions.load(name))
+    if bases.is_classifier(name):
+        return scoring(name, classifiers.load(name, run and run.mesh)[1])
     if run is None:
         raise UserError(
             f'no judge {name!r}{near_miss(name, KNOWN)}; a reward model needs the run '

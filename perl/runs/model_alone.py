@@ -1,26 +1,20 @@
 """A model without a run: its tokenizer, its decoder, its base."""
 
-import contextlib
 import pathlib
-import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
-from perl import config as configs
-from perl import sharding
 from perl.adapters import bundle, peft
-from perl.data import chat, tokenizers
-from perl.data.records import Dataset
-from perl.models import bases
+from perl.data import chat
 from perl.models.files import located
-from perl.runs.opening import describe_base, open_base, open_finished
+from perl.runs.base import over, tokenizer_of
+from perl.runs.opening import open_finished
 from perl.runs.run import Run
 from perl.runs.tokenizer import with_template
-from perl.system.errors import UserError
+from perl.system.errors import UserError, renamed
 from perl.weights import QUANTISATIONS
 
 # printed where a model without a run gets messages and --chat was not given
 AS_LEARNED = '; prompts are rendered with the chat template, as it was trained'
-_LONGEST = 2048  # tokens of prompt and response that are scored, if the window has them
 
 
 def open_one(
@@ -47,16 +41,7 @@ def open_one(
     return run
 
 
-@contextlib.contextmanager
-def _by_the_flag() -> Iterator[None]:
-    """Lets an error name the flag `--model` where it names the setting `model.path`."""
-    try:
-        yield
-    except UserError as error:
-        raise UserError(re.sub(r'\bmodel\.path\b', '--model', str(error))) from None
-
-
-@_by_the_flag()
+@renamed('model.path', '--model')
 def open_alone(path: str, adapter: str = '', converses: bool = False) -> Run:
     """A model as the base of a run that has no stages and no data.
 
@@ -80,20 +65,7 @@ def open_alone(path: str, adapter: str = '', converses: bool = False) -> Run:
         raise UserError(
             f'--adapter: {adapter} is not there; give the folder of an adapter'
         )
-    arch = bases.describe(path)
-    config = configs.experiment('model')
-    for stage in configs.known_stages(config):
-        del config[stage]
-    config.stages, config.model.path = (), path
-    config.model.quantization = _stored(adapter)
-    half = min(_LONGEST, arch.max_length) // 2
-    config.lengths.prompt = config.lengths.response = half
-    tokenizer = tokenizers.of_base(path)
-    if tokenizer is None:
-        raise UserError(
-            f'--model: {path} brings no tokenizer; put its tokenizer.json or '
-            'tokenizer.model beside it'
-        )
+    tokenizer = tokenizer_of(path)
     learned = learned_messages(adapter)
     if converses or learned:
         tokenizer = with_template(tokenizer, path)
@@ -102,13 +74,7 @@ def open_alone(path: str, adapter: str = '', converses: bool = False) -> Run:
             f'--adapter: {adapter} was trained on messages, and the model has no chat '
             'template; put chat_template.jinja beside the tokenizer of the model'
         )
-    arch = describe_base(config, tokenizer)
-    run = Run(
-        config, pathlib.Path(path), sharding.make_mesh(), Dataset('none'), tokenizer,
-        arch,
-    )  # fmt: skip
-    open_base(run)
-    return run
+    return over(path, tokenizer, quantization=_stored(adapter))
 
 
 def _stored(adapter):

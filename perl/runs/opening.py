@@ -1,22 +1,20 @@
 """Opens a run folder: config, data, tokenizer, mesh, base."""
 
-import functools
 import math
 import pathlib
 import sys
 from collections.abc import Mapping
-from typing import Any
 
 from ml_collections import ConfigDict
 
 from perl import config as configs
 from perl import data, sharding
-from perl.config import kinds, lineage, rules
-from perl.data import chat, tokenizers
+from perl.config import kinds, lineage
+from perl.data import chat
 from perl.data.records import Dataset
-from perl.models import bases, frozen_base, store
-from perl.models.architecture import Architecture, parameters
+from perl.models.architecture import parameters
 from perl.runs import inputs, needs, saved_config, shared_files, trial
+from perl.runs.base import architecture_of, describe_base, open_base
 from perl.runs.run import Run
 from perl.runs.tokenizer import make, open_tokenizer
 from perl.system import results
@@ -111,66 +109,6 @@ def open_data(config: ConfigDict) -> Dataset:
         dataset = chat.wrap(dataset)
     needs.check(config, dataset)
     return dataset
-
-
-def open_base(run: Run) -> None:
-    """Puts the base on the mesh: the file of the config, or what pretraining made.
-
-    Raises:
-        UserError: there is none yet.
-    """
-    path = base_path(run.config, run.workdir)
-    place = functools.partial(frozen_base.place_leaf, run.arch, run.mesh)
-    encode = functools.partial(frozen_base.encoder, run.arch)
-    run.base, digits = bases.load(path, run.arch, place, encode)
-    run.base_id = frozen_base.name(run.arch, digits)
-
-
-def base_path(config: ConfigDict, workdir: pathlib.Path) -> pathlib.Path:
-    """Where the base is: the file or folder of the config, or what pretraining made.
-
-    Raises:
-        UserError: there is none yet.
-    """
-    made = workdir / 'pretrain' / 'base'
-    if not config.model.path and not made.is_dir():
-        raise UserError(
-            'model.path: no base is given and the stage pretrain has not made one; '
-            'run the stage pretrain first, or give model.path'
-        )
-    return pathlib.Path(config.model.path or made)
-
-
-def architecture_of(config: ConfigDict, tokenizer: Any) -> Architecture:
-    """The architecture of a base that pretraining makes, for a tokenizer."""
-    arch = configs.architecture(config, tokenizer.size)
-    return store.changed(arch, holes=tokenizer.holes)
-
-
-def describe_base(config: ConfigDict, tokenizer: Any) -> Architecture:
-    """The architecture of `model.path`, run as the config wants."""
-    arch = bases.describe(config.model.path)
-    # Gemma 3 has a token for images, which text never becomes, and no row for it
-    if tokenizer.size > arch.vocabulary and tokenizer.reach > arch.vocabulary:
-        raise UserError(
-            f'tokenizer: it has {tokenizer.size} ids, the base of model.path only '
-            f'{arch.vocabulary}; give the tokenizer that belongs to the base'
-        )
-    own = pathlib.Path(config.model.path) / 'tokenizer'  # of a base of ours
-    if own.is_dir() and tokenizers.load(own).fingerprint != tokenizer.fingerprint:
-        raise UserError(
-            f'tokenizer: it is not the one that the base of {config.model.path} was '
-            f'trained with; set tokenizer.kind=file and tokenizer.path={own}'
-        )
-    rules.check_window(config, arch.max_length)
-    # a run folder of an earlier version has no precision in its config
-    precision = config.model.get('precision', arch.precision)
-    how = {name: config.model[name] for name in ('dtype', 'scan', 'remat')}
-    pieces = min(tokenizer.size, arch.vocabulary)
-    holes = tuple(x for x in tokenizer.holes if x < pieces)
-    how |= {'pieces': pieces, 'holes': holes, 'precision': precision}
-    how['quantization'] = configs.quantization(config)
-    return store.changed(arch, **how)
 
 
 def check_mesh(config: ConfigDict, axes: Mapping[str, int]) -> None:

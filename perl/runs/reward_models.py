@@ -2,7 +2,7 @@
 
 import functools
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import jax
 import numpy as np
@@ -12,7 +12,8 @@ from perl import sharding
 from perl.config import lineage
 from perl.data import batching
 from perl.data.batching import slices
-from perl.data.examples import encode_responses
+from perl.data.examples import Examples, encode_responses
+from perl.data.tokenizers.vocabularies import Tokenizer
 from perl.judges import panel
 from perl.judges.mixture import fresh
 from perl.judges.panel import Panel
@@ -21,6 +22,8 @@ from perl.runs import ensembles, prerequisites
 from perl.runs.roles import Role
 from perl.runs.run import Run
 from perl.system.errors import UserError
+
+Encode = Callable[[Texts, Texts, Tokenizer, int, int], Examples]
 
 
 def load_panel(run: Run, name: str) -> Panel:
@@ -61,13 +64,17 @@ def load(run: Run, name: str) -> Role | Panel:
     return load_panel(run, name)
 
 
-def on_texts(run: Run, members: Panel, name: str) -> Reward:
+def on_texts(
+    run: Run, members: Panel, name: str, encode: Encode = encode_responses
+) -> Reward:
     """A panel as a `Reward` of texts, which are encoded and cut as in training.
 
     Args:
         run: with tokenizer, architecture and mesh.
         members: the reward models.
         name: of the panel, for errors.
+        encode: makes examples of n prompts and responses, given the tokenizer and the
+            most tokens of a prompt and of a response.
 
     Raises:
         UserError: when the reward is called: a reward is not a finite number.
@@ -75,9 +82,7 @@ def on_texts(run: Run, members: Panel, name: str) -> Reward:
     limits = run.config.lengths
 
     def reward(prompts: Texts, responses: Texts) -> np.ndarray:
-        data = encode_responses(
-            prompts, responses, run.tokenizer, limits.prompt, limits.response
-        )
+        data = encode(prompts, responses, run.tokenizer, limits.prompt, limits.response)
         by_length = np.argsort(data.lengths, kind='stable')
         rewards = np.zeros(len(data))
         size = run.config.evaluation.batch_size

@@ -1,6 +1,7 @@
 """The error class for mistakes of the user."""
 
 import contextlib
+import re
 from collections.abc import Iterator
 
 
@@ -18,3 +19,14 @@ def within(where: str) -> Iterator[None]:
         yield
     except UserError as error:
         raise UserError(f'{where}: {error}' if where else str(error)) from None
+
+
+@contextlib.contextmanager
+def renamed(setting: str, name: str) -> Iterator[None]:
+    """Lets a `UserError` of the block say `name` where it says `setting`, which is not
+    what a person has given."""
+    try:
+        yield
+    except UserError as error:
+        pattern = rf'\b{re.escape(setting)}\b'
+        raise UserError(re.sub(pattern, lambda _: name, str(error))) from None

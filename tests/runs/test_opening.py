@@ -12,6 +12,7 @@ from perl import check
 from perl import config as configs
 from perl.data.tokenizers import Bytes, Json
 from perl.runs import opening, saved_config
+from perl.runs.base import describe_base
 from perl.system.errors import UserError
 
 
@@ -259,7 +260,7 @@ def test_a_base_without_rows_for_special_tokens_of_other_uses(tmp_path):
     config.lengths.update(prompt=8, response=8)
     own = foreign.CONFIG | {'vocab_size': rows}
     foreign.write(tmp_path, foreign.arrays(own), config=own)
-    arch = opening.describe_base(config, tokenizer)
+    arch = describe_base(config, tokenizer)
     assert (arch.vocabulary, arch.pieces) == (rows, rows)
     assert arch.holes == () and arch.padding == 0
     settings = json.loads(made.to_str())
@@ -271,9 +272,9 @@ def test_a_base_without_rows_for_special_tokens_of_other_uses(tmp_path):
     del vocabulary[piece]
     holed = Json(json.dumps(settings), **tokenizer_files.SPECIAL)
     assert holed.holes == (200,) and holed.decode([200]) == ''
-    arch = opening.describe_base(config, holed)
+    arch = describe_base(config, holed)
     assert arch.holes == (200,) and arch.padding == 1
     made.add_tokens(['<plain>'])
     tokenizer = Json(made.to_str(), **tokenizer_files.SPECIAL)
     with pytest.raises(UserError, match=f'it has {rows + 2} ids, the base'):
-        opening.describe_base(config, tokenizer)
+        describe_base(config, tokenizer)

@@ -9,11 +9,13 @@ from perl.models.families.table import (
     is_classifier,
     to_config,
 )
+from perl.models.families.tensors import SCORE
 from perl.models.families.tensors import checked as check
 from perl.models.families.writing import to_foreign
 
 __all__ = [
     'FAMILIES',
+    'SCORE',
     'Family',
     'check',
     'family_named',
