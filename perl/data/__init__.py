@@ -6,9 +6,9 @@ from perl.data.batching import (
     collate,
     left,
     order,
-    pack,
 )
 from perl.data.examples import Examples, encode
+from perl.data.packing import pack
 from perl.data.records import (
     SPLITS,
     Comparison,

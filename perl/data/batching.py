@@ -28,8 +28,6 @@ import numpy as np
 
 from perl.data.examples import Examples
 from perl.data.ordering import order
-from perl.data.parts import document
-from perl.data.tokenizers.vocabularies import Tokenizer
 from perl.system.errors import UserError
 
 Batch = dict[str, np.ndarray]
@@ -38,7 +36,7 @@ LAYOUTS = ('apart', 'shared')
 COLUMNS = ('labels', 'margins', 'preferences')  # of `Examples`, float32 [n]
 PER_EXAMPLE = (*COLUMNS, 'present')
 
-__all__ = ['Batch', 'bucket', 'collate', 'left', 'order', 'pack', 'shapes']
+__all__ = ['Batch', 'bucket', 'collate', 'fill', 'left', 'order', 'shapes']
 
 
 def bucket(length: int, multiple: int = 32) -> int:
@@ -103,7 +101,7 @@ def collate(
             ]
             for prompt, completions in chosen
         ]
-    batch = _fill(rows, examples.pad, multiple)
+    batch = fill(rows, examples.pad, multiple)
     for name in COLUMNS:
         values = getattr(examples, name)
         if values is not None:
@@ -133,8 +131,15 @@ def _filled(completions: tuple, count: int) -> tuple:
     return completions + completions[-1:] * (count - len(completions))
 
 
-def _fill(rows: list[list[tuple]], pad: int, multiple: int) -> Batch:
-    """Lays out rows of (tokens, segment, mask or None for a prompt, first position)."""
+def fill(rows: list[list[tuple]], pad: int, multiple: int) -> Batch:
+    """The arrays `[N, T]` of a batch, and `ends [N, E]`, of N rows.
+
+    Args:
+        rows: the parts of each: tokens, segment, mask or None for a prompt, and first
+            position.
+        pad: the id used as padding.
+        multiple: see `bucket`.
+    """
     longest = max(sum(len(part[0]) for part in row) for row in rows)
     shape = (len(rows), bucket(longest, multiple))
     tokens = np.full(shape, pad, np.int32)
@@ -178,53 +183,6 @@ def left(prompts: Sequence[np.ndarray], pad: int = 0, multiple: int = 32) -> Bat
     for row, prompt in zip(tokens, prompts, strict=True):
         row[len(row) - len(prompt) :] = prompt
     return {'tokens': tokens.astype(np.int32), 'lengths': lengths}
-
-
-def pack(texts: Sequence[str], tokenizer: Tokenizer, length: int) -> Batch:
-    """Packs all documents into rows of `length` slots; returns one batch.
-
-    A document, see `perl.data.parts.document`, that is longer than a row continues in
-    another row, and no token is lost. The documents of a row are segments 1, 2, … and
-    do not attend to each other; positions restart; every token except the first of a
-    document is predicted. `ends` `[N, 1]` is the last used slot, `labels` float32 `[N]`
-    is 1. Rows are filled best-fit, longest documents first, so rows must be shuffled
-    before use.
-
-    Raises:
-        UserError: there is no text, or a row has less than two tokens.
-    """
-    if length < 2:
-        raise UserError(f'a packed row of {length} tokens has nothing to predict')
-    pieces = [
-        piece for text in texts for piece in _pieces(text, tokenizer, length) if text
-    ]
-    if not pieces:
-        raise UserError('there is no text to pack')
-    rows: list[list[np.ndarray]] = []
-    room: list[list[int]] = [[] for _ in range(length + 1)]
-    for piece in sorted(pieces, key=len, reverse=True):
-        space = next((s for s in range(len(piece), length + 1) if room[s]), length)
-        if room[space]:
-            row = room[space].pop()
-        else:
-            row = len(rows)
-            rows.append([])
-        rows[row].append(piece)
-        if space > len(piece):
-            room[space - len(piece)].append(row)
-    parts = [[(ids, k, None, 0) for k, ids in enumerate(row, 1)] for row in rows]
-    batch = _fill(parts, tokenizer.pad, length)
-    batch['completion'] = (batch['segments'] > 0) & (batch['positions'] > 0)
-    batch['ends'] = (batch['segments'] > 0).sum(1, keepdims=True, dtype=np.int32) - 1
-    batch['labels'] = np.ones(len(rows), np.float32)
-    return batch
-
-
-def _pieces(text: str, tokenizer: Tokenizer, length: int) -> list[np.ndarray]:
-    """Cuts a document into rows; each piece begins with the last token of the previous
-    piece, so that every token is predicted."""
-    ids = np.array(document(text, tokenizer), np.int32)
-    return [ids[at : at + length] for at in range(0, len(ids) - 1, length - 1)]
 
 
 def slices(total: int, size: int) -> Iterator[tuple[np.ndarray, int]]:

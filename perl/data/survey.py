@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from perl.data import batching
 from perl.data.examples import encode
+from perl.data.packing import pack
 from perl.data.parts import document, prompt_part, response_part
 from perl.data.records import Comparison, Rating, Record, responses
 from perl.data.tokenizers.vocabularies import Tokenizer
@@ -71,7 +71,7 @@ def labels(rows: Sequence[Record | str]) -> dict[str, int]:
 def texts(documents: Sequence[str], tokenizer: Tokenizer, length: int) -> dict:
     """The figures of documents that are packed into rows of `length` tokens: documents,
     tokens, rows, and p50, p95 and max of the tokens of a document."""
-    packed = batching.pack(documents, tokenizer, length)
+    packed = pack(documents, tokenizer, length)
     tokens = [len(document(text, tokenizer)) for text in documents]
     return {
         'documents': len(documents),

@@ -12,6 +12,7 @@ from perl import sharding
 from perl.adapters import tree
 from perl.data import batching, order
 from perl.data.batching import slices
+from perl.data.packing import pack
 from perl.losses.reduce import masked_sum
 from perl.models import architecture, likelihood, store
 from perl.models.architecture import Architecture
@@ -46,8 +47,8 @@ def pretrain(run: Run, stage: str) -> dict[str, Any]:
     config = run.config[stage]
     length = run.config.lengths.prompt + run.config.lengths.response
     texts = run.dataset.text
-    rows = batching.pack(texts['train'], run.tokenizer, length)
-    held_out = batching.pack(texts['val'], run.tokenizer, length)
+    rows = pack(texts['train'], run.tokenizer, length)
+    held_out = pack(texts['val'], run.tokenizer, length)
     params = architecture.init(run.key(stage), run.arch)
     role = run.place(Role({}, '', params, run.tuning(stage)))
     role, figures = train(

@@ -8,8 +8,8 @@ import dataclasses
 from typing import Any
 
 from perl.config import lineage
-from perl.data import batching
 from perl.data.chat import stops
+from perl.data.packing import pack
 from perl.judges import Judge, each
 from perl.losses.algorithms import ALGORITHMS
 from perl.rollout.choosing import Sampling
@@ -125,7 +125,7 @@ def _feed(run: Run, stage: str) -> Feed:
     texts = dataset.prompts['train']
     if section.ptx_coefficient:
         width = limits.prompt + limits.response
-        packed = batching.pack(dataset.text['train'], run.tokenizer, width)
+        packed = pack(dataset.text['train'], run.tokenizer, width)
     return Feed(
         texts=texts,
         prompts=run.encoded(texts, f'{stage}/train'),
