@@ -56,9 +56,20 @@ def first_user(rating: Rating) -> str:
     return next(said, '')
 
 
-def bag_of_words(dataset: Dataset) -> float:
-    """The AUC of the baseline on a fold, on which it also chooses its strength."""
-    return baselines.metrics(dataset.ratings, 'test')[BAG][0]['auc']
+def bag_of_words(dataset: Dataset, context: int = baselines.CHARACTERS) -> float:
+    """The AUC of the baseline on a fold, on which it also chooses its strength.
+
+    Args:
+        dataset: of a fold.
+        context: how many characters before a turn it reads at most.
+    """
+
+    def cut(row):
+        start = max(0, len(row.prompt) - context)
+        return dataclasses.replace(row, prompt=row.prompt[start:])
+
+    ratings = {split: [*map(cut, rows)] for split, rows in dataset.ratings.items()}
+    return baselines.metrics(ratings, 'test')[BAG][0]['auc']
 
 
 def reward_model(dataset: Dataset, config: ConfigDict, base: pathlib.Path) -> float:
@@ -117,6 +128,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     flags.add_argument('--dataset', default='ticketing', choices=table.DATASETS)
     flags.add_argument('--model', default='lora r=8', choices=[*table.TUNINGS, BAG])
     flags.add_argument('--folds', default=4, type=int, choices=range(1, FOLDS + 1))
+    flags.add_argument(
+        '--context', default=baselines.CHARACTERS, type=int, help='of the bag of words'
+    )
     flags.add_argument('--set', default=[], nargs='+', type=change, help='name=value')
     args = flags.parse_args(argv)
     tuning = 'full' if args.model == BAG else args.model
@@ -127,7 +141,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parts, found = folds(opening.open_data(configs[0])), []
     for config, part in zip(tqdm(configs, 'folds'), parts, strict=False):
         if args.model == BAG:
-            found.append(bag_of_words(part))
+            found.append(bag_of_words(part, args.context))
         else:
             base = args.workdir / args.dataset / 'base'
             found.append(reward_model(part, config, base))

@@ -1,6 +1,7 @@
 """The script that compares settings on folds of the Taskmaster ratings."""
 
 import argparse
+import dataclasses
 
 import pytest
 from imported import imported
@@ -43,6 +44,19 @@ def test_folds_cut_between_dialogs(script, dataset):
 
 def test_bag_of_words_reads_the_agent(script, dataset):
     assert script.bag_of_words(next(script.folds(dataset))) == 1
+
+
+def test_bag_of_words_reads_the_end_of_the_context(script, dataset):
+    fold = next(script.folds(dataset))
+
+    def said(row):
+        prompt = f'{row.prompt} {"no" if row.label else "yes"}'
+        return dataclasses.replace(row, prompt=prompt, response=' so')
+
+    ratings = {split: [*map(said, rows)] for split, rows in fold.ratings.items()}
+    fold = dataclasses.replace(fold, ratings=ratings)
+    assert script.bag_of_words(fold, 4) == 1
+    assert script.bag_of_words(fold, 0) == 0.5
 
 
 def test_each_fold_has_its_seed(script, dataset, monkeypatch, capsys):
