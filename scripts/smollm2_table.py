@@ -92,7 +92,7 @@ def reward_figures(folder: pathlib.Path) -> dict[str, Any]:
 def second_opinion(workdir: pathlib.Path, seed: int) -> dict[str, Any]:
     """The policy beside its start, by the reward model that did not teach it."""
     folder = folder_of(workdir, TEACHER, seed)
-    judge = folder_of(workdir, SECOND, seed) / 'reward'
+    judge = folder_of(workdir, SECOND, seed) / 'reward' / 'adapter'
     command = [sys.executable, '-m', 'perl.evaluate', f'--workdir={folder}']
     subprocess.run([*command, '--policy=policy', f'--judge={judge}'], check=True)
     return json.loads((folder / 'evaluation.json').read_text())['policy against base']

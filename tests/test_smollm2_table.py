@@ -2,9 +2,14 @@
 
 import csv
 import json
+import pathlib
 
 import pytest
+import runs
 from commands import command
+from imported import imported
+
+from perl.adapters import bundle
 
 FIGURES = {
     'trainable': 4_000,
@@ -43,6 +48,28 @@ def test_means_and_deviations_of_what_is_finished(tmp_path):
         *('0.700 ± 0.000', '0.600 ± 0.000', 'bag of words 0.689', '2.00'),
     ]
     assert not (tmp_path / 'policies.md').exists()
+
+
+def test_the_second_judge_is_the_adapter_of_another_run(
+    finished, tmp_path, monkeypatch
+):
+    table = imported('scripts/smollm2_table.py')
+    taught, other = (
+        table.folder_of(tmp_path, row, 0) for row in (table.TEACHER, table.SECOND)
+    )
+    runs.clone(finished, other)
+    asked = []
+
+    def evaluate(command, check):
+        asked.extend(command[2:])
+        taught.mkdir(parents=True)
+        figures = {'policy against base': {'win_rate': 0.5}}
+        (taught / 'evaluation.json').write_text(json.dumps(figures))
+
+    monkeypatch.setattr(table.subprocess, 'run', evaluate)
+    assert table.second_opinion(tmp_path, 0) == {'win_rate': 0.5}
+    *_, judge = asked
+    assert bundle.exists(pathlib.Path(judge.removeprefix('--judge=')))
 
 
 @pytest.mark.parametrize(
