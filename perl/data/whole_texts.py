@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from perl.data import chat
-from perl.data.chat import Chat, ChatTokenizer, from_dialog
+from perl.data.chat import ChatTokenizer, as_messages
 from perl.data.examples import Examples
 from perl.data.tokenizers.vocabularies import Tokenizer
 
@@ -36,8 +36,7 @@ def encode_whole(
     rows = []
     for prompt, text in zip(prompts, texts, strict=True):
         if isinstance(tokenizer, ChatTokenizer):
-            turns = prompt.messages if isinstance(prompt, Chat) else from_dialog(prompt)
-            turns = [*turns, ('assistant', text.strip())]
+            turns = [*as_messages(prompt).messages, ('assistant', text.strip())]
             ids, _ = chat.encode(tokenizer.tokenizer, tokenizer.template, turns)
         else:
             ids = tokenizer.encode(prompt + text, start=True)

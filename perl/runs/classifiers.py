@@ -8,9 +8,10 @@ too; `reward.json` beside it says how it was trained.
 import functools
 
 import jax
+import numpy as np
 
 from perl.adapters import peft
-from perl.data.chat import Chat, from_dialog
+from perl.data.chat import as_messages
 from perl.data.whole_texts import encode_whole
 from perl.judges import panel
 from perl.judges.reward import Reward, Texts
@@ -58,14 +59,8 @@ def load(name: str, mesh: jax.sharding.Mesh | None = None) -> tuple[Run, Reward]
         return run, reward_models.on_texts(run, members, name, encode)
     rewards = reward_models.on_texts(run, members, name)
 
-    def reward(prompts: Texts, responses: Texts):
-        asked = map(_messages, prompts) if notes.get('chat') else prompts
+    def reward(prompts: Texts, responses: Texts) -> np.ndarray:
+        asked = map(as_messages, prompts) if notes.get('chat') else prompts
         return rewards([*asked], responses)
 
     return run, reward
-
-
-def _messages(prompt):
-    """A prompt as messages: a plain text is a turn of the user, or the turns of a
-    dialog."""
-    return prompt if isinstance(prompt, Chat) else Chat(from_dialog(prompt))

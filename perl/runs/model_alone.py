@@ -118,7 +118,4 @@ def conversations(run: Run, prompts: Sequence[str], every: bool = True) -> list[
             '--chat: the model has no chat template; leave the flag and messages out, '
             'or put chat_template.jinja beside the tokenizer of the model'
         )
-    return [
-        chat.Chat(chat.from_dialog(x)) if every and not isinstance(x, chat.Chat) else x
-        for x in prompts
-    ]
+    return [*map(chat.as_messages, prompts)] if every else [*prompts]

@@ -1,7 +1,14 @@
 """Conversations: messages, the chat template of a model, and the token ids of both."""
 
 from perl.data.chat.encoding import encode, end_of_turn, prompt_ids
-from perl.data.chat.messages import Chat, as_trained, from_dialog, has_messages, wrap
+from perl.data.chat.messages import (
+    Chat,
+    as_messages,
+    as_trained,
+    from_dialog,
+    has_messages,
+    wrap,
+)
 from perl.data.chat.template import Messages, Template, of_files
 from perl.data.chat.tokenizer import ChatTokenizer, saved, stops
 
@@ -10,6 +17,7 @@ __all__ = [
     'ChatTokenizer',
     'Messages',
     'Template',
+    'as_messages',
     'as_trained',
     'encode',
     'end_of_turn',

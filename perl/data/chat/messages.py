@@ -81,14 +81,14 @@ def wrap(dataset: Dataset) -> Dataset:
         for kind in RECORDS
         if kind != 'text'
     }
-    groups = {_prompt(x): group for x, group in dataset.prompt_groups.items()}
+    groups = {as_messages(x): group for x, group in dataset.prompt_groups.items()}
     return dataclasses.replace(dataset, prompt_groups=groups, **changed)
 
 
 def as_trained(dataset: Dataset, prompts: Sequence[str]) -> list[str]:
     """Prompts that a person types as the models of a run know them: as messages where
     the prompts of its dataset are messages, else as they are."""
-    return [*map(_prompt, prompts)] if has_messages(dataset) else [*prompts]
+    return [*map(as_messages, prompts)] if has_messages(dataset) else [*prompts]
 
 
 def has_messages(dataset: Dataset) -> bool:
@@ -99,7 +99,9 @@ def has_messages(dataset: Dataset) -> bool:
     return any(isinstance(prompt, Chat) for prompt in prompts)
 
 
-def _prompt(prompt: str) -> Chat:
+def as_messages(prompt: str) -> Chat:
+    """A prompt as messages: a plain text is one turn of the user, or the turns of a
+    dialog of Anthropic HH; messages stay as they are."""
     return prompt if isinstance(prompt, Chat) else Chat(from_dialog(prompt))
 
 
@@ -110,9 +112,9 @@ def _response(text: str) -> str:
 def _wrapped(record: Record | str) -> Record | str:
     match record:
         case str():
-            return _prompt(record)
+            return as_messages(record)
         case Comparison():
             fields = {'completions': tuple(map(_response, record.completions))}
         case Demonstration() | Rating():
             fields = {'response': _response(record.response)}
-    return dataclasses.replace(record, prompt=_prompt(record.prompt), **fields)
+    return dataclasses.replace(record, prompt=as_messages(record.prompt), **fields)
