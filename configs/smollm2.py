@@ -40,11 +40,13 @@ PAIRS = {
     'eval_every': 57,
     'keep_best': True,  # of 214 pairs; those of Taskmaster are of too few dialogs
 }
-# settings of the data, and of the reward stage
+# settings of the data, of the reward stage, and how many steps the head is trained
+# alone before it, on the states of the base: one epoch of ratings with adapters leaves
+# a random head where it was (LP-FT, arXiv 2202.10054)
 DATA = {
-    'harmlessness': ({'test_only': True, 'hub': False}, PAIRS),
-    'taskmaster_coffee': ({'api_chars': 40}, TASKMASTER),
-    'taskmaster_ticketing': ({'api_chars': 40}, TASKMASTER),
+    'harmlessness': ({'test_only': True, 'hub': False}, PAIRS, 0),
+    'taskmaster_coffee': ({'api_chars': 40}, TASKMASTER, 800),
+    'taskmaster_ticketing': ({'api_chars': 40}, TASKMASTER, 800),
 }
 # tokens of a response by scale, and of a prompt by scale and data
 RESPONSE = {'cpu': 64, 'gpu': 128}
@@ -66,7 +68,7 @@ def get_config(arg: str | None = None) -> ConfigDict:
         **{'rank': 8, 'algorithm': 'rloo', 'seed': 0},
     )
     _check(chosen)
-    settings, reward = DATA[chosen.data]
+    settings, reward, probe_steps = DATA[chosen.data]
     config = configs.experiment(f'smollm2_{chosen.data}')
     config.seed = chosen.seed
     config.data = ConfigDict({'name': chosen.data, 'root': '', **settings})
@@ -92,6 +94,11 @@ def get_config(arg: str | None = None) -> ConfigDict:
         save_every=20,
         **reward,
     )
+    if probe_steps and chosen.tuning == 'lora':
+        config.stages = ('probe', *config.stages)
+        config.reward.start = 'probe'
+        probe = {**reward, 'steps': probe_steps, 'eval_every': 200, 'head_only': True}
+        config.probe = configs.stage_config('reward', 1e-2, tuning=tuning, **probe)
     config.policy = configs.policy_config(
         2e-4,
         tuning=tuning,

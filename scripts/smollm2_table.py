@@ -67,14 +67,14 @@ def folder_of(workdir: pathlib.Path, row: Row, seed: int) -> pathlib.Path:
 
 
 def train_row(args: argparse.Namespace, row: Row, seed: int, stage: str) -> None:
-    """Trains a stage of a row, unless it is finished."""
+    """Trains a stage of a row and those before it, unless they are finished."""
     folder = folder_of(args.workdir, row, seed)
     if stage in results.read(folder):
         return
     chosen = f'data={row.data},base={args.base},scale={args.scale}'
     config = train.load_config(f'{CONFIG}:{chosen},{row.tuning},seed={seed}')
     config.data.root = str(args.shared / row.folder)
-    train.run(config, folder, [stage])
+    train.run(config, folder, config.stages[: config.stages.index(stage) + 1])
 
 
 def reward_figures(folder: pathlib.Path) -> dict[str, Any]:

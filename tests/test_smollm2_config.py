@@ -21,8 +21,11 @@ def load(arg):
 def test_reward_and_policy_over_the_base(data, more):
     config = load(f'data={data},base=model.gguf{more}')
     rules.validate(config)
-    assert config.stages == ('reward', 'policy')
-    assert config.policy.start == config.reward.start == 'base'
+    probed = data != 'harmlessness' and 'head' not in more
+    assert config.stages == (*['probe'][:probed], 'reward', 'policy')
+    assert config.policy.start == 'base'
+    assert config.reward.start == ('probe' if probed else 'base')
+    assert not probed or config.probe.head_only
     assert config.reward.head_only == ('head' in more)
     half = config.model.dtype if 'gpu' in more else config.model.precision
     assert half == 'bfloat16'

@@ -101,11 +101,15 @@ def collate(
             ]
             for prompt, completions in chosen
         ]
-    batch = fill(rows, examples.pad, multiple)
-    for name in COLUMNS:
-        values = getattr(examples, name)
-        if values is not None:
-            batch[name] = values[np.asarray(indices)]
+    return fill(rows, examples.pad, multiple) | per_example(examples, indices)
+
+
+def per_example(examples: Examples, indices: Sequence[int]) -> Batch:
+    """The arrays of a batch of B examples that have one row per example."""
+    columns = {name: getattr(examples, name) for name in COLUMNS}
+    rows = np.asarray(indices)
+    batch = {name: x[rows] for name, x in columns.items() if x is not None}
+    counts = np.array([len(examples.completions[i]) for i in indices], np.int32)
     if counts.min() < counts.max():
         batch['present'] = np.arange(counts.max()) < counts[:, None]
     return batch

@@ -30,6 +30,9 @@ class Examples:
         rows: int64 `[n]`, the index of each example in the encoded records; None if
             the examples do not come from `encode`.
         masks: as `completions`, bool: which tokens are to be predicted; None for all.
+        states: `[n, K, D]`, the decoder's final states at the last tokens of the
+            completions, where they are known and a head reads them in place of tokens;
+            0 where an example has fewer than K completions.
     """
 
     prompts: list[np.ndarray]
@@ -40,6 +43,7 @@ class Examples:
     preferences: np.ndarray | None = None
     rows: np.ndarray | None = None
     masks: list[tuple[np.ndarray, ...]] | None = None
+    states: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.prompts)

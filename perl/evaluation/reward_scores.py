@@ -36,7 +36,7 @@ def collate(
     share_prompts: bool, data: Examples, rows: Any, multiple: int
 ) -> dict[str, np.ndarray]:
     """A batch in which the first axis of all arrays is the example: tokens
-    `[B, rows, T]`.
+    `[B, rows, T]`, or states `[B, K, D]` where the examples have them.
 
     Args:
         share_prompts: the completions of an example are in one row, after one prompt.
@@ -44,6 +44,10 @@ def collate(
         rows: the indices of B examples.
         multiple: T is a multiple of it.
     """
+    if data.states is not None:
+        most = max(len(data.completions[i]) for i in rows)
+        batch = batching.per_example(data, rows)
+        return {**batch, 'states': data.states[rows, :most]}
     shared = share_prompts and len(data.completions[0]) > 1
     layout = 'shared' if shared else 'apart'
     batch = batching.collate(data, rows, layout, multiple)

@@ -1,7 +1,7 @@
 """The data and settings that a reward model is trained and measured with."""
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -34,6 +34,7 @@ class RewardTask:
         arch: the decoder.
         mesh: of devices.
         multiple: row lengths are multiples of it.
+        known: the encoded records of some splits, where they are made already.
     """
 
     section: ConfigDict
@@ -43,9 +44,12 @@ class RewardTask:
     arch: Architecture
     mesh: jax.sharding.Mesh
     multiple: int
+    known: Mapping[str, Examples] = dataclasses.field(default_factory=dict)
 
     def records(self, split: str, name: str = '') -> Examples:
         """The encoded records of a split; with a name, cuts are printed."""
+        if split in self.known:
+            return self.known[split]
         return self.encode(self.raw[split], name)
 
     def collate(self, data: Examples, rows: Any) -> dict[str, np.ndarray]:
@@ -64,19 +68,27 @@ class RewardTask:
             model: a role or a panel.
             data: n examples, in batches of at most as many as training takes.
         """
-        size = sharding.batch_rows(self.section.batch_size, len(data), self.mesh)
         parts = model if isinstance(model, Panel) else (model.base, model.delta)
+        out = np.zeros((len(data), data.completion_counts.max()), np.float32)
+        for rows, batch in self.batches(data):
+            rewards = np.asarray(reward_scores.compiled(self.arch)(parts, batch))
+            out[rows, : rewards.shape[1]] = rewards[: len(rows)]
+        missing = np.arange(out.shape[1]) >= data.completion_counts[:, None]
+        return np.where(missing, np.float32(np.nan), out)
+
+    def batches(self, data: Examples) -> Iterator[tuple[np.ndarray, Any]]:
+        """All n examples once, in batches of at most as many as training takes: which
+        they are, int `[m]`, and arrays of them on the mesh, `[B, ...]` with B >= m."""
+        size = self.rows_of_a_batch(data)
         # sorted by number of completions and by length for little padding
-        counts = data.completion_counts
-        by_length = np.lexsort((data.lengths, counts))
-        out = np.zeros((len(data), counts.max()), np.float32)
+        by_length = np.lexsort((data.lengths, data.completion_counts))
         for rows, new in slices(len(data), size):
             batch = self.collate(data, by_length[rows])
-            batch = sharding.shard_batch(batch, self.mesh)
-            rewards = np.asarray(reward_scores.compiled(self.arch)(parts, batch))[:new]
-            out[by_length[rows[:new]], : rewards.shape[1]] = rewards
-        missing = np.arange(counts.max()) >= counts[:, None]
-        return np.where(missing, np.float32(np.nan), out)
+            yield by_length[rows[:new]], sharding.shard_batch(batch, self.mesh)
+
+    def rows_of_a_batch(self, data: Examples) -> int:
+        """How many of n examples are scored together."""
+        return sharding.batch_rows(self.section.batch_size, len(data), self.mesh)
 
 
 def reward_task(run: Run, stage: str) -> RewardTask:

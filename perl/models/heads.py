@@ -46,12 +46,21 @@ def scalar(params: Any, states: jax.Array) -> jax.Array:
 
 def rewards(arch: Architecture, params: Any, batch: dict[str, Any]) -> jax.Array:
     """The reward at the last token of each completion, `[N, E]` float32."""
+    return scalar(params, last_states(arch, params, batch))
+
+
+def last_states(arch: Architecture, params: Any, batch: dict[str, Any]) -> jax.Array:
+    """The final state at the last token of each completion, `[N, E, D]` in the compute
+    dtype."""
     rows = (batch[name] for name in ('tokens', 'positions', 'segments', 'ends'))
-    return scalar(params, decoder.hidden(arch, params, *rows))
+    return decoder.hidden(arch, params, *rows)
 
 
 def score(arch: Architecture, params: Any, batch: Any) -> jax.Array:
-    """Raw rewards float32 `[B, K]` of a batch with tokens `[B, rows, T]`."""
+    """Raw rewards float32 `[B, K]` of a batch with tokens `[B, rows, T]`, or with the
+    states `[B, K, D]` in which its completions end."""
+    if 'states' in batch:
+        return scalar(params, batch['states'])
     each = rewards(arch, params, rows(batch))
     return each.reshape(batch['tokens'].shape[0], -1)
 

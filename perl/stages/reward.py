@@ -25,7 +25,7 @@ from perl.models.architecture import Architecture, parameters
 from perl.runs import roles
 from perl.runs.roles import Role
 from perl.runs.run import Run
-from perl.stages import supervised
+from perl.stages import probe, supervised
 from perl.stages.sitting import sitting
 from perl.stages.supervised import Supervision, stream, train
 from perl.training import optimizer as optimizers
@@ -134,8 +134,11 @@ def reward(run: Run, stage: str) -> dict[str, Any]:
     config, task = run.config[stage], reward_task(run, stage)
     # test too, so that a row that is wrong there is found now
     data = {split: task.records(split, f'{stage}/{split}') for split in SPLITS}
-    role = run.begin(stage)
-    role = roles.with_head(run.key(f'{stage}/head'), role, run.arch.width)
+    role, key = run.begin(stage), run.key(f'{stage}/head')
+    role = run.place(roles.with_head(key, role, run.arch.width))
+    if config.head_only:
+        task, read_bytes = probe.read(task, role, data, stage, run.interrupt)
+        data = task.known
 
     def validate(role):
         return held_out(task, role, data['val'], on_rewards(config))
@@ -143,7 +146,7 @@ def reward(run: Run, stage: str) -> dict[str, Any]:
     seed, best = run.config.seed + config.shuffle, BEST[config.loss]
     role, figures = train(
         sitting(run, stage),
-        run.place(role),
+        role,
         plan(run.arch, run.config, stage),
         Supervision(
             batch=stream(
@@ -159,6 +162,7 @@ def reward(run: Run, stage: str) -> dict[str, Any]:
         trained = tree.size(role.delta[heads.HEAD])
         share = trained / figures['total']
         figures |= {'trainable': trained, 'trainable_share': share}
+        figures['step_bytes'] = max(figures['step_bytes'], read_bytes)
     role = normalised(task, role)
     run.save_role(stage, role)
     return figures | evaluate(task, role, 'test')

@@ -132,11 +132,13 @@ def train(
         rows = supervision.batch(at)
         arrays = sharding.shard_batch(rows, sitting.mesh)
         state, figures = update(state, role.base if frozen is None else frozen, arrays)
-        return state, values(figures) | {
+        figures = values(figures) | {
             'learning_rate': rate(at),
             'epoch': (at + 1) * section.batch_size / supervision.examples,
-            'tokens': np.sum(rows['segments'] >= 0),
         }
+        if 'segments' in rows:  # a head that reads known states reads no tokens
+            figures['tokens'] = np.sum(rows['segments'] >= 0)
+        return state, figures
 
     state, took = fit(
         sitting.loop(
