@@ -101,11 +101,6 @@ def _write_bundle(run, role, output, decoded):
     if not _fits(run, role):  # scales by kernel, which a tuning of ours has not
         delta, tuning = role.tuning.describing(jax.device_get(delta))
         role = Role(role.base, role.base_id, delta, tuning, role.shift, role.scale)
-    if not _fits(run, role):
-        raise UserError(
-            '--format: the adapter also holds whole parameters, which a bundle cannot '
-            'hold; write --format=peft or --format=merged'
-        )
     kind = 'reward' if HEAD in delta else 'policy'
     card = roles.card(role, kind, run.tokenizer.fingerprint, reads_messages(run))
     bundle.save(output, jax.device_get(delta), card)

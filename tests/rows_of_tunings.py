@@ -22,6 +22,16 @@ SETTINGS = {
     'top_layers': {'layers': 1},
 }
 KINDS = {name: create({'name': name, **SETTINGS.get(name, {})}) for name in TUNINGS}
+# with weights that are trained in full beside the factors: around the layers, and in
+# them, one of which a base in few bits stores
+_AROUND = ('embed', 'unembed', 'norm', 'layers/.*/norm')
+KINDS |= {
+    f'{name}_and_weights': create({'name': name, 'rank': 3, 'modules_to_save': whole})
+    for name, whole in {
+        'lora': _AROUND,
+        'qalora': ('embed', 'layers/mlp/down'),
+    }.items()
+}
 ADAPTERS = [name for name in KINDS if name != 'full']
 # what no array can stand for
 UNMERGED = ('bitfit', 'houlsby', 'pfeiffer', 'prefix')

@@ -219,3 +219,31 @@ def test_a_policy_does_not_go_on_from_a_reward_model(opened, finished, tmp_path)
         f'--config.sft.start={tmp_path / "one"}', f'--workdir={tmp_path / "run"}',
     )  # fmt: skip
     assert 'has a scalar head, so it is not a policy' in ended.error
+
+
+def test_weights_in_full_go_to_peft_and_are_trained_further(finished, tmp_path):
+    """Norms beside the factors; the error of another tuning says what both are."""
+    args = [
+        '--config=tests/small.py', f'--config.model.path={finished / "pretrain/base"}',
+        '--config.stages=sft',
+    ]  # fmt: skip
+    norms = "--config.sft.tuning.modules_to_save=('norm', 'layers/.*/norm')"
+    ended = command('perl.train', *args, norms, f'--workdir={tmp_path / "one"}')
+    assert ended.code == 0, ended
+    one = open_finished(tmp_path / 'one')
+    role = stage_role(one, 'sft')
+    assert np.any(role.delta['norm'] != one.base['norm'])
+    export(one, role, 'peft', tmp_path / 'peft')
+    start = f'--config.sft.start={tmp_path / "peft"}'
+    ended = command('perl.train', *args, norms, start, f'--workdir={tmp_path / "two"}')
+    assert ended.code == 0, ended
+    after = stage_role(open_finished(tmp_path / 'two'), 'sft')
+    assert jax.tree.structure(after.delta) == jax.tree.structure(role.delta)
+    moved = np.abs(np.asarray(after.delta['norm'] - role.delta['norm'])).max()
+    assert 0 < moved < 0.1
+    wrong = command('perl.train', *args, start, f'--workdir={tmp_path / "no"}')
+    assert "modules_to_save=('norm'" in wrong.error
+    assert 'but asks for' in wrong.error and 'modules_to_save=()' in wrong.error
+    export(one, one.adapter(str(tmp_path / 'peft')), 'bundle', tmp_path / 'bundle')
+    again = one.adapter(str(tmp_path / 'bundle'))
+    np.testing.assert_array_equal(again.delta['norm'], role.delta['norm'])

@@ -1,7 +1,8 @@
-"""Target rules: which kernels get an adapter, and of which rank."""
+"""Rules: which kernels get an adapter and of which rank, and which weights are trained
+in full beside them."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 from perl.system.errors import UserError
@@ -16,7 +17,7 @@ ATTENTION, ALL_LINEAR = ('attention',), ('all-linear',)
 
 
 def choose(
-    targets: Sequence[str], rank: int, leaves: Any
+    targets: Sequence[str], rank: int, leaves: Any, whole: Collection[str] = ()
 ) -> dict[str, tuple[Leaf, int]]:
     """The kernels that get an adapter and the rank of each, by path.
 
@@ -26,6 +27,7 @@ def choose(
             pattern may be a name in `PRESETS`.
         rank: of rules that name none.
         leaves: the model's tree of `Leaf`.
+        whole: paths of weights that are trained in full; they get no adapter.
 
     Raises:
         UserError: a rule is not a regular expression, matches nothing, or matches a
@@ -44,7 +46,7 @@ def choose(
                     f'tuning.targets: {pattern!r} matches {path}, which is not a '
                     'kernel; narrow the rule or give it rank 0'
                 )
-            if rule_rank:
+            if rule_rank and path not in whole:
                 chosen[path] = (leaf, rule_rank)
             break
     for i, (pattern, _) in enumerate(rules):
@@ -59,6 +61,29 @@ def choose(
     return chosen
 
 
+def choose_whole(patterns: Sequence[str], leaves: Any) -> dict[str, Leaf]:
+    """The parameters of any kind that are trained in full beside adapters, by path.
+
+    Args:
+        patterns: regular expressions, each matched against whole paths.
+        leaves: the model's tree of `Leaf`.
+
+    Raises:
+        UserError: a pattern is not a regular expression, or matches nothing.
+    """
+    paths, chosen = flatten(leaves), {}
+    for pattern in patterns:
+        _check_expression('modules_to_save', pattern)
+        found = {x: leaf for x, leaf in paths.items() if re.fullmatch(pattern, x)}
+        if not found:
+            raise UserError(
+                f'tuning.modules_to_save: {pattern!r} matches nothing; the parameters '
+                f'are {", ".join(paths)}'
+            )
+        chosen |= found
+    return chosen
+
+
 def _matches(pattern: str, path: str, leaf: Leaf) -> bool:
     if pattern in PRESETS:
         return leaf.inputs > 0 and bool(re.fullmatch(PRESETS[pattern], path))
@@ -69,10 +94,14 @@ def _rule(text: str, default: int) -> tuple[str, int]:
     pattern, colon, rank = text.rpartition(':')
     if not (colon and rank.isdigit()):
         pattern, rank = text, default
+    _check_expression('targets', pattern)
+    return pattern, int(rank)
+
+
+def _check_expression(field: str, pattern: str) -> None:
     try:
         re.compile(pattern)
     except re.error as error:
         raise UserError(
-            f'tuning.targets: {pattern!r} is not a regular expression ({error})'
+            f'tuning.{field}: {pattern!r} is not a regular expression ({error})'
         ) from None
-    return pattern, int(rank)

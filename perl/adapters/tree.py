@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 
 from perl.system.errors import UserError
-from perl.weights import LAYERS, Adapter, Bound, dense
+from perl.weights import LAYERS, Adapter, Bound, dense, flatten, in_layers, unflatten
 
 
 def bind(base: Any, delta: Any, ids: Any = None, key: Any = None) -> Any:
@@ -66,7 +66,11 @@ def merge(base: Any, delta: Any) -> Any:
     Raises:
         UserError: the delta has a kind of leaf that no array can stand for.
     """
-    return _each_weight(dense, bind(base, delta))
+
+    def merged(path, leaf):
+        return _by_layer(path, dense, leaf) if isinstance(leaf, Bound) else leaf
+
+    return _each_weight(merged, bind(base, delta))
 
 
 def fold(base: Any, delta: Any, lossy: bool = False) -> Any:
@@ -82,19 +86,25 @@ def fold(base: Any, delta: Any, lossy: bool = False) -> Any:
         UserError: a merge would be lossy, and that is not allowed; or as in `merge`.
     """
 
-    def folded(leaf):
-        return leaf.folded(lossy) if isinstance(leaf, Bound) else leaf
+    kinds = flatten(base)
+
+    def folded(path, leaf):
+        kind = kinds.get(path)
+        if isinstance(leaf, Bound):
+            return _by_layer(path, lambda x: x.folded(lossy), leaf)
+        if isinstance(kind, Bound):  # in whose place the array is
+            return _by_layer(path, lambda x: kind.like(x, lossy), leaf)
+        return leaf
 
     return _each_weight(folded, bind(base, delta))
 
 
 def _each_weight(function, bound):
-    def apply(path, leaf):
-        layered = isinstance(leaf, Bound) and path[0].key == LAYERS
-        return jax.vmap(function)(leaf) if layered else function(leaf)
+    return unflatten({path: function(path, x) for path, x in flatten(bound).items()})
 
-    is_bound = lambda x: isinstance(x, Bound)  # noqa: E731
-    return jax.tree_util.tree_map_with_path(apply, bound, is_leaf=is_bound)
+
+def _by_layer(path, function, leaf):
+    return jax.vmap(function)(leaf) if in_layers(path) else function(leaf)
 
 
 def stack(deltas: Sequence[Any]) -> Any:

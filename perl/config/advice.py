@@ -12,6 +12,7 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from perl.adapters.tunings import LoraTuning
+from perl.adapters.tunings.base import parameter_count
 from perl.config.sections.tuning import tuning
 
 USUAL, LEAST, MOST = 10, 3, 30  # times the learning rate of full tuning
@@ -39,9 +40,11 @@ def lora(
             'LoRA on attention alone learns less than on every kernel, at the same '
             f'size too; --config.{name}.tuning.targets="(\'all-linear\',)" has them all'
         )
-    if tokens > trainable:
+    # what is trained in full beside them does not adapt the kernels
+    factors = trainable - parameter_count(how.whole(leaves))
+    if tokens > factors:
         found.append(
-            f'{trainable:,} trained numbers for about {tokens:,} tokens to imitate: '
+            f'{factors:,} trained numbers for about {tokens:,} tokens to imitate: '
             'LoRA falls behind full tuning where it has fewer; raise tuning.rank'
         )
     return [line for line in found if line]

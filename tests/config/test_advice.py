@@ -45,3 +45,10 @@ def test_a_rank_too_low_for_the_text_is_named():
     assert '1,000 trained numbers for about 1,001 tokens' in line
     assert 'raise tuning.rank' in line
     assert lines(tokens=1000) == []
+
+
+def test_weights_in_full_do_not_count_as_factors():
+    """They adapt no kernel: the embedding here has 32 * 16 numbers."""
+    (line,) = lines(trainable=1512, tokens=1001, modules_to_save=('embed',))
+    assert '1,000 trained numbers for about 1,001 tokens' in line
+    assert lines(trainable=1513, tokens=1001, modules_to_save=('embed',)) == []

@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import json
 
 import foreign_models
 import jax
@@ -137,6 +138,14 @@ def test_reward_models(family, tmp_path):
     close(theirs(again.eval()), want)
 
 
+def elsewhere(delta, seed):
+    """A delta that has moved at random."""
+    keys = iter(jax.random.split(jax.random.key(seed), 99))
+    return jax.tree.map(
+        lambda x: x + 0.3 * jax.random.normal(next(keys), x.shape), delta
+    )
+
+
 def own(arch, params, kind, targets, head=False):
     """A delta as we train one: every kernel has factors of its own."""
     tuning = create(
@@ -144,10 +153,7 @@ def own(arch, params, kind, targets, head=False):
         | ({'rank_stabilised': True} if kind == 'lora' else {})
     )
     delta = tuning.init(jax.random.key(0), params, parameters(arch))
-    keys = iter(jax.random.split(jax.random.key(1), 99))
-    delta = jax.tree.map(
-        lambda x: x + 0.3 * jax.random.normal(next(keys), x.shape), delta
-    )
+    delta = elsewhere(delta, 1)
     if head:
         head = heads.init_head(jax.random.key(2), arch.width)
         delta = {**delta, heads.HEAD: head}
@@ -259,6 +265,92 @@ def test_alphas_of_modules_and_layers_are_trained_further(tmp_path):
     other = dataclasses.replace(kind, rank=3)
     with pytest.raises(UserError, match='make the two alike'):
         roles.begin(jax.random.key(0), other, source, leaves, 'sft')
+
+
+BIASES = {
+    'all': ('gpt2', {'bias': 'all'}),
+    'of factors': ('gpt2', {'bias': 'lora_only'}),
+    'joined, of DoRA': ('gpt_neox', {'bias': 'lora_only', 'use_dora': True}),
+    'of some kernels': ('qwen2', {'bias': 'all', 'target_modules': ['o_proj']}),
+    'and a norm': (
+        'gpt_neox',
+        {'bias': 'all', 'modules_to_save': ['final_layer_norm']},
+    ),
+}
+
+
+@pytest.mark.parametrize('case', BIASES)
+def test_biases(case, tmp_path):
+    """Those that PEFT trains are read, and written again as the same bits."""
+    family, settings = BIASES[case]
+    model = trained(family, tmp_path / 'theirs', r=3, **settings)
+    want, (arch, params) = theirs(model), base(family)
+    read = ours.read(tmp_path / 'theirs', arch)
+    close(logits(arch, tree.bind(params, read.delta)), want)
+    ours.write(tmp_path / 'ours', arch, read.delta, read.tuning, family=kin(family))
+    files = [tmp_path / x / ARRAYS for x in ('theirs', 'ours')]
+    first, second = map(load_file, files)
+    copies = {x for x in first if 'original_module' in x or 'modules_to_save' in x}
+    assert second.keys() == first.keys() - copies
+    assert any(x.endswith('.bias') for x in second)
+    for name, x in second.items():
+        np.testing.assert_array_equal(first[name], x, err_msg=name)
+    config = json.loads((tmp_path / 'ours' / 'adapter_config.json').read_text())
+    assert config['bias'] == settings['bias']
+    again = peft.PeftModel.from_pretrained(fresh(family), tmp_path / 'ours')
+    close(theirs(again.eval()), want)
+
+
+WHOLE = {
+    'llama': ('attention', ('embed', 'unembed')),
+    'gpt2': ('layers/attention/o', ('.*bias',)),
+    'qwen2': ('attention', ('layers/attention/(q|v)_bias', 'norm')),
+    'gpt_neox': (
+        'layers/attention/o',
+        ('layers/mlp/norm(_bias)?', 'embed', 'layers/attention/o_bias'),
+    ),
+}
+
+
+@pytest.mark.parametrize('family', WHOLE)
+def test_weights_in_full_are_trained_in_peft_here_and_there(family, tmp_path):
+    """PEFT loads what a tuning trains; a stage goes on from the folder with the same
+    tuning, and what it leaves loads again with equal logits."""
+    arch, params = base(family)
+    leaves = parameters(arch)
+    targets, whole = WHOLE[family]
+    settings = {'rank': 3, 'targets': (targets,), 'modules_to_save': whole}
+    kind = create({'name': 'lora', **settings})
+    role = roles.begin(
+        jax.random.key(0), kind, roles.Role(params, '', {}, None), leaves, 'sft'
+    )
+    want = logits(arch, params)
+    for step in range(2):
+        close(logits(arch, role.bound()), np.asarray(want))
+        moved = elsewhere(role.delta, step)
+        folder = tmp_path / str(step)
+        ours.write(folder, arch, moved, kind, family=kin(family))
+        want = logits(arch, tree.bind(params, moved))
+        model = peft.PeftModel.from_pretrained(fresh(family), folder)
+        close(theirs(model.eval()), np.asarray(want))
+        source = roles.imported(folder, arch, params, '')
+        close(logits(arch, source.bound()), np.asarray(want))
+        role = roles.begin(jax.random.key(0), kind, source, leaves, 'sft')
+    other = dataclasses.replace(kind, modules_to_save=())
+    with pytest.raises(
+        UserError, match=r"goes on from .*modules_to_save=\('.*but asks"
+    ):
+        roles.begin(jax.random.key(0), other, source, leaves, 'sft')
+
+
+def test_a_norm_without_its_bias_is_not_a_module(tmp_path):
+    arch, params = base('gpt2')
+    kind = create({'name': 'lora', 'rank': 3, 'modules_to_save': ('norm',)})
+    delta = kind.init(jax.random.key(0), params, parameters(arch))
+    with pytest.raises(
+        UserError, match=r'ln_f is trained in part, .* train norm_bias too'
+    ):
+        ours.write(tmp_path, arch, delta, kind)
 
 
 def trained_as_it_is(folder, settings):

@@ -18,6 +18,10 @@ from perl.system.errors import UserError
 
 PREFIX = 'base_model.model.'
 PARTS = ('lora_A.weight', 'lora_B.weight', 'lora_magnitude_vector')
+BESIDE = '.base_layer.bias'  # how the name of the bias of a module with factors ends
+# of the bias of a module that is saved whole, PEFT writes two more where it is to write
+# all biases: that of the base, and the trained one by another name
+_COPIES = ('.original_module.', '.modules_to_save.')
 TABLE = ('lora_embedding_A', 'lora_embedding_B')
 _NOTES = {'bias': 0.0, 'shift': 0.0, 'scale': 1.0}
 _KEYS = {*_NOTES, 'note', 'chat'}
@@ -47,8 +51,14 @@ def model_of(
     )
 
 
-def tensors_of(folder: pathlib.Path) -> dict[str, Tensor]:
-    """The tensors of a folder, none of them read, without the prefix of PEFT."""
+def tensors_of(folder: pathlib.Path, biases: bool) -> dict[str, Tensor]:
+    """The tensors of a folder, none of them read, without the prefix of PEFT.
+
+    Args:
+        folder: of the adapter.
+        biases: whether biases are trained: that of a module with factors then has the
+            name that it has in the model.
+    """
     file = folder / ARRAYS
     pickled = folder / 'adapter_model.bin'
     if not file.is_file() and pickled.is_file():
@@ -62,7 +72,12 @@ def tensors_of(folder: pathlib.Path) -> dict[str, Tensor]:
                 f'adapter: {file}: {name} does not begin with {PREFIX}; save the '
                 'adapter with save_pretrained of PEFT'
             )
-        found[name.removeprefix(PREFIX)] = tensor
+        name = name.removeprefix(PREFIX)
+        if biases and any(part in name for part in _COPIES):
+            continue
+        if biases and name.endswith(BESIDE):
+            name = f'{name.removesuffix(BESIDE)}.bias'
+        found[name] = tensor
     return found
 
 

@@ -33,7 +33,7 @@ def make_config(
         'task_type': TASKS[settings.scores],
         'base_model_name_or_path': base,
         'inference_mode': True,
-        'bias': 'none',
+        'bias': settings.bias,
         'r': rank,
         'lora_alpha': alpha,
         'lora_dropout': settings.dropout,

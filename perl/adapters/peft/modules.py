@@ -14,7 +14,9 @@ from perl.models.families.tensors import declared, foreign_names, names_of
 from perl.system.errors import UserError
 from perl.weights import Leaf
 
-_TURNED = tuple(f'layers/attention/{x}' for x in ('q', 'k'))
+_TURNED = tuple(
+    f'layers/attention/{x}{y}' for x in 'qk' for y in ('', '_bias', '_norm')
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -124,8 +126,9 @@ def tails(found: Sequence[Module]) -> dict[str, str]:
 
 
 def turned(arch: Architecture, path: str, array: np.ndarray, back: bool) -> np.ndarray:
-    """An array `[..., N]` of a kernel's outputs with the components of a head
-    in the order of transformers, or back in that of the decoder."""
+    """An array `[..., N]` of the outputs of a kernel, or of what is added to them, with
+    the components of a head in the order of transformers, or back in that of the
+    decoder."""
     if arch.rope_layout != 'pairs' or path not in _TURNED:
         return array
     order = np.arange(arch.head_width)

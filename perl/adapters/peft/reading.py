@@ -68,7 +68,7 @@ def read(folder: str | pathlib.Path, arch: Architecture) -> Imported:
     """
     folder = pathlib.Path(folder)
     settings = read_settings(folder)
-    tensors = tensors_of(folder)
+    tensors = tensors_of(folder, settings.bias != 'none')
     scores = settings.scores or 'score.weight' in tensors
     settings = dataclasses.replace(settings, scores=scores)
     _check_unembedding(folder, arch, tensors)
@@ -95,8 +95,14 @@ def read(folder: str | pathlib.Path, arch: Architecture) -> Imported:
 
 def _whole(folder, arch, module, tensors):
     """The whole parameters that a module holds, by path; empty where it has none."""
-    if not any(name in tensors for name in module.names):
+    held = [name for name in module.names if name in tensors]
+    if not held:
         return {}
+    if len(held) < len(module.names):
+        raise UserError(
+            f'adapter: {folder / ARRAYS} has {PREFIX}{held[0]}, but not the same of '
+            'every layer, which is not read; train it in all layers, or copy it again'
+        )
     shape, parts = module.name.shape(module.leaves), []
     for name in module.names:
         array = array_of(folder, tensors, name, shape)
@@ -137,14 +143,16 @@ def _check_unembedding(folder, arch, tensors):
 
 
 def _tuning(settings, flat):
-    """The tuning whose rules name every kernel and its rank."""
+    """The tuning whose rules name every kernel and its rank, and what is held whole."""
     ranks = {p: x.a.shape[-1] for p, x in flat.items() if isinstance(x, Lora | Dora)}
     kind = kind_named('dora' if settings.dora else 'lora')
     targets = tuple(f'{re.escape(path)}:{rank}' for path, rank in ranks.items())
+    whole = (x for x in flat if x not in ranks and not x.startswith(f'{HEAD}/'))
     return kind(
         rank=settings.rank,
         alpha=float(settings.alpha),
         rank_stabilised=settings.rank_stabilised,
         dropout=settings.dropout,
+        modules_to_save=tuple(map(re.escape, whole)),
         **({'targets': targets} if targets else {}),
     )

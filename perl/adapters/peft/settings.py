@@ -17,6 +17,7 @@ _TYPES = {
     'lora_dropout': float, 'rank_pattern': dict, 'alpha_pattern': dict,
     'modules_to_save': list,
 }  # fmt: skip
+BIASES = ('none', 'all', 'lora_only')  # which ones are trained: no other value is read
 # keys that say where the adapter came from, how it was made, or what its tensors tell
 _IGNORED = (
     'peft_type', 'task_type', 'base_model_name_or_path', 'revision', 'inference_mode',
@@ -39,6 +40,8 @@ class Settings:
         dropout: while training.
         ranks, alphas: by regular expressions of the ends of modules' names.
         saved: modules that are held whole.
+        bias: which biases are trained too, one of `BIASES`: those of all modules, or of
+            those with factors.
         scores: whether the model is a classifier with one label.
         targets: the modules that have factors, as a regular expression or by the ends
             of their names; none where other keys leave some of these out.
@@ -52,6 +55,7 @@ class Settings:
     ranks: Mapping[str, int] = dataclasses.field(default_factory=dict)
     alphas: Mapping[str, float] = dataclasses.field(default_factory=dict)
     saved: tuple[str, ...] = ()
+    bias: str = 'none'
     scores: bool = False
     targets: str | tuple[str, ...] = ()
 
@@ -99,8 +103,8 @@ def read_settings(folder: pathlib.Path) -> Settings:
             'it changes the base; convert the adapter with '
             'path_initial_model_for_weight_conversion of PEFT',
         )  # fmt: skip
-    if config.get('bias', 'none') != 'none':
-        raise _error(file, 'bias', config, 'only none is read')
+    if config.get('bias', 'none') not in BIASES:
+        raise _error(file, 'bias', config, f'it must be one of {", ".join(BIASES)}')
     for key, value in config.items():
         known = key in _TYPES or key in _IGNORED or key in ('init_lora_weights', 'bias')
         if not known and value not in (None, False, {}, []):
@@ -118,6 +122,7 @@ def read_settings(folder: pathlib.Path) -> Settings:
         ranks=config.get('rank_pattern') or {},
         alphas=config.get('alpha_pattern') or {},
         saved=tuple(config.get('modules_to_save') or ()),
+        bias=config.get('bias', 'none'),
         scores=config.get('task_type') == TASKS[True],
         targets=_targets(config),
     )

@@ -10,6 +10,7 @@ from perl.adapters.peft.folder import PREFIX
 from perl.adapters.peft.joining import write_factors
 from perl.adapters.peft.making import make_config
 from perl.adapters.peft.modules import families_of, modules, tails, turned
+from perl.adapters.peft.saving import name_whole
 from perl.adapters.peft.settings import ARRAYS, CONFIG, REWARD, Settings
 from perl.adapters.tree import is_adapter
 from perl.adapters.tunings import LoraTuning, Tuning
@@ -46,7 +47,8 @@ def write(
     Args:
         folder: made where it is not there.
         arch: the decoder.
-        delta: of LoRA or DoRA, and arrays that replace the base's.
+        delta: of LoRA or DoRA, and arrays that replace the base's; see
+            `saving.name_whole` for which of them PEFT calls `modules_to_save`.
         tuning: how it was trained.
         family: whose names its modules have; None takes the first that describes the
             decoder.
@@ -65,15 +67,19 @@ def write(
     dora = any(isinstance(x, Dora) for x in flat.values())
     family = family or families_of(arch)[0]
     own = modules(family, arch, scores)
-    tensors, found, saved = _tensors(arch, own, flat)
+    tensors, found, whole = _tensors(arch, own, flat)
     if flat:
         raise UserError(
             f'export: {next(iter(flat))} has no name in a {family.name} of '
             'transformers; write --format=bundle'
         )
+    names = {name: module.name.paths for module in own for name in module.names}
+    saved, bias, renamed = name_whole(names, found, whole)
+    tensors = {renamed.get(name, name): x for name, x in tensors.items()}
     settings = Settings(
-        8, 8, tuning.rank_stabilised, dora, tuning.dropout, saved=saved, scores=scores
-    )
+        8, 8, tuning.rank_stabilised, dora, tuning.dropout,
+        saved=saved, bias=bias, scores=scores,
+    )  # fmt: skip
     transposed = any(x.name.layout == 'in_out' for x in own if x.is_kernel)
     config = make_config(found, tails(own), settings, base, transposed)
     folder.mkdir(parents=True, exist_ok=True)
@@ -109,15 +115,16 @@ def _checked(arch, delta, tuning):
 
 def _tensors(arch, own, flat):
     """The tensors of the modules, the rank and the scale of each that has factors, and
-    the names of those that are held whole; takes what it writes out of `flat`."""
-    tensors, found, saved = {}, {}, ()
+    the names of the tensors that are held whole; takes what it writes out of `flat`."""
+    tensors, found, whole = {}, {}, []
     for module in own:
         leaves = [flat.pop(path, None) for path in module.name.paths]
         if any(isinstance(x, Lora | Dora) for x in leaves):
             write_factors(arch, module, leaves, tensors, found)
         elif any(x is not None for x in leaves):
-            saved += tuple(_write_whole(arch, module, leaves, tensors))
-    return tensors, found, saved
+            _write_whole(arch, module, leaves, tensors)
+            whole += module.names
+    return tensors, found, whole
 
 
 def write_reward(
@@ -137,7 +144,7 @@ def write_reward(
 
 
 def _write_whole(arch, module, leaves, tensors):
-    """Adds what is held whole; returns the names of the modules."""
+    """Adds what is held whole."""
     if any(x is None for x in leaves):
         raise UserError(
             f'export: {module.names[0]} joins parameters of which some are trained; '
@@ -151,7 +158,6 @@ def _write_whole(arch, module, leaves, tensors):
             )
         ]
         tensors[name] = module.name.theirs(parts, module.leaves)
-    return [name.rpartition('.')[0] for name in module.names]
 
 
 def _label(tuning):

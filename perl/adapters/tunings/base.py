@@ -6,6 +6,7 @@ import math
 from typing import Any, ClassVar, Self
 
 import jax
+import jax.numpy as jnp
 
 from perl.weights import Adapter, Leaf, flatten, is_leaf
 
@@ -91,6 +92,11 @@ class Tuning(abc.ABC):
             f'{self.label}: {trainable:,} of {total:,} parameters '
             f'({trainable / total:.2%})'
         )
+
+
+def trained_copy(params: Any) -> Any:
+    """Float32 copies of arrays of any shapes, on buffers that a step may donate."""
+    return jax.tree.map(lambda x: jnp.array(x, jnp.float32, copy=True), params)
 
 
 def parameter_count(declared: Any) -> int:

@@ -4,9 +4,8 @@ import dataclasses
 from typing import Any, ClassVar
 
 import jax
-import jax.numpy as jnp
 
-from perl.adapters.tunings.base import Tuning, parameter_count
+from perl.adapters.tunings.base import Tuning, parameter_count, trained_copy
 
 
 @dataclasses.dataclass(frozen=True)
@@ -23,7 +22,7 @@ class Full(Tuning):
     def init(self, key: jax.Array, base: Any, leaves: Any) -> Any:
         """A float32 copy of the base, of the shapes that the model declares."""
         del key, leaves
-        return jax.tree.map(lambda x: jnp.array(x, jnp.float32, copy=True), base)
+        return trained_copy(base)
 
     def coverage(self, leaves: Any) -> str:
         """One line for a person."""

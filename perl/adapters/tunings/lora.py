@@ -9,8 +9,14 @@ import jax
 import jax.numpy as jnp
 
 from perl.adapters import targets as rules
+from perl.adapters import tree
 from perl.adapters.targets import ATTENTION
-from perl.adapters.tunings.base import Tuning, matrix_count, parameter_count
+from perl.adapters.tunings.base import (
+    Tuning,
+    matrix_count,
+    parameter_count,
+    trained_copy,
+)
 from perl.weights import Adapter, Leaf, Lora, flatten, unflatten
 
 
@@ -25,6 +31,8 @@ class LoraTuning(Tuning):
         dropout: rate on the adapter's input while training.
         targets: see `perl.adapters.targets.choose`.
         b_rate: multiplies the learning rate of `B`; LoRA+ (arXiv 2402.12354) has 16.
+        modules_to_save: weights that are trained in full beside the factors, such as
+            the embedding; see `perl.adapters.targets.choose_whole`.
     """
 
     rank: int = 8
@@ -34,6 +42,7 @@ class LoraTuning(Tuning):
     targets: tuple[str, ...] = ATTENTION
     name: str = 'lora'
     b_rate: float = 1.0
+    modules_to_save: tuple[str, ...] = ()
     adapter: ClassVar[type[Adapter]] = Lora
 
     def scale(self, rank: int) -> float:
@@ -56,26 +65,32 @@ class LoraTuning(Tuning):
 
     def chosen(self, leaves: Any) -> dict[str, tuple[Leaf, int]]:
         """The kernels that get factors and the rank of each, by path."""
-        return rules.choose(self.targets, self.rank, leaves)
+        return rules.choose(self.targets, self.rank, leaves, self.whole(leaves))
+
+    def whole(self, leaves: Any) -> dict[str, Leaf]:
+        """The weights that are trained in full beside the factors, by path."""
+        return rules.choose_whole(self.modules_to_save, leaves)
 
     def declare(self, leaves: Any) -> Any:
-        """Factors with a `Leaf` in the place of each array."""
-        return unflatten(
-            {
-                path: self.beside(leaf, rank)
-                for path, (leaf, rank) in self.chosen(leaves).items()
-            }
-        )
+        """Factors with a `Leaf` in the place of each array, and the weights that are
+        trained in full."""
+        factors = {
+            path: self.beside(leaf, rank)
+            for path, (leaf, rank) in self.chosen(leaves).items()
+        }
+        return unflatten({**factors, **self.whole(leaves)})
 
     def init(self, key: jax.Array, base: Any, leaves: Any) -> Any:
         """Factors whose product is zero: `A` uniform with variance `1 / (3 inputs)`,
         `B` zero, as in PEFT; `a [L, *inputs, R]` and `b [L, R, *outputs]` of each
-        kernel, without `L` outside of the layers."""
+        kernel, without `L` outside of the layers. Weights that are trained in full
+        begin as float32 copies of the base's."""
         kernels, flat = flatten(base or {}), {}
         for i, (path, (leaf, rank)) in enumerate(sorted(self.chosen(leaves).items())):
             own = jax.random.fold_in(key, i)
             flat[path] = self.fresh(own, leaf, rank, kernels.get(path))
-        return unflatten(flat)
+        whole = unflatten({path: kernels[path] for path in self.whole(leaves)})
+        return unflatten({**flat, **flatten(trained_copy(tree.merge(whole, {})))})
 
     def beside(self, leaf: Leaf, rank: int) -> Any:
         """The adapter of one kernel with a `Leaf` in the place of each array."""
@@ -132,12 +147,14 @@ class LoraTuning(Tuning):
     def coverage(self, leaves: Any) -> str:
         """One line for a person: which matrices are trained and what share that is."""
         chosen, total = self.chosen(leaves), parameter_count(leaves)
+        whole = ', '.join(self.whole(leaves))
         trainable = parameter_count(self.declare(leaves))
         kinds = ', '.join(path.removeprefix('layers/') for path in chosen)
         ranks = '/'.join(str(r) for r in sorted({rank for _, rank in chosen.values()}))
         return (
             f'{super().label} r={ranks}: {len(chosen)} kinds ({kinds}), '
             f'{matrix_count(chosen, leaves)} matrices, '
+            f'{f"and in full {whole}; " if whole else ""}'
             f'{trainable:,} of {total:,} parameters ({trainable / total:.2%})'
         )
 

@@ -59,5 +59,6 @@ class PissaTuning(LoraTuning):
     def describing(self, delta: Any) -> tuple[Any, Tuning]:
         """As for LoRA, since an average of PiSSA is a LoRA."""
         if any(isinstance(x, Lora) for x in flatten(delta).values()):
-            return LoraTuning().describing(delta)
+            plain = LoraTuning(modules_to_save=self.modules_to_save)
+            return plain.describing(delta)
         return delta, self

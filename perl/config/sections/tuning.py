@@ -40,6 +40,9 @@ def tuning_config(name: str = 'lora', rank: int = 8, **changes: Any) -> ConfigDi
             # of paths; the first that matches counts; `pattern:rank` gives another
             # rank, and rank 0 none; () is what the tuning has by itself
             'targets': (),
+            # weights that LoRA and its relatives train in full beside their factors, by
+            # regular expressions of paths, such as embed, unembed or .*_bias
+            'modules_to_save': (),
             'b_rate': 1.0,  # multiplies the learning rate of B; LoRA+ has 16
             'width': 16,  # of the inner layer of houlsby and pfeiffer
             'slots': 16,  # keys and values that prefix adds to a layer

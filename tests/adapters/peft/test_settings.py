@@ -38,6 +38,7 @@ def test_the_targets_that_are_sure(settings, wanted, tmp_path):
 @pytest.mark.parametrize(
     ('settings', 'said'),
     [
+        ({'bias': 'some'}, "bias is 'some'; it must be one of none, all, lora_only"),
         ({'lora_dropout': 1.5}, 'lora_dropout is 1.5; it must be at least 0'),
         ({'target_modules': '('}, r"target_modules: '\(' is not a regular expression"),
         ({'rank_pattern': {'(': 3}}, r"rank_pattern: '\(' is not a regular"),

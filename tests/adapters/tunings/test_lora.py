@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from perl import weights
 from perl.adapters.tunings import Full, LoraTuning, create
+from perl.adapters.tunings.base import parameter_count
 from perl.adapters.tunings.dora import DoraTuning
 from perl.adapters.tunings.lora import factors
 from perl.adapters.tunings.pissa import PissaTuning
@@ -196,3 +197,43 @@ trees = st.recursive(
 @given(st.dictionaries(names, trees, min_size=1))
 def test_unflatten_is_the_inverse_of_flatten(tree):
     assert weights.unflatten(weights.flatten(tree)) == tree
+
+
+def test_weights_in_full_have_no_factors_and_are_counted():
+    kind = LoraTuning(3, modules_to_save=('embed', '.*/(q|norm)'))
+    whole = {'embed', *(f'layers/{x}' for x in ('attention/q', 'attention/norm'))}
+    assert kind.whole(LEAVES).keys() == {*whole, 'layers/mlp/norm'}
+    assert kind.chosen(LEAVES).keys() == {f'layers/attention/{x}' for x in 'kvo'}
+    plain = LoraTuning(3, targets=('.*/(k|v|o)',))
+    more = sum(math.prod(x.shape) for x in kind.whole(LEAVES).values())
+    assert parameter_count(kind.declare(LEAVES)) == more + parameter_count(
+        plain.declare(LEAVES)
+    )
+    assert 'and in full embed, layers/attention/norm' in kind.coverage(LEAVES)
+    assert 'in full' not in plain.coverage(LEAVES)
+
+
+def test_weights_in_full_are_copies_that_a_step_may_donate():
+    base = tiny.weights()
+    kind = LoraTuning(3, modules_to_save=('embed', 'norm'))
+    delta = kind.init(jax.random.key(0), base, LEAVES)
+    for name in ('embed', 'norm'):
+        np.testing.assert_array_equal(delta[name], base[name])
+        assert delta[name] is not base[name]
+    assert kind.kept(LEAVES) == []
+
+
+@pytest.mark.parametrize(
+    ('fields', 'says'),
+    [
+        (
+            {'modules_to_save': ('lm_head',)},
+            "'lm_head' matches nothing; the parameters",
+        ),
+        ({'modules_to_save': ('(',)}, r"'\(' is not a regular expression"),
+        ({'modules_to_save': ('layers/.*',)}, 'no kernel is chosen'),
+    ],
+)
+def test_weights_that_cannot_be_trained_in_full(fields, says):
+    with pytest.raises(UserError, match=says):
+        LoraTuning(3, **fields).declare(LEAVES)
