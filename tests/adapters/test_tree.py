@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 import tiny
 
-from perl import weights
+from perl import sharding, weights
 from perl.adapters import tree
-from perl.adapters.tunings import LoraTuning
-from perl.models import architecture, decoder
+from perl.adapters.tunings import LoraTuning, create
+from perl.models import architecture, decoder, frozen_base
 from perl.system.errors import UserError
 from perl.weights import Adapted
 
@@ -173,3 +173,16 @@ def test_each_kernel_draws_its_own_dropout():
 
 def test_size_counts_elements():
     assert tree.size({'a': jnp.zeros((2, 3)), 'b': {'c': jnp.zeros(())}}) == 7
+
+
+def test_fold_rounds_no_weight_that_was_trained_in_full():
+    """The place of a kernel in four bits is one of four bits."""
+    kind = create({'name': 'qalora', 'modules_to_save': ('layers/mlp/down', 'embed')})
+    arch = tiny.arch(quantization='int4')
+    base = frozen_base.place(arch, tiny.weights(arch), sharding.make_mesh())
+    delta = kind.init(jax.random.key(0), base, architecture.parameters(arch))
+    with pytest.raises(UserError, match='into a base in int4 would round'):
+        tree.fold(base, delta)
+    folded = tree.fold(base, delta, lossy=True)
+    assert jax.tree.structure(folded) == jax.tree.structure(base)
+    tiny.close(folded['embed'], delta['embed'], 0)

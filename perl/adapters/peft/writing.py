@@ -74,11 +74,11 @@ def write(
             'transformers; write --format=bundle'
         )
     names = {name: module.name.paths for module in own for name in module.names}
-    saved, bias, renamed = name_whole(names, found, whole)
+    saved, biases, renamed = name_whole(names, found, whole)
     tensors = {renamed.get(name, name): x for name, x in tensors.items()}
     settings = Settings(
         8, 8, tuning.rank_stabilised, dora, tuning.dropout,
-        saved=saved, bias=bias, scores=scores,
+        saved=saved, bias=biases, scores=scores,
     )  # fmt: skip
     transposed = any(x.name.layout == 'in_out' for x in own if x.is_kernel)
     config = make_config(found, tails(own), settings, base, transposed)
