@@ -89,7 +89,7 @@ def _ends(run: Run) -> int | tuple[int, ...]:
     """The ids that end a response; for a model without a run, also those that its files
     name."""
     ends, path = chat.stops(run.tokenizer), run.config.model.path
-    if run.config.stages or not files.is_foreign(path):
+    if run.config.stages:
         return ends
     ends = ends if isinstance(ends, tuple) else (ends,)
     return tuple(dict.fromkeys((*ends, *files.stops(path))))

@@ -6,6 +6,7 @@ import jax
 import numpy as np
 import pytest
 import runs
+from commands import command
 from safetensors.numpy import load_file
 
 from perl import check
@@ -13,7 +14,9 @@ from perl import config as configs
 from perl.adapters import tree
 from perl.config import rules
 from perl.export import export, stage_role
+from perl.models import decoder
 from perl.runs import opening
+from perl.runs.model_alone import open_alone
 from perl.system.errors import UserError
 from perl.weights import Stored, flatten
 from perl.weights.affine import Int4
@@ -109,6 +112,85 @@ def test_qalora_folds_into_the_base_of_a_run(pretrained, tmp_path):
             assert isinstance(folded[path], Int4)
             np.testing.assert_array_equal(folded[path].codes, x.codes)
             assert np.any(folded[path].offset != x.offset)
+
+
+@pytest.fixture(scope='module')
+def merged(pretrained, tmp_path_factory):
+    """A run with QA-LoRA, and the folders of its SFT and reward models."""
+    folder = runs.clone(pretrained, tmp_path_factory.mktemp('qalora') / 'run')
+    runs.run(tuned('qalora'), folder, ['sft', 'reward'])
+    for stage in ('sft', 'reward'):
+        output = folder.parent / stage
+        args = (f'--workdir={folder}', f'--stage={stage}', f'--output={output}')
+        ended = command('perl.export', *args, '--format=merged')
+        assert ended.code == 0 and 'its kernels stay in int4' in ended.err, ended
+    return folder
+
+
+def test_merged_kernels_are_those_of_the_base_with_other_offsets(merged):
+    """On disk; the model computes what base and adapter do."""
+    run = opening.open_finished(merged)
+    alone = open_alone(str(merged.parent / 'sft'))
+    assert alone.arch.quantization == 'int4' and alone.base_id.endswith('-int4')
+    for path, x in flatten(run.base).items():
+        new = flatten(alone.base)[path]
+        if isinstance(x, Stored):
+            np.testing.assert_array_equal(new.codes, x.codes)
+            assert np.any(new.offset != x.offset)
+        else:
+            np.testing.assert_array_equal(new, x)
+    tokens = np.random.default_rng(0).integers(3, 60, (2, 20)).astype(np.int32)
+    rows = tokens, np.broadcast_to(np.arange(20), (2, 20))
+    want = decoder.hidden(run.arch, run.role('sft').bound(), *rows)
+    got = decoder.hidden(alone.arch, alone.base, *rows)
+    np.testing.assert_allclose(got, want, atol=1e-5)
+    assert np.abs(got - decoder.hidden(run.arch, run.base, *rows)).max() > 1e-3
+
+
+def test_commands_take_a_merged_folder_without_any_flag(merged, tmp_path):
+    asked = ('--prompt=A table.', '--temperature=0', '--max_tokens=9', '--json')
+    within = command('perl.generate', f'--workdir={merged}', '--adapter=sft', *asked)
+    alone = command('perl.generate', f'--model={merged.parent / "sft"}', *asked)
+    assert alone.code == within.code == 0, alone
+    assert json.loads(alone.out)['response'] == json.loads(within.out)['response']
+    pairs = tmp_path / 'pairs.jsonl'
+    row = {'prompt': 'A table.', 'chosen': 'Yes, at seven.', 'rejected': 'No.'}
+    pairs.write_text(json.dumps(row) + '\n')
+    model = merged.parent / 'reward'
+    within = command('perl.score', f'--workdir={merged}', f'--input={pairs}')
+    alone = command('perl.score', f'--model={model}', f'--input={pairs}')
+    assert alone.code == within.code == 0, alone
+    got, want = (json.loads(x.out)['chosen_reward'] for x in (alone, within))
+    assert got == pytest.approx(want, abs=1e-4)
+    ended = command('perl.generate', f'--model={model}', *asked)
+    assert 'is a classifier, which has no logits' in ended.error
+
+
+def test_a_run_over_a_merged_folder(merged, tmp_path):
+    """An adapter trains over it; the config need not say how it is stored, and must not
+    say otherwise. As a reward of a policy it scores."""
+    changes = {'model.path': str(merged.parent / 'sft'), 'stages': ('sft', 'policy')}
+    changes |= {'policy.reward': str(merged.parent / 'reward')}
+    tunings = {f'{x}.tuning.targets': ('all-linear',) for x in ('sft', 'policy')}
+    runs.run(runs.config('', **changes, **tunings), tmp_path / 'run')
+    run = opening.open_finished(tmp_path / 'run')
+    assert run.base_id == open_alone(changes['model.path']).base_id
+    export(run, stage_role(run, 'base'), 'merged', tmp_path / 'base')
+    with pytest.raises(UserError, match=r'a merge into a base in int4 would round'):
+        export(run, stage_role(run, 'sft'), 'merged', tmp_path / 'new')
+    assert not (tmp_path / 'new').exists()
+    export(run, stage_role(run, 'sft'), 'merged', tmp_path / 'new', decoded=True)
+    assert open_alone(str(tmp_path / 'new')).arch.quantization == 'none'
+    again = open_alone(str(tmp_path / 'base'))
+    assert again.base_id == run.base_id
+    for wrong, says in (
+        ({'model.quantization': 'nf4'}, r'model.quantization: nf4, but the base of '),
+        ({'sft.tuning.name': 'qlora'}, r'qlora trains over a base in nf4'),
+        ({'sft.tuning.name': 'full'}, r'full trains weights of the base'),
+    ):
+        config = runs.config('', **{**changes, 'stages': ('sft',), **wrong})
+        with pytest.raises(UserError, match=says):
+            check.check(config, tmp_path / 'no')
 
 
 @pytest.mark.parametrize(

@@ -97,14 +97,25 @@ def architecture(config: ConfigDict, vocabulary: int) -> Architecture:
     return family.architecture(vocabulary=vocabulary, **sizes)
 
 
-def quantization(config: ConfigDict) -> str:
+def quantization(config: ConfigDict, stored: str = 'none') -> str:
     """How the frozen base of a run is stored, which all its stages share: as
     `model.quantization` says, or as the tuning of a stage calls for.
 
+    Args:
+        config: of the experiment.
+        stored: how the folder of `model.path` holds it.
+
     Raises:
-        UserError: a tuning calls for another one, or cannot train such a base.
+        UserError: the folder holds it in another one, or a tuning calls for another
+            one, or cannot train such a base.
     """
     kind = config.model.get('quantization', 'none')
+    if stored != 'none' and kind not in ('none', stored):
+        raise UserError(
+            f'model.quantization: {kind}, but the base of model.path is stored in '
+            f'{stored}; leave it at none, or give the base in floating point'
+        )
+    kind = kind if stored == 'none' else stored
     tuned = {
         x: tuning(config[x].tuning, x) for x in config.stages if 'tuning' in config[x]
     }

@@ -7,8 +7,10 @@ from typing import Any
 
 from perl.models import families, store
 from perl.models.architecture import Architecture
+from perl.models.base_file import has_head
 from perl.models.files import is_foreign, open_checkpoint, refuse_pickle, refuse_run
 from perl.models.files.recorded import Recorder
+from perl.models.heads import HEAD
 from perl.system.errors import UserError
 from perl.weights.layers import Encode, Place
 
@@ -28,7 +30,9 @@ def describe(path: str | pathlib.Path, scores: bool = False) -> Architecture:
             tensors are not those of its config.
     """
     if _is_ours(path):
-        return store.read(path, lambda _, leaf, x: None)[0]
+        arch, params, _ = store.read(path, lambda _, leaf, x: None)
+        _check_scores(HEAD in params, scores, path)
+        return arch
     checkpoint = open_checkpoint(path)
     if families.is_classifier(checkpoint.config):
         _check_classifier(checkpoint, scores)
@@ -39,12 +43,7 @@ def describe(path: str | pathlib.Path, scores: bool = False) -> Architecture:
 
 def _check_classifier(checkpoint, scores):
     """Raises a `UserError` unless a classifier is wanted and has one label."""
-    if not scores:
-        raise UserError(
-            f'model.path: {checkpoint.where} is a classifier, which has no logits; '
-            'give the language model that it was made from (a reward of a policy, a '
-            'judge and perl.score --model may be such a classifier)'
-        )
+    _check_scores(True, scores, checkpoint.where)
     score = checkpoint.tensors.get(families.SCORE)
     if score is not None and score.shape[0] != 1:
         raise UserError(
@@ -53,8 +52,21 @@ def _check_classifier(checkpoint, scores):
         )
 
 
+def _check_scores(has_head, wanted, where):
+    """Raises a `UserError` where there is a head and a language model is wanted."""
+    if has_head and not wanted:
+        raise UserError(
+            f'model.path: {where} is a classifier, which has no logits; '
+            'give the language model that it was made from (a reward of a policy, a '
+            'judge and perl.score --model may be such a classifier)'
+        )
+
+
 def is_classifier(path: str | pathlib.Path) -> bool:
-    """Whether a path is the folder of a classifier; nothing is fetched."""
+    """Whether a path is the folder of a classifier, of transformers or ours; nothing is
+    fetched."""
+    if (pathlib.Path(path) / store.CARD).is_file():
+        return has_head(pathlib.Path(path) / store.ARRAYS)
     try:
         config = json.loads((pathlib.Path(path) / 'config.json').read_bytes())
         return families.is_classifier(config)

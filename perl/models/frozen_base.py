@@ -1,5 +1,6 @@
 """The frozen base of a run as it lies in memory: on a mesh, in few or in many bits."""
 
+import dataclasses
 from collections.abc import Callable
 from typing import Any
 
@@ -43,13 +44,14 @@ def place_leaf(
         path: of the parameter, such as `layers/mlp/up`.
         leaf: its declaration.
         array: its numbers, of the shape of the leaf, or what `encoder` made of its
-            layers.
+            layers, or what a file has that holds them in few bits.
     """
     kind, dtype = arch.quantization, arch.base_dtype
     if not quantisation.applies(path, leaf, kind):
         return sharding.place(leaf, array, mesh, dtype)
-    stored = array
-    if not isinstance(array, Stored):
+    if isinstance(array, Stored):
+        stored = dataclasses.replace(array, dtype=dtype)
+    else:
         stored = quantisation.store(leaf, array, kind, dtype)
     said = quantisation.QUANTISATIONS[kind].declare(leaf, dtype)
     return jax.device_put(stored, sharding.shardings(said, mesh))

@@ -52,7 +52,7 @@ def describe_base(
     pieces = min(tokenizer.size, arch.vocabulary)
     holes = tuple(x for x in tokenizer.holes if x < pieces)
     how |= {'pieces': pieces, 'holes': holes, 'precision': precision}
-    how['quantization'] = configs.quantization(config)
+    how['quantization'] = configs.quantization(config, arch.quantization)
     return store.changed(arch, **how)
 
 

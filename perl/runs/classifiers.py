@@ -15,7 +15,7 @@ from perl.data.chat import as_messages
 from perl.data.whole_texts import encode_whole
 from perl.judges import panel
 from perl.judges.reward import Reward, Texts
-from perl.models.files import located, open_checkpoint
+from perl.models.files import is_foreign, located, open_checkpoint
 from perl.models.heads import HEAD
 from perl.runs import reward_models
 from perl.runs.base import over, tokenizer_of
@@ -42,7 +42,7 @@ def load(name: str, mesh: jax.sharding.Mesh | None = None) -> tuple[Run, Reward]
             one with a chat template that cannot be used.
     """
     folder = located(name)
-    ours = (folder / peft.REWARD).is_file()
+    ours = (folder / peft.REWARD).is_file() or not is_foreign(folder)
     notes = peft.notes_of(folder)
     tokenizer = tokenizer_of(name)
     if not ours or notes.get('chat'):

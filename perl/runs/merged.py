@@ -21,27 +21,26 @@ from perl.models.heads import HEAD
 from perl.runs.model_alone import reads_messages
 from perl.runs.roles import Role
 from perl.runs.run import Run
-from perl.system.errors import UserError
+from perl.runs.stored_model import write_stored
+from perl.weights import Stored, flatten
 
 
 def write_merged(run: Run, role: Role, output: pathlib.Path, decoded: bool) -> str:
-    """Writes a folder that transformers loads; returns one line of notes for the user.
+    """Writes a folder that transformers loads, or one of ours where kernels stay in few
+    bits; returns one line of notes for the user.
 
     Args:
         run: with its base.
         role: with a scalar head, it is written as a classifier.
         output: the folder.
-        decoded: allows that a base in few bits is written in floating point.
+        decoded: writes a base in few bits in floating point, for transformers.
 
     Raises:
-        UserError: it is not allowed, or no family of transformers describes the model.
+        UserError: the merge would round to few bits, or no family of transformers
+            describes the model.
     """
-    if run.arch.quantization != 'none' and not decoded:
-        raise UserError(
-            f'--format: the base is stored in {run.arch.quantization}, and a merged '
-            'model would be its decoded numbers; allow it with --decoded, or write '
-            '--format=peft'
-        )
+    if not decoded and any(isinstance(x, Stored) for x in flatten(role.base).values()):
+        return write_stored(run, role, output)
     params, head = tree.merge(role.base, role.delta), {}
     if HEAD in params:
         head = params[HEAD]

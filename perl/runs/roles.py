@@ -10,7 +10,7 @@ from perl.adapters import bundle, peft, tree
 from perl.adapters.network import Network
 from perl.adapters.rescaling import rescaled
 from perl.adapters.tunings import Tuning
-from perl.models import heads, store
+from perl.models import base_file, heads
 from perl.models.architecture import Architecture
 from perl.system.errors import UserError
 from perl.weights import abstract
@@ -177,4 +177,4 @@ def identity(role: Role) -> str:
     """Fingerprints of a role's base and of what was trained on it."""
     leaves = jax.tree_util.tree_leaves_with_path(role.delta)
     delta = {jax.tree_util.keystr(path): leaf for path, leaf in leaves}
-    return f'{role.base_id}+{store.fingerprint(delta)}' if delta else role.base_id
+    return f'{role.base_id}+{base_file.fingerprint(delta)}' if delta else role.base_id

@@ -18,7 +18,7 @@ from perl.data.chat import has_messages
 from perl.data.examples import Examples, encode
 from perl.data.records import Dataset, Record, fingerprint
 from perl.data.tokenizers.vocabularies import Tokenizer
-from perl.models import architecture, frozen_base, heads, store
+from perl.models import architecture, base_file, frozen_base, heads
 from perl.models.architecture import Architecture
 from perl.runs import roles
 from perl.runs.roles import Role
@@ -112,7 +112,7 @@ class Run:
 
     def use_base(self, params: Any) -> None:
         """Takes parameters as the frozen base of all that follows."""
-        self.base_id = frozen_base.name(self.arch, store.fingerprint(params))
+        self.base_id = frozen_base.name(self.arch, base_file.fingerprint(params))
         self.base = self.place_base(params)
 
     def place_base(self, params: Any) -> Any:
@@ -137,7 +137,7 @@ class Run:
         if not role.tuning.replaces_base:
             return role
         return Role(
-            self.place_base(role.delta), store.fingerprint(role.delta), {}, None
+            self.place_base(role.delta), base_file.fingerprint(role.delta), {}, None
         )
 
     def role(self, stage: str) -> Role:

@@ -79,11 +79,13 @@ def with_template(tokenizer: Tokenizer, base: str, file: str = '') -> Tokenizer:
     Raises:
         UserError: the template cannot be read, raises an error, or ends no turn.
     """
+    if base and not file and chat.is_saved(own := located(base) / 'tokenizer'):
+        return chat.saved(tokenizer, own)
     template = _of_file(file, tokenizer) if file else _brought(base, tokenizer)
     if template is None:
         return tokenizer
     end = chat.end_of_turn(tokenizer, template)
-    ends = [end, tokenizer.eos, *(stops(base) if base and is_foreign(base) else ())]
+    ends = [end, tokenizer.eos, *(stops(base) if base else ())]
     return ChatTokenizer(tokenizer, template, tuple(dict.fromkeys(ends)))
 
 

@@ -2,6 +2,7 @@
 
 import contextlib
 import hashlib
+import json
 import math
 import pathlib
 from collections.abc import Iterator, Mapping
@@ -17,7 +18,6 @@ from perl.system import atomic, disk
 
 _ALIGNMENT = 64  # bytes; what XLA asks of memory that is not its own
 _PART = 1 << 20  # numbers that are looked at together
-_READ = 1 << 21  # bytes of a file that are read together
 # the bits from which on a float without its sign is infinite or NaN
 _INFINITE = {'float32': 0x7F800000, 'float16': 0x7C00, 'bfloat16': 0x7F80}
 
@@ -115,26 +115,26 @@ def read(file: pathlib.Path, name: str, row: int | None = None) -> np.ndarray:
     """An array of a file, or `[M, ...]` of a row of one `[N, M, ...]`, in memory that
     JAX can use as it is.
 
-    The library maps the file into memory, and what was read of it counts as memory of
-    the process until the file is closed. So it is opened anew for each part.
+    The library would map the file into memory, which counts as memory of the process,
+    and cannot give numpy floats of 8 bits: the bytes are read here.
+
+    Args:
+        file: that `shapes` has found whole.
+        name: of the array.
+        row: None for all rows.
 
     Raises:
-        OSError, SafetensorError: the file cannot be read.
+        OSError, ValueError: the file cannot be read, or ends too early.
     """
-    with safe_open(file, 'np') as opened:
-        shape = opened.get_slice(name).get_shape()
-        if not math.prod(shape) or not shape:
-            return opened.get_tensor(name)
-        first = opened.get_slice(name)[:1]
-    if row is not None:
-        first, shape = first[0][:1], shape[1:]
-    whole, at = aligned_empty(tuple(shape), first.dtype), 0
-    step = max(1, _READ // first.nbytes)
-    while at < len(whole):
-        with safe_open(file, 'np') as opened:
-            entry, part = opened.get_slice(name), slice(at, min(at + step, len(whole)))
-            whole[part] = entry[part] if row is None else entry[row, part]
-        at += step
+    with file.open('rb') as data:
+        start = 8 + int.from_bytes(data.read(8), 'little')
+        entry = json.loads(data.read(start - 8))[name]
+        shape, at = tuple(entry['shape']), start + entry['data_offsets'][0]
+        shape = shape if row is None else shape[1:]
+        whole = aligned_empty(shape, DTYPES[entry['dtype']])
+        data.seek(at + (row or 0) * whole.nbytes)
+        if data.readinto(whole.reshape(-1).view(np.uint8)) < whole.nbytes:
+            raise ValueError(f'{file.name} ends within {name}')
     return whole
 
 

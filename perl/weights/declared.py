@@ -69,6 +69,25 @@ def unflatten(flat: dict[str, Any]) -> Any:
     return tree
 
 
+def named(tree: Any) -> dict[str, Any]:
+    """The arrays of a tree by path, each of them a `Leaf` where they are declared: as
+    `flatten`, and those of a weight that is no array as `a/b/field`."""
+    leaves = jax.tree_util.tree_leaves_with_path(tree, is_leaf=is_leaf)
+    return {_name(path): x for path, x in leaves}
+
+
+def filled(tree: Any, arrays: dict[str, Any]) -> Any:
+    """The declared tree with the arrays that `named` has by these names, of the shapes
+    that it says."""
+    return jax.tree_util.tree_map_with_path(
+        lambda path, _: arrays[_name(path)], tree, is_leaf=is_leaf
+    )
+
+
+def _name(path):
+    return jax.tree_util.keystr(path, simple=True, separator='/')
+
+
 def in_layers(path: str) -> bool:
     """Whether a flattened path lies in the subtree that carries the layer axis."""
     return path.split('/')[0] == LAYERS

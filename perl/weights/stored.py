@@ -84,7 +84,8 @@ class Stored(Bound):
         if not lossy:
             raise UserError(
                 f'adapters: a merge into a base in {self.name} would round what was '
-                'trained; merge into floating-point weights, or ask for it (lossy)'
+                'trained; keep the adapter beside its base, or merge into floating '
+                'point (perl.export --decoded)'
             )
         return type(self).encode(array, len(self.inputs), self.dtype)
 

@@ -14,7 +14,7 @@ import pytest
 import tiny
 
 from perl import sharding
-from perl.models import bases, frozen_base, store
+from perl.models import base_file, bases, frozen_base, store
 from perl.models import files as models
 from perl.models.architecture import parameters
 from perl.models.files import gguf_names
@@ -34,7 +34,7 @@ def test_a_base_of_ours(tmp_path):
     store.save(tmp_path, tiny.ARCH, params)
     assert bases.describe(tmp_path) == tiny.ARCH
     found, base_id = bases.load(tmp_path, tiny.ARCH, keep)
-    assert base_id == store.fingerprint(params)
+    assert base_id == base_file.fingerprint(params)
     tiny.close(found, params, 0)
 
 

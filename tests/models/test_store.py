@@ -14,7 +14,7 @@ import pytest
 import tiny
 
 from perl.data import tokenizers
-from perl.models import decoder, store
+from perl.models import base_file, decoder, store
 from perl.rollout import sampler
 from perl.rollout.choosing import Sampling
 from perl.system.errors import UserError
@@ -32,7 +32,7 @@ def test_a_base_comes_back(tmp_path, tied, dtype):
     for x, y in zip(jax.tree.leaves(got), jax.tree.leaves(params), strict=True):
         assert x.dtype == y.dtype
         np.testing.assert_array_equal(x, y)
-    assert store.fingerprint(got) == store.fingerprint(params)
+    assert base_file.fingerprint(got) == base_file.fingerprint(params)
 
 
 def test_fingerprints_tell_bases_apart():
@@ -40,9 +40,9 @@ def test_fingerprints_tell_bases_apart():
     changed = {**params, 'norm': params['norm'].at[3].add(1e-6)}
     half = jax.tree.map(lambda x: x.astype(jnp.bfloat16), params)
     swapped = {**params, 'norm': params['layers']['mlp']['norm'][0]}
-    prints = [store.fingerprint(p) for p in (params, changed, half, swapped)]
+    prints = [base_file.fingerprint(p) for p in (params, changed, half, swapped)]
     assert len(set(prints)) == 4
-    assert store.fingerprint(jax.tree.map(np.asarray, params)) == prints[0]
+    assert base_file.fingerprint(jax.tree.map(np.asarray, params)) == prints[0]
     assert all(len(p) == 16 and int(p, 16) for p in prints)
 
 

@@ -12,8 +12,11 @@ from perl.adapters.tunings import create
 from perl.export import export
 from perl.models import heads
 from perl.models.architecture import parameters
+from perl.models.files import stops
+from perl.runs.base import over, tokenizer_of
 from perl.runs.model_alone import open_alone
 from perl.runs.roles import Role
+from perl.system.errors import UserError
 
 TEXTS = ['the table', 'a', 'the table is for two people']
 
@@ -85,3 +88,39 @@ def test_a_base_alone_is_written_as_it_was(tmp_path, dtype):
 def test_a_stage_wants_its_run():
     ended = command('perl.export', '--model=nowhere', '--stage=sft', '--output=made')
     assert ended.code and ended.err.startswith('error: --stage names a stage of')
+
+
+def test_a_foreign_base_in_few_bits_is_written_as_ours(tmp_path):
+    """With its tokenizer, its chat template, and the ids that end a response."""
+    source = foreign_models.save_llama(tmp_path / 'base')
+    template = (
+        '{% for m in messages %}<{{ m.role }}>{{ m.content }}{{ eos_token }}'
+        '{% endfor %}{% if add_generation_prompt %}<assistant>{% endif %}'
+    )
+    (source / 'chat_template.jinja').write_text(template)
+    (source / 'generation_config.json').write_text('{"eos_token_id": [2, 7]}')
+    tokenizer = tokenizer_of(str(source))
+    run = over(str(source), tokenizer, quantization='int4')
+    export(run, Role(run.base, run.base_id, {}, None), 'merged', tmp_path / 'made')
+    alone = open_alone(str(tmp_path / 'made'))
+    assert alone.arch.quantization == 'int4'
+    for x, y in zip(
+        jax.tree.leaves(alone.base), jax.tree.leaves(run.base), strict=True
+    ):
+        np.testing.assert_array_equal(x, y)
+    assert alone.tokenizer.fingerprint == tokenizer.fingerprint
+    assert stops(source) == stops(tmp_path / 'made') == (2, 7)
+    asked = open_alone(str(tmp_path / 'made'), converses=True).tokenizer
+    first = open_alone(str(source), converses=True).tokenizer
+    assert asked.template.source == first.template.source == template
+    assert asked.stops == first.stops and 7 in asked.stops
+    with pytest.raises(UserError, match=r'would round what was trained.*--decoded'):
+        export(run, _lora(run), 'merged', tmp_path / 'no')
+    export(run, _lora(run), 'merged', tmp_path / 'floats', decoded=True)
+    transformers.AutoModelForCausalLM.from_pretrained(tmp_path / 'floats')
+
+
+def _lora(run):
+    tuning = create({'name': 'lora', 'rank': 2, 'targets': ('attention',)})
+    delta = tuning.init(jax.random.key(0), run.base, parameters(run.arch))
+    return Role(run.base, run.base_id, delta, tuning)

@@ -10,7 +10,7 @@ from perl.data.chat.messages import (
     wrap,
 )
 from perl.data.chat.template import Messages, Template, of_files
-from perl.data.chat.tokenizer import ChatTokenizer, saved, stops
+from perl.data.chat.tokenizer import ChatTokenizer, is_saved, saved, stops
 
 __all__ = [
     'Chat',
@@ -23,6 +23,7 @@ __all__ = [
     'end_of_turn',
     'from_dialog',
     'has_messages',
+    'is_saved',
     'of_files',
     'prompt_ids',
     'saved',

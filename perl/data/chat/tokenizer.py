@@ -96,9 +96,14 @@ def stops(tokenizer: Tokenizer) -> int | tuple[int, ...]:
     return getattr(tokenizer, 'stops', tokenizer.eos)
 
 
+def is_saved(folder: pathlib.Path) -> bool:
+    """Whether `save` has written a template into a folder."""
+    return (folder / CARD).is_file()
+
+
 def saved(tokenizer: Tokenizer, folder: pathlib.Path) -> Tokenizer:
     """The tokenizer of a folder with the template that `save` wrote beside it."""
-    if not (folder / CARD).is_file():
+    if not is_saved(folder):
         return tokenizer
     card = jsonl.load(folder / CARD)
     try:

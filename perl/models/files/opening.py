@@ -4,9 +4,16 @@ import pathlib
 
 from perl.models.files import hub
 from perl.models.files.checkpoint import Checkpoint
-from perl.models.files.folder import CONFIG, PICKLES, read_folder, refuse_pickle
+from perl.models.files.folder import (
+    CONFIG,
+    GENERATION,
+    PICKLES,
+    read_folder,
+    refuse_pickle,
+)
 from perl.models.files.gguf_file import read_gguf
 from perl.models.files.gguf_header import read_header
+from perl.system import jsonl
 from perl.system.errors import UserError
 
 _GGUF = '.gguf'
@@ -91,10 +98,15 @@ def open_checkpoint(path: str | pathlib.Path) -> Checkpoint:
 
 
 def stops(path: str | pathlib.Path) -> tuple[int, ...]:
-    """The ids that end a response as a checkpoint says: `eos_token_id` of its
-    `generation_config.json`, or else of its config; none where neither says it."""
-    checkpoint = open_checkpoint(path)
-    for said in (checkpoint.generation, checkpoint.config):
+    """The ids that end a response as the files of a model say: `eos_token_id` of its
+    `generation_config.json`, or else of its config; none where neither says it. A base
+    of ours may have the first of the two."""
+    if is_foreign(path):
+        checkpoint = open_checkpoint(path)
+        sources = (checkpoint.generation, checkpoint.config)
+    else:
+        sources = (jsonl.load(pathlib.Path(path) / GENERATION),)
+    for said in sources:
         ids = said.get('eos_token_id')
         ids = ids if isinstance(ids, list) else [ids]
         if all(isinstance(i, int) for i in ids):

@@ -40,7 +40,7 @@ def tensors_in(file: pathlib.Path) -> dict[str, Tensor]:
 def _read(file, name):
     try:
         array = arrays.read(file, name)
-    except (SafetensorError, OSError) as error:
+    except (ValueError, OSError) as error:
         raise damaged(file, error) from None
     check_finite(array, f'{file}: {name}')
     return array
