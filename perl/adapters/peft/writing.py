@@ -64,20 +64,16 @@ def write(
     bias = float(flat.pop(f'{HEAD}/bias')) if scores else 0.0
     if scores:
         flat[KERNEL] = flat[KERNEL][None]
-    dora = any(isinstance(x, Dora) for x in flat.values())
     family = family or families_of(arch)[0]
     own = modules(family, arch, scores)
-    tensors, found, whole = _tensors(arch, own, flat)
+    tensors, found, saved, biases = _tensors(arch, own, flat)
     if flat:
         raise UserError(
             f'export: {next(iter(flat))} has no name in a {family.name} of '
             'transformers; write --format=bundle'
         )
-    names = {name: module.name.paths for module in own for name in module.names}
-    saved, biases, renamed = name_whole(names, found, whole)
-    tensors = {renamed.get(name, name): x for name, x in tensors.items()}
     settings = Settings(
-        8, 8, tuning.rank_stabilised, dora, tuning.dropout,
+        8, 8, tuning.rank_stabilised, tuning.adapter is Dora, tuning.dropout,
         saved=saved, bias=biases, scores=scores,
     )  # fmt: skip
     transposed = any(x.name.layout == 'in_out' for x in own if x.is_kernel)
@@ -114,8 +110,9 @@ def _checked(arch, delta, tuning):
 
 
 def _tensors(arch, own, flat):
-    """The tensors of the modules, the rank and the scale of each that has factors, and
-    the names of the tensors that are held whole; takes what it writes out of `flat`."""
+    """The tensors of the modules, the rank and the scale of each that has factors, the
+    modules that are held whole, and which biases are trained; takes what it writes out
+    of `flat`."""
     tensors, found, whole = {}, {}, []
     for module in own:
         leaves = [flat.pop(path, None) for path in module.name.paths]
@@ -124,7 +121,9 @@ def _tensors(arch, own, flat):
         elif any(x is not None for x in leaves):
             _write_whole(arch, module, leaves, tensors)
             whole += module.names
-    return tensors, found, whole
+    names = {name: module.name.paths for module in own for name in module.names}
+    saved, biases, renamed = name_whole(names, found, whole)
+    return {renamed.get(x, x): y for x, y in tensors.items()}, found, saved, biases
 
 
 def write_reward(
