@@ -47,8 +47,7 @@ def write(
     Args:
         folder: made where it is not there.
         arch: the decoder.
-        delta: of LoRA or DoRA, and arrays that replace the base's; see
-            `saving.name_whole` for which of them PEFT calls `modules_to_save`.
+        delta: of LoRA or DoRA, and weights in full, which `name_whole` names.
         tuning: how it was trained.
         family: whose names its modules have; None takes the first that describes the
             decoder.
