@@ -84,8 +84,8 @@ class Stored(Bound):
         if not lossy:
             raise UserError(
                 f'adapters: a merge into a base in {self.name} would round what was '
-                'trained; keep the adapter beside its base, or merge into floating '
-                'point (perl.export --decoded)'
+                'trained; keep the adapter beside its base, merge into floating point '
+                '(perl.export --decoded), or ask for it (lossy)'
             )
         return type(self).encode(array, len(self.inputs), self.dtype)
 
