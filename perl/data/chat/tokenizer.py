@@ -97,13 +97,13 @@ def stops(tokenizer: Tokenizer) -> int | tuple[int, ...]:
 
 
 def is_saved(folder: pathlib.Path) -> bool:
-    """Whether `save` has written a template into a folder."""
-    return (folder / CARD).is_file()
+    """Whether a folder has the template that `save` wrote, and its card."""
+    return (folder / CARD).is_file() and (folder / TEMPLATE).is_file()
 
 
 def saved(tokenizer: Tokenizer, folder: pathlib.Path) -> Tokenizer:
     """The tokenizer of a folder with the template that `save` wrote beside it."""
-    if not is_saved(folder):
+    if not (folder / CARD).is_file():
         return tokenizer
     card = jsonl.load(folder / CARD)
     try:
