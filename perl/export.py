@@ -5,8 +5,8 @@
     python -m perl.export --model=NAME.gguf --stage=base --format=merged --output=DIR
 
 `peft` is an adapter in the format of PEFT, `merged` a whole model of transformers
-(of a reward model: one of sequence classification with one label), `bundle` the
-adapter folder of ours.
+(of a reward model: one of sequence classification with one label; over a base in few
+bits: a folder of ours, whose kernels stay so), `bundle` the adapter folder of ours.
 """
 
 import pathlib
@@ -42,7 +42,7 @@ def export(
         role: what is written.
         form: of `FORMATS`.
         output: a folder that is not there, or is empty.
-        decoded: allows that a base in few bits is written in floating point.
+        decoded: writes a base in few bits in floating point.
 
     Raises:
         UserError: the format cannot hold the role, or the folder has files.
@@ -98,18 +98,15 @@ def _write_bundle(run, role, output, decoded):
     del decoded
     _check_adapter(role)
     delta = role.delta
-    if not _fits(run, role):  # scales by kernel, which a tuning of ours has not
+    declared = roles.declared(role, run.leaves, run.arch.width)
+    if jax.tree.structure(abstract(declared)) != jax.tree.structure(delta):
+        # scales by kernel, which a tuning of ours has not
         delta, tuning = role.tuning.describing(jax.device_get(delta))
         role = Role(role.base, role.base_id, delta, tuning, role.shift, role.scale)
     kind = 'reward' if HEAD in delta else 'policy'
     card = roles.card(role, kind, run.tokenizer.fingerprint, reads_messages(run))
     bundle.save(output, jax.device_get(delta), card)
     return ''
-
-
-def _fits(run, role):
-    declared = roles.declared(role, run.leaves, run.arch.width)
-    return jax.tree.structure(abstract(declared)) == jax.tree.structure(role.delta)
 
 
 _WRITE = {'peft': _write_peft, 'merged': write_merged, 'bundle': _write_bundle}
@@ -150,7 +147,7 @@ def define_flags() -> None:
     flags.DEFINE_string('adapter', '', 'a folder: a bundle of ours, or of PEFT')
     flags.DEFINE_enum('format', 'peft', FORMATS, 'what is written')
     flags.DEFINE_string('output', None, 'the folder to write')
-    flags.DEFINE_bool('decoded', False, 'merges into a base that is stored in few bits')
+    flags.DEFINE_bool('decoded', False, 'writes a base in few bits in floating point')
 
 
 if __name__ == '__main__':
