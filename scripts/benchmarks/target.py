@@ -6,48 +6,75 @@ nothing runs there, so it says memory, and no seconds.
 """
 
 import argparse
+import math
 import pathlib
+import re
 import sys
 from collections.abc import Mapping
 from typing import Any
 
 import jax
 import numpy as np
-from jax.sharding import Mesh
+from jax.sharding import Mesh, NamedSharding
 
 from perl import sharding
 from perl.training.plan import Plan
 
 # descriptions of chips, as XLA reads them
 CHIPS = {'h100': pathlib.Path(__file__).with_name('h100.txtpb')}
+_FUSED = re.compile(r'custom_call_target="(?:__cudnn\$fmha\w*|tpu_custom_call)"')
 _GIB = 2**30
 
 
 def mesh(args: argparse.Namespace) -> Mesh:
-    """One device of `--target`, or the CPU that is there.
+    """`--mesh` devices of `--target`, or the CPU that is there.
 
     Raises:
-        SystemExit: the compiler for the target is not installed.
+        SystemExit: the compiler for the target is not installed, or the target has
+            fewer devices.
     """
     if not args.target:
         return sharding.make_mesh()
-    from jax.experimental import topologies  # loads every plugin of JAX
-
     jax.config.update('jax_platforms', 'cpu')  # the others have no devices here
+    shape = tuple(map(int, args.mesh.split(',')))
+    need = math.prod(shape)
     try:
-        target = topologies.get_topology_desc(
-            args.target,
-            'cuda',
-            target_config=CHIPS[args.target].read_text(),
-            topology='1x1x1',
-        )
-    except (RuntimeError, NotImplementedError) as error:
+        there = _gpus(args.target, need) if args.target in CHIPS else _tpus(args.target)
+    except (RuntimeError, NotImplementedError, ValueError) as error:
         raise SystemExit(
             f'--target={args.target}: JAX has no compiler for it ({error}); install '
-            f'jax-cuda12-plugin and jax-cuda12-pjrt of version {jax.__version__}, '
-            'nvidia-cuda-nvcc-cu12 and nvidia-cudnn-cu12'
+            f'{_PACKAGES[args.target in CHIPS].format(jax.__version__)}'
         ) from None
-    return Mesh(np.array(target.devices[:1]).reshape(1, 1, 1), sharding.AXES)
+    if need > len(there):
+        raise SystemExit(
+            f'--mesh={args.mesh} is {need} devices, {args.target} has {len(there)}'
+        )
+    return Mesh(np.array(there[:need]).reshape(shape), sharding.AXES)
+
+
+_PACKAGES = {
+    True: 'jax-cuda12-plugin=={0}, jax-cuda12-pjrt=={0}, nvidia-cuda-nvcc-cu12 and '
+    'nvidia-cudnn-cu12',
+    False: 'jax[tpu]=={0}',
+}
+
+
+def _gpus(name, count):
+    from jax._src.cudnn import fused_attention_stablehlo
+    from jax.experimental import topologies  # loads every plugin of JAX
+
+    # JAX asks the GPU of this machine how wide the heads of cuDNN's attention may be
+    fused_attention_stablehlo.check_compute_capability = lambda _: True
+    chip = CHIPS[name].read_text()
+    return topologies.get_topology_desc(
+        name, 'cuda', target_config=chip, topology=f'1x1x{count}'
+    ).devices
+
+
+def _tpus(name):
+    from jax.experimental import topologies  # loads every plugin of JAX
+
+    return topologies.get_topology_desc(platform='tpu', topology_name=name).devices
 
 
 def account(plan: Plan, programs: Mapping[str, Any], target: Mesh) -> dict[str, Any]:
@@ -62,18 +89,20 @@ def account(plan: Plan, programs: Mapping[str, Any], target: Mesh) -> dict[str, 
     Args:
         plan: of the stage.
         programs: by name, lowered and not compiled.
-        target: one device.
+        target: the devices; the account is that of one.
     """
     held = plan.bytes_per_device(target)
     held = {name: held[name] for name in ('frozen', 'trainable', 'optimizer')}
     stays, found = sum(held.values()), {}
     for name, program in programs.items():
-        memory = program.compile().memory_analysis()
+        compiled = program.compile()
+        memory = compiled.memory_analysis()
         new = memory.output_size_in_bytes - memory.alias_size_in_bytes
         found[name] = {
             'temporary_gib': _gib(memory.temp_size_in_bytes),
             'outputs_gib': _gib(new),
             'total_gib': _gib(stays + new + memory.temp_size_in_bytes),
+            'fused_kernels': len(_FUSED.findall(compiled.as_text())),
         }
         print(f'{name}: {found[name]}', file=sys.stderr, flush=True)  # takes minutes
     return {
@@ -83,11 +112,14 @@ def account(plan: Plan, programs: Mapping[str, Any], target: Mesh) -> dict[str, 
 
 
 def placed(tree: Any, target: Mesh) -> Any:
-    """Arrays or shapes as shapes on every device of the target."""
-    place = sharding.replicated(target)
-    return jax.tree.map(
-        lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=place), tree
-    )
+    """Arrays or shapes as shapes on the target, the rows of a batch divided."""
+
+    def place(x):
+        axes = ('batch', None, None, None)[: x.ndim]
+        where = NamedSharding(target, sharding.spec(axes, x.shape, target))
+        return jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=where)
+
+    return jax.tree.map(place, tree)
 
 
 def _gib(size):
