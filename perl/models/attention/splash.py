@@ -5,6 +5,8 @@ one that all others see too, so a block of queries gets a mask; the kernel skips
 empty tiles, and reads none where a tile is full.
 """
 
+import functools
+
 import jax
 import jax.numpy as jnp
 
@@ -59,10 +61,6 @@ def attend(
         'q_seq_shards': 1,
         'interpret': interpret,
     }
-    if mask is None:
-        causal = MultiHeadMask([CausalMask((q.shape[2], k.shape[2]))] * heads)
-        out = jax.vmap(make_splash_mha(causal, **options))(q, k, v)
-        return out.swapaxes(1, 2)[:, :tokens]
 
     def row(mask, q, k, v):
         kernel = make_splash_mha(mask[None], **options)  # one mask for all heads
@@ -71,12 +69,44 @@ def attend(
         kernel.fwd_mask_info = info
         return kernel(q, k, v)
 
-    mask = padded(padded(mask, 1, _LANES), 2, _LANES)
-    if len(mask) == 1:
-        out = jax.vmap(row, in_axes=(None, 0, 0, 0))(mask[0], q, k, v)
-    else:
-        out = jax.vmap(row)(mask, q, k, v)
-    return out.swapaxes(1, 2)[:, :tokens]
+    def rows(mask, q, k, v):
+        if mask is None:
+            causal = MultiHeadMask([CausalMask((q.shape[2], k.shape[2]))] * heads)
+            return jax.vmap(make_splash_mha(causal, **options))(q, k, v)
+        if len(mask) == 1:
+            return jax.vmap(row, in_axes=(None, 0, 0, 0))(mask[0], q, k, v)
+        return jax.vmap(row)(mask, q, k, v)
+
+    if mask is not None:
+        mask = padded(padded(mask, 1, _LANES), 2, _LANES)
+    return _precise(rows)(mask, q, k, v).swapaxes(1, 2)[:, :tokens]
+
+
+def _precise(rows):
+    """`rows(mask, q, k, v)` with the precision of float32 products that is set now. JAX
+    traces the gradient of a kernel later, when another one may be set; and it would
+    split the numbers of bfloat16 too, which gains nothing."""
+    float32 = jax.config.jax_default_matmul_precision
+
+    def setting(q):
+        half = q.dtype != jnp.float32
+        return jax.default_matmul_precision('default' if half else float32)
+
+    @jax.custom_vjp
+    def run(mask, q, k, v):
+        with setting(q):
+            return rows(mask, q, k, v)
+
+    def forward(mask, q, k, v):
+        with setting(q):
+            return jax.vjp(functools.partial(rows, mask), q, k, v)
+
+    def backward(gradient, change):
+        with setting(change):
+            return None, *gradient(change)
+
+    run.defvjp(forward, backward)
+    return run
 
 
 def _tiles(queries, keys):

@@ -66,6 +66,24 @@ def test_equals_plain(segments, heads, tokens, options):
         np.testing.assert_allclose(got, expected, atol=2e-5)
 
 
+@pytest.mark.parametrize(
+    'dtype, want', [('float32', 'HIGHEST'), ('bfloat16', 'DEFAULT')]
+)
+def test_products_have_the_precision_that_is_set_in_the_gradient_too(dtype, want):
+    q = jax.ShapeDtypeStruct((1, 128, 1, 128), dtype)
+    mask = jax.ShapeDtypeStruct((1, 128, 128), bool)
+
+    def loss(q, k, v, mask):
+        with jax.default_matmul_precision('highest'):
+            return splash.attend(q, k, v, mask, None, None).sum()
+
+    with jax.numpy_dtype_promotion('standard'), jax.numpy_rank_promotion('allow'):
+        program = str(jax.make_jaxpr(jax.grad(loss, argnums=(0, 1, 2)))(q, q, q, mask))
+    # two of the forward pass, three and four of the gradients, one of o and its change
+    assert program.count('dot_general[') == 10
+    assert program.count('Precision.') == program.count(f'Precision.{want}') == 20
+
+
 def test_what_splash_cannot_do():
     v5e = Target('tpu', 'TPU v5 lite')
     assert 'TPU' in splash.refusal(Target('cpu', 'cpu'), jnp.float32, 64, None)
