@@ -5,6 +5,7 @@ more than that, so a block of queries gets a mask, to cuDNN a bias of `[B, 1, T,
 """
 
 import re
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -70,4 +71,9 @@ def attend(
     return out[:, :tokens]
 
 
-KERNEL = Kernel('gpu', 512, refusal, attend)
+def kept(primitive: Any, *_: Any, **__: Any) -> bool:
+    """Whether the gradient keeps what this primitive of JAX returned."""
+    return primitive.name == 'dot_product_attention_fwd_wrapper'
+
+
+KERNEL = Kernel('gpu', 512, refusal, attend, kept)

@@ -1,5 +1,6 @@
 """Rows in the blocks of queries that a fused kernel is given, on a mesh or without."""
 
+import functools
 from typing import Any
 
 import jax
@@ -37,18 +38,23 @@ def causal(
         window, scale, soft_cap: as in `attention.causal`.
     """
 
+    def block(start, stop, q, k, v, rows, window):
+        queries, keys = rows.cut(start, stop), rows.cut(0, stop)
+        # padding sees itself, for a softmax of nothing is not a number
+        own = queries.slots[..., None] == keys.slots[:, None]
+        mask = allowed(queries, keys, window) | own
+        seen = k[:, :stop], v[:, :stop], mask
+        return kernel.attend(q[:, start:stop], *seen, scale, soft_cap)
+
     def local(q, k, v, rows, window):
         if rows.segments is None and window is None:
             return kernel.attend(q, k, v, None, scale, soft_cap)
-        outputs = []
-        for start in range(0, q.shape[1], kernel.block):
-            stop = min(start + kernel.block, q.shape[1])
-            queries, keys = rows.cut(start, stop), rows.cut(0, stop)
-            # padding sees itself, for a softmax of nothing is not a number
-            own = queries.slots[..., None] == keys.slots[:, None]
-            mask = allowed(queries, keys, window) | own
-            past = k[:, :stop], v[:, :stop], mask
-            outputs.append(kernel.attend(q[:, start:stop], *past, scale, soft_cap))
+        outputs, tokens = [], q.shape[1]
+        for start in range(0, tokens, kernel.block):
+            run = functools.partial(block, start, min(start + kernel.block, tokens))
+            # the masks of all blocks are as large as the square of the length
+            run = jax.checkpoint(run, policy=kernel.kept)
+            outputs.append(run(q, k, v, rows, window))
         return jnp.concatenate(outputs, axis=1)
 
     mesh = jax.sharding.get_abstract_mesh()

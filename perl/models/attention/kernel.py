@@ -1,7 +1,7 @@
 """What a fused kernel is to the rest of the package."""
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 
@@ -32,9 +32,12 @@ class Kernel(NamedTuple):
         attend: `(q, k, v, mask, scale, soft_cap)` to `[B, T, H, N]`, for
             `q [B, T, H, N]`, `k, v [B, S, K, N]` and `mask` bool `[B or 1, T, S]`, in
             which every query sees a key. None is a causal mask, with T = S.
+        kept: the policy of `jax.checkpoint` that keeps what the kernel's gradient
+            reads, and no mask.
     """
 
     platform: str
     block: int
     refusal: Callable[[Target, jax.typing.DTypeLike, int, float | None], str | None]
     attend: Callable[..., jax.Array]
+    kept: Callable[..., Any]

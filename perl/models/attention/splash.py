@@ -13,6 +13,7 @@ import jax.numpy as jnp
 from perl.models.attention.kernel import Kernel, Target
 from perl.models.attention.padding import padded
 
+_KEPT = 'splash'  # the name of what the gradient reads: output and log-sum-exp
 _LANES = 128  # of a vector register: lengths are multiples of it
 _TILES = (512, 256, 128)  # queries or keys that are multiplied at a time, best first
 
@@ -59,6 +60,7 @@ def attend(
         'attn_logits_soft_cap': soft_cap,
         'head_shards': 1,
         'q_seq_shards': 1,
+        'residual_checkpoint_name': _KEPT,
         'interpret': interpret,
     }
 
@@ -121,4 +123,6 @@ def _tiles(queries, keys):
     )  # fmt: skip
 
 
-KERNEL = Kernel('tpu', 1024, refusal, attend)
+KERNEL = Kernel(
+    'tpu', 1024, refusal, attend, jax.checkpoint_policies.save_only_these_names(_KEPT)
+)

@@ -84,6 +84,27 @@ def test_products_have_the_precision_that_is_set_in_the_gradient_too(dtype, want
     assert program.count('Precision.') == program.count(f'Precision.{want}') == 20
 
 
+def test_the_gradient_keeps_no_mask_and_runs_no_kernel_again():
+    q = jax.ShapeDtypeStruct((2, 512, 4, 128), jnp.bfloat16)
+    segments = jax.ShapeDtypeStruct((2, 512), jnp.int32)
+    kernel = splash.KERNEL._replace(block=128)
+
+    def attend(q, k, v, segments):
+        rows = whole(512, segments, None, None)
+        return fused.causal(kernel, q, k, v, rows, None, scale=None, soft_cap=None)
+
+    def gradient(q, k, v, segments):
+        return jax.vjp(functools.partial(attend, segments=segments), q, k, v)[1]
+
+    with jax.numpy_dtype_promotion('standard'), jax.numpy_rank_promotion('allow'):
+        kept = jax.tree.leaves(jax.eval_shape(gradient, q, q, q, segments))
+        program = jax.make_jaxpr(lambda *x: gradient(*x)(x[0]))(q, q, q, segments)
+    assert all(x.dtype != bool for x in kept)
+    assert max(x.size for x in kept) == q.size
+    # of each of four blocks: one forward, two of the gradient
+    assert str(program).count('pallas_call[') == 4 * 3
+
+
 def test_what_splash_cannot_do():
     v5e = Target('tpu', 'TPU v5 lite')
     assert 'TPU' in splash.refusal(Target('cpu', 'cpu'), jnp.float32, 64, None)
