@@ -43,20 +43,13 @@ def mesh(args: argparse.Namespace) -> Mesh:
     except (RuntimeError, NotImplementedError, ValueError) as error:
         raise SystemExit(
             f'--target={args.target}: JAX has no compiler for it ({error}); install '
-            f'{_PACKAGES[args.target in CHIPS].format(jax.__version__)}'
+            f"'.[{'target' if args.target in CHIPS else 'tpu'}]'"
         ) from None
     if need > len(there):
         raise SystemExit(
             f'--mesh={args.mesh} is {need} devices, {args.target} has {len(there)}'
         )
     return Mesh(np.array(there[:need]).reshape(shape), sharding.AXES)
-
-
-_PACKAGES = {
-    True: 'jax-cuda12-plugin=={0}, jax-cuda12-pjrt=={0}, nvidia-cuda-nvcc-cu12 and '
-    'nvidia-cudnn-cu12',
-    False: 'jax[tpu]=={0}',
-}
 
 
 def _gpus(name, count):
