@@ -124,5 +124,5 @@ def _tiles(queries, keys):
 
 
 KERNEL = Kernel(
-    'tpu', 1024, refusal, attend, jax.checkpoint_policies.save_only_these_names(_KEPT)
+    'tpu', 2048, refusal, attend, jax.checkpoint_policies.save_only_these_names(_KEPT)
 )
