@@ -16,7 +16,6 @@ import pathlib
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-import numpy as np
 from absl import flags
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
@@ -24,7 +23,7 @@ from tqdm import tqdm
 
 from perl import config as configs
 from perl import sharding
-from perl.config import recipes, rules, stage_names
+from perl.config import kinds, recipes, rules, stage_names
 from perl.data import tokenizers
 from perl.models import bases, families
 from perl.models.architecture import Architecture
@@ -73,7 +72,7 @@ def _tuned(config, tuning) -> tuple[ConfigDict, Architecture]:
     with changed.unlocked():
         for name in changed.stages if tuning else ():
             stage = changed[name]
-            if 'tuning' in stage and stage.kind != 'pretrain':
+            if 'tuning' in stage and kinds.of(stage).makes != 'base':
                 rank = stage.tuning.get('rank', 8)
                 stage.tuning = configs.tuning_config(tuning, rank)
     rules.validate(changed)
@@ -105,10 +104,8 @@ def main(argv: Sequence[str]) -> None:
         with values.config.unlocked():
             recipes.use_base(values.config, values.model)
     shape = targets.mesh_shape(values.mesh, sharding.AXES)
-    count = math.prod(shape.values())
-    target = targets.open_target(values.target, count)
-    devices = np.array(target.devices[:count]).reshape(*shape.values())
-    mesh = Mesh(devices, sharding.AXES)
+    target = targets.open_target(values.target, math.prod(shape.values()))
+    mesh = targets.mesh_of(target, shape)
     rows = memory(values.config, mesh, values.tuning or (), values.stages)
     print(needs_table(rows, target.memory).markdown())
     print(verdict(rows, target))

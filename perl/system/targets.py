@@ -6,12 +6,15 @@ it tells no seconds.
 """
 
 import dataclasses
+import math
 import os
 import pathlib
 import re
 from collections.abc import Sequence
 
 import jax
+import numpy as np
+from jax.sharding import Mesh
 
 from perl.system import capacity
 from perl.system.errors import UserError
@@ -23,6 +26,7 @@ TPUS = {'v2': 8, 'v3': 16, 'v4': 32, 'v5e': 16, 'v5p': 95, 'v6e': 32}
 _GPU = re.compile(rf'({"|".join(CHIPS)})(?:x(\d+))?')
 _TPU = re.compile(rf'({"|".join(TPUS)}):\d+(x\d+)+')
 _GIB = 2**30
+_FORCED = 'xla_force_host_platform_device_count'
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,28 +63,21 @@ def open_target(name: str, devices: int = 1) -> Target:
         )
     jax.config.update('jax_platforms', 'cpu')  # the others have no devices here
     if name == 'cpu':
-        jax.config.update('jax_num_cpu_devices', devices)
+        if devices > 1 and _FORCED not in os.environ.get('XLA_FLAGS', ''):
+            jax.config.update('jax_num_cpu_devices', devices)
         here = jax.devices()
         machine = capacity.capacity(here)
         return Target(name, here, machine and machine.total // devices)
     try:
         there = _gpus(gpu[1], int(gpu[2] or 1)) if gpu else _tpus(name)
     except (RuntimeError, NotImplementedError, ValueError) as error:
-        packages = _GPU_PACKAGES if gpu else _TPU_PACKAGES
-        why = str(error).splitlines()[0]
+        why, extra = str(error).splitlines()[0], 'target' if gpu else 'tpu'
         raise UserError(
             f'target: JAX cannot compile for {name} here ({why}); install '
-            f'{packages.format(jax.__version__)}'
+            f"'.[{extra}]', best in an environment of its own"
         ) from None
     memory = _memory_of(gpu[1]) if gpu else TPUS[tpu[1]] * _GIB
     return Target(name, there, memory)
-
-
-_TPU_PACKAGES = "'jax[tpu]=={0}'"
-_GPU_PACKAGES = (
-    'jax-cuda12-plugin=={0} jax-cuda12-pjrt=={0} nvidia-cuda-nvcc-cu12 '
-    'nvidia-cudnn-cu12'
-)
 
 
 def _gpus(chip, count):
@@ -105,6 +102,7 @@ def _tpus(name):
         TPU_SKIP_MDS_QUERY='1',
         TPU_WORKER_HOSTNAMES='localhost',
         TPU_ACCELERATOR_TYPE='v5e-4',
+        ALLOW_MULTIPLE_LIBTPU_LOAD='1',  # no device is held, so two may compile
     )
     return topologies.get_topology_desc(platform='tpu', topology_name=name).devices
 
@@ -130,3 +128,23 @@ def mesh_shape(text: str, axes: Sequence[str]) -> dict[str, int]:
             )
         shape[name] = int(length)
     return shape
+
+
+def mesh_of(target: Target, shape: dict[str, int]) -> Mesh:
+    """The first devices of a target as a mesh.
+
+    Args:
+        target: the devices.
+        shape: from `mesh_shape`.
+
+    Raises:
+        UserError: the target has too few.
+    """
+    need = math.prod(shape.values())
+    if need > len(target.devices):
+        raise UserError(
+            f'mesh: it is of {need} devices, {target.name} has {len(target.devices)}; '
+            'choose a smaller mesh or a larger target'
+        )
+    devices = np.array(target.devices[:need]).reshape(*shape.values())
+    return Mesh(devices, tuple(shape))

@@ -31,7 +31,7 @@ def measure(args: argparse.Namespace) -> dict:
         mesh = target.mesh(args)
         state, frozen, _ = plan.abstract(mesh)
         with jax.set_mesh(mesh):
-            step = update.lower(state, frozen, target.placed(batch, mesh))
+            step = update.lower(state, frozen, sharding.on_paper(batch, mesh))
         memory = target.account(plan, {'update': step}, mesh)
         return {**memory, 'trainable': plan.parameter_count()}
     head = heads.init_head(jax.random.key(3), arch.width)

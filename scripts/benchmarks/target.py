@@ -6,22 +6,18 @@ nothing runs there, so it says memory, and no seconds.
 """
 
 import argparse
-import math
-import pathlib
 import re
 import sys
 from collections.abc import Mapping
 from typing import Any
 
-import jax
-import numpy as np
-from jax.sharding import Mesh, NamedSharding
+from jax.sharding import Mesh
 
 from perl import sharding
+from perl.system import targets
+from perl.system.errors import UserError
 from perl.training.plan import Plan
 
-# descriptions of chips, as XLA reads them
-CHIPS = {'h100': pathlib.Path(__file__).with_name('h100.txtpb')}
 _FUSED = re.compile(r'custom_call_target="(?:__cudnn\$fmha\w*|tpu_custom_call)"')
 _GIB = 2**30
 
@@ -35,39 +31,11 @@ def mesh(args: argparse.Namespace) -> Mesh:
     """
     if not args.target:
         return sharding.make_mesh()
-    jax.config.update('jax_platforms', 'cpu')  # the others have no devices here
-    shape = tuple(map(int, args.mesh.split(',')))
-    need = math.prod(shape)
+    shape = dict(zip(sharding.AXES, map(int, args.mesh.split(',')), strict=True))
     try:
-        there = _gpus(args.target, need) if args.target in CHIPS else _tpus(args.target)
-    except (RuntimeError, NotImplementedError, ValueError) as error:
-        raise SystemExit(
-            f'--target={args.target}: JAX has no compiler for it ({error}); install '
-            f"'.[{'target' if args.target in CHIPS else 'tpu'}]'"
-        ) from None
-    if need > len(there):
-        raise SystemExit(
-            f'--mesh={args.mesh} is {need} devices, {args.target} has {len(there)}'
-        )
-    return Mesh(np.array(there[:need]).reshape(shape), sharding.AXES)
-
-
-def _gpus(name, count):
-    from jax._src.cudnn import fused_attention_stablehlo
-    from jax.experimental import topologies  # loads every plugin of JAX
-
-    # JAX asks the GPU of this machine how wide the heads of cuDNN's attention may be
-    fused_attention_stablehlo.check_compute_capability = lambda _: True
-    chip = CHIPS[name].read_text()
-    return topologies.get_topology_desc(
-        name, 'cuda', target_config=chip, topology=f'1x1x{count}'
-    ).devices
-
-
-def _tpus(name):
-    from jax.experimental import topologies  # loads every plugin of JAX
-
-    return topologies.get_topology_desc(platform='tpu', topology_name=name).devices
+        return targets.mesh_of(targets.open_target(args.target), shape)
+    except UserError as error:
+        raise SystemExit(f'--target={args.target}: {error}') from None
 
 
 def account(plan: Plan, programs: Mapping[str, Any], target: Mesh) -> dict[str, Any]:
@@ -102,17 +70,6 @@ def account(plan: Plan, programs: Mapping[str, Any], target: Mesh) -> dict[str, 
         **{f'{name}_gib': _gib(size) for name, size in held.items()},
         'programs': found,
     }
-
-
-def placed(tree: Any, target: Mesh) -> Any:
-    """Arrays or shapes as shapes on the target, the rows of a batch divided."""
-
-    def place(x):
-        axes = ('batch', None, None, None)[: x.ndim]
-        where = NamedSharding(target, sharding.spec(axes, x.shape, target))
-        return jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=where)
-
-    return jax.tree.map(place, tree)
 
 
 def _gib(size):

@@ -47,7 +47,7 @@ def lowered(
     score = iteration.score_program(arch, section)
     return {
         'rollout': Program(rollout, _cache_bytes(arch, config, stage, mesh)),
-        'scores': Program(score.lower(trainable, frozen, sampled)),
+        'score': Program(score.lower(trainable, frozen, sampled)),
         'update': Program(plan.update().lower(state, frozen, batch)),
     }
 
