@@ -27,6 +27,12 @@ CORE = [
 EXTRAS = {
     'cuda': ['jax[cuda13]'],
     'tpu': ['jax[tpu]'],
+    # the compiler for NVIDIA GPUs where there is none: scripts/benchmark.py --target
+    'target': [
+        'jax[cuda12-local]',
+        'nvidia-cuda-nvcc-cu12>=12.6,<13',
+        'nvidia-cudnn-cu12>=9.8,<10',
+    ],
     'track': ['tensorboardX>=2.6'],
     # models in GGUF files
     'gguf': ['gguf>=0.17,<0.20'],

@@ -22,7 +22,10 @@ from typing import Any
 
 from perl.system import interrupt
 
-COMMANDS = ('train', 'check', 'evaluate', 'generate', 'score', 'label', 'export')
+COMMANDS = (
+    *('train', 'check', 'memory', 'evaluate', 'generate', 'score', 'label'),
+    'export',
+)
 # functions by the module that has them, under names that no module has
 _FUNCTIONS = {
     'load_config': ('perl.config', 'load_config'),

@@ -147,6 +147,17 @@ def replicated(mesh: Mesh) -> NamedSharding:
     return NamedSharding(mesh, PartitionSpec())
 
 
+def on_paper(batch: Any, mesh: Mesh) -> Any:
+    """Arrays or shapes `[N, ...]` as shapes on a mesh, divided as by `shard_batch`."""
+
+    def place(x):
+        axes = ('batch', *[None] * (x.ndim - 1))[: x.ndim]
+        where = NamedSharding(mesh, spec(axes, x.shape, mesh))
+        return jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=where)
+
+    return jax.tree.map(place, batch)
+
+
 def shard_batch(batch: Any, mesh: Mesh) -> Any:
     """Places host arrays `[N, ...]` on the mesh, N divided over `data` and `fsdp`.
 

@@ -12,7 +12,8 @@ wait for nobody, where XLA runs many small operations on one.
 
 `--abstract` compiles the programs of reward or policy for arrays that are never made
 and prints what they need: a 70B model fits on a laptop that way, with every tuning.
-`--target=h100` compiles them for a GPU that need not be there (`benchmarks/target.py`).
+`--target=h100` compiles them for a GPU that need not be there, `--target=v5e:2x2` for a
+TPU (`benchmarks/target.py`), `--mesh=1,4,1` for several of them: data, fsdp, tensor.
 """
 
 import argparse
@@ -20,6 +21,7 @@ import importlib
 import json
 import os
 import pathlib
+import re
 import sys
 
 from benchmarks.memory import peak_bytes
@@ -45,8 +47,10 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     }.items():  # fmt: skip
         flags.add_argument(f'--{name}', type=int, default=value)
     flags.add_argument(
-        '--target', default='', choices=('', 'h100'), help='of --abstract'
+        '--target', default='', help='of --abstract: h100, or a TPU such as v5e:2x2'
     )
+    flags.add_argument('--mesh', default='1,1,1', help='of --target')
+    flags.add_argument('--attention', default='auto', help='as model.attention')
     flags.add_argument('--folder', default='', help='of load and checkpoint')
     flags.add_argument('--temperature', type=float, default=1.0)
     for name in ('scan', 'remat', 'abstract'):
@@ -58,6 +62,10 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
         flags.error('--workload=checkpoint needs --folder')
     if args.abstract and args.workload not in ('reward', 'policy'):
         flags.error('--abstract is of --workload=reward and --workload=policy')
+    if args.target and not re.fullmatch(r'h100|v\d\w*:\d+(x\d+)+', args.target):
+        flags.error(f'--target={args.target} is neither h100 nor a TPU such as v5e:2x2')
+    if not re.fullmatch(r'\d+,\d+,\d+', args.mesh):
+        flags.error(f'--mesh={args.mesh} must be three numbers of devices')
     if args.target and not args.abstract:
         flags.error(f'--target={args.target} needs --abstract: nothing runs there')
     if not args.rank and args.workload != 'generate':  # as the peers' scripts have it
@@ -74,9 +82,7 @@ def measure(argv: list[str] | None = None) -> dict:
     if args.devices > 1:  # read when a workload imports jax
         count = f'--xla_force_host_platform_device_count={args.devices}'
         os.environ['XLA_FLAGS'] = f'{os.environ.get("XLA_FLAGS", "")} {count}'
-    if args.target:  # nothing can be tried on a device that is not there
-        flag = '--xla_gpu_autotune_level=0'
-        os.environ['XLA_FLAGS'] = f'{os.environ.get("XLA_FLAGS", "")} {flag}'
+    os.environ.update(environment(args.target))
     sys.path.insert(0, str(ROOT))
     workload = importlib.import_module(f'benchmarks.{args.workload}')
     figures = workload.measure(args)
@@ -89,6 +95,20 @@ def measure(argv: list[str] | None = None) -> dict:
         'peak_rss_mb': round(peak_bytes() / 2**20),
         **figures,
     }
+
+
+def environment(target: str) -> dict[str, str]:
+    """What JAX reads when it is imported, for a device that is not there."""
+    if target == 'h100':  # on which no kernel can be tried
+        flag = '--xla_gpu_autotune_level=0'
+        return {'XLA_FLAGS': f'{os.environ.get("XLA_FLAGS", "")} {flag}'}
+    if target:  # whose name no server can be asked for
+        return {
+            'TPU_SKIP_MDS_QUERY': '1',
+            'TPU_WORKER_HOSTNAMES': 'localhost',
+            'TPU_ACCELERATOR_TYPE': 'v5e-4',
+        }
+    return {}
 
 
 if __name__ == '__main__':

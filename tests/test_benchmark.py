@@ -1,9 +1,16 @@
 """Every workload of `scripts/benchmark.py`, on shapes that compile in seconds."""
 
 import functools
+import importlib.util
+import json
+import pathlib
+import subprocess
+import sys
 
 import pytest
 from imported import imported
+
+ROOT = pathlib.Path(__file__).resolve().parents[1]
 
 SHAPE = (
     *('--d=16', '--layers=2', '--heads=2', '--ff=24', '--vocab=64', '--seq=16'),
@@ -99,8 +106,25 @@ def test_roles_share_one_base(benchmark):
 
 
 @pytest.mark.parametrize(
-    'flags', [['--workload=generate', '--abstract'], ['--target=h100']]
+    'flags',
+    [
+        ['--workload=generate', '--abstract'],
+        ['--target=h100'],
+        ['--abstract', '--target=v5e'],
+        ['--abstract', '--mesh=2'],
+    ],
+    ids=str,
 )
 def test_what_cannot_be_compiled_for_no_array(benchmark, flags):
     with pytest.raises(SystemExit):
         benchmark.measure([*flags, *SHAPE])
+
+
+@pytest.mark.skipif(not importlib.util.find_spec('libtpu'), reason='needs libtpu')
+def test_a_tpu_that_is_not_there():
+    """Compiles for it, with a fused kernel for each device of the mesh."""
+    flags = ['--workload=reward', '--abstract', '--target=v5e:2x2', '--mesh=1,2,2']
+    command = [sys.executable, ROOT / 'scripts' / 'benchmark.py', *flags, *SHAPE]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    found = json.loads(done.stdout.splitlines()[-1])
+    assert found['programs']['update']['fused_kernels'] > 0

@@ -39,12 +39,12 @@ def experiment(name: str) -> ConfigDict:
                 'hidden': 344,  # width of the MLP
                 'max_length': 512,  # tokens of prompt and response together: the window
                 'tied': True,  # whether the output layer is the embedding
-                # computation and frozen base model: float32 | bfloat16 | float16
-                'dtype': 'float32',
+                'dtype': 'float32',  # compute and base: float32 | bfloat16 | float16
                 # of float32 products: highest | default, which rounds the operands on
                 # GPU and TPU | bfloat16, which rounds them everywhere; both are faster
                 'precision': 'highest',
                 'quantization': 'none',  # of the base: none | nf4 | int4 | int8 | fp8
+                'attention': 'auto',  # auto, by platform | plain | cudnn | splash
                 'scan': False,  # compiles one layer for all: for deep models
                 'remat': False,  # recomputes layers in the backward pass: less memory
             },

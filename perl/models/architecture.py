@@ -8,7 +8,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from perl.models.description import DTYPES, Architecture
+from perl.models.description import Architecture
+from perl.models.field_types import DTYPES
 from perl.weights import Leaf, is_leaf
 
 __all__ = ['DTYPES', 'Architecture', 'init', 'parameters', 'with_precision']

@@ -4,10 +4,9 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
-from perl.models.field_types import TYPES
+from perl.models.field_types import CHOICES, TYPES
 from perl.models.scaling import Scaling
 from perl.system.errors import UserError
-from perl.weights import QUANTISATIONS
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,6 +62,8 @@ class Architecture:
             platform and adds in float32, and a frozen base is stored so.
         quantization: how a frozen base stores the kernels of its layers: none, or a
             name in `perl.weights.QUANTISATIONS`.
+        attention: which implementation computes whole rows: `plain`, a name in
+            `perl.models.attention.table.FUSED`, or `auto`, the one of the platform.
         scan: one compiled layer for all (fast to compile) or unrolled (fast to run).
         remat: recompute each layer in the backward pass instead of keeping it.
     """
@@ -103,6 +104,7 @@ class Architecture:
     dtype: str = 'float32'
     precision: str = 'highest'
     quantization: str = 'none'
+    attention: str = 'auto'
     scan: bool = True
     remat: bool = False
 
@@ -184,17 +186,3 @@ def _from_json(arch: Architecture) -> dict[str, Any]:
     if isinstance(arch.rope_scaling, Mapping):
         values['rope_scaling'] = Scaling(**arch.rope_scaling)
     return values
-
-
-DTYPES = ('float32', 'bfloat16', 'float16')
-CHOICES = {
-    'rope_layout': ('halves', 'pairs'),
-    'positions': ('rotary', 'learned'),
-    'norm': ('rms', 'rms_offset', 'layer'),
-    'norm_at': ('before', 'after', 'both'),
-    'qk_norm': ('none', 'head', 'whole'),
-    'activation': ('silu', 'gelu', 'gelu_tanh', 'relu'),
-    'dtype': DTYPES,
-    'precision': ('highest', 'default', 'bfloat16'),
-    'quantization': ('none', *QUANTISATIONS),
-}

@@ -1,8 +1,9 @@
-"""What the fields of an architecture may be, by their type."""
+"""What the fields of an architecture may be, by their type and by their name."""
 
 import sys
 
 from perl.models.scaling import Scaling
+from perl.weights import QUANTISATIONS
 
 
 def _whole(x):
@@ -27,4 +28,19 @@ TYPES = {
         lambda x: isinstance(x, tuple) and all(isinstance(i, bool) for i in x),
     ),
     Scaling | None: ('a scaling', lambda x: x is None or isinstance(x, Scaling)),
+}
+
+DTYPES = ('float32', 'bfloat16', 'float16')
+# the words that a field may be, by its name
+CHOICES = {
+    'rope_layout': ('halves', 'pairs'),
+    'positions': ('rotary', 'learned'),
+    'norm': ('rms', 'rms_offset', 'layer'),
+    'norm_at': ('before', 'after', 'both'),
+    'qk_norm': ('none', 'head', 'whole'),
+    'activation': ('silu', 'gelu', 'gelu_tanh', 'relu'),
+    'dtype': DTYPES,
+    'precision': ('highest', 'default', 'bfloat16'),
+    'quantization': ('none', *QUANTISATIONS),
+    'attention': ('auto', 'plain', 'cudnn', 'splash'),
 }

@@ -87,7 +87,8 @@ def attend(
     if cache is None:
         out = attention.causal(
             q, k, v, rows.segments, output_slots,
-            window=kind.window, positions=rows.positions, **scores,
+            window=kind.window, positions=rows.positions,
+            implementation=arch.attention, **scores,
         )  # fmt: skip
     else:
         cache = tuple(

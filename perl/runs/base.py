@@ -46,12 +46,17 @@ def describe_base(
             f'trained with; set tokenizer.kind=file and tokenizer.path={own}'
         )
     rules.check_window(config, arch.max_length)
-    # a run folder of an earlier version has no precision in its config
-    precision = config.model.get('precision', arch.precision)
-    how = {name: config.model[name] for name in ('dtype', 'scan', 'remat')}
     pieces = min(tokenizer.size, arch.vocabulary)
     holes = tuple(x for x in tokenizer.holes if x < pieces)
-    how |= {'pieces': pieces, 'holes': holes, 'precision': precision}
+    return store.changed(run_as(config, arch), pieces=pieces, holes=holes)
+
+
+def run_as(config: ConfigDict, arch: Architecture) -> Architecture:
+    """The decoder of a base that is brought, run as the config wants."""
+    how = {name: config.model[name] for name in ('dtype', 'scan', 'remat')}
+    # a run folder of an earlier version has these not in its config
+    for name in ('precision', 'attention'):
+        how[name] = config.model.get(name, getattr(arch, name))
     how['quantization'] = configs.quantization(config, arch.quantization)
     return store.changed(arch, **how)
 

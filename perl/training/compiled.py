@@ -1,9 +1,21 @@
 """A jitted function that knows how much memory its programs need."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
+
+
+class Program(NamedTuple):
+    """A program before compilation.
+
+    Attributes:
+        lowered: as `jax.stages.Lowered`.
+        cache: bytes on a device of the keys and values that it makes and reads.
+    """
+
+    lowered: Any
+    cache: int = 0
 
 
 class Compiled:

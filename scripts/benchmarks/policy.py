@@ -16,10 +16,9 @@ from perl import sharding
 from perl.data.records import Dataset
 from perl.judges import Judge, panel
 from perl.models import heads
-from perl.rollout.choosing import Sampling
 from perl.runs.roles import Role
 from perl.runs.run import Run
-from perl.stages.policy import iteration, stage
+from perl.stages.policy import programs, stage
 from perl.stages.policy.plan import plan
 
 
@@ -33,29 +32,12 @@ def on_paper(args: argparse.Namespace) -> dict:
     value with an adapter each, the reward model with its own, and the base as their
     reference, all over one base."""
     arch, _, _ = model(args)
-    device, config = target.mesh(args), experiment(args)
+    mesh, config = target.mesh(args), experiment(args)
     update = plan(arch, config, 'policy')
-    state, frozen, batch = update.abstract(device)
-    trainable, shape = state['trainable'], (args.batch, args.prompt)
-    prompts = {
-        'tokens': jax.ShapeDtypeStruct(shape, 'int32'),
-        'lengths': jax.ShapeDtypeStruct(shape[:1], 'int32'),
-    }
-    key = jax.eval_shape(lambda: jax.random.key(0))
-    prompts, key = target.placed((prompts, key), device)
-    temperature = config.policy.temperature
-    sampling = Sampling(args.response, args.vocab - 1, temperature)
-    rollout = iteration.rollout_program(arch, sampling).lower(
-        trainable['policy'], frozen.policy, prompts, key
-    )
-    sampled = target.placed(rollout.out_info, device)
-    score = iteration.score_program(arch, config.policy)
-    programs = {
-        'rollout': rollout,
-        'score': score.lower(trainable, frozen, sampled),
-        'update': update.update().lower(state, frozen, batch),
-    }
-    memory = target.account(update, programs, device)
+    with jax.set_mesh(mesh):
+        found = programs.lowered(update, arch, config, 'policy', mesh)
+        lowered = {name: program.lowered for name, program in found.items()}
+        memory = target.account(update, lowered, mesh)
     return {**memory, 'trainable': update.parameter_count()}
 
 

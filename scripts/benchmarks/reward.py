@@ -28,10 +28,11 @@ def measure(args: argparse.Namespace) -> dict:
     update = plan.update()
     batch = arrays_or_shapes(args, lambda: comparisons(args))
     if args.abstract:
-        device = target.mesh(args)
-        state, frozen, _ = plan.abstract(device)
-        step = update.lower(state, frozen, target.placed(batch, device))
-        memory = target.account(plan, {'update': step}, device)
+        mesh = target.mesh(args)
+        state, frozen, _ = plan.abstract(mesh)
+        with jax.set_mesh(mesh):
+            step = update.lower(state, frozen, sharding.on_paper(batch, mesh))
+        memory = target.account(plan, {'update': step}, mesh)
         return {**memory, 'trainable': plan.parameter_count()}
     head = heads.init_head(jax.random.key(3), arch.width)
     state = plan.init({**delta, heads.HEAD: head})

@@ -50,10 +50,11 @@ def model(args: argparse.Namespace) -> tuple[architecture.Architecture, Any, Any
         kv_heads=args.kv_heads or args.heads,
         head_width=args.d // args.heads,
         hidden=args.ff,
-        max_length=4096,
+        max_length=max(4096, args.seq),
         dtype=args.dtype,
         precision=args.precision,
         quantization=stored or 'none',
+        attention=args.attention,
         scan=args.scan,
         remat=args.remat,
     )

@@ -12,6 +12,7 @@ from perl.adapters import tree
 from perl.models import architecture, decoder
 from perl.models.scaling import Scaling
 from perl.rollout import sampler, scoring
+from perl.system.errors import UserError
 from perl.weights import flatten
 
 BIASED = {'qkv_bias': True, 'o_bias': True, 'mlp_bias': True}
@@ -156,3 +157,10 @@ def test_a_window_of_one_token_is_the_token_itself(scan):
     chances = jax.nn.log_softmax(decoder.unembed(own, params, alone)[:, 0])
     want = np.asarray(chances)[np.arange(15), got.tokens.reshape(-1)]
     np.testing.assert_allclose(got.log_probs.reshape(-1), want, atol=2e-5)
+
+
+def test_attention_is_that_of_the_architecture():
+    how = arch('norms after', attention='splash')
+    params = architecture.init(jax.random.key(0), how)
+    with pytest.raises(UserError, match=r'model.attention: splash .* this program is'):
+        decoder.hidden(how, params, TOKENS, POSITIONS, SEGMENTS)

@@ -17,7 +17,10 @@ FAMILIES: dict[str, Family] = {
 }
 _FOREIGN = {row.model_type: row for row in FAMILIES.values()}
 # how a decoder is run, which no foreign config says
-_RUN = ('pieces', 'holes', 'dtype', 'precision', 'scan', 'remat', 'quantization')
+_RUN = (
+    *('pieces', 'holes', 'dtype', 'precision', 'quantization', 'attention', 'scan'),
+    'remat',
+)
 
 
 def family_named(name: str) -> Family:

@@ -6,51 +6,16 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from seen import PACKED, SHARED, draw, reference, visible
 
 from perl.models import attention
-
-SHARED = [0, 0, 0, 1, 1, 2, 2, 2, -1, -1]  # a prompt, two completions, padding
-PACKED = [1, 1, 2, 2, 2, 3, 3, 3, 3, -1]  # three documents and padding
-
-
-def reference(q, k, v, seen, scale=None, soft_cap=None):
-    """Softmax attention in float64, a query at a time; `seen [B, T, S]`."""
-    q, k, v = (np.asarray(x, np.float64) for x in (q, k, v))
-    batch, tokens, heads, width = q.shape
-    out, group = np.zeros(q.shape), heads // k.shape[2]
-    for b, t, h in np.ndindex(batch, tokens, heads):
-        keys = np.flatnonzero(seen[b, t])
-        if not keys.size:
-            continue
-        scores = k[b, keys, h // group] @ q[b, t, h]
-        scores *= width**-0.5 if scale is None else scale
-        if soft_cap is not None:
-            scores = soft_cap * np.tanh(scores / soft_cap)
-        weights = np.exp(scores - scores.max())
-        out[b, t, h] = weights @ v[b, keys, h // group] / weights.sum()
-    return out
-
-
-def visible(batch, tokens, segments=None, window=None):
-    """The mask of the module's contract, cell by cell."""
-    seen = np.zeros((batch, tokens, tokens), bool)
-    for b, t, s in np.ndindex(seen.shape):
-        own, other = (1, 1) if segments is None else segments[b, [t, s]]
-        near = window is None or t - s < window
-        seen[b, t, s] = s <= t and near and other >= 0 and other in (own, 0)
-    return seen
-
-
-def draw(tokens=10, batch=2, heads=4, kv_heads=2, width=8, seed=0, dtype=jnp.float32):
-    rng = np.random.default_rng(seed)
-    shapes = [(batch, tokens, n, width) for n in (heads, kv_heads, kv_heads)]
-    return [jnp.asarray(rng.normal(size=shape), dtype) for shape in shapes]
+from perl.models.attention import plain
 
 
 @pytest.fixture
 def small_blocks(monkeypatch):
     """Blocks of 4 queries, so that tiny rows have several."""
-    monkeypatch.setattr(attention, '_BLOCK', 4)
+    monkeypatch.setattr(plain, '_BLOCK', 4)
 
 
 @pytest.mark.parametrize('options', [{}, {'soft_cap': 0.7}, {'scale': 0.3}])
@@ -153,33 +118,6 @@ def test_softmax_stays_float32_under_bfloat16():
     text = str(jax.make_jaxpr(attention.causal)(q, k, v))
     exps = [line for line in text.splitlines() if ' = exp ' in line]
     assert exps and all('f32' in line for line in exps)
-
-
-@pytest.mark.parametrize('tokens', [1, 3])
-@pytest.mark.parametrize('soft_cap', [None, 0.7])
-def test_cached_equals_the_last_tokens_of_causal(tokens, soft_cap):
-    q, k, v = draw()
-    segments = np.asarray([[-1, -1] + [0] * 8, [0] * 10], np.int32)  # padded left
-    want = attention.causal(q, k, v, segments, soft_cap=soft_cap)[:, -tokens:]
-    mask = visible(2, 10, segments)[:, -tokens:]
-    mask = mask[:, 0] if tokens == 1 else mask
-    cache = [jnp.pad(x.swapaxes(1, 2), [(0, 0)] * 2 + [(0, 6), (0, 0)]) for x in (k, v)]
-    mask = np.pad(mask, [(0, 0)] * (mask.ndim - 1) + [(0, 6)])  # slots yet unwritten
-    got = attention.cached(q[:, -tokens:], *cache, mask, soft_cap=soft_cap)
-    np.testing.assert_allclose(got, want, atol=2e-6)
-
-
-@settings(deadline=None, max_examples=20)
-@given(st.integers(1, 5000), st.integers(1, 200))
-def test_blocks_tile_the_row(tokens, block):
-    old, attention._BLOCK = attention._BLOCK, block
-    try:
-        blocks = attention._blocks(tokens)
-    finally:
-        attention._BLOCK = old
-    covered = [t for start, stop in blocks for t in range(start, stop)]
-    assert covered == list(range(tokens))
-    assert len(blocks) <= attention._MOST_BLOCKS
 
 
 @settings(deadline=None, max_examples=15)
