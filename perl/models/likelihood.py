@@ -1,13 +1,15 @@
 """Log-probs of tokens under a decoder, and entropies of what they are drawn from."""
 
+import functools
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 
-from perl.losses import language
+from perl.losses import kl, language
 from perl.models import decoder
 from perl.models.architecture import Architecture
+from perl.models.chunks import in_chunks
 
 
 def token_scores(
@@ -19,9 +21,6 @@ def token_scores(
 ) -> tuple[jax.Array, jax.Array]:
     """Log-probs of tokens, and entropies: `[B, T]` float32 each, in nats.
 
-    Where the architecture recomputes its layers, the logits are recomputed too, because
-    they are the largest array of a step. An entropy that nobody reads is not computed.
-
     Args:
         arch: the decoder.
         params: its parameters, bound or plain.
@@ -30,14 +29,14 @@ def token_scores(
         temperature: the logits are divided by it.
     """
 
-    def scores(params, states):
+    def scores(params, states, targets):
         logits = decoder.unembed(arch, params, states)
         return (
             language.log_probs(logits, targets, temperature),
             language.entropy(logits, temperature),
         )
 
-    return (jax.checkpoint(scores) if arch.remat else scores)(params, states)
+    return _in_chunks(arch, scores, params, states, targets)
 
 
 def token_log_probs(
@@ -48,7 +47,31 @@ def token_log_probs(
     temperature: float = 1.0,
 ) -> jax.Array:
     """The log-probs `[B, T]` of `token_scores` alone."""
-    return token_scores(arch, params, states, targets, temperature)[0]
+
+    def scores(params, states, targets):
+        logits = decoder.unembed(arch, params, states)
+        return (language.log_probs(logits, targets, temperature),)
+
+    return _in_chunks(arch, scores, params, states, targets)[0]
+
+
+def divergence(
+    arch: Architecture, params: Any, states: Any, temperature: float = 1.0
+) -> jax.Array:
+    """KL(p || q) `[B, T]` float32 of the next-token distributions of two decoders.
+
+    Args:
+        arch: of both.
+        params: the parameters of p and those of q, bound or plain.
+        states: those of p and those of q, `[B, T, D]` each.
+        temperature: the logits are divided by it.
+    """
+
+    def scores(params, states, _):
+        logits = map(functools.partial(decoder.unembed, arch), params, states)
+        return (kl.full(*logits, temperature),)
+
+    return _in_chunks(arch, scores, params, states)[0]
 
 
 def next_token_log_probs(
@@ -73,3 +96,12 @@ def next_token_log_probs(
     targets = jnp.roll(rows['tokens'], -1, axis=1)
     mask = jnp.roll(rows['completion'], -1, axis=1).at[:, -1].set(False)
     return token_log_probs(arch, params, states, targets), mask
+
+
+def _in_chunks(arch, scores, params, states, targets=None):
+    """`scores` of slots, which reads the output layer alone of `params`."""
+    name = 'embed' if arch.tied else 'unembed'
+    layer = jax.tree.map(
+        lambda x: {name: x[name]}, params, is_leaf=lambda x: isinstance(x, dict)
+    )
+    return in_chunks(scores, arch.vocabulary, layer, states, targets)

@@ -11,7 +11,6 @@ import jax.numpy as jnp
 
 from perl.judges import panel
 from perl.judges.panel import Panel
-from perl.losses import kl
 from perl.models import decoder, heads, likelihood
 from perl.models.architecture import Architecture
 from perl.rollout.sampler import left_padded
@@ -54,11 +53,9 @@ def divergence(
     temperature: float,
 ) -> jax.Array:
     """KL(policy || reference) `[B, R]` of each next-token distribution, exactly."""
-    logits = (
-        decoder.unembed(arch, p, _states(arch, p, tokens, lengths, response))
-        for p in (params, reference)
-    )
-    return kl.full(*logits, temperature)
+    both = params, reference
+    states = tuple(_states(arch, p, tokens, lengths, response) for p in both)
+    return likelihood.divergence(arch, both, states, temperature)
 
 
 def values(
