@@ -75,6 +75,11 @@ class Examples:
         )
 
     @property
+    def longest_completion(self) -> int:
+        """Tokens of the longest completion of all examples."""
+        return max(len(x) for row in self.completions for x in row)
+
+    @property
     def completion_counts(self) -> np.ndarray:
         """int32 `[n]`: K_i, the number of completions of each example."""
         return np.array([len(row) for row in self.completions], np.int32)

@@ -10,6 +10,7 @@ from ml_collections import ConfigDict
 
 from perl import sharding
 from perl.config import lineage
+from perl.data import by_example
 from perl.data.batching import slices
 from perl.data.examples import Examples
 from perl.data.records import Record
@@ -55,7 +56,7 @@ class RewardTask:
     def collate(self, data: Examples, rows: Any) -> dict[str, np.ndarray]:
         """The batch of some examples, tokens `[B, rows, T]`."""
         shared = self.section.share_prompts
-        return reward_scores.collate(shared, data, rows, self.multiple)
+        return by_example.collate(shared, data, rows, self.multiple)
 
     def scores(self, model: RewardModel, data: Examples) -> np.ndarray:
         """Rewards float32 `[n, K]` of all examples: raw for a role, normalised for a

@@ -74,6 +74,22 @@ def divergence(
     return _in_chunks(arch, scores, params, states)[0]
 
 
+def predicted_log_probs(
+    arch: Architecture, params: Any, rows: dict[str, jax.Array]
+) -> jax.Array:
+    """Log-probs float32 `[B, S]` of some tokens of whole rows.
+
+    Args:
+        arch: the decoder.
+        params: its parameters, bound or plain.
+        rows: int32: tokens, positions and segments `[B, T]`; targets, the tokens that
+            are asked for, and sources, the slots that predict them, `[B, S]`.
+    """
+    inputs = (rows[name] for name in ('tokens', 'positions', 'segments', 'sources'))
+    states = decoder.hidden(arch, params, *inputs)
+    return token_log_probs(arch, params, states, rows['targets'])
+
+
 def next_token_log_probs(
     arch: Architecture, params: Any, rows: dict[str, jax.Array]
 ) -> tuple[jax.Array, jax.Array]:

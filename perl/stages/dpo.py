@@ -15,7 +15,7 @@ from perl import config as configs
 from perl import sharding
 from perl.adapters import tree
 from perl.config import lineage
-from perl.data import batching
+from perl.data import by_example, predictions
 from perl.data.batching import slices
 from perl.losses import preference
 from perl.losses.preference import (
@@ -44,13 +44,15 @@ def totals(arch: Architecture, params: Any, batch: Any) -> jax.Array:
     Args:
         arch: the decoder.
         params: its parameters, bound or plain.
-        batch: tokens, positions, segments and completion, `[B, K, T]` each.
+        batch: comparisons, tokens `[B, rows, T]`; their K completions are in one row
+            each, or behind one prompt in one row.
     """
-    B, K, T = batch['tokens'].shape
-    names = ('tokens', 'positions', 'segments', 'completion')
-    rows = {name: batch[name].reshape(B * K, T) for name in names}
-    log_probs, mask = likelihood.next_token_log_probs(arch, params, rows)
-    return masked_sum(log_probs, mask, 1).reshape(B, K)
+    rows = {name: x.reshape(-1, x.shape[-1]) for name, x in batch.items() if x.ndim > 2}
+    log_probs = likelihood.predicted_log_probs(arch, params, rows)
+    completions = jnp.arange(1, rows['ends'].shape[1] + 1)
+    owned = rows['owners'][:, None] == completions[None, :, None]  # [N, E, S]
+    each = jnp.broadcast_to(log_probs[:, None], owned.shape)
+    return masked_sum(each, owned, 2).reshape(len(batch['tokens']), -1)
 
 
 def margins(
@@ -61,7 +63,7 @@ def margins(
     Args:
         trainable: the policy's delta.
         frozen: the policy's base, and the reference.
-        batch: comparisons, rows `[B, K, T]` with the best completion first.
+        batch: comparisons with the best completion first; see `totals`.
         arch: the decoder.
         beta: the strength of the KL penalty.
     """
@@ -82,7 +84,7 @@ def loss(
     beta: float,
     smoothing: float,
 ) -> tuple[jax.Array, tuple[jax.Array, dict]]:
-    """DPO over all pairs of each comparison, rows `[B, K, T]`; a comparison counts one.
+    """DPO over all pairs of each comparison, rows `[B, rows, T]`; one counts one.
 
     Args:
         trainable, frozen, batch, arch, beta: as in `margins`.
@@ -118,8 +120,10 @@ def plan(arch: Architecture, config: ConfigDict, stage: str) -> Plan:
     learn = functools.partial(
         loss, arch=arch, beta=section.beta, smoothing=section.label_smoothing
     )
-    length = config.lengths.prompt + config.lengths.response
-    batch = batching.on_paper((section.batch_size, 2, length))
+    prompt, response = config.lengths.prompt, config.lengths.response
+    E = 2 if section.share_prompts else 1  # completions in a row
+    shape = section.batch_size, 2 // E, prompt + E * response
+    batch = predictions.on_paper(shape, E * response, E)
     tuning = configs.tuning(section.tuning)
     frozen = Frozen(
         policy={} if tuning.replaces_base else base,
@@ -140,18 +144,20 @@ def dpo(run: Run, stage: str) -> dict[str, Any]:
     }
     policy = run.place(run.begin(stage))
     frozen = Frozen(policy=policy.base, reference=reference.network)
-    collate = functools.partial(_collate, multiple=run.multiple)
+    batches = functools.partial(
+        by_example.comparisons, config.share_prompts, multiple=run.multiple
+    )
     policy, figures = train(
         sitting(run, stage),
         policy,
         plan(run.arch, run.config, stage),
         Supervision(
             batch=stream(
-                data['train'], run.multiple, config.batch_size, run.config.seed, collate
+                data['train'], run.multiple, config.batch_size, run.config.seed, batches
             ),
             examples=len(data['train']),
             validate=_held_out(
-                run.arch, run.mesh, run.multiple, config, frozen, data['val']
+                run.arch, run.mesh, config, frozen, data['val'], batches
             ),
             shown=('loss', 'accuracy', 'val_accuracy'),
             best='val_accuracy',
@@ -165,7 +171,7 @@ def dpo(run: Run, stage: str) -> dict[str, Any]:
     return {**figures, 'algorithm': 'dpo', **judged}
 
 
-def _held_out(arch, mesh, multiple, section, frozen, data):
+def _held_out(arch, mesh, section, frozen, data, batches):
     """`validate` of comparisons: the loss, and the accuracy on those that are not
     labelled as ties."""
     measure = jax.jit(functools.partial(margins, arch=arch, beta=section.beta))
@@ -173,7 +179,7 @@ def _held_out(arch, mesh, multiple, section, frozen, data):
     def validate(role):
         right, lost = [], []
         for rows, new in slices(len(data), section.batch_size):
-            batch = sharding.shard_batch(_collate(data, rows, multiple), mesh)
+            batch = sharding.shard_batch(batches(data, rows), mesh)
             ahead, _ = measure(role.delta, frozen, batch)
             shares = share_right(as_labelled(ahead, _sure(batch)))
             losses = preference.dpo(ahead, _sure(batch), section.label_smoothing)
@@ -186,11 +192,3 @@ def _held_out(arch, mesh, multiple, section, frozen, data):
         return figures
 
     return validate
-
-
-def _collate(data, rows, multiple):
-    batch = batching.collate(data, rows, 'apart', multiple)
-    labels = {k: batch[k] for k in ('preferences', 'present') if k in batch}
-    names = ('tokens', 'positions', 'segments', 'completion')
-    batch = {k: batch[k].reshape(len(rows), -1, *batch[k].shape[1:]) for k in names}
-    return {**batch, **labels}

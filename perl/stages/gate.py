@@ -47,7 +47,7 @@ def loss(
     Args:
         gate: what is trained.
         frozen: the members, with a gate that is not read.
-        batch: of `reward_scores.collate`.
+        batch: of `by_example.collate`.
         key: not used; members have no dropout here.
         arch: the decoder.
         name: of the loss, as the members' config has it.

@@ -13,6 +13,7 @@ from torch.nn import functional
 
 from perl.adapters import peft as ours
 from perl.adapters.network import Network
+from perl.data import predictions
 from perl.models import heads
 from perl.stages import dpo, language, reward
 from perl.stages.frozen import Frozen
@@ -75,6 +76,7 @@ def batch(tokens):
         'positions': positions,
         'segments': np.zeros_like(tokens),
         'completion': positions >= PROMPT,
+        'sources': np.maximum(positions - 1, 0),
         'ends': np.full((*tokens.shape[:-1], 1), LENGTH - 1, np.int32),
     }
 
@@ -110,6 +112,8 @@ def test_twenty_updates(case, tmp_path):
     )
     for tokens in TOKENS:
         rows = batch(tokens[:, 0] if case == 'sft' else tokens)
+        if case == 'dpo':
+            rows = predictions.predictions(rows, LENGTH - PROMPT)
         state, found = run(state, frozen, rows)
         want = theirs(model, torch.tensor(tokens.astype(np.int64)))
         moved.zero_grad()

@@ -5,10 +5,15 @@ import functools
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 import tiny
 
+from perl import config as configs
 from perl.adapters import tree
 from perl.adapters.network import Network
+from perl.data import by_example, examples, predictions
+from perl.data.records import Comparison
+from perl.data.tokenizers.vocabularies import Bytes
 from perl.models import decoder
 from perl.stages import dpo
 from perl.stages.frozen import Frozen
@@ -22,12 +27,16 @@ def comparisons():
     """Two comparisons of two completions, ragged."""
     tokens, positions = tiny.rows((4, 9))
     slots, ends = np.arange(9), ENDS.reshape(-1, 1)
-    return {
-        'tokens': tokens.reshape(2, 2, 9),
-        'positions': jnp.asarray(positions).reshape(2, 2, 9),
-        'segments': jnp.where(slots < ends, 0, -1).reshape(2, 2, 9),
-        'completion': ((slots >= PROMPT) & (slots < ends)).reshape(2, 2, 9),
+    batch = {
+        'tokens': np.asarray(tokens),
+        'positions': np.asarray(positions),
+        'segments': np.where(slots < ends, 0, -1),
+        'completion': (slots >= PROMPT) & (slots < ends),
+        'sources': np.broadcast_to(np.maximum(slots - 1, 0), (4, 9)),
+        'ends': ends - 1,
     }
+    batch = predictions.predictions(batch, longest=6)
+    return {name: jnp.asarray(x).reshape(2, 2, -1) for name, x in batch.items()}
 
 
 @jax.jit
@@ -109,3 +118,43 @@ def test_a_label_for_the_second_is_right_where_the_second_leads():
     assert neither['accuracy'] == (0.5, 1) and neither['margin'][0] == 0
     tied = measure({**comparisons(), 'preferences': jnp.array([0.5, 0.8])})
     assert tied['accuracy'][1] == 1 and tied['accuracy'][0] in (0, 1)
+
+
+RANKINGS = [
+    Comparison('a long prompt', ('cd', 'e', 'fgh'), preference=0.9),
+    Comparison('another', ('i', 'jk')),
+]
+
+
+@pytest.mark.parametrize('rows', [[0], [1], [0, 1]])
+@pytest.mark.parametrize('scan', [False, True])
+def test_a_shared_prompt_gives_the_loss_of_rows_apart(scan, rows):
+    """Less is computed and nothing differs: neither the loss, nor what is counted, nor
+    a gradient; with rankings of different lengths in one batch too."""
+    arch = tiny.arch(vocabulary=300, scan=scan)
+    delta, base = tiny.adapter(arch), tiny.weights(arch)
+    frozen = Frozen(policy=base, reference=Network(base, tiny.adapter(arch, seed=4)))
+    data, _ = examples.encode(RANKINGS, Bytes(), 16, 8)
+    run = functools.partial(dpo.loss, arch=arch, beta=0.2, smoothing=0.1)
+    gradient = jax.jit(jax.value_and_grad(run, has_aux=True))
+    apart, shared = (
+        by_example.comparisons(share, data, rows, 8) for share in (False, True)
+    )
+    assert shared['tokens'].size < apart['tokens'].size
+    want, got = (gradient(delta, frozen, batch, None) for batch in (apart, shared))
+    tiny.close(got, want, atol=1e-6)
+
+
+def test_the_step_on_paper_has_the_shapes_of_a_full_batch():
+    """Of two completions, with and without a common row."""
+    config = configs.experiment('paper')
+    config.lengths.update(prompt=16, response=8)
+    config.dpo = configs.dpo_config(1e-3, batch_size=2)
+    records = [Comparison('p' * 40, ('c' * 9, 'd' * 9))] * 2
+    data, _ = examples.encode(records, Bytes(), 16, 8)
+    for share in (False, True):
+        config.dpo.share_prompts = share
+        paper = dpo.plan(tiny.ARCH, config, 'dpo').batch
+        batch = by_example.comparisons(share, data, [0, 1], 8)
+        shapes = {name: paper[name].shape for name in paper}
+        assert shapes == {name: batch[name].shape for name in paper}

@@ -9,10 +9,9 @@ import pytest
 import scipy.special
 import tiny
 
-from perl.data import examples
+from perl.data import by_example, examples
 from perl.data.records import Comparison
 from perl.data.tokenizers import Bytes
-from perl.evaluation import reward_scores
 from perl.judges import mixture, panel
 from perl.models import architecture, heads
 from perl.runs.roles import Role
@@ -93,7 +92,7 @@ def test_rankings_of_different_lengths_count_their_own_pairs(share):
         return reward.bradley_terry(delta, tiny.weights(), batch, None, arch=tiny.ARCH)
 
     def of(rows):
-        batch = reward_scores.collate(share, data, rows, 8)
+        batch = by_example.collate(share, data, rows, 8)
         return jax.value_and_grad(loss, has_aux=True)(delta, batch)
 
     (total, (count, sums)), grads = of([0, 1])
@@ -114,7 +113,7 @@ def encoded(**strengths):
 @pytest.mark.parametrize('share', [False, True])
 def test_strengths_go_into_the_batch(share):
     data = encoded(margin=0.5, preference=0.25)
-    batch = reward_scores.collate(share, data, [1, 0, 1], 16)
+    batch = by_example.collate(share, data, [1, 0, 1], 16)
     assert batch['margins'].tolist() == [0.5, 0, 0.5]
     assert batch['preferences'].tolist() == [0.25, 1, 0.25]
     assert batch['margins'].dtype == np.float32
@@ -145,7 +144,7 @@ def comparisons():
     data = examples.encode(
         [Comparison('ab', ('c', 'dd')), Comparison('b', ('ee', 'f'))], Bytes(), 8, 8
     )[0]
-    batch = reward_scores.collate(False, data, [0, 1], 8)
+    batch = by_example.collate(False, data, [0, 1], 8)
     return batch | {'tokens': batch['tokens'] % tiny.ARCH.vocabulary}
 
 

@@ -32,11 +32,11 @@ def stage_config(kind: str, learning_rate: float, **changes: Any) -> ConfigDict:
     if kind in ('reward', 'dpo'):
         # keeps the weights that did best on the validation split, not the last ones
         config.keep_best = False
+        # encodes the prompt of a comparison once for all its completions
+        config.share_prompts = False
     if kind == 'reward':
         # bradley_terry, on comparisons | pointwise, on ratings
         config.loss = 'bradley_terry'
-        # encodes the prompt of a comparison once for all its completions
-        config.share_prompts = False
         config.margins = True  # uses the margins of comparisons that have some
         config.label_smoothing = 0.0  # share of labels that is assumed to be wrong
         # rewards are shifted so that their mean is 0 over these texts of the

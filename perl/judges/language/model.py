@@ -11,7 +11,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from perl.data import batching
@@ -19,7 +18,7 @@ from perl.data.examples import Examples
 from perl.data.tokenizers.vocabularies import Tokenizer
 from perl.judges.language.answers import Answers, key, remembered
 from perl.judges.language.questions import Template
-from perl.models import decoder, likelihood
+from perl.models import likelihood
 from perl.models.architecture import Architecture
 from perl.system.errors import UserError
 
@@ -164,21 +163,6 @@ def probabilities(log_probs: np.ndarray, options: Sequence[np.ndarray]) -> np.nd
     return weights / weights.sum(1, keepdims=True)
 
 
-def option_log_probs(arch: Architecture, params: Any, batch: Any) -> jax.Array:
-    """Log-probs of `targets`, float32 `[B, S]`, at the slots that predict them.
-
-    Args:
-        arch: the decoder.
-        params: its parameters, bound or plain.
-        batch: tokens, positions, segments `[B, T]`; targets, sources `[B, S]`.
-    """
-    states = decoder.hidden(
-        arch, params, batch['tokens'], batch['positions'], batch['segments']
-    )
-    before = jnp.take_along_axis(states, batch['sources'][..., None], axis=1)
-    return likelihood.token_log_probs(arch, params, before, batch['targets'])
-
-
 @functools.cache
 def _scorer(arch):
-    return jax.jit(functools.partial(option_log_probs, arch))
+    return jax.jit(functools.partial(likelihood.predicted_log_probs, arch))
