@@ -1,17 +1,24 @@
 """Speed and memory on random weights, one JSON line last.
 
     python scripts/benchmark.py --workload=reward --tuning=lora --rank=8
+    python scripts/benchmark.py --workload=dpo --shared=192
+    python scripts/benchmark.py --workload=score --shared=192 --samples=4
     python scripts/benchmark.py --workload=policy --batch=16 --prompt=128 --response=48
     python scripts/benchmark.py --workload=generate --prompt=128 --new=128
     python scripts/benchmark.py --workload=load --dtype=float16 --d=2048 --layers=16 ...
     python scripts/benchmark.py --workload=reward --abstract --d=2048 --layers=28 ...
     python scripts/benchmark.py --workload=policy --abstract --target=h100 ...
 
+`--shared=P` makes the first P of the `--seq` tokens of a row a prompt that the
+completions of one example have in common; it is encoded once, or, with `--apart`, again
+for each of them.
+
 `--devices=2` cuts the CPU in two devices with half of each batch: two threads that
 wait for nobody, where XLA runs many small operations on one.
 
-`--abstract` compiles the programs of reward or policy for arrays that are never made
-and prints what they need: a 70B model fits on a laptop that way, with every tuning.
+`--abstract` compiles the programs of reward, dpo or policy for arrays that are never
+made and prints what they need: a 70B model fits on a laptop that way, with every
+tuning.
 `--target=h100` compiles them for a GPU that need not be there, `--target=v5e:2x2` for a
 TPU (`benchmarks/target.py`), `--mesh=1,4,1` for several of them: data, fsdp, tensor.
 """
@@ -28,7 +35,7 @@ from benchmarks.memory import peak_bytes
 
 ROOT = pathlib.Path(__file__).parents[1]
 # each is a file of `benchmarks/`
-WORKLOADS = ('reward', 'policy', 'generate', 'load', 'checkpoint')
+WORKLOADS = ('reward', 'dpo', 'score', 'policy', 'generate', 'load', 'checkpoint')
 
 
 def parse(argv: list[str] | None = None) -> argparse.Namespace:
@@ -41,7 +48,7 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     flags.add_argument('--precision', default='highest', help='of float32 products')
     for name, value in {
         'rank': 8, 'd': 256, 'layers': 4, 'heads': 4, 'kv_heads': 0, 'ff': 688,
-        'vocab': 4096, 'seq': 256, 'pairs': 8, 'shared': 0, 'prompt': 128,
+        'vocab': 4096, 'seq': 256, 'pairs': 8, 'shared': 0, 'samples': 1, 'prompt': 128,
         'response': 48, 'new': 128, 'batch': 16, 'minibatches': 1, 'epochs': 4,
         'steps': 20, 'iters': 8, 'calls': 12, 'warmup': 3, 'threads': 0, 'devices': 1,
     }.items():  # fmt: skip
@@ -53,15 +60,15 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     flags.add_argument('--attention', default='auto', help='as model.attention')
     flags.add_argument('--folder', default='', help='of load and checkpoint')
     flags.add_argument('--temperature', type=float, default=1.0)
-    for name in ('scan', 'remat', 'abstract'):
+    for name in ('scan', 'remat', 'abstract', 'apart'):
         flags.add_argument(f'--{name}', action='store_true')
     args = flags.parse_args(argv)
     if args.workload not in WORKLOADS:
         flags.error(f'--workload must be one of {", ".join(WORKLOADS)}')
     if args.workload == 'checkpoint' and not args.folder:
         flags.error('--workload=checkpoint needs --folder')
-    if args.abstract and args.workload not in ('reward', 'policy'):
-        flags.error('--abstract is of --workload=reward and --workload=policy')
+    if args.abstract and args.workload not in ('reward', 'dpo', 'policy'):
+        flags.error('--abstract is of --workload=reward, dpo and policy')
     if args.target and not re.fullmatch(r'h100|v\d\w*:\d+(x\d+)+', args.target):
         flags.error(f'--target={args.target} is neither h100 nor a TPU such as v5e:2x2')
     if not re.fullmatch(r'\d+,\d+,\d+', args.mesh):

@@ -3,48 +3,57 @@
 import argparse
 import statistics
 import time
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from benchmarks import target
-from benchmarks.shape import arrays_or_shapes, experiment, model
+from benchmarks.shape import arrays_or_shapes, experiment, model, shares
 from perl import sharding
-from perl.data import batching
+from perl.data import by_example
 from perl.data.examples import Examples
 from perl.models import frozen_base, heads
 from perl.stages import reward as stage
+from perl.training.plan import Plan
 
 
 def measure(args: argparse.Namespace) -> dict:
-    """Reward training on comparisons: seconds a step and pairs a second.
-
-    `--shared=P` makes the first P tokens of both completions their common prompt,
-    which is encoded once.
-    """
+    """Reward training on comparisons: seconds a step and pairs a second."""
     arch, base, delta = model(args)
     plan = stage.plan(arch, experiment(args), 'reward')
-    update = plan.update()
     batch = arrays_or_shapes(args, lambda: comparisons(args))
     if args.abstract:
-        mesh = target.mesh(args)
-        state, frozen, _ = plan.abstract(mesh)
-        with jax.set_mesh(mesh):
-            step = update.lower(state, frozen, sharding.on_paper(batch, mesh))
-        memory = target.account(plan, {'update': step}, mesh)
-        return {**memory, 'trainable': plan.parameter_count()}
+        return on_paper(args, plan, batch)
     head = heads.init_head(jax.random.key(3), arch.width)
     state = plan.init({**delta, heads.HEAD: head})
     mesh = sharding.make_mesh(data=args.devices)
     base = {} if args.tuning == 'full' else frozen_base.place(arch, base, mesh)
+    return timed(args, plan, state, base, batch, mesh)
+
+
+def on_paper(args: argparse.Namespace, plan: Plan, batch: Any) -> dict:
+    """What a step needs of the memory of a device."""
+    mesh = target.mesh(args)
+    state, frozen, _ = plan.abstract(mesh)
+    with jax.set_mesh(mesh):
+        step = plan.update().lower(state, frozen, sharding.on_paper(batch, mesh))
+    memory = target.account(plan, {'update': step}, mesh)
+    return {**memory, 'trainable': plan.parameter_count()}
+
+
+def timed(
+    args: argparse.Namespace, plan: Plan, state: Any, frozen: Any, batch: Any, mesh: Any
+) -> dict:
+    """The seconds of the steps of a plan on one batch, and what they need."""
+    update, times = plan.update(), []
     state = jax.device_put(state, sharding.replicated(mesh))
     batch = sharding.shard_batch(batch, mesh)
-    times = []
     with jax.set_mesh(mesh):
         for _ in range(args.warmup + args.steps):
             began = time.perf_counter()
-            state, metrics = update(state, base, batch)
+            state, metrics = update(state, frozen, batch)
             jax.block_until_ready(metrics)
             times.append(time.perf_counter() - began)
     seconds = statistics.median(times[args.warmup :])
@@ -60,19 +69,24 @@ def measure(args: argparse.Namespace) -> dict:
 def comparisons(args: argparse.Namespace) -> dict[str, jax.Array]:
     """A batch of `--pairs` comparisons of random tokens, as `perl.stages.reward` takes
     it."""
+    batch = by_example.collate(
+        shares(args), examples(args), range(args.pairs), multiple=16
+    )
+    return jax.tree.map(jnp.asarray, batch)
+
+
+def examples(args: argparse.Namespace, completions: int = 2) -> Examples:
+    """`--pairs` prompts of random tokens with as many completions each, rows of `--seq`
+    tokens; without `--shared` a prompt is one token."""
     rng = np.random.default_rng(0)
     shared = args.shared or 1
 
     def draw(n):
         return rng.integers(10, args.vocab, n).astype(np.int32)
 
-    data = Examples(
+    rest = args.seq - shared
+    return Examples(
         [draw(shared) for _ in range(args.pairs)],
-        [tuple(draw(args.seq - shared) for _ in 'ab') for _ in range(args.pairs)],
+        [tuple(draw(rest) for _ in range(completions)) for _ in range(args.pairs)],
         np.ones(args.pairs, np.float32),
     )
-    layout = 'shared' if args.shared else 'apart'
-    batch = batching.collate(data, range(args.pairs), layout, multiple=16)
-    labels = batch.pop('labels')
-    batch = {k: x.reshape(args.pairs, -1, *x.shape[1:]) for k, x in batch.items()}
-    return jax.tree.map(jnp.asarray, {**batch, 'labels': labels})

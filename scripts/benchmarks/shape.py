@@ -16,14 +16,16 @@ def experiment(args: argparse.Namespace) -> ConfigDict:
     config = configs.experiment('benchmark')
     config.lengths.update(prompt=args.prompt, response=args.response)
     tuning = configs.tuning_config(args.tuning, max(args.rank, 1))
-    config.reward = configs.stage_config(
-        'reward',
-        1e-4,
-        tuning=tuning,
-        optimizer=configs.optimizer_config(1e-4, schedule='constant', warmup=0, clip=0),
-        batch_size=args.pairs,
-        share_prompts=bool(args.shared),
-    )
+    step = {
+        'tuning': tuning,
+        'optimizer': configs.optimizer_config(
+            1e-4, schedule='constant', warmup=0, clip=0
+        ),
+        'batch_size': args.pairs,
+        'share_prompts': shares(args),
+    }
+    config.reward = configs.stage_config('reward', 1e-4, **step)
+    config.dpo = configs.dpo_config(1e-4, **{**step, 'start': 'base'})
     config.policy = configs.policy_config(
         1e-5,
         tuning=tuning,
@@ -36,6 +38,11 @@ def experiment(args: argparse.Namespace) -> ConfigDict:
     )
     config.stages = ('policy',)
     return config
+
+
+def shares(args: argparse.Namespace) -> bool:
+    """Whether completions are in one row with their common prompt."""
+    return bool(args.shared) and not args.apart
 
 
 def model(args: argparse.Namespace) -> tuple[architecture.Architecture, Any, Any]:
