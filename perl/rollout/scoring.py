@@ -2,6 +2,10 @@
 
 Rows are a prompt padded on the left to P slots and R slots of response: `tokens
 [B, P + R]` with prompts of `lengths [B]`. Everything per token is `[B, R]`.
+
+Where each prompt has `samples` responses, in rows one after the other, the model reads
+several of them behind one copy of their prompt, which is less work and equal numbers:
+attention takes them apart by their segments.
 """
 
 from typing import Any
@@ -23,9 +27,10 @@ def log_probs(
     lengths: jax.Array,
     response: int,
     temperature: float,
+    samples: int = 1,
 ) -> jax.Array:
     """Log-probs `[B, R]` of the responses at the end of `tokens [B, P + R]`."""
-    return scores(arch, params, tokens, lengths, response, temperature)[0]
+    return scores(arch, params, tokens, lengths, response, temperature, samples)[0]
 
 
 def scores(
@@ -35,10 +40,11 @@ def scores(
     lengths: jax.Array,
     response: int,
     temperature: float,
+    samples: int = 1,
 ) -> tuple[jax.Array, jax.Array]:
     """Log-probs `[B, R]` of the responses, and the entropy `[B, R]` of the distribution
     that each token comes from."""
-    states = _states(arch, params, tokens, lengths, response)
+    states = _states(arch, params, tokens, lengths, response, samples)
     targets = tokens[:, -response:]
     return likelihood.token_scores(arch, params, states, targets, temperature)
 
@@ -51,10 +57,11 @@ def divergence(
     lengths: jax.Array,
     response: int,
     temperature: float,
+    samples: int = 1,
 ) -> jax.Array:
     """KL(policy || reference) `[B, R]` of each next-token distribution, exactly."""
     both = params, reference
-    states = tuple(_states(arch, p, tokens, lengths, response) for p in both)
+    states = tuple(_states(arch, p, tokens, lengths, response, samples) for p in both)
     return likelihood.divergence(arch, both, states, temperature)
 
 
@@ -64,9 +71,12 @@ def values(
     tokens: jax.Array,
     lengths: jax.Array,
     response: int,
+    samples: int = 1,
 ) -> jax.Array:
     """The value of each state before a response token, `[B, R]`."""
-    return heads.scalar(params, _states(arch, params, tokens, lengths, response))
+    return heads.scalar(
+        params, _states(arch, params, tokens, lengths, response, samples)
+    )
 
 
 def rewards(
@@ -76,18 +86,64 @@ def rewards(
     prompt_lengths: jax.Array,
     response_lengths: jax.Array,
     response: int,
+    samples: int = 1,
 ) -> jax.Array:
     """The reward `[B]` that a panel gives to each response, normalised."""
-    prompt = tokens.shape[1] - response
-    positions, segments = left_padded(prompt_lengths, prompt, response)
-    batch = {'tokens': tokens, 'positions': positions, 'segments': segments}
-    batch['ends'] = (prompt + response_lengths - 1)[:, None]
-    return panel.rewards(arch, judges, batch)[:, 0]
+    batch = _rows(arch, tokens, prompt_lengths, response, samples)
+    rows, prompt = len(batch['tokens']), tokens.shape[1] - response
+    last = response_lengths.reshape(rows, -1) - 1
+    batch['ends'] = prompt + response * jnp.arange(last.shape[1])[None] + last
+    return panel.rewards(arch, judges, batch).reshape(-1)
 
 
-def _states(arch, params, tokens, lengths, response):
+def together(width: int, samples: int, prompt: int, response: int) -> int:
+    """How many of a prompt's responses share a row, a divisor of `samples`.
+
+    A row of T slots costs a layer `12 D^2 T` multiplications in kernels and `2 D T^2`
+    in attention, where responses in one row are multiplied with each other for nothing.
+    So long prompts are shared by many, and short ones before long responses by none.
+
+    Args:
+        width: D, of the decoder.
+        samples: responses to a prompt.
+        prompt: slots of a prompt.
+        response: slots of a response.
+    """
+
+    def work(count):
+        slots = prompt + count * response
+        return slots * (6 * width + slots) / count
+
+    return min((k for k in range(1, samples + 1) if samples % k == 0), key=work)
+
+
+def _states(arch, params, tokens, lengths, response, samples):
+    """The state before each token of the responses, `[B, R, D]`."""
+    rows = _rows(arch, tokens, lengths, response, samples)
+    prompt, slots = tokens.shape[1] - response, rows['tokens'].shape[1]
+    before = jnp.arange(prompt - 1, slots - 1).reshape(-1, response)
+    before = before.at[:, 0].set(prompt - 1)  # a response begins behind its prompt
+    before = jnp.broadcast_to(before.ravel(), (len(rows['tokens']), before.size))
+    states = decoder.hidden(arch, params, **rows, output_slots=before)
+    return states.reshape(len(tokens), response, -1)
+
+
+def _rows(arch, tokens, lengths, response, samples):
+    """What the model reads: tokens, positions and segments `[G, P + K R]`, of K
+    responses behind each prompt."""
     prompt = tokens.shape[1] - response
+    count = together(arch.width, samples, prompt, response)
     positions, segments = left_padded(lengths, prompt, response)
-    before = jnp.arange(prompt - 1, prompt + response - 1)
-    before = jnp.broadcast_to(before, (len(tokens), response))
-    return decoder.hidden(arch, params, tokens, positions, segments, before)
+    if count > 1:
+        own = 1 + jnp.arange(len(tokens)) % count
+        segments = segments.at[:, prompt:].set(own[:, None])
+    rows = {'tokens': tokens, 'positions': positions, 'segments': segments}
+    return {name: _behind_one(x, prompt, count) for name, x in rows.items()}
+
+
+def _behind_one(x, prompt, count):
+    """`[B, P + R]` as `[B / count, P + count R]`, with the first prompt of each."""
+    groups = len(x) // count
+    return jnp.concatenate(
+        [x[::count, :prompt], x[:, prompt:].reshape(groups, -1)], axis=1
+    )

@@ -31,6 +31,9 @@ def experiment(args: argparse.Namespace) -> ConfigDict:
         tuning=tuning,
         start='base',
         value_start='base',
+        # an algorithm without a critic where a prompt has several responses
+        algorithm='ppo' if args.samples == 1 else 'rloo',
+        samples=args.samples,
         batch_size=args.batch,
         epochs=args.epochs,
         minibatches=args.minibatches,

@@ -13,6 +13,7 @@ from perl.losses.algorithms import ALGORITHMS
 from perl.stages.frozen import Frozen
 from perl.stages.policy.episodes import Experience
 from perl.stages.policy.feed import Feed
+from perl.stages.policy.objective import neighbours
 from perl.training.compiled import Compiled
 from perl.training.step import over_steps
 
@@ -43,9 +44,11 @@ class Epochs:
         """
         section, n = self._section, self._section.batch_size
         rows, history = n // section.minibatches, []
+        together = neighbours(section)
         for epoch in range(section.epochs):
             rng = np.random.default_rng((self._feed.seed, at, epoch))
-            shuffled = rng.permutation(n)
+            first = together * rng.permutation(n // together)
+            shuffled = (first[:, None] + np.arange(together)).ravel()
             for i in range(section.minibatches):
                 chosen = shuffled[i * rows : (i + 1) * rows]
                 minibatch = _take(batch, chosen) if section.minibatches > 1 else batch

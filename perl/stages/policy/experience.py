@@ -48,32 +48,33 @@ def score(
         `[B, R]` of tokens, `[B]` of responses, as `Scores` lists them.
     """
     rows = rollout.tokens, rollout.prompt_lengths, rollout.width
-    temperature, mask = objective.temperature, rollout.mask
+    samples, mask = objective.samples, rollout.mask
+    options = objective.temperature, samples
     policy = tree.bind(frozen.policy, trainable['policy'])
     sampled = rollout.responses.log_probs
     scores = {'log_probs': sampled}
     if not arch.exact:
-        trained = scoring.log_probs(arch, policy, *rows, temperature)
+        trained = scoring.log_probs(arch, policy, *rows, *options)
         scores['log_probs'] = jnp.where(mask, trained, 0)
         scores['sampler_gap'] = masked_mean(jnp.abs(sampled - trained), mask)
     if frozen.reward is not None:
         lengths = rollout.prompt_lengths, rollout.responses.lengths
         scores['rewards'] = scoring.rewards(
-            arch, frozen.reward, rollout.tokens, *lengths, rollout.width
+            arch, frozen.reward, rollout.tokens, *lengths, rollout.width, samples
         )
     if 'value' in trainable:
         value = tree.bind(frozen.value, trainable['value'])
-        scores['values'] = scoring.values(arch, value, *rows)
+        scores['values'] = scoring.values(arch, value, *rows, samples)
     if with_reference:
         reference = frozen.reference.bound()
-        scores['reference'] = scoring.log_probs(arch, reference, *rows, temperature)
+        scores['reference'] = scoring.log_probs(arch, reference, *rows, *options)
         if objective.kl_estimator == 'full':
             scores['divergence'] = scoring.divergence(
-                arch, policy, reference, *rows, temperature
+                arch, policy, reference, *rows, *options
             )
         if frozen.start is not None:
             start = frozen.start.bound()
-            scores['start'] = scoring.log_probs(arch, start, *rows, temperature)
+            scores['start'] = scoring.log_probs(arch, start, *rows, *options)
     return Scores(**scores)
 
 

@@ -69,9 +69,7 @@ class Trainer:
         self.estimate = jax.jit(
             functools.partial(experience.estimate, objective=objective)
         )
-        log_probs = functools.partial(
-            _log_probs, arch=arch, temperature=section.temperature
-        )
+        log_probs = functools.partial(_log_probs, arch=arch, objective=objective)
         self.checks = Checks(arch, jax.jit(log_probs), section.value_warmup)
         self.update = plan.update(state)
         self._epochs = Epochs(section, feed, self.update)
@@ -158,7 +156,8 @@ def _rollout(delta, base, prompts, key, *, arch, sampling):
     return Rollout.join(tokens, lengths, responses)
 
 
-def _log_probs(delta, base, rollout, *, arch, temperature):
+def _log_probs(delta, base, rollout, *, arch, objective):
     """Log-probs `[B, R]` of a rollout's tokens by the training pass."""
     rows = rollout.tokens, rollout.prompt_lengths, rollout.width
-    return scoring.log_probs(arch, tree.bind(base, delta), *rows, temperature)
+    options = objective.temperature, objective.samples
+    return scoring.log_probs(arch, tree.bind(base, delta), *rows, *options)

@@ -1,6 +1,7 @@
 """What a policy optimises: its numbers, and the loss of one minibatch."""
 
 import dataclasses
+import math
 from dataclasses import fields
 from typing import Any
 
@@ -51,6 +52,17 @@ class Objective:
         return ALGORITHMS[self.algorithm]
 
 
+def neighbours(section: ConfigDict) -> int:
+    """How many consecutive responses of a minibatch are of one prompt.
+
+    They stay together when episodes are shuffled, if a minibatch has whole groups;
+    micro-batches take every n-th row, which parts them.
+    """
+    if section.micro_batches > 1:
+        return 1
+    return math.gcd(section.batch_size // section.minibatches, section.samples)
+
+
 def loss(
     trainable: Any,
     frozen: Frozen,
@@ -59,11 +71,11 @@ def loss(
     *,
     arch: Architecture,
     objective: Objective,
+    samples: int = 1,
 ) -> tuple[jax.Array, tuple[jax.Array, dict]]:
     """Policy loss and, as the objective asks, those of value, KL, entropy and text.
 
-    Each is `[B, R]`, summed over tokens with the same weights, so that one division
-    averages.
+    Each is `[B, R]`, summed with the same weights, so that one division averages.
     REINFORCE with a value baseline: RLAIF, arXiv 2309.00267, A.3.
 
     Args:
@@ -73,6 +85,7 @@ def loss(
         key: not used: with dropout the ratio would not be 1 before the first update.
         arch: the decoder.
         objective: the numbers.
+        samples: so many consecutive responses of the batch answer one prompt.
 
     Returns:
         The loss, a sum; and what it is to be divided by, and `{name: (sum, count)}`.
@@ -80,9 +93,10 @@ def loss(
     del key
     rows, R = (batch.tokens, batch.prompt_lengths), batch.mask.shape[1]
     params = tree.bind(frozen.policy, trainable['policy'])
-    new, entropy = scoring.scores(arch, params, *rows, R, objective.temperature)
-    # past the end of a response a token may be so unlikely that the slope of a KL term
-    # overflows
+    new, entropy = scoring.scores(
+        arch, params, *rows, R, objective.temperature, samples
+    )
+    # past the end a token may be so unlikely that the slope of a KL term overflows
     new = jnp.where(batch.mask, new, 0)
     share, count = _weights(batch.mask, objective)
 
@@ -97,11 +111,11 @@ def loss(
         total = total - objective.entropy_coefficient * sums['policy_entropy'][0]
     if not objective.rules.group:
         critic = tree.bind(frozen.value, trainable['value'])
-        errors = _value_loss(scoring.values(arch, critic, *rows, R), batch, objective)
-        sums['value_loss'] = summed(errors)
+        values = scoring.values(arch, critic, *rows, R, samples)
+        sums['value_loss'] = summed(_value_loss(values, batch, objective))
         total = total + objective.value_coefficient * sums['value_loss'][0]
     if batch.beta is not None:
-        penalty = _penalty(arch, params, frozen, batch, new, objective)
+        penalty = _penalty(arch, params, frozen, batch, new, objective, samples)
         total = total + summed(batch.beta[:, None] * penalty)[0]
         sums[f'loss_{objective.kl_estimator}'] = summed(penalty)
     if batch.text is not None:
@@ -142,7 +156,7 @@ def _value_loss(values, batch, objective):
     return value.squared(values, batch.returns)
 
 
-def _penalty(arch, params, frozen, batch, new, objective):
+def _penalty(arch, params, frozen, batch, new, objective, samples):
     """The KL term of the loss, `[B, R]`."""
     if objective.kl_estimator != 'full':
         return kl.ESTIMATORS[objective.kl_estimator](new, batch.reference)
@@ -154,6 +168,7 @@ def _penalty(arch, params, frozen, batch, new, objective):
         batch.prompt_lengths,
         new.shape[1],
         objective.temperature,
+        samples,
     )
 
 

@@ -44,7 +44,10 @@ def plan(arch: Architecture, config: ConfigDict, stage: str) -> Plan:
         frozen['reward'] = paper.panel_of(arch, config, section.reward, base)
     return Plan(
         loss=functools.partial(
-            objective.loss, arch=arch, objective=Objective.of(section)
+            objective.loss,
+            arch=arch,
+            objective=Objective.of(section),
+            samples=objective.neighbours(section),
         ),
         trainable=trainable,
         frozen=Frozen(**frozen),
