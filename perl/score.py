@@ -85,14 +85,17 @@ def main(argv: Sequence[str]) -> None:
     )
     learned = bool(values.model) and model_alone.learned_messages(values.adapter)
     asked = model_alone.conversations(run, prompts, values.chat or learned)
-    rewards = [score(run, judge, asked, column) for column in responses]
+    # at once, so that the responses of a pair share their prompt
+    said = [text for column in responses for text in column]
+    rewards = score(run, judge, [*asked] * len(responses), said)
+    rewards = rewards.reshape(len(responses), -1)
     print(
         f'{judge.name}: {_summary(rewards)}{model_alone.AS_LEARNED * learned}',
         file=sys.stderr,
     )
     names = [REWARD[name] for name in fields[1:]]
     columns = {name: [row.values[name] for row in rows] for name in fields}
-    columns |= dict(zip(names, (x.tolist() for x in rewards), strict=True))
+    columns |= dict(zip(names, rewards.tolist(), strict=True))
     scored = [
         dict(zip(columns, values, strict=True))
         for values in zip(*columns.values(), strict=True)

@@ -12,6 +12,7 @@ from perl import sharding
 from perl.config import lineage
 from perl.data import batching
 from perl.data.batching import slices
+from perl.data.by_prompt import by_prompt
 from perl.data.examples import Examples, encode_responses
 from perl.data.tokenizers.vocabularies import Tokenizer
 from perl.judges import panel
@@ -69,6 +70,8 @@ def on_texts(
 ) -> Reward:
     """A panel as a `Reward` of texts, which are encoded and cut as in training.
 
+    A prompt of several responses is encoded once for as many as make that less work.
+
     Args:
         run: with tokenizer, architecture and mesh.
         members: the reward models.
@@ -83,20 +86,30 @@ def on_texts(
 
     def reward(prompts: Texts, responses: Texts) -> np.ndarray:
         data = encode(prompts, responses, run.tokenizer, limits.prompt, limits.response)
-        by_length = np.argsort(data.lengths, kind='stable')
         rewards = np.zeros(len(data))
-        size = run.config.evaluation.batch_size
-        size = sharding.batch_rows(size, len(data), run.mesh)
-        for rows, new in slices(len(data), size):
-            batch = batching.collate(data, by_length[rows], 'apart', run.multiple)
-            names = ('tokens', 'positions', 'segments', 'ends')
-            batch = sharding.shard_batch({x: batch[x] for x in names}, run.mesh)
-            scored = np.asarray(_scorer(run.arch)(members, batch))
-            rewards[by_length[rows[:new]]] = scored[:new, 0]
+        for examples, places in by_prompt(data, run.arch.width):
+            rewards[places] = _rewards(run, members, examples)
         check_finite(rewards, name)
         return rewards
 
     return reward
+
+
+def _rewards(run, members, data):
+    """Rewards `[n, K]` of n examples with K completions each."""
+    by_length = np.argsort(data.lengths, kind='stable')
+    count = len(data.completions[0])
+    rewards = np.zeros((len(data), count))
+    size = max(run.config.evaluation.batch_size // count, 1)
+    size = sharding.batch_rows(size, len(data), run.mesh)
+    layout = 'apart' if count == 1 else 'shared'
+    for rows, new in slices(len(data), size):
+        batch = batching.collate(data, by_length[rows], layout, run.multiple)
+        names = ('tokens', 'positions', 'segments', 'ends')
+        batch = sharding.shard_batch({x: batch[x] for x in names}, run.mesh)
+        scored = np.asarray(_scorer(run.arch)(members, batch))
+        rewards[by_length[rows[:new]]] = scored[:new]
+    return rewards
 
 
 def check_finite(rewards: np.ndarray, name: str) -> None:

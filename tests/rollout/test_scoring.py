@@ -8,6 +8,7 @@ import tiny
 
 from perl.adapters import tree
 from perl.judges import panel
+from perl.models.shared_rows import together
 from perl.rollout import scoring
 from perl.runs.roles import Role
 
@@ -44,7 +45,7 @@ def numbers(arch, params, critic, judges, samples):
 @pytest.mark.parametrize('name', ARCHITECTURES)
 def test_a_shared_prompt_changes_no_number_and_no_gradient(name):
     arch = tiny.arch(**ARCHITECTURES[name])
-    assert scoring.together(arch.width, SAMPLES, P, R) == SAMPLES
+    assert together(arch.width, SAMPLES, P, R) == SAMPLES
     base, head = tiny.weights(arch), tiny.head()
     critic = {**tree.bind(base, tiny.adapter(arch, seed=5)), 'head': head}
     judge = {**tiny.adapter(arch, seed=7), 'head': tiny.head(8)}
@@ -71,16 +72,6 @@ def test_a_response_does_not_see_the_others():
     others = np.arange(2 * SAMPLES) != 1
     np.testing.assert_array_equal(before[others], after[others])
     assert np.abs(before[1] - after[1]).max() > 1e-3
-
-
-@pytest.mark.parametrize(
-    ('prompt', 'response', 'want'),
-    [(160, 64, 4), (64, 32, 4), (512, 512, 2), (16, 512, 1)],
-)
-def test_how_many_share_a_row(prompt, response, want):
-    """Long prompts are shared by all, short ones before long responses by none."""
-    assert scoring.together(128, 4, prompt, response) == want
-    assert scoring.together(128, 1, prompt, response) == 1
 
 
 def test_less_is_multiplied_where_a_prompt_is_shared():

@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import types
 
 import jax
 import jax.numpy as jnp
@@ -10,12 +11,15 @@ import pytest
 import tiny
 from rolled import ARCH, BASE, FROZEN, PPO, REINFORCE, TRAINABLE, R, rollout, scored
 
+from perl import config as configs
 from perl.adapters import tree
 from perl.losses import group_advantages, kl
 from perl.models import decoder
+from perl.models.shared_rows import together
 from perl.rollout import scoring
 from perl.stages.policy import objective as objectives
 from perl.stages.policy.episodes import Experience
+from perl.stages.policy.epochs import Epochs
 
 
 @functools.partial(jax.jit, static_argnums=0)
@@ -210,3 +214,78 @@ def test_an_unlikely_token_after_the_end_leaves_the_gradient_finite():
     (total, _), grads = learned(objective, TRAINABLE, far)
     assert learned(objective, TRAINABLE, near)[0][0] == total
     assert all(np.isfinite(x).all() for x in jax.tree.leaves(grads))
+
+
+def test_responses_behind_one_prompt_give_the_loss_of_rows_apart():
+    """Of GRPO with an exact KL term, and of PPO with its critic."""
+    tokens, _ = tiny.rows((4, 4 + R), seed=9)
+    tokens = tokens.at[1::2, :4].set(tokens[::2, :4])
+    rng, lengths = np.random.default_rng(0), jnp.array([4, 4, 2, 2])
+    numbers = jnp.asarray(rng.normal(size=(4, 4, R)), jnp.float32)
+    common = {
+        'tokens': tokens,
+        'prompt_lengths': lengths,
+        'mask': jnp.arange(R)[None] < jnp.array([3, 1, 2, 3])[:, None],
+        'log_probs': numbers[0] - 3,
+        'advantages': numbers[1],
+    }
+    grpo = dataclasses.replace(
+        PPO, algorithm='grpo', samples=2, kl_estimator='full', kl_in='loss'
+    )
+    cases = {
+        grpo: Experience(**common, reference=numbers[2] - 3, beta=jnp.full(4, 0.1)),
+        dataclasses.replace(PPO, entropy_coefficient=0.1): Experience(
+            **common, returns=numbers[2], values=numbers[3]
+        ),
+    }
+    assert together(ARCH.width, 2, 4, R) == 2
+    for objective, experience in cases.items():
+        trained = only(TRAINABLE) if objective is grpo else TRAINABLE
+        run = functools.partial(objectives.loss, arch=ARCH, objective=objective)
+        want, got = (
+            jax.jit(
+                jax.value_and_grad(functools.partial(run, samples=n), has_aux=True)
+            )(trained, FROZEN, experience, jax.random.key(0))
+            for n in (1, 2)
+        )
+        tiny.close(got, want)
+
+
+@pytest.mark.parametrize(
+    ('minibatches', 'micro_batches', 'want'),
+    [(1, 1, 4), (2, 1, 4), (4, 1, 2), (1, 2, 1)],
+)
+def test_minibatches_keep_the_responses_to_a_prompt_together(
+    minibatches, micro_batches, want
+):
+    """As many as fit: half of a prompt's four where a minibatch has two rows."""
+    section = configs.policy_config(
+        1e-3,
+        algorithm='rloo',
+        batch_size=8,
+        minibatches=minibatches,
+        micro_batches=micro_batches,
+        epochs=6,
+    )
+    assert objectives.neighbours(section) == want
+    seen = []
+
+    def update(state, frozen, batch):
+        seen.append(np.asarray(batch.tokens)[:, 0])
+        return state, {}
+
+    rows = jnp.arange(8)
+    experience = Experience(rows[:, None], rows, rows, rows, rows)
+    Epochs(section, types.SimpleNamespace(seed=1), update).learn(
+        {}, None, experience, 0
+    )
+    epochs = np.array(seen).reshape(6, -1)
+    for epoch in epochs:
+        np.testing.assert_array_equal(np.sort(epoch), rows)
+        blocks = epoch.reshape(-1, want)
+        np.testing.assert_array_equal(blocks[:, 0] % want, 0)
+        np.testing.assert_array_equal(
+            blocks - blocks[:, :1], [range(want)] * len(blocks)
+        )
+    if minibatches > 1:
+        assert len({tuple(epoch) for epoch in epochs}) > 1, 'they are shuffled'
