@@ -91,13 +91,13 @@ def _backward(function, count, kept, gradients):
 
         _, pull = jax.vjp(again, params, states)
         return *pull(tuple(map(_dense, gradients))), None
-    terms = [
-        jax.tree.map(lambda s, g=g: s * g[..., None].astype(s.dtype), slope)
-        for slope, g in zip(slopes, gradients, strict=True)
-        if not _is_zero(g)
-    ]
-    zeros = jax.tree.map(jnp.zeros_like, slopes[0])
-    return None, jax.tree.map(lambda *x: sum(x[1:], x[0]), *(terms or [zeros])), None
+
+    def joined(*slopes):
+        pairs = zip(slopes, gradients, strict=True)
+        terms = [s.astype(g.dtype) * g[..., None] for s, g in pairs if not _is_zero(g)]
+        return sum(terms, jnp.zeros(slopes[0].shape)).astype(slopes[0].dtype)
+
+    return None, jax.tree.map(joined, *slopes), None
 
 
 _chunked.defvjp(_forward, _backward, symbolic_zeros=True)

@@ -1,4 +1,4 @@
-"""PPO iterations: seconds, episodes a second, and the seconds of each phase."""
+"""Iterations of a policy: seconds, episodes a second, and the seconds of each phase."""
 
 import argparse
 import pathlib
@@ -23,7 +23,8 @@ from perl.stages.policy.plan import plan
 
 
 def measure(args: argparse.Namespace) -> dict:
-    """PPO iterations: rollout, scoring, epochs of updates of policy and value."""
+    """Iterations: rollout, scoring, epochs of updates, by PPO with a value model, or by
+    RLOO where `--samples` is more than 1."""
     return on_paper(args) if args.abstract else timed(args)
 
 
