@@ -20,6 +20,8 @@ SHAPE = (
 # as the peers' scripts print them
 SPEED = {
     'reward': {'seconds_per_step', 'pairs_per_s', 'trainable'},
+    'dpo': {'seconds_per_step', 'pairs_per_s', 'trainable'},
+    'score': {'seconds_per_pass', 'responses_per_s'},
     'policy': {'seconds_per_iteration', 'episodes_per_s'},
     'generate': {'seconds_per_call', 'tokens_per_s', 'best_tokens_per_s'},
 }
@@ -80,7 +82,11 @@ def test_loading_a_checkpoint_into_few_bits(benchmark, kind):
 
 @pytest.mark.parametrize(
     ('workload', 'names'),
-    [('reward', ['update']), ('policy', ['rollout', 'score', 'update'])],
+    [
+        ('reward', ['update']),
+        ('dpo', ['update']),
+        ('policy', ['rollout', 'score', 'update']),
+    ],
 )
 def test_memory_of_arrays_that_are_never_made(benchmark, workload, names):
     flags = [f'--workload={workload}', '--abstract', '--scan', '--remat', *SHAPE]
@@ -128,3 +134,17 @@ def test_a_tpu_that_is_not_there():
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     found = json.loads(done.stdout.splitlines()[-1])
     assert found['programs']['update']['fused_kernels'] > 0
+
+
+@pytest.mark.parametrize('workload', ['reward', 'dpo', 'score'])
+def test_completions_of_one_prompt(benchmark, workload):
+    """Behind one copy of it, and apart: the same work but for the prompt."""
+    flags = [f'--workload={workload}', *SHAPE, '--samples=2', '--shared=8']
+    for layout in ([], ['--apart']):
+        found = benchmark.measure([*flags, *layout])
+        assert next(found[name] for name in found if name.endswith('per_s')) > 0
+
+
+def test_a_policy_with_several_responses_to_a_prompt(benchmark):
+    flags = ['--workload=policy', *SHAPE, '--samples=2']
+    assert benchmark.measure(flags)['episodes_per_s'] > 0

@@ -2,6 +2,7 @@
 
 import collections
 import dataclasses
+import functools
 from collections.abc import Sequence
 
 import numpy as np
@@ -64,17 +65,11 @@ class Examples:
     @property
     def lengths(self) -> np.ndarray:
         """int32 `[n]`: tokens of the prompt and of the longest completion."""
-        return np.array(
-            [
-                len(prompt) + max(map(len, completions), default=0)
-                for prompt, completions in zip(
-                    self.prompts, self.completions, strict=True
-                )
-            ],
-            np.int32,
-        )
+        rows = zip(self.prompts, self.completions, strict=True)
+        each = [len(prompt) + max(map(len, said), default=0) for prompt, said in rows]
+        return np.array(each, np.int32)
 
-    @property
+    @functools.cached_property
     def longest_completion(self) -> int:
         """Tokens of the longest completion of all examples."""
         return max(len(x) for row in self.completions for x in row)
@@ -95,12 +90,12 @@ def encode(
 
     A prompt begins a text and its responses continue it. A prompt longer than
     `max_prompt` (bos included, where the tokenizer begins a text with it) loses its
-    beginning, but keeps bos; a response longer
-    than `max_response` (eos included) loses its end and eos. Prompts of messages
-    (`Chat`) are rendered with the chat template; cut, they lose their oldest exchanges,
-    and a response ends with the token that ends a turn. After cutting, a completion
-    equal to a better one of its comparison is removed, and a comparison with only one
-    completion left is dropped: equal completions have no gradient.
+    beginning, but keeps bos; a response longer than `max_response` (eos included) loses
+    its end and eos. Prompts of messages (`Chat`) are rendered with the chat template;
+    cut, they lose their oldest exchanges, and a response ends with the token that ends
+    a turn. After cutting, a completion equal to a better one of its comparison is
+    removed, and a comparison with only one completion left is dropped: equal
+    completions have no gradient.
 
     Returns:
         The examples, and all the counts of `perl.data.counts.COUNTS`.
