@@ -13,7 +13,7 @@ from perl import config as configs
 from perl import sharding
 from perl.data.records import Dataset
 from perl.judges import Judge, panel
-from perl.models import attention
+from perl.models.attention import plain as plain_attention
 from perl.rollout import sampler
 from perl.runs.roles import Role
 from perl.runs.run import Run
@@ -165,7 +165,7 @@ def accelerator(request, monkeypatch):
         return run
 
     monkeypatch.setattr(jax.lax, 'dot_general', rounded(jax.lax.dot_general))
-    monkeypatch.setattr(attention, '_product', rounded(attention._product))
+    monkeypatch.setattr(plain_attention, '_product', rounded(plain_attention._product))
 
 
 def test_the_highest_precision_is_exact_on_an_accelerator(accelerator):
