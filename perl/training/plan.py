@@ -36,6 +36,7 @@ class Plan:
         optimizer: over the trainable tree.
         frozen_dtype: of a frozen base, `Architecture.base_dtype`.
         micro_batches: slices of the batch, one after the other.
+        neighbours: so many consecutive rows of the batch stay together in a slice.
         seed: of dropout.
         updated: the only subtree of `trainable` that the optimizer moves; '' moves all.
     """
@@ -47,6 +48,7 @@ class Plan:
     optimizer: optax.GradientTransformation
     frozen_dtype: str = 'float32'
     micro_batches: int = 1
+    neighbours: int = 1
     seed: int = 0
     updated: str = ''
 
@@ -62,6 +64,7 @@ class Plan:
             optimizer=self.optimizer,
             seed=self.seed,
             micro_batches=self.micro_batches,
+            neighbours=self.neighbours,
         )
 
     def update(self, state: Any = None) -> Compiled:

@@ -45,6 +45,7 @@ def step(
     optimizer: optax.GradientTransformation,
     seed: int = 0,
     micro_batches: int = 1,
+    neighbours: int = 1,
 ) -> tuple[dict[str, Any], dict[str, Average]]:
     """One update of the trainable tree.
 
@@ -57,6 +58,7 @@ def step(
         seed: of dropout; the key of a step is a function of seed and step.
         micro_batches: the batch is taken in this many slices, one after the other;
             their gradients are added up.
+        neighbours: so many consecutive rows stay together in a slice.
 
     Returns:
         The new state, and an `Average` for each metric: loss, grad_norm and the loss's
@@ -69,7 +71,7 @@ def step(
         )
     else:
         total, count, sums, grads = _accumulate(
-            loss, state, frozen, batch, key, micro_batches
+            loss, state, frozen, batch, key, (micro_batches, neighbours)
         )
     scale = 1 / jnp.maximum(count, 1)
     grads = jax.tree.map(lambda g: g * scale, grads)
@@ -118,12 +120,16 @@ def _gradient(loss):
     return jax.value_and_grad(loss, has_aux=True)
 
 
-def _accumulate(loss, state, frozen, batch, key, micro_batches):
-    """Micro-batch i holds rows i, i + micro_batches, ...: each device keeps rows of
-    every one."""
-    split = jax.tree.map(
-        lambda x: x.reshape(-1, micro_batches, *x.shape[1:]).swapaxes(0, 1), batch
-    )
+def _accumulate(loss, state, frozen, batch, key, parts):
+    """Micro-batch i holds rows i, i + micro_batches, ..., or so groups of neighbours:
+    each device keeps rows of every one. `parts` says how many of both."""
+    micro_batches, neighbours = parts
+
+    def split(x):
+        groups = x.reshape(-1, micro_batches, neighbours, *x.shape[1:])
+        return groups.swapaxes(0, 1).reshape(micro_batches, -1, *x.shape[1:])
+
+    slices = jax.tree.map(split, batch)
 
     def part(carry, xs):
         i, rows = xs
@@ -132,7 +138,7 @@ def _accumulate(loss, state, frozen, batch, key, micro_batches):
         )
         return jax.tree.map(jnp.add, carry, (total, count, sums, grads)), None
 
-    first = jax.tree.map(lambda x: x[0], split)
+    first = jax.tree.map(lambda x: x[0], slices)
     shapes = jax.eval_shape(
         lambda: (lambda out: (out[0][0], *out[0][1], out[1]))(
             _gradient(loss)(state['trainable'], frozen, first, key)
@@ -140,6 +146,6 @@ def _accumulate(loss, state, frozen, batch, key, micro_batches):
     )
     zeros = jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), shapes)
     (total, count, sums, grads), _ = jax.lax.scan(
-        part, zeros, (jnp.arange(micro_batches), split)
+        part, zeros, (jnp.arange(micro_batches), slices)
     )
     return total, count, sums, grads

@@ -79,6 +79,23 @@ def test_parts_equal_the_whole(case, parts):
     assert want[1]['loss'].value > 0 and got[0]['step'] == 1
 
 
+@pytest.mark.parametrize('neighbours, pairs', [(1, 0), (2, 4), (4, 4)])
+def test_neighbours_stay_together_in_parts(neighbours, pairs):
+    """How many of rows 2i and 2i + 1 follow each other in one of two parts."""
+
+    def loss(trainable, frozen, batch, key):
+        found = jnp.sum(batch['x'][1::2] - batch['x'][::2] == 1, dtype=jnp.float32)
+        return trainable['w'] * found, (jnp.float32(1), {'pairs': (found, jnp.float32(1))})
+
+    optimizer, batch = optax.sgd(1.0), {'x': jnp.arange(8)}
+    state = init({'w': jnp.float32(0)}, optimizer)
+    run = functools.partial(
+        step, loss=loss, optimizer=optimizer, micro_batches=2, neighbours=neighbours
+    )
+    _, metrics = jax.jit(run)(state, None, batch)
+    assert metrics['pairs'] == (pairs / 2, 2)  # a mean over the parts
+
+
 def test_the_comparisons_loss_by_hand():
     metrics = values(updated('comparisons', 1)[1])
     delta = {**tiny.adapter(), 'head': tiny.head()}

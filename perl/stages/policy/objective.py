@@ -55,12 +55,13 @@ class Objective:
 def neighbours(section: ConfigDict) -> int:
     """How many consecutive responses of a minibatch are of one prompt.
 
-    They stay together when episodes are shuffled, if a minibatch has whole groups;
-    micro-batches take every n-th row, which parts them.
+    They stay together when episodes are shuffled, if a minibatch has whole groups, and
+    in micro-batches; not where text joins these, whose rows have no neighbours.
     """
-    if section.micro_batches > 1:
+    if section.micro_batches > 1 and section.ptx_coefficient:
         return 1
-    return math.gcd(section.batch_size // section.minibatches, section.samples)
+    rows = section.batch_size // section.minibatches // section.micro_batches
+    return math.gcd(rows, section.samples)
 
 
 def loss(

@@ -55,6 +55,7 @@ def plan(arch: Architecture, config: ConfigDict, stage: str) -> Plan:
         optimizer=_optimizer(section, trainable),
         frozen_dtype=arch.base_dtype,
         micro_batches=section.micro_batches,
+        neighbours=objective.neighbours(section),
         seed=config.seed,
     )
 

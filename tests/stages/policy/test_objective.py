@@ -253,12 +253,13 @@ def test_responses_behind_one_prompt_give_the_loss_of_rows_apart():
 
 @pytest.mark.parametrize(
     ('minibatches', 'micro_batches', 'want'),
-    [(1, 1, 4), (2, 1, 4), (4, 1, 2), (1, 2, 1)],
+    [(1, 1, 4), (2, 1, 4), (4, 1, 2), (1, 2, 4), (1, 4, 2), (2, 4, 1)],
 )
 def test_minibatches_keep_the_responses_to_a_prompt_together(
     minibatches, micro_batches, want
 ):
-    """As many as fit: half of a prompt's four where a minibatch has two rows."""
+    """As many as fit: half of a prompt's four where a minibatch, or a micro-batch of
+    it, has two rows."""
     section = configs.policy_config(
         1e-3,
         algorithm='rloo',
