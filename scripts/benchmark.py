@@ -50,7 +50,8 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
         'rank': 8, 'd': 256, 'layers': 4, 'heads': 4, 'kv_heads': 0, 'ff': 688,
         'vocab': 4096, 'seq': 256, 'pairs': 8, 'shared': 0, 'samples': 1, 'prompt': 128,
         'response': 48, 'new': 128, 'batch': 16, 'minibatches': 1, 'epochs': 4,
-        'steps': 20, 'iters': 8, 'calls': 12, 'warmup': 3, 'threads': 0, 'devices': 1,
+        'responses': 0, 'samples': 1, 'mean': 0, 'steps': 20, 'iters': 8, 'calls': 12,
+        'warmup': 3, 'threads': 0, 'devices': 1,
     }.items():  # fmt: skip
         flags.add_argument(f'--{name}', type=int, default=value)
     flags.add_argument(

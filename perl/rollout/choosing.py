@@ -89,8 +89,8 @@ def cut(logits: jax.Array, sampling: Sampling) -> jax.Array:
 
 
 def draw(key: jax.Array, logits: jax.Array) -> jax.Array:
-    """One token `[B]` int32 for each row from `softmax(logits [B, V])`; with one key, or
-    keys `[B]`, one a row.
+    """One token `[B]` int32 for each row from `softmax(logits [B, V])`, with one key or
+    with keys `[B]`.
 
     It takes two uniform numbers a row, one for the block of the vocabulary and one for
     the token in it: on CPU twenty times faster than V Gumbel numbers.

@@ -20,7 +20,9 @@ from perl.rollout import sampler
 from perl.rollout.choosing import Sampling, choose, folded
 from perl.rollout.responses import Responses
 
-_PARTS = 8  # an eighth of the slots are filled together: more of them wait if it is larger
+_PARTS = (
+    8  # an eighth of the slots are filled together: more of them wait if it is larger
+)
 
 
 def sample(
@@ -162,7 +164,9 @@ def _refill(task, state):
         return old.at[where].set(new, mode='drop')
 
     return state._replace(
-        slots=jax.tree.map(lambda x, y: x.at[free].set(y, mode='drop'), state.slots, new),
+        slots=jax.tree.map(
+            lambda x, y: x.at[free].set(y, mode='drop'), state.slots, new
+        ),
         cache=jax.tree.map(put, state.cache, cache),
         taken=jnp.minimum(state.taken + task.group, len(task.keys)),
     )

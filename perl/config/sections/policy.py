@@ -42,6 +42,9 @@ def policy_config(learning_rate: float, **changes: Any) -> ConfigDict:
             'steps': 50,  # iterations: sampling, scoring, updates
             'batch_size': 64,  # episodes (prompt with response) of an iteration
             'samples': 1,  # responses to each prompt; 4 for rloo, grpo and best_of_n
+            # episodes that are sampled together, the next taking the place of those
+            # that have ended; 0 samples all together
+            'rollout_slots': 0,
             'epochs': 2,  # passes over the episodes of an iteration
             'minibatches': 2,  # updates of a pass
             # parts that a minibatch is computed in, one after the other, to save memory
