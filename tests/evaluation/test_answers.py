@@ -2,7 +2,6 @@
 
 import types
 
-import jax
 import numpy as np
 import pytest
 import tokenizer_files
@@ -11,8 +10,7 @@ from reward_tasks import ARCH, ROLE, encoded
 from perl import config as configs
 from perl import sharding
 from perl.data.tokenizers import Bytes, Llama2c
-from perl.evaluation import answers
-from perl.evaluation import responses
+from perl.evaluation import answers, responses
 from perl.rollout import refill
 from perl.runs.run import Run
 
