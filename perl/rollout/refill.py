@@ -20,9 +20,8 @@ from perl.rollout import sampler
 from perl.rollout.choosing import Sampling, choose, folded
 from perl.rollout.responses import Responses
 
-_PARTS = (
-    8  # an eighth of the slots are filled together: more of them wait if it is larger
-)
+# an eighth of the slots are filled together: with more of them, more would wait
+_PARTS = 8
 
 
 def sample(
