@@ -21,25 +21,28 @@ def measure(args: argparse.Namespace) -> dict:
     With more responses than `--batch`, these are the figures of refilled slots; those
     of batches that wait for their longest response are measured in turns with them.
     """
-    total = max(args.responses, args.batch)
-    play, rng = _player(args), np.random.default_rng(0)
+    shape = args.prompts or args.batch // args.samples, args.prompt
+    total = shape[0] * args.samples
     sizes = {'': total, 'waiting_': args.batch} if total > args.batch else {'': total}
+    play, rng = _player(args), np.random.default_rng(0)
     times, counts = {name: [] for name in sizes}, []
     for i in range(args.warmup + args.calls):
-        shape = total // args.samples, args.prompt
         prompts = rng.integers(10, args.vocab - 2, shape).astype(np.int32)
         for name, size in sizes.items():
-            began = time.perf_counter()
+            began = time.perf_counter(), time.process_time()
             counts.append(sum(play(prompts, i, size)))
-            times[name].append(time.perf_counter() - began)
+            ended = time.perf_counter(), time.process_time()
+            times[name].append(np.subtract(ended, began))
     figures, tokens = {}, float(np.mean(counts))
-    for name, seconds in times.items():
-        median = statistics.median(seconds[args.warmup :])
+    for name, rows in times.items():
+        seconds, cpu = zip(*rows[args.warmup :], strict=True)
+        median = statistics.median(seconds)
         figures |= {
             f'{name}seconds_per_call': round(median, 4),
+            f'{name}cpu_s_per_call': round(statistics.median(cpu), 3),
             f'{name}tokens_per_s': round(tokens / median, 1),
-            f'{name}best_tokens_per_s': round(tokens / min(seconds[args.warmup :]), 1),
-            f'{name}first_call_s': round(seconds[0], 2),
+            f'{name}best_tokens_per_s': round(tokens / min(seconds), 1),
+            f'{name}first_call_s': round(rows[0][0], 2),
         }
     return {**figures, 'tokens_per_response': round(tokens / total, 1)}
 
