@@ -14,8 +14,8 @@
 completions of one example have in common; it is encoded once, or, with `--apart`, again
 for each of them.
 
-`--prompts=64 --samples=4` samples 256 responses in `--batch` slots that are refilled, and
-in batches that wait; `--mean=32` lets a token end a response with a chance of 1/32.
+`--prompts=64 --samples=4` samples 256 responses in `--batch` slots that are refilled,
+and in batches that wait; with `--mean=32` a token ends a response one time in 32.
 
 `--devices=2` cuts the CPU in two devices with half of each batch: two threads that
 wait for nobody, where XLA runs many small operations on one.
