@@ -15,7 +15,7 @@ from perl.rollout.responses import Responses, decode
 from perl.runs.run import Run
 
 _BATCHES = 16  # of responses in one call, which cannot be interrupted
-_STATIC = ('arch', 'sampling', 'slots', 'samples')
+_STATIC = ('arch', 'sampling', 'count', 'samples')
 _sample = jax.jit(refill.sample, static_argnames=_STATIC)
 
 
