@@ -42,7 +42,7 @@ def policy_config(learning_rate: float, **changes: Any) -> ConfigDict:
             'steps': 50,  # iterations: sampling, scoring, updates
             'batch_size': 64,  # episodes (prompt with response) of an iteration
             'samples': 1,  # responses to each prompt; 4 for rloo, grpo and best_of_n
-            'rollout_slots': 0,  # sampled together: as some end, others begin; 0: all
+            'rollout_slots': 0,  # episodes at once; as some end, others begin; 0: all
             'epochs': 2,  # passes over the episodes of an iteration
             'minibatches': 2,  # updates of a pass
             'micro_batches': 1,  # parts of a minibatch, computed in turns: less memory
