@@ -64,8 +64,7 @@ class Trainer:
         self.section, self.frozen, self.feed = section, frozen, feed
         self.reward, self.key = reward, key
         self.objective = objective = Objective.of(section)
-        rows = section.batch_size
-        slots = sharding.batch_rows(section.rollout_slots or rows, rows, feed.mesh)
+        slots = rollout_rows(section, feed.mesh)
         self.rollout = rollout_program(arch, sampling, section.samples, slots)
         self.score = score_program(arch, section)
         self.estimate = jax.jit(
@@ -137,6 +136,12 @@ def rollout_program(
     """
     settings = {'sampling': sampling, 'samples': samples, 'slots': slots}
     return Compiled(functools.partial(_rollout, arch=arch, **settings))
+
+
+def rollout_rows(section: ConfigDict, mesh: jax.sharding.Mesh) -> int:
+    """How many responses a rollout samples together."""
+    rows = section.batch_size
+    return sharding.batch_rows(section.rollout_slots or rows, rows, mesh)
 
 
 def score_program(arch: Architecture, section: ConfigDict) -> Compiled:

@@ -13,11 +13,11 @@ from perl import config as configs
 from perl import sharding
 from perl.data.records import Dataset
 from perl.judges import Judge, panel
-from perl.models import attention
+from perl.models.attention import plain
 from perl.rollout import sampler
 from perl.runs.roles import Role
 from perl.runs.run import Run
-from perl.stages.policy import stage
+from perl.stages.policy import iteration, stage
 from perl.system.errors import UserError
 
 
@@ -125,6 +125,15 @@ def test_exact_arithmetic_needs_no_other_pass():
     assert row['check_ratio'] < 1e-5 and row['check_kl'] < 1e-5
 
 
+@pytest.mark.parametrize(
+    ('slots', 'shape', 'rows'),
+    [(0, (1, 1, 1), 16), (5, (1, 1, 1), 5), (5, (2, 2, 2), 8), (99, (2, 2, 2), 16)],
+)
+def test_rows_that_are_sampled_together(slots, shape, rows):
+    section = configs.policy_config(1e-3, batch_size=16, rollout_slots=slots)
+    assert iteration.rollout_rows(section, sharding.make_mesh(*shape)) == rows
+
+
 @pytest.mark.parametrize('algorithm', ['ppo', 'rloo'])
 def test_a_rollout_in_fewer_slots_is_that_of_the_policy(algorithm):
     """The sampler's own log-probs are the old ones."""
@@ -174,7 +183,7 @@ def accelerator(request, monkeypatch):
         return run
 
     monkeypatch.setattr(jax.lax, 'dot_general', rounded(jax.lax.dot_general))
-    monkeypatch.setattr(attention, '_product', rounded(attention._product))
+    monkeypatch.setattr(plain, '_product', rounded(plain._product))
 
 
 def test_the_highest_precision_is_exact_on_an_accelerator(accelerator):
