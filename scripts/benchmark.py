@@ -5,6 +5,7 @@
     python scripts/benchmark.py --workload=score --shared=192 --samples=4
     python scripts/benchmark.py --workload=policy --batch=16 --prompt=128 --response=48
     python scripts/benchmark.py --workload=generate --prompt=128 --new=128
+    python scripts/benchmark.py --workload=generate --prompts=64 --mean=32
     python scripts/benchmark.py --workload=load --dtype=float16 --d=2048 --layers=16 ...
     python scripts/benchmark.py --workload=reward --abstract --d=2048 --layers=28 ...
     python scripts/benchmark.py --workload=policy --abstract --target=h100 ...
@@ -12,6 +13,9 @@
 `--shared=P` makes the first P of the `--seq` tokens of a row a prompt that the
 completions of one example have in common; it is encoded once, or, with `--apart`, again
 for each of them.
+
+`--prompts=64 --samples=4` samples 256 responses in `--batch` slots that are refilled,
+and in batches that wait; with `--mean=32` a token ends a response one time in 32.
 
 `--devices=2` cuts the CPU in two devices with half of each batch: two threads that
 wait for nobody, where XLA runs many small operations on one.
@@ -50,7 +54,8 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
         'rank': 8, 'd': 256, 'layers': 4, 'heads': 4, 'kv_heads': 0, 'ff': 688,
         'vocab': 4096, 'seq': 256, 'pairs': 8, 'shared': 0, 'samples': 1, 'prompt': 128,
         'response': 48, 'new': 128, 'batch': 16, 'minibatches': 1, 'epochs': 4,
-        'steps': 20, 'iters': 8, 'calls': 12, 'warmup': 3, 'threads': 0, 'devices': 1,
+        'prompts': 0, 'mean': 0, 'steps': 20, 'iters': 8, 'calls': 12,
+        'warmup': 3, 'threads': 0, 'devices': 1,
     }.items():  # fmt: skip
         flags.add_argument(f'--{name}', type=int, default=value)
     flags.add_argument(
@@ -67,6 +72,9 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
         flags.error(f'--workload must be one of {", ".join(WORKLOADS)}')
     if args.workload == 'checkpoint' and not args.folder:
         flags.error('--workload=checkpoint needs --folder')
+    uneven = args.batch % args.samples or args.prompts * args.samples % args.batch
+    if args.workload == 'generate' and uneven:
+        flags.error('--samples must divide --batch, and --batch all responses')
     if args.abstract and args.workload not in ('reward', 'dpo', 'policy'):
         flags.error('--abstract is of --workload=reward, dpo and policy')
     if args.target and not re.fullmatch(r'h100|v\d\w*:\d+(x\d+)+', args.target):

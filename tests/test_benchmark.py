@@ -54,6 +54,16 @@ def test_workloads(measured, workload, tuning):
     assert found['peak_rss_mb'] > 0
 
 
+def test_refilled_slots_beside_batches_that_wait(benchmark):
+    flags = ['--workload=generate', '--prompts=8', '--samples=2', '--mean=3']
+    found = benchmark.measure([*flags, *SHAPE])
+    assert 1 < found['tokens_per_response'] < 4
+    for name in SPEED['generate']:
+        assert found[name] > 0 and found[f'waiting_{name}'] > 0
+    with pytest.raises(SystemExit):
+        benchmark.measure(['--workload=generate', '--prompts=7', *SHAPE])
+
+
 def test_rank_0_is_full_tuning(benchmark, measured):
     found = benchmark.measure(['--workload=reward', *SHAPE, '--rank=0'])
     full = measured('reward', 'full')

@@ -1,6 +1,7 @@
 """The same numbers on every mesh of eight devices."""
 
 import functools
+import re
 
 import jax
 import jax.numpy as jnp
@@ -14,7 +15,7 @@ from perl import sharding
 from perl.adapters import tree
 from perl.adapters.tunings import Full
 from perl.models import architecture, decoder, heads
-from perl.rollout import sampler
+from perl.rollout import choosing, refill, sampler
 from perl.rollout.choosing import Sampling
 from perl.stages import reward
 from perl.stages.frozen import Frozen
@@ -144,8 +145,8 @@ def test_a_policy_step_is_the_same(shape, kind):
 
 
 @functools.cache
-def sampled(shape, temperature):
-    """Responses to ragged prompts."""
+def sampled(shape, temperature, slots=None):
+    """Responses to ragged prompts, in so many slots."""
     mesh = sharding.make_mesh(*shape)
     base, delta, _ = team(tiny.LORA, mesh)
     prompts = np.asarray(tiny.rows((8, 5))[0]), np.array([5, 1, 2, 3, 4, 5, 2, 3])
@@ -154,7 +155,10 @@ def sampled(shape, temperature):
     @jax.jit
     def play(base, delta, prompts, key):
         params = tree.bind(base, delta)
-        return sampler.sample(ARCH, params, *prompts, key, sampling)
+        if slots is None:
+            return sampler.sample(ARCH, params, *prompts, key, sampling)
+        keys = choosing.keys_of(key, 16)
+        return refill.sample(ARCH, params, *prompts, keys, sampling, slots, 2)
 
     with jax.set_mesh(mesh):
         prompts = sharding.shard_batch(prompts, mesh)
@@ -163,16 +167,45 @@ def sampled(shape, temperature):
 
 
 @pytest.mark.parametrize(
-    ('shape', 'temperature'),
-    [((2, 2, 2), 0.0), ((2, 2, 2), 1.0), ((1, 8, 1), 1.0), ((1, 1, 8), 0.0)],
+    ('shape', 'temperature', 'slots'),
+    [
+        *(((2, 2, 2), x, None) for x in (0.0, 1.0)),
+        ((1, 8, 1), 1.0, None),
+        ((1, 1, 8), 0.0, None),
+        *(((2, 2, 2), x, 8) for x in (0.0, 1.0)),
+        ((1, 8, 1), 1.0, 8),
+    ],
     ids=str,
 )
-def test_the_sampler_says_the_same(shape, temperature):
-    got, want = sampled(shape, temperature), sampled((1, 1, 1), temperature)
+def test_the_sampler_says_the_same(shape, temperature, slots):
+    """Refilled slots say what all responses at once say on one device."""
+    got = sampled(shape, temperature, slots)
+    want = sampled((1, 1, 1), temperature, slots and 16)
     np.testing.assert_array_equal(got.lengths, want.lengths)
     real = np.arange(5) < want.lengths[:, None]
     np.testing.assert_array_equal(got.tokens[real], want.tokens[real])
     np.testing.assert_allclose(got.log_probs[real], want.log_probs[real], atol=1e-4)
+
+
+@pytest.mark.parametrize('arch', [ARCH, LOOP], ids=['scan', 'loop'])
+def test_refilled_slots_keep_their_cache_where_it_is(arch):
+    """Only the keys and values of new prompts go to other devices."""
+    mesh, slots = sharding.make_mesh(2, 2, 2), 64
+    base = placed(tiny.weights(arch), LEAVES, mesh)
+    rows = np.ones((128, 6), np.int32), np.full(128, 6, np.int32)
+
+    @jax.jit
+    def play(base, prompts, key):
+        keys = choosing.keys_of(key, 128)
+        return refill.sample(arch, base, *prompts, keys, Sampling(11, 7), slots)
+
+    with jax.set_mesh(mesh):
+        prompts = sharding.shard_batch(rows, mesh)
+        text = play.lower(base, prompts, jax.random.key(0)).compile().as_text()
+    gathered = re.findall(r'= \w+\[([\d,]+)\]\S* all-gather', text)
+    caches = {shape for shape in gathered if shape.endswith(',17,4')}
+    # an eighth of the slots, with one head of keys and values on each device
+    assert caches == {'2,8,1,17,4' if arch.scan else '8,1,17,4'}
 
 
 def shards(x):

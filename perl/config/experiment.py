@@ -75,7 +75,7 @@ def experiment(name: str) -> ConfigDict:
             'evaluation': {
                 'prompts': 256,  # test prompts for rewards and win rates
                 'temperature': 1.0,  # temperature of sampling
-                'batch_size': 64,  # prompts that are sampled together
+                'batch_size': 64,  # responses that are sampled together
             },
             'tensorboard': False,  # writes event files beside metrics.jsonl
         }

@@ -93,6 +93,7 @@ RANGES: dict[str, dict[str, Range]] = {
         'kl_target': POSITIVE,
         'kl_horizon': above_0(1e12),
         **dict.fromkeys(('eval_every', 'value_warmup', 'shuffle'), from_0(STEPS)),
+        'rollout_slots': from_0(ROWS),
         'rank': from_0(NUMBERS),
         **dict.fromkeys(('clip_rewards', 'deviations', 'balance'), from_0(1e6)),
         **dict.fromkeys(('kl_coefficient', 'ptx_coefficient'), WEIGHT),

@@ -11,10 +11,11 @@ from perl.adapters import tree
 from perl.data import batching
 from perl.data.batching import slices
 from perl.data.chat import stops
+from perl.evaluation import responses
 from perl.judges import Judge, scores
-from perl.rollout import sampler, scoring
+from perl.rollout import scoring
 from perl.rollout.choosing import Sampling
-from perl.rollout.responses import decode
+from perl.rollout.responses import Rollout, decode
 from perl.runs.reward_models import check_finite
 from perl.runs.roles import Role
 from perl.runs.run import Run
@@ -23,7 +24,7 @@ from perl.system.errors import UserError
 
 @dataclasses.dataclass(frozen=True)
 class Answers:
-    """A policy's responses to n prompts.
+    """A policy's n responses to prompts, those to one prompt in a row.
 
     Attributes:
         texts: the responses.
@@ -48,29 +49,23 @@ def answer(
     other: Role,
     reward: Judge | None,
     seed: int,
+    samples: int = 1,
 ) -> Answers:
-    """Samples a policy's responses, and scores them if there is a judge; the KL is to
-    the policy `other`.
+    """Samples a policy's responses, some to each prompt, and scores them if there is a
+    judge; the KL is to the policy `other`.
 
     Raises:
         UserError: the judge has no verdict on any response.
     """
-    limits = run.config.lengths
-    size = run.config.evaluation.batch_size
-    size = sharding.batch_rows(size, len(prompts), run.mesh)
-    data = run.encoded(prompts)
     temperature = run.config.evaluation.temperature
+    limits, ids = run.config.lengths, run.encoded(prompts).prompts
     sampling = Sampling(limits.response, stops(run.tokenizer), temperature)
-    sample, panel = _sample(run.arch, sampling), reward and reward.panel
-    key, parts = jax.random.fold_in(run.key('compare'), seed), []
-    for rows, new in slices(len(prompts), size):
-        chosen = [data.prompts[i] for i in rows]
-        batch = batching.left(chosen, run.tokenizer.pad, run.prompt_multiple)
-        batch = sharding.shard_batch(batch, run.mesh)
-        key, batch_key = jax.random.split(key)
-        part = sample(_parts(policy), _parts(other), panel, batch, batch_key)
-        parts.append(jax.tree.map(lambda x, new=new: np.asarray(x)[:new], part))
-    sampled, rewards, kl = jax.tree.map(lambda *xs: np.concatenate(xs), *parts)
+    key, multiple = jax.random.fold_in(run.key('compare'), seed), run.prompt_multiple
+    sampled = responses.sample(
+        run, policy.bound(), ids, sampling, key, samples, multiple
+    )
+    prompts, ids = ([x for x in xs for _ in range(samples)] for xs in (prompts, ids))
+    rewards, kl = _scored(run, ids, sampled, policy, other, reward)
     texts = decode(run.tokenizer, sampled, prompts)
     if rewards is not None:
         check_finite(rewards, reward.name)
@@ -81,29 +76,40 @@ def answer(
     return Answers(texts, rewards, kl, sampled.lengths, sampled.finished)
 
 
-@functools.cache
-def _sample(arch, sampling):
+def _scored(run, prompts, sampled, policy, other, reward):
+    """Rewards `[n]`, or None, and KL `[n]` of n responses to prompts in token ids."""
+    panel, size = reward and reward.panel, run.config.evaluation.batch_size
+    size = sharding.batch_rows(size, len(prompts), run.mesh)
     # for greedy sampling the KL is that at temperature 1
-    temperature = sampling.temperature or 1.0
+    score = _score(run.arch, run.config.evaluation.temperature or 1.0)
+    parts = []
+    for rows, new in slices(len(prompts), size):
+        chosen = [prompts[i] for i in rows]
+        batch = batching.left(chosen, run.tokenizer.pad, run.prompt_multiple)
+        batch['responses'] = jax.tree.map(lambda x, rows=rows: x[rows], sampled)
+        batch = sharding.shard_batch(batch, run.mesh)
+        part = score(_parts(policy), _parts(other), panel, batch)
+        parts.append(jax.tree.map(lambda x, new=new: np.asarray(x)[:new], part))
+    return jax.tree.map(lambda *xs: np.concatenate(xs), *parts)
 
-    def sample(policy, other, reward, batch, key):
-        prompts, lengths = batch['tokens'], batch['lengths']
-        params = tree.bind(*policy)
-        sampled = sampler.sample(arch, params, prompts, lengths, key, sampling)
-        R = sampling.max_tokens
-        tokens = jax.numpy.concatenate([prompts, sampled.tokens], axis=1)
-        mask = jax.numpy.arange(R)[None] < sampled.lengths[:, None]
+
+@functools.cache
+def _score(arch, temperature):
+    def score(policy, other, reward, batch):
+        rollout = Rollout.join(*(batch[x] for x in ('tokens', 'lengths', 'responses')))
+        rows = rollout.tokens, rollout.prompt_lengths
         log_p, log_q = (
-            scoring.log_probs(arch, p, tokens, lengths, R, temperature)
-            for p in (params, tree.bind(*other))
+            scoring.log_probs(arch, tree.bind(*p), *rows, rollout.width, temperature)
+            for p in (policy, other)
         )
         rewards = None
         if reward is not None:
-            rewards = scoring.rewards(arch, reward, tokens, lengths, sampled.lengths, R)
-        kl = (log_p - log_q) * mask.astype(log_p.dtype)
-        return sampled, rewards, jax.numpy.sum(kl, axis=1)
+            lengths = rollout.responses.lengths
+            rewards = scoring.rewards(arch, reward, *rows, lengths, rollout.width)
+        kl = (log_p - log_q) * rollout.mask.astype(log_p.dtype)
+        return rewards, jax.numpy.sum(kl, axis=1)
 
-    return jax.jit(sample)
+    return jax.jit(score)
 
 
 def _parts(role):

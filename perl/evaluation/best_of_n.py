@@ -54,7 +54,7 @@ def best_of_n(
     check(run, split, samples)
     prompts = run.dataset.prompts[split][: run.config.evaluation.prompts]
     repeated = [prompt for prompt in prompts for _ in range(samples)]
-    answers = answer(run, repeated, role, role, proxy, seed=3)
+    answers = answer(run, prompts, role, role, proxy, seed=3, samples=samples)
     shape = len(prompts), samples
     values = {
         'reward': _chosen_by(answers.rewards).reshape(shape),

@@ -1,19 +1,22 @@
-"""Samples a model's responses to prompts, as texts."""
+"""Samples a model's responses to prompts."""
 
 from collections.abc import Sequence
 from typing import Any
 
 import jax
+import numpy as np
 
 from perl import sharding
 from perl.data import batching, examples
 from perl.data.batching import slices
-from perl.rollout import sampler
-from perl.rollout.responses import decode
-from perl.rollout.sampler import Sampling
+from perl.rollout import choosing, refill
+from perl.rollout.choosing import Sampling
+from perl.rollout.responses import Responses, decode
 from perl.runs.run import Run
 
-_sample = jax.jit(sampler.sample, static_argnames=('arch', 'sampling'))
+_BATCHES = 16  # of responses in one call, which cannot be interrupted
+_STATIC = ('arch', 'sampling', 'count', 'samples')
+_sample = jax.jit(refill.sample, static_argnames=_STATIC)
 
 
 def respond(
@@ -24,7 +27,7 @@ def respond(
     key: jax.Array,
     max_prompt: int = 0,
 ) -> list[str]:
-    """One response to each of n prompts, in batches of `evaluation.batch_size`.
+    """One response to each of n prompts, as texts.
 
     Args:
         run: a run with tokenizer, architecture and mesh.
@@ -34,17 +37,54 @@ def respond(
         key: a random key; do not use it again.
         max_prompt: the most tokens of a prompt; 0 cuts as in training.
     """
+    if not prompts:
+        return []
     limit = max_prompt or run.config.lengths.prompt
     data, _ = examples.encode(prompts, run.tokenizer, limit, sampling.max_tokens)
-    size = run.config.evaluation.batch_size
-    size = sharding.batch_rows(size, len(prompts), run.mesh)
-    texts = []
-    for number, (rows, new) in enumerate(slices(len(prompts), size)):
-        batch = batching.left([data.prompts[i] for i in rows], run.tokenizer.pad)
+    sampled = sample(run, params, data.prompts, sampling, key)
+    return decode(run.tokenizer, sampled, prompts)
+
+
+def sample(
+    run: Run,
+    params: Any,
+    prompts: Sequence[np.ndarray],
+    sampling: Sampling,
+    key: jax.Array,
+    samples: int = 1,
+    multiple: int = 32,
+) -> Responses:
+    """Responses to prompts in token ids, `evaluation.batch_size` of them at a time.
+
+    A response depends on its number and the key, but not on how many are sampled at a
+    time.
+
+    Args:
+        run: a run with tokenizer, architecture and mesh.
+        params: bound or plain parameters, of the shapes that `run.arch` has.
+        prompts: n prompts.
+        sampling: how tokens are chosen.
+        key: a random key; do not use it again.
+        samples: responses to each prompt.
+        multiple: padded prompts have a length that is a multiple of it.
+
+    Returns:
+        `n * samples` responses, in numpy arrays, those to one prompt in a row.
+    """
+    total, most = len(prompts) * samples, run.config.evaluation.batch_size
+    slots = sharding.batch_rows(most, total, run.mesh)
+    keys = choosing.keys_of(key, total).reshape(-1, samples)
+    calls = -(-total // (_BATCHES * slots))
+    size = sharding.batch_rows(-(-len(prompts) // calls), len(prompts), run.mesh)
+    parts = []
+    for rows, new in slices(len(prompts), size):
+        chosen = [prompts[i] for i in rows]
+        batch = batching.left(chosen, run.tokenizer.pad, multiple)
         batch = sharding.shard_batch(batch, run.mesh)
-        # the first batch uses `key` itself
-        batch_key = jax.random.fold_in(key, number) if number else key
-        tokens, lengths = batch['tokens'], batch['lengths']
-        sampled = _sample(run.arch, params, tokens, lengths, batch_key, sampling)
-        texts += decode(run.tokenizer, sampled, [prompts[i] for i in rows])[:new]
-    return texts
+        part = _sample(
+            run.arch, params, batch['tokens'], batch['lengths'],
+            keys[rows].reshape(-1), sampling, slots, samples,
+        )  # fmt: skip
+        new *= samples
+        parts.append(jax.tree.map(lambda x, new=new: np.asarray(x)[:new], part))
+    return jax.tree.map(lambda *xs: np.concatenate(xs), *parts)

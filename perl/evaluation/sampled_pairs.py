@@ -6,12 +6,10 @@ from collections.abc import Sequence
 
 import jax
 
-from perl import sharding
 from perl.config import ranges
-from perl.data import batching
 from perl.data.batching import slices
 from perl.data.records import Comparison
-from perl.rollout import sampler
+from perl.evaluation import responses
 from perl.rollout.choosing import Sampling
 from perl.rollout.responses import decode
 from perl.runs.roles import Role, identity
@@ -20,7 +18,6 @@ from perl.system import jsonl
 from perl.system.errors import UserError
 
 _FIELDS = ('prompt', 'first', 'second')
-_play = jax.jit(sampler.sample, static_argnames=('arch', 'sampling'))
 
 
 def sample_pairs(
@@ -102,16 +99,7 @@ def _resume(file, settings, size, prompts):
 
 def _two(run, role, prompts, sampling, key):
     """Two responses to each prompt, as two lists."""
-    params = role.bound()
-    data = run.encoded(prompts)
-    batch = batching.left(data.prompts, run.tokenizer.pad, run.prompt_multiple)
-    batch = sharding.shard_batch(batch, run.mesh)
-    tokens, lengths = batch['tokens'], batch['lengths']
-    return [
-        decode(
-            run.tokenizer,
-            _play(run.arch, params, tokens, lengths, k, sampling),
-            prompts,
-        )
-        for k in jax.random.split(key)
-    ]
+    ids, multiple = run.encoded(prompts).prompts, run.prompt_multiple
+    sampled = responses.sample(run, role.bound(), ids, sampling, key, 2, multiple)
+    texts = decode(run.tokenizer, sampled, [x for x in prompts for _ in range(2)])
+    return texts[::2], texts[1::2]

@@ -104,11 +104,12 @@ def attend(
 
 def _seen(rows, kind):
     """Which slots of the cache are seen, `[B, S]`: text and its padding are in their
-    order there, so a window counts slots."""
+    order there, around the end of the cache, so a window counts slots."""
     seen = rows.segments >= 0
     if kind.window is None:
         return seen
-    near = rows.slot - jnp.arange(seen.shape[1]) < kind.window
+    slots = seen.shape[1]
+    near = (rows.slot - jnp.arange(slots)) % slots < kind.window
     return seen & near[None]
 
 

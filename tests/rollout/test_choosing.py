@@ -15,13 +15,16 @@ from perl.system.errors import UserError
 LOGITS = np.log(np.array([0.4, 0.05, 0.3, 0.15, 0.1]))
 
 
-@functools.partial(jax.jit, static_argnums=(0, 1))
-def draws(sampling, n=4000):
-    """Many draws from one distribution, and their log-probs."""
+@functools.partial(jax.jit, static_argnums=(0, 1, 2))
+def draws(sampling, n=4000, apart=False):
+    """Many draws from one distribution, and their log-probs; by one key, or apart."""
     logits = jnp.broadcast_to(jnp.asarray(LOGITS, jnp.float32), (n, 5))
-    return choosing.choose(logits, jax.random.key(0), sampling)
+    key = jax.random.key(0)
+    key = choosing.folded(choosing.keys_of(key, n), 7) if apart else key
+    return choosing.choose(logits, key, sampling)
 
 
+@pytest.mark.parametrize('apart', [False, True], ids=['a key', 'a key a row'])
 @pytest.mark.parametrize(
     'changes, kept',
     [
@@ -40,9 +43,9 @@ def draws(sampling, n=4000):
     ],
     ids=str,
 )
-def test_draws_follow_the_distribution_that_is_left(changes, kept):
+def test_draws_follow_the_distribution_that_is_left(changes, kept, apart):
     sampling = dataclasses.replace(Sampling(1, None), **changes)
-    tokens, log_probs = draws(sampling)
+    tokens, log_probs = draws(sampling, apart=apart)
     heat = np.exp(LOGITS / (sampling.temperature or 1.0))
     left = np.where(np.isin(np.arange(5), kept), heat, 0)
     left = left / left.sum()

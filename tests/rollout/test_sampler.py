@@ -10,7 +10,7 @@ import tiny
 
 from perl.adapters import tree
 from perl.models import decoder
-from perl.rollout import sampler, scoring
+from perl.rollout import choosing, sampler, scoring
 from perl.rollout.choosing import Sampling
 
 R = 6
@@ -131,6 +131,43 @@ def test_the_key_decides(seed):
     np.testing.assert_array_equal(a.tokens, b.tokens)
     assert np.any(a.tokens != c.tokens)
     assert np.any(a.tokens[0] != a.tokens[3])
+
+
+@pytest.mark.parametrize('scan', [False, True])
+def test_a_prompt_is_encoded_once_for_its_samples(monkeypatch, scan):
+    """The same as of the prompt given several times: tokens exactly, log-probs up to
+    rounding, since XLA sums in another order where a product has fewer rows."""
+    arch, rows, forward = tiny.arch(scan=scan), [], decoder.forward
+
+    def counted(*args, **options):
+        rows.append(args[2].shape)
+        return forward(*args, **options)
+
+    monkeypatch.setattr(decoder, 'forward', counted)
+    tokens, lengths = prompts()
+    sampling, key = Sampling(R, (3, 4, 5)), jax.random.key(5)
+    params = tree.bind(tiny.weights(arch), tiny.adapter(arch))
+    fresh = jax.jit(sampler.sample, static_argnums=(0, 5, 6))
+    once = fresh(arch, params, tokens, lengths, key, sampling, 3)
+    assert rows == [(4, 5), (12, 1)]
+    several = (jnp.repeat(x, 3, axis=0) for x in (tokens, lengths))
+    want = fresh(arch, params, *several, key, sampling)
+    np.testing.assert_array_equal(once.tokens, want.tokens)
+    np.testing.assert_array_equal(once.lengths, want.lengths)
+    np.testing.assert_array_equal(once.finished, want.finished)
+    np.testing.assert_allclose(once.log_probs, want.log_probs, atol=5e-6)
+    assert len(np.unique(once.tokens[:3], axis=0)) == 3
+
+
+def test_with_a_key_a_row_a_response_depends_on_no_other():
+    tokens, lengths = prompts()
+    keys = choosing.keys_of(jax.random.key(3), 4)
+    sampling = Sampling(R, None)
+    together = play(tiny.ARCH, base(), tokens, lengths, keys, sampling)
+    alone = play(tiny.ARCH, base(), tokens[2:], lengths[2:], keys[2:], sampling)
+    np.testing.assert_array_equal(together.tokens[2:], alone.tokens)
+    others = play(tiny.ARCH, base(), tokens, lengths, keys[::-1], sampling)
+    assert np.all(np.any(together.tokens != others.tokens, axis=1))
 
 
 def test_positions_and_segments_of_left_padded_rows():

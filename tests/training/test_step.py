@@ -85,7 +85,8 @@ def test_neighbours_stay_together_in_parts(neighbours, pairs):
 
     def loss(trainable, frozen, batch, key):
         found = jnp.sum(batch['x'][1::2] - batch['x'][::2] == 1, dtype=jnp.float32)
-        return trainable['w'] * found, (jnp.float32(1), {'pairs': (found, jnp.float32(1))})
+        parts = {'pairs': (found, jnp.float32(1))}
+        return trainable['w'] * found, (jnp.float32(1), parts)
 
     optimizer, batch = optax.sgd(1.0), {'x': jnp.arange(8)}
     state = init({'w': jnp.float32(0)}, optimizer)

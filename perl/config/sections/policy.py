@@ -42,10 +42,10 @@ def policy_config(learning_rate: float, **changes: Any) -> ConfigDict:
             'steps': 50,  # iterations: sampling, scoring, updates
             'batch_size': 64,  # episodes (prompt with response) of an iteration
             'samples': 1,  # responses to each prompt; 4 for rloo, grpo and best_of_n
+            'rollout_slots': 0,  # episodes at once; as some end, others begin; 0: all
             'epochs': 2,  # passes over the episodes of an iteration
             'minibatches': 2,  # updates of a pass
-            # parts that a minibatch is computed in, one after the other, to save memory
-            'micro_batches': 1,
+            'micro_batches': 1,  # parts of a minibatch, computed in turns: less memory
             'temperature': 1.0,  # temperature of sampling and of all log-probs
             'kl_coefficient': 0.05,  # beta, strength of the KL penalty; 0 is none
             # k1 | k2 | k3 | full | none | …: which KL term; see docs/algorithms.md

@@ -12,7 +12,7 @@ from perl import sharding
 from perl.adapters import tree
 from perl.judges.reward import Judge, training_rewards
 from perl.models.architecture import Architecture
-from perl.rollout import sampler, scoring
+from perl.rollout import choosing, refill, sampler, scoring
 from perl.rollout.choosing import Sampling
 from perl.rollout.responses import Rollout
 from perl.stages.frozen import Frozen
@@ -64,7 +64,8 @@ class Trainer:
         self.section, self.frozen, self.feed = section, frozen, feed
         self.reward, self.key = reward, key
         self.objective = objective = Objective.of(section)
-        self.rollout = rollout_program(arch, sampling)
+        slots = rollout_rows(section, feed.mesh)
+        self.rollout = rollout_program(arch, sampling, section.samples, slots)
         self.score = score_program(arch, section)
         self.estimate = jax.jit(
             functools.partial(experience.estimate, objective=objective)
@@ -125,10 +126,22 @@ class Trainer:
         return dataclasses.replace(scores, rewards=rewards), {'no_verdict': missing}
 
 
-def rollout_program(arch: Architecture, sampling: Sampling) -> Compiled:
-    """`(delta, base, prompts, key) -> Rollout` of a policy; the prompts are tokens
-    `[B, P]`, padded on the left, and lengths `[B]`."""
-    return Compiled(functools.partial(_rollout, arch=arch, sampling=sampling))
+def rollout_program(
+    arch: Architecture, sampling: Sampling, samples: int = 1, slots: int | None = None
+) -> Compiled:
+    """`(delta, base, prompts, key) -> Rollout` of a policy.
+
+    The prompts are tokens `[B, P]`, padded on the left, and lengths `[B]`; each is
+    there `samples` times in a row. No more than `slots` rows are sampled together.
+    """
+    settings = {'sampling': sampling, 'samples': samples, 'slots': slots}
+    return Compiled(functools.partial(_rollout, arch=arch, **settings))
+
+
+def rollout_rows(section: ConfigDict, mesh: jax.sharding.Mesh) -> int:
+    """How many responses a rollout samples together."""
+    rows = section.batch_size
+    return sharding.batch_rows(section.rollout_slots or rows, rows, mesh)
 
 
 def score_program(arch: Architecture, section: ConfigDict) -> Compiled:
@@ -148,11 +161,15 @@ def regularised(section: ConfigDict) -> bool:
     return section.kl_coefficient > 0 and section.kl_estimator != 'none'
 
 
-def _rollout(delta, base, prompts, key, *, arch, sampling):
+def _rollout(delta, base, prompts, key, *, arch, sampling, samples, slots):
     """Responses of the policy to `prompts`, joined with them."""
-    params = tree.bind(base, delta)
     tokens, lengths = prompts['tokens'], prompts['lengths']
-    responses = sampler.sample(arch, params, tokens, lengths, key, sampling)
+    own = arch, tree.bind(base, delta), tokens[::samples], lengths[::samples]
+    if slots is None or slots >= len(tokens):
+        responses = sampler.sample(*own, key, sampling, samples)
+    else:
+        keys = choosing.keys_of(key, len(tokens))
+        responses = refill.sample(*own, keys, sampling, slots, samples)
     return Rollout.join(tokens, lengths, responses)
 
 

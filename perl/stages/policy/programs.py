@@ -40,22 +40,22 @@ def lowered(
     sampling = Sampling(
         config.lengths.response, arch.vocabulary - 1, section.temperature
     )
-    rollout = iteration.rollout_program(arch, sampling).lower(
-        trainable['policy'], frozen.policy, prompts, key
-    )
+    slots = iteration.rollout_rows(section, mesh)
+    program = iteration.rollout_program(arch, sampling, section.samples, slots)
+    rollout = program.lower(trainable['policy'], frozen.policy, prompts, key)
     sampled = sharding.on_paper(rollout.out_info, mesh)
     score = iteration.score_program(arch, section)
     return {
-        'rollout': Program(rollout, _cache_bytes(arch, config, stage, mesh)),
+        'rollout': Program(rollout, _cache_bytes(arch, config, slots, mesh)),
         'score': Program(score.lower(trainable, frozen, sampled)),
         'update': Program(plan.update().lower(state, frozen, batch)),
     }
 
 
-def _cache_bytes(arch, config, stage, mesh):
+def _cache_bytes(arch, config, rows, mesh):
     """Bytes on a device of the keys and values of a rollout, at its full length."""
     slots = config.lengths.prompt + config.lengths.response
-    shape = config[stage].batch_size, arch.kv_heads, slots, arch.head_width
+    shape = rows, arch.kv_heads, slots, arch.head_width
     spec = sharding.spec(('batch', 'kv_heads', None, None), shape, mesh)
     own = NamedSharding(mesh, spec).shard_shape(shape)
     return 2 * arch.layers * math.prod(own) * jnp.dtype(arch.dtype).itemsize

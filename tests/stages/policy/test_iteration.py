@@ -17,7 +17,7 @@ from perl.models.attention import plain as plain_attention
 from perl.rollout import sampler
 from perl.runs.roles import Role
 from perl.runs.run import Run
-from perl.stages.policy import stage
+from perl.stages.policy import iteration, stage
 from perl.system.errors import UserError
 
 
@@ -125,6 +125,24 @@ def test_exact_arithmetic_needs_no_other_pass():
     assert row['check_ratio'] < 1e-5 and row['check_kl'] < 1e-5
 
 
+@pytest.mark.parametrize(
+    ('slots', 'shape', 'rows'),
+    [(0, (1, 1, 1), 16), (5, (1, 1, 1), 5), (5, (2, 2, 2), 8), (99, (2, 2, 2), 16)],
+)
+def test_rows_that_are_sampled_together(slots, shape, rows):
+    section = configs.policy_config(1e-3, batch_size=16, rollout_slots=slots)
+    assert iteration.rollout_rows(section, sharding.make_mesh(*shape)) == rows
+
+
+@pytest.mark.parametrize('algorithm', ['ppo', 'rloo'])
+def test_a_rollout_in_fewer_slots_is_that_of_the_policy(algorithm):
+    """The sampler's own log-probs are the old ones."""
+    row = first(algorithm=algorithm, rollout_slots=5)
+    assert 'sampler_gap' not in row
+    assert row['clip_fraction'] == 0 and row['update_kl'] < 1e-9
+    assert row['check_ratio'] < 1e-5 and row['check_kl'] < 1e-5
+
+
 def test_a_sampler_that_ignores_the_updates_is_found(monkeypatch):
     """A fresh adapter changes nothing, so that only the second rollout can tell."""
     plain = sampler.sample
@@ -184,12 +202,12 @@ def test_rounded_products_are_healthy_where_the_config_wants_them(accelerator):
 def test_gross_faults_are_found_beneath_rounding(accelerator, monkeypatch, fault):
     plain = sampler.sample
 
-    def faulty(arch, params, tokens, lengths, key, sampling):
+    def faulty(arch, params, tokens, lengths, key, sampling, samples):
         if fault == 'temperature':
             sampling = dataclasses.replace(sampling, temperature=0.5)
         else:  # a pad that is seen, or a token of the prompt that is not
             lengths = lengths + (1 if fault == 'pad' else -1)
-        return plain(arch, params, tokens, lengths, key, sampling)
+        return plain(arch, params, tokens, lengths, key, sampling, samples)
 
     monkeypatch.setattr(sampler, 'sample', faulty)
     with pytest.raises(UserError, match='sampler and trainer differ'):
