@@ -33,8 +33,7 @@ def measure(args: argparse.Namespace) -> dict:
     with tempfile.TemporaryDirectory() as folder:
         for workload in ('checkpoint', 'load'):
             flags = {**vars(args), 'workload': workload, 'folder': folder}
-            switches = ('scan', 'remat', 'abstract')
-            given = [f'--{k}={x}' for k, x in flags.items() if k not in switches]
+            given = [f'--{k}={x}' for k, x in flags.items() if not isinstance(x, bool)]
             command = [sys.executable, str(COMMAND), *given]
             ended = subprocess.run(command, stdout=subprocess.PIPE, check=True)
     return json.loads(ended.stdout.splitlines()[-1])

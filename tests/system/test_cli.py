@@ -53,7 +53,7 @@ def test_help(module):
         source += (ROOT / 'perl' / 'check.py').read_text()
     names = re.findall(r"DEFINE_\w+\(\s*'(\w+)'", source)
     names += ['config'] if 'define_config' in source else []
-    assert 'workdir' in names
+    assert {'workdir', 'target'} & {*names}
     missing = [x for x in names if not re.search(rf'^ +--(\[no\])?{x}\b', said, re.M)]
     assert missing == []
 

@@ -49,7 +49,8 @@ def test_a_reward_that_changes_with_its_batch(scored, wrong):
 def test_a_reward_that_reads_its_padding_is_caught(scored, monkeypatch):
     def careless(lengths, prompt, response=0):
         slots = jnp.arange(prompt + response)
-        return jnp.broadcast_to(slots, (len(lengths), slots.size)), None
+        slots = jnp.broadcast_to(slots, (len(lengths), slots.size))
+        return slots, jnp.zeros_like(slots)
 
     monkeypatch.setattr(scoring, 'left_padded', careless)
     with pytest.raises(UserError, match='padding and batch mates'):
