@@ -37,8 +37,8 @@ def sample(
 ) -> Responses:
     """As `sampler.sample` with a key for each response, in a few slots.
 
-    The tokens of a response are the same in any number of slots, and its log-probs are
-    so up to rounding.
+    The logits of a response are the same in any number of slots, up to rounding. In
+    half precision that may turn a token, where two of them are about as likely.
 
     Args:
         arch: the decoder.
