@@ -142,6 +142,14 @@ def batch_rows(size: int, total: int, mesh: Mesh) -> int:
     return -(-max(1, min(size, total)) // devices) * devices
 
 
+def rows_of_a_device(rows: int) -> int:
+    """How many of the rows of a batch each device of the mesh that is set has; all of
+    them where there is no mesh, or where they do not divide."""
+    mesh = jax.sharding.get_abstract_mesh()
+    ways = 1 if mesh.empty else mesh.shape['data'] * mesh.shape['fsdp']
+    return rows if rows % ways else rows // ways
+
+
 def replicated(mesh: Mesh) -> NamedSharding:
     """The sharding of an array that every device holds in full."""
     return NamedSharding(mesh, PartitionSpec())

@@ -57,7 +57,7 @@ def sample(
     """Responses to prompts in token ids, `evaluation.batch_size` of them at a time.
 
     A response depends on its number and the key, but not on how many are sampled at a
-    time.
+    time, up to rounding (see `refill.sample`).
 
     Args:
         run: a run with tokenizer, architecture and mesh.
@@ -73,8 +73,10 @@ def sample(
     """
     total, most = len(prompts) * samples, run.config.evaluation.batch_size
     slots = sharding.batch_rows(most, total, run.mesh)
-    keys = choosing.keys_of(key, total).reshape(-1, samples)
-    calls = -(-total // (_BATCHES * slots))
+    each = _samples_of_a_call(samples, min(total, _BATCHES * slots), run.mesh)
+    prompts = [prompt for prompt in prompts for _ in range(samples // each)]
+    keys = choosing.keys_of(key, total).reshape(-1, each)
+    calls = -(-len(prompts) // (_BATCHES * slots // each))
     size = sharding.batch_rows(-(-len(prompts) // calls), len(prompts), run.mesh)
     parts = []
     for rows, new in slices(len(prompts), size):
@@ -83,8 +85,15 @@ def sample(
         batch = sharding.shard_batch(batch, run.mesh)
         part = _sample(
             run.arch, params, batch['tokens'], batch['lengths'],
-            keys[rows].reshape(-1), sampling, slots, samples,
+            keys[rows].reshape(-1), sampling, slots, each,
         )  # fmt: skip
-        new *= samples
+        new *= each
         parts.append(jax.tree.map(lambda x, new=new: np.asarray(x)[:new], part))
     return jax.tree.map(lambda *xs: np.concatenate(xs), *parts)
+
+
+def _samples_of_a_call(samples, most, mesh):
+    """How many responses to a prompt a call samples, a divisor of `samples`: no more
+    than `most` responses on all devices, each of which has prompts of its own."""
+    most = max(1, most // (mesh.shape['data'] * mesh.shape['fsdp']))
+    return max(n for n in range(1, min(samples, most) + 1) if samples % n == 0)

@@ -37,8 +37,8 @@ def sample(
 ) -> Responses:
     """As `sampler.sample` with a key for each response, in a few slots.
 
-    The tokens of a response are the same in any number of slots, and its log-probs are
-    so up to rounding.
+    The logits of a response are the same in any number of slots, up to rounding. In
+    half precision that may turn a token, where two of them are about as likely.
 
     Args:
         arch: the decoder.
@@ -111,7 +111,8 @@ def _refilled(task, group, state):
 def _new(task, group, first):
     """The responses from number `first` on with one token each, a group of them, and
     the cache of their prompts; some may be past the last."""
-    shared = math.gcd(group, task.samples)
+    # as many prompts as divide over the devices that the group divides over
+    shared = math.gcd(sharding.rows_of_a_device(group), task.samples)
     row = first + jnp.arange(group)
     prompt = jnp.minimum(row[::shared] // task.samples, len(task.prompts) - 1)
     lengths, longest = task.lengths[prompt], task.sampling.max_tokens

@@ -5,14 +5,17 @@ Rows are a prompt padded on the left to P slots and R slots of response: `tokens
 
 Where each prompt has `samples` responses, in rows one after the other, the model reads
 several of them behind one copy of their prompt, which is less work and equal numbers:
-attention takes them apart by their segments.
+attention takes them apart by their segments. On a mesh they are as many as leave each
+device as many rows as any other.
 """
 
+import math
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 
+from perl import sharding
 from perl.judges import panel
 from perl.judges.panel import Panel
 from perl.models import decoder, heads, likelihood
@@ -112,7 +115,9 @@ def _rows(arch, tokens, lengths, response, samples):
     """What the model reads: tokens, positions and segments `[G, P + K R]`, of K
     responses behind each prompt."""
     prompt = tokens.shape[1] - response
-    count = together(arch.width, samples, prompt, response)
+    # joined rows still divide over the devices that the responses divide over
+    joined = math.gcd(samples, sharding.rows_of_a_device(len(tokens)))
+    count = together(arch.width, joined, prompt, response)
     positions, segments = left_padded(lengths, prompt, response)
     if count > 1:
         own = 1 + jnp.arange(len(tokens)) % count

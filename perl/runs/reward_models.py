@@ -101,7 +101,8 @@ def _rewards(run, members, data):
     count = len(data.completions[0])
     rewards = np.zeros((len(data), count))
     size = max(run.config.evaluation.batch_size // count, 1)
-    size = sharding.batch_rows(size, len(data), run.mesh)
+    # few sizes, since each is compiled, and equal prompts differ from call to call
+    size = sharding.batch_rows(size, batching.bucket(len(data), 1), run.mesh)
     layout = 'apart' if count == 1 else 'shared'
     for rows, new in slices(len(data), size):
         batch = batching.collate(data, by_length[rows], layout, run.multiple)

@@ -26,3 +26,16 @@ def test_completions_are_joined_where_that_is_less_work():
             for completion, place in zip(completions, row, strict=True):
                 np.testing.assert_array_equal(prompt, data.prompts[place])
                 np.testing.assert_array_equal(completion, data.completions[place][0])
+
+
+def test_prompts_with_equally_many_completions_are_treated_alike():
+    """Their number and that of the rows then stay from batch to batch."""
+    asked = [x for x in (LONG, 'b', f'{LONG}!', 'c') for _ in range(4)]
+    counts = set()
+    for longest in range(8, 60, 4):
+        said = ['y' * (longest if i % 3 else 60 - longest) for i in range(16)]
+        data = examples.encode_responses(asked, said, Bytes(), 64, 64)
+        joined = [len(x.completions[0]) for x, _ in by_prompt(data, 256)]
+        assert len(joined) == 1
+        counts |= set(joined)
+    assert len(counts) <= 2

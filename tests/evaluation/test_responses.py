@@ -44,11 +44,38 @@ def test_the_size_of_a_batch_changes_no_response(run, monkeypatch, samples, call
     got = sampled(run, 1, samples)
     assert len(made) == calls
     assert len(got.tokens) == len(want.tokens) == 9 * samples
+    check(got, want)
+
+
+def check(got, want):
     real = np.arange(6) < want.lengths[:, None]
     np.testing.assert_array_equal(got.lengths, want.lengths)
     np.testing.assert_array_equal(got.finished, want.finished)
     np.testing.assert_array_equal(got.tokens[real], want.tokens[real])
     np.testing.assert_allclose(got.log_probs, want.log_probs, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ('devices', 'prompts', 'most'), [(1, 9, 16), (8, 1, 40)], ids=str
+)
+def test_many_samples_of_a_prompt_take_several_calls(
+    run, monkeypatch, devices, prompts, most
+):
+    """Each of which can be interrupted; and one prompt is for all devices of a mesh."""
+    samples, sizes, sample = 40, [], responses._sample
+    run.config.evaluation.batch_size = 1000 if devices > 1 else 1
+    rows = ROLE.bound(), PROMPTS[:prompts], SAMPLING, jax.random.key(3), samples
+    want = responses.sample(run, *rows, multiple=8)
+
+    def counted(*args):
+        sizes.append(len(args[4]))
+        return sample(*args)
+
+    monkeypatch.setattr(responses, '_sample', counted)
+    monkeypatch.setattr(run, 'mesh', sharding.make_mesh(data=devices))
+    with jax.set_mesh(run.mesh):
+        check(responses.sample(run, *rows, multiple=8), want)
+    assert max(sizes) <= most
 
 
 def test_texts_of_no_prompts_and_of_some(run):

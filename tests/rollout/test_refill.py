@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import tiny
 
+from perl import sharding
 from perl.adapters import tree
 from perl.models import decoder
 from perl.rollout import choosing, refill, sampler, scoring
@@ -106,3 +107,25 @@ def test_a_slot_takes_a_prompt_when_its_response_has_ended(monkeypatch, slots, s
     least = said.sum() / slots  # the first token of a response comes from its prompt
     assert least - len(said) / slots <= len(steps) < min(waiting, 1.5 * least + long)
     assert len(steps) < waiting / 1.5
+
+
+@pytest.mark.parametrize(('slots', 'encoded'), [(8, 8), (128, 8), (256, 16)])
+def test_prompts_that_are_encoded_together_divide_over_a_mesh(
+    monkeypatch, slots, encoded
+):
+    """Two samples share a prompt only where that leaves each device as many prompts;
+    else every device would encode all of them."""
+    shapes, forward = set(), decoder.forward
+
+    def counted(*args, **options):
+        if len(args) <= 5:
+            shapes.add(args[2].shape)
+        return forward(*args, **options)
+
+    monkeypatch.setattr(decoder, 'forward', counted)
+    prompts, lengths = jnp.tile(PROMPTS, (16, 1)), jnp.tile(LENGTHS, 16)
+    keys = choosing.keys_of(jax.random.key(4), 2 * len(prompts))
+    rows = (*policy(False), prompts, lengths, keys, Sampling(R, ENDS), slots, 2)
+    with jax.set_mesh(sharding.make_mesh(data=8)):
+        jax.eval_shape(lambda: refill.sample(*rows))
+    assert shapes == {(encoded, P)}

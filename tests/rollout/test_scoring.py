@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import tiny
 
+from perl import sharding
 from perl.adapters import tree
 from perl.judges import panel
 from perl.models.shared_rows import together
@@ -89,3 +90,23 @@ def test_less_is_multiplied_where_a_prompt_is_shared():
         return jax.jit(run).lower(*rows).compile().cost_analysis()['flops']
 
     assert flops(4) < 0.7 * flops(1)
+
+
+def test_joined_rows_divide_over_the_devices_of_a_mesh():
+    """Two responses to a prompt are behind it, where each of four devices has two; all
+    four in one row would leave two rows, which every device would compute."""
+    arch, mesh = tiny.arch(), sharding.make_mesh(data=4)
+    params, (tokens, lengths, _) = tiny.weights(arch), episodes()
+
+    def run(samples):
+        def score(tokens, lengths):
+            return scoring.log_probs(arch, params, tokens, lengths, R, 1.0, samples)
+
+        rows = sharding.shard_batch((tokens, lengths), mesh)
+        program = jax.jit(score).lower(*rows).compile()
+        return program(*rows), program.cost_analysis()['flops']
+
+    with jax.set_mesh(mesh):
+        (want, apart), (got, joined) = run(1), run(SAMPLES)
+    tiny.close(got, want)
+    assert joined < apart

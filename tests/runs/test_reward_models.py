@@ -49,3 +49,23 @@ def test_a_shared_prompt_changes_no_reward(monkeypatch):
     want = [reward([x], [y])[0] for x, y in zip(asked, said, strict=True)]
     np.testing.assert_allclose(got, want, atol=1e-5)
     assert shared < sum(sizes)
+
+
+def test_few_shapes_are_compiled_whatever_prompts_are_equal(monkeypatch):
+    """Rows that are equal, and lengths of responses, differ from batch to batch."""
+    monkeypatch.setattr(RUN.config.evaluation, 'batch_size', 16)
+    judge = Role(tiny.weights(ARCH), '', {'head': tiny.head()}, tiny.LORA)
+    reward = reward_models.on_texts(RUN, panel.build([judge]), 'reward')
+    shapes = set()
+
+    def scorer(arch):
+        def run(members, batch):
+            shapes.add(batch['tokens'].shape)
+            return np.zeros(batch['ends'].shape)
+
+        return run
+
+    monkeypatch.setattr(reward_models, '_scorer', scorer)
+    for different in range(9, 17):
+        reward([f'{n:02}' for n in range(different)], ['yes'] * different)
+    assert shapes <= {(12, 8), (16, 8)}

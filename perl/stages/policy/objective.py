@@ -53,10 +53,10 @@ class Objective:
 
 
 def neighbours(section: ConfigDict) -> int:
-    """How many consecutive responses of a minibatch are of one prompt.
-
-    They stay together when episodes are shuffled, if a minibatch has whole groups, and
-    in micro-batches; not where text joins these, whose rows have no neighbours.
+    """How many consecutive responses to a prompt stay together when episodes are
+    shuffled, and in micro-batches: all of them where these have whole groups, else as
+    many as divide both. Each is alone where text joins micro-batches, whose rows have
+    no neighbours.
     """
     if section.micro_batches > 1 and section.ptx_coefficient:
         return 1

@@ -1,5 +1,8 @@
 """Attention against a loop over queries, and the laws it must keep."""
 
+import functools
+import sys
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -9,7 +12,7 @@ from hypothesis import strategies as st
 from seen import PACKED, SHARED, draw, reference, visible
 
 from perl.models import attention
-from perl.models.attention import plain
+from perl.models.attention import cudnn, plain, table
 
 
 @pytest.fixture
@@ -45,6 +48,30 @@ def test_queries_that_are_read_equal_those_of_all(segments, window):
     want = attention.causal(q, k, v, segments, window=window, soft_cap=0.7)
     want = np.stack([want[b, read[b]] for b in range(2)])
     np.testing.assert_allclose(got, want, atol=2e-6)
+
+
+def test_many_queries_that_are_read_have_few_scores_at_a_time(monkeypatch):
+    """Where rows have a fused kernel: values and gradients stay, and no block of
+    scores is kept for the pass backward."""
+    tokens, read = 256, 120  # a part is filled up
+    q, k, v = draw(tokens)
+    slots = jnp.broadcast_to(jnp.arange(read), (2, read)) + tokens - read
+
+    @functools.partial(jax.value_and_grad, argnums=(0, 1, 2))
+    def loss(q, k, v):
+        return jnp.sum(attention.causal(q, k, v, None, slots, window=9) ** 2)
+
+    def run(kernel):
+        monkeypatch.setattr(table, 'choose', lambda *_: kernel)
+        monkeypatch.setattr(sys.modules[attention.causal.__module__], '_FEW', 16)
+        program = jax.jit(lambda *x: loss(*x)).lower(q[:, -read:], k, v).compile()
+        memory = program.memory_analysis().temp_size_in_bytes
+        return program(q[:, -read:], k, v), memory
+
+    (want, whole), (got, blocks) = run(None), run(cudnn.KERNEL)
+    for a, b in zip(jax.tree.leaves(got), jax.tree.leaves(want), strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-5)
+    assert blocks < whole / 3
 
 
 @pytest.mark.parametrize('heads, kv_heads', [(4, 4), (4, 1), (6, 2)])
