@@ -23,7 +23,7 @@ from perl.system.errors import UserError
 CHIPS = {x.stem: x for x in (pathlib.Path(__file__).parent / 'chips').glob('*.txtpb')}
 # GiB of memory of a device, as JAX counts devices: a core of v2 and v3, else a chip
 TPUS = {'v2': 8, 'v3': 16, 'v4': 32, 'v5e': 16, 'v5p': 95, 'v6e': 32}
-_GPU = re.compile(rf'({"|".join(CHIPS)})(?:x(\d+))?')
+_GPU = re.compile(rf'({"|".join(CHIPS)})(?:x([1-9]\d*))?')
 _TPU = re.compile(rf'({"|".join(TPUS)}):\d+(x\d+)+')
 _GIB = 2**30
 _FORCED = 'xla_force_host_platform_device_count'

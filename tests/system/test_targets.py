@@ -29,7 +29,7 @@ def test_the_machine_that_is_here():
         targets.mesh_of(target, {'data': 16, 'fsdp': 1, 'tensor': 1})
 
 
-@pytest.mark.parametrize('name', ['', 'gpu', 'h100x', 'v5e', 'v5e:2', 'v9:2x2', 'tpu'])
+@pytest.mark.parametrize('name', ['', 'gpu', 'h100x', 'h100x0', 'v5e', 'v5e:2', 'v9:2x2', 'tpu'])
 def test_unknown_names(name):
     with pytest.raises(UserError, match=r'is none of cpu, a100 or h100 with a number'):
         targets.open_target(name)
