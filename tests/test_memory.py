@@ -32,10 +32,10 @@ from perl import config as configs
 
 def get_config(arg=None):
     config = configs.load_config({config!r}).unlock()
-    for name in ('sft_2', 'sft_3'):
-        config[name] = configs.stage_config('sft', 1e-3, tuning=config.sft.tuning)
-    config.mean = configs.average_config(('sft_2', 'sft_3'))
-    config.stages = ('pretrain', 'sft', 'sft_2', 'sft_3', 'mean')
+    for name in ('dpo', 'dpo_2'):
+        config[name] = configs.dpo_config(1e-3, tuning=config.sft.tuning)
+    config.mean = configs.average_config(('dpo', 'dpo_2'))
+    config.stages = ('pretrain', 'sft', 'dpo', 'dpo_2', 'mean')
     return config
 """
 
