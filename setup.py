@@ -27,7 +27,7 @@ CORE = [
 EXTRAS = {
     'cuda': ['jax[cuda13]'],
     'tpu': ['jax[tpu]'],
-    # the compiler for NVIDIA GPUs where there is none: scripts/benchmark.py --target
+    # the compiler for NVIDIA GPUs where there is none: --target of perl.memory
     'target': [
         'jax[cuda12-local]',
         'nvidia-cuda-nvcc-cu12>=12.6,<13',
@@ -60,6 +60,8 @@ setup(
     description='Parameter-efficient RLHF in JAX: every role an adapter',
     license='Apache-2.0',
     packages=find_packages(include=['perl', 'perl.*']),
+    # files that are not Python, by the package that reads them
+    package_data={'perl.system': ['chips/*.txtpb']},
     python_requires='>=3.11',
     install_requires=CORE,
     extras_require=EXTRAS,

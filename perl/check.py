@@ -22,7 +22,14 @@ from perl.data.records import Dataset
 from perl.data.tokenizers.vocabularies import Tokenizer
 from perl.models.architecture import parameters
 from perl.report.findings import lines, too_large
-from perl.runs import opening, prerequisites, saved_config, stage_surveys, trial
+from perl.runs import (
+    opening,
+    prerequisites,
+    saved_config,
+    stage_surveys,
+    start_folders,
+    trial,
+)
 from perl.runs.base import architecture_of, base_path, describe_base
 from perl.runs.tokenizer import make, open_tokenizer
 from perl.stages.table import STAGES
@@ -88,7 +95,7 @@ def check(
             name: {'reward': config[name].reward, 'values': values}
             for name, values in rewards.items()
         },
-        'stages': {x: _stage(config, x, arch, mesh, data[x]) for x in config.stages},
+        'stages': _stages(config, arch, tokenizer, mesh, data),
     }
 
 
@@ -131,6 +138,12 @@ def show(
         print(json.dumps(findings))
     if error:
         raise UserError(error)
+
+
+def _stages(config, arch, tokenizer, mesh, data):
+    found = {x: _stage(config, x, arch, mesh, data[x]) for x in config.stages}
+    start_folders.check(config, arch, tokenizer)
+    return found
 
 
 def _stage(config, name, arch, mesh, data):

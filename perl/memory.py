@@ -32,6 +32,7 @@ from perl.runs import opening
 from perl.runs.base import run_as
 from perl.stages.needs import Need, needs
 from perl.system import cli, jsonl, targets
+from perl.system.errors import UserError
 
 
 def memory(
@@ -80,11 +81,21 @@ def _tuned(config, tuning) -> tuple[ConfigDict, Architecture]:
     if not path:
         return changed, configs.architecture(changed, _vocabulary(changed))
     if pathlib.Path(path).suffix == '.json':
-        arch = families.from_foreign(jsonl.load(pathlib.Path(path)), path)[1]
+        arch = families.from_foreign(_card(pathlib.Path(path)), path)[1]
     else:
         arch = bases.describe(path)
     rules.check_window(changed, arch.max_length)
     return changed, run_as(changed, arch)
+
+
+def _card(file):
+    """What a `config.json` says."""
+    if not file.is_file():
+        raise UserError(
+            f'model.path: {file} is not there; give the config.json of a model, such '
+            'as one of configs/shapes, or a base'
+        )
+    return jsonl.load(file)
 
 
 def _vocabulary(config):
@@ -107,8 +118,13 @@ def main(argv: Sequence[str]) -> None:
     target = targets.open_target(values.target, math.prod(shape.values()))
     mesh = targets.mesh_of(target, shape)
     rows = memory(values.config, mesh, values.tuning or (), values.stages)
-    print(needs_table(rows, target.memory).markdown())
-    print(verdict(rows, target))
+    if rows:
+        print(needs_table(rows, target.memory).markdown())
+        print(verdict(rows, target))
+    trained = {need.stage for _, need in rows}
+    for stage in values.stages or values.config.stages:
+        if stage not in trained:
+            print(f'{stage}: no step is trained, so nothing is compiled')
     if values.json:
         found = [{'tuning': name, **dataclasses.asdict(need)} for name, need in rows]
         said = {'target': target.name, 'memory': target.memory, 'mesh': shape}

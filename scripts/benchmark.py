@@ -23,8 +23,9 @@ wait for nobody, where XLA runs many small operations on one.
 `--abstract` compiles the programs of reward, dpo or policy for arrays that are never
 made and prints what they need: a 70B model fits on a laptop that way, with every
 tuning.
-`--target=h100` compiles them for a GPU that need not be there, `--target=v5e:2x2` for a
-TPU (`benchmarks/target.py`), `--mesh=1,4,1` for several of them: data, fsdp, tensor.
+`--target=h100` (or `a100`) compiles them for a GPU that need not be there,
+`--target=h100x4` for four of them, `--target=v5e:2x2` for TPUs
+(`benchmarks/target.py`); `--mesh=1,4,1` divides them: data, fsdp, tensor.
 """
 
 import argparse
@@ -38,6 +39,7 @@ import sys
 from benchmarks.memory import peak_bytes
 
 ROOT = pathlib.Path(__file__).parents[1]
+TARGET = r'[ah]100(x[1-9]\d*)?|v\d\w*:\d+(x\d+)+'
 # each is a file of `benchmarks/`
 WORKLOADS = ('reward', 'dpo', 'score', 'policy', 'generate', 'load', 'checkpoint')
 
@@ -59,7 +61,7 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     }.items():  # fmt: skip
         flags.add_argument(f'--{name}', type=int, default=value)
     flags.add_argument(
-        '--target', default='', help='of --abstract: h100, or a TPU such as v5e:2x2'
+        '--target', default='', help='of --abstract: h100, a100, h100x4, or v5e:2x2'
     )
     flags.add_argument('--mesh', default='1,1,1', help='of --target')
     flags.add_argument('--attention', default='auto', help='as model.attention')
@@ -77,8 +79,8 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
         flags.error('--samples must divide --batch, and --batch all responses')
     if args.abstract and args.workload not in ('reward', 'dpo', 'policy'):
         flags.error('--abstract is of --workload=reward, dpo and policy')
-    if args.target and not re.fullmatch(r'h100|v\d\w*:\d+(x\d+)+', args.target):
-        flags.error(f'--target={args.target} is neither h100 nor a TPU such as v5e:2x2')
+    if args.target and not re.fullmatch(TARGET, args.target):
+        flags.error(f'--target={args.target} is none of h100, a100, h100x4, v5e:2x2')
     if not re.fullmatch(r'\d+,\d+,\d+', args.mesh):
         flags.error(f'--mesh={args.mesh} must be three numbers of devices')
     if args.target and not args.abstract:
@@ -114,7 +116,7 @@ def measure(argv: list[str] | None = None) -> dict:
 
 def environment(target: str) -> dict[str, str]:
     """What JAX reads when it is imported, for a device that is not there."""
-    if target == 'h100':  # on which no kernel can be tried
+    if target.startswith(('h100', 'a100')):  # on which no kernel can be tried
         flag = '--xla_gpu_autotune_level=0'
         return {'XLA_FLAGS': f'{os.environ.get("XLA_FLAGS", "")} {flag}'}
     if target:  # whose name no server can be asked for

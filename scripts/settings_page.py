@@ -24,7 +24,8 @@ SOURCES = [
     *(CONFIG / 'sections' / f'{name}.py' for name in SECTIONS),
     CONFIG / 'experiment.py',
 ]
-PAGE = pathlib.Path(__file__).parents[1] / 'docs' / 'settings.md'
+ROOT = pathlib.Path(__file__).resolve().parents[1]
+PAGE = ROOT / 'docs' / 'settings.md'
 HEAD = """# Settings
 
 Every setting of a config with its default, its range and what it is for. This page is
@@ -214,7 +215,16 @@ def _leaves(
 
 
 def main() -> None:
-    """Entry point."""
+    """Entry point.
+
+    Raises:
+        SystemExit: Python imports a `perl` that is not beside this file.
+    """
+    if not CONFIG.resolve().is_relative_to(ROOT):
+        sys.exit(
+            f'error: the perl that is imported is in {CONFIG.parent}, not in {ROOT}; '
+            f'install this one, or set PYTHONPATH={ROOT}'
+        )
     PAGE.write_text(page(), encoding='utf-8')
     print(PAGE, file=sys.stderr)
 

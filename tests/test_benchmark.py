@@ -127,6 +127,7 @@ def test_roles_share_one_base(benchmark):
         ['--workload=generate', '--abstract'],
         ['--target=h100'],
         ['--abstract', '--target=v5e'],
+        ['--abstract', '--target=h100x0'],
         ['--abstract', '--mesh=2'],
     ],
     ids=str,
@@ -134,6 +135,14 @@ def test_roles_share_one_base(benchmark):
 def test_what_cannot_be_compiled_for_no_array(benchmark, flags):
     with pytest.raises(SystemExit):
         benchmark.measure([*flags, *SHAPE])
+
+
+@pytest.mark.parametrize('target', ['h100', 'a100', 'h100x4', 'a100x16', 'v5p:2x2x1'])
+def test_targets(benchmark, target):
+    flags = ['--abstract', f'--target={target}', '--mesh=1,4,1']
+    assert benchmark.parse(flags).target == target
+    gpu = target[1:4] == '100'
+    assert ('XLA_FLAGS' in benchmark.environment(target)) == gpu
 
 
 @pytest.mark.skipif(not importlib.util.find_spec('libtpu'), reason='needs libtpu')

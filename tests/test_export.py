@@ -202,13 +202,12 @@ def test_an_adapter_of_peft_is_trained_further(opened, finished, tmp_path):
     export(more, after, 'peft', tmp_path / 'two')
     again = command('perl.train', *args, f'--workdir={tmp_path / "run"}')
     assert again.code == 0, again
-    wrong = command(
-        'perl.train',
-        *args,
-        '--config.sft.tuning.rank=3',
-        f'--workdir={tmp_path / "no"}',
-    )
-    assert 'goes on from an adapter of' in wrong.error
+    for name in ('rank=3', "modules_to_save=('norm',)"):  # the check finds it too
+        wrong = (*args, f'--config.sft.tuning.{name}', f'--workdir={tmp_path / "no"}')
+        assert 'goes on from an adapter of' in command('perl.check', *wrong).error
+    assert 'goes on from an adapter of' in command('perl.train', *wrong).error
+    checked = command('perl.check', *args, f'--workdir={tmp_path / "new"}')
+    assert checked.code == 0, checked
 
 
 def test_a_policy_does_not_go_on_from_a_reward_model(opened, finished, tmp_path):

@@ -14,7 +14,7 @@ ROOMS = (
     *('system', 'weights', 'losses', 'sharding', 'models', 'adapters', 'data'),
     *('judges', 'rollout', 'checkpoint', 'training', 'config', 'runs'),
     *('evaluation', 'stages', 'report'),
-    *('check', 'train', 'evaluate', 'generate', 'score', 'label', 'export'),
+    *('check', 'memory', 'train', 'evaluate', 'generate', 'score', 'label', 'export'),
 )
 FILES = sorted((ROOT / 'perl').rglob('*.py'))
 MODULES = [file for file in FILES if file.parent != ROOT / 'perl' or file.stem in ROOMS]

@@ -27,6 +27,19 @@ TINY = {
 }  # fmt: skip
 
 
+AVERAGED = """
+from perl import config as configs
+
+def get_config(arg=None):
+    config = configs.load_config({config!r}).unlock()
+    for name in ('dpo', 'dpo_2'):
+        config[name] = configs.dpo_config(1e-3, tuning=config.sft.tuning)
+    config.mean = configs.average_config(('dpo', 'dpo_2'))
+    config.stages = ('pretrain', 'sft', 'dpo', 'dpo_2', 'mean')
+    return config
+"""
+
+
 def load(tmp_path, **changes):
     config = configs.load_config(str(CONFIG))
     file = tmp_path / 'tiny.json'
@@ -96,12 +109,20 @@ def test_the_command(tmp_path):
         (['--mesh=rows=2'], "mesh: 'rows=2' is not an axis"),
         (['--tuning=lorra'], "tuning.name: 'lorra' is not one of "),
         (['--stages=swim'], "stages: 'swim' is not"),
-        (['--model=nowhere.json'], 'nowhere.json'),
+        (['--model=nowhere.json'], 'model.path: nowhere.json is not there; give the'),
     ],
 )
 def test_bad_input(flags, says):
     ended = command('perl.memory', f'--config={CONFIG}', *flags)
     assert says in ended.error
+
+
+def test_a_stage_that_takes_no_step(tmp_path):
+    file = tmp_path / 'averaged.py'
+    file.write_text(AVERAGED.format(config=str(CONFIG)))
+    ended = command('perl.memory', f'--config={file}', '--stages=mean')
+    assert ended.code == 0, ended.err
+    assert ended.out == 'mean: no step is trained, so nothing is compiled\n'
 
 
 def test_a_window_that_is_too_long(tmp_path):

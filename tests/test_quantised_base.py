@@ -147,6 +147,14 @@ def test_merged_kernels_are_those_of_the_base_with_other_offsets(merged):
     assert np.abs(got - decoder.hidden(run.arch, run.base, *rows)).max() > 1e-3
 
 
+def test_qalora_has_no_name_in_peft(merged, tmp_path):
+    output = tmp_path / 'peft'
+    args = (f'--workdir={merged}', '--stage=sft', f'--output={output}')
+    ended = command('perl.export', *args, '--format=peft')
+    assert 'has an adapter of kind Pooled, which PEFT has no name for' in ended.error
+    assert not output.exists()
+
+
 def test_commands_take_a_merged_folder_without_any_flag(merged, tmp_path):
     asked = ('--prompt=A table.', '--temperature=0', '--max_tokens=9', '--json')
     within = command('perl.generate', f'--workdir={merged}', '--adapter=sft', *asked)

@@ -27,6 +27,14 @@ def test_the_page_is_of_this_version(script):
     assert script.PAGE.read_text() == script.page()
 
 
+def test_the_page_of_another_version_is_not_written(script, tmp_path, monkeypatch):
+    before = script.PAGE.read_text()
+    monkeypatch.setattr(script, 'CONFIG', tmp_path / 'perl' / 'config')
+    with pytest.raises(SystemExit, match='the perl that is imported is in '):
+        script.main()
+    assert script.PAGE.read_text() == before
+
+
 def test_every_setting_has_a_use(script):
     found = rows(script.page())
     assert len(found) > 100

@@ -80,16 +80,26 @@ def begin(key: jax.Array, kind: Tuning, source: Role, leaves: Any, where: str) -
     if not source.delta:
         delta = kind.init(key, source.base, leaves)
         return Role(source.base, source.base_id, delta, kind)
-    delta = rescaled(source.delta, source.tuning, kind, leaves)
-    if source.tuning is None or not (
-        source.tuning.alike(kind) or _like(delta, kind, leaves)
-    ):
-        raise UserError(
-            f'{where}.tuning: goes on from an adapter of {source.tuning}, but asks for '
-            f'{kind}; make the two alike, or set {where}.start to base'
-        )
+    delta = fitting(source.delta, source.tuning, kind, leaves, where)
     role = copied(dataclasses.replace(source, delta=delta), kind.dropout)
     return dataclasses.replace(role, tuning=kind, shift=0.0, scale=1.0)
+
+
+def fitting(
+    delta: Any, tuning: Tuning | None, kind: Tuning, leaves: Any, where: str
+) -> Any:
+    """A delta with the scales of another tuning, which goes on from it.
+
+    Raises:
+        UserError: it is of another shape than the new tuning; see `begin`.
+    """
+    delta = rescaled(delta, tuning, kind, leaves)
+    if tuning is None or not (tuning.alike(kind) or _like(delta, kind, leaves)):
+        raise UserError(
+            f'{where}.tuning: goes on from an adapter of {tuning}, but asks for '
+            f'{kind}; make the two alike, or set {where}.start to base'
+        )
+    return delta
 
 
 def _like(delta, kind, leaves):

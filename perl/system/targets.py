@@ -6,6 +6,7 @@ it tells no seconds.
 """
 
 import dataclasses
+import importlib.util
 import math
 import os
 import pathlib
@@ -23,7 +24,7 @@ from perl.system.errors import UserError
 CHIPS = {x.stem: x for x in (pathlib.Path(__file__).parent / 'chips').glob('*.txtpb')}
 # GiB of memory of a device, as JAX counts devices: a core of v2 and v3, else a chip
 TPUS = {'v2': 8, 'v3': 16, 'v4': 32, 'v5e': 16, 'v5p': 95, 'v6e': 32}
-_GPU = re.compile(rf'({"|".join(CHIPS)})(?:x(\d+))?')
+_GPU = re.compile(rf'({"|".join(CHIPS)})(?:x([1-9]\d*))?')
 _TPU = re.compile(rf'({"|".join(TPUS)}):\d+(x\d+)+')
 _GIB = 2**30
 _FORCED = 'xla_force_host_platform_device_count'
@@ -71,13 +72,20 @@ def open_target(name: str, devices: int = 1) -> Target:
     try:
         there = _gpus(gpu[1], int(gpu[2] or 1)) if gpu else _tpus(name)
     except (RuntimeError, NotImplementedError, ValueError) as error:
-        why, extra = str(error).splitlines()[0], 'target' if gpu else 'tpu'
+        why = str(error).splitlines()[0]
         raise UserError(
-            f'target: JAX cannot compile for {name} here ({why}); install '
-            f"'.[{extra}]', best in an environment of its own"
+            f'target: JAX cannot compile for {name} here ({why}); {_mend(name)}'
         ) from None
     memory = _memory_of(gpu[1]) if gpu else TPUS[tpu[1]] * _GIB
     return Target(name, there, memory)
+
+
+def _mend(name):
+    """What helps where there is no compiler for a target, or it refuses the target."""
+    if ':' in name and importlib.util.find_spec('libtpu'):
+        return 'give a topology that there is, such as v5e:2x2 or v5p:2x2x1'
+    extra = 'tpu' if ':' in name else 'target'
+    return f"install '.[{extra}]', best in an environment of its own"
 
 
 def _gpus(chip, count):

@@ -29,7 +29,9 @@ def test_the_machine_that_is_here():
         targets.mesh_of(target, {'data': 16, 'fsdp': 1, 'tensor': 1})
 
 
-@pytest.mark.parametrize('name', ['', 'gpu', 'h100x', 'v5e', 'v5e:2', 'v9:2x2', 'tpu'])
+@pytest.mark.parametrize(
+    'name', ['', 'gpu', 'h100x', 'h100x0', 'v5e', 'v5e:2', 'v9:2x2', 'tpu']
+)
 def test_unknown_names(name):
     with pytest.raises(UserError, match=r'is none of cpu, a100 or h100 with a number'):
         targets.open_target(name)
@@ -38,3 +40,24 @@ def test_unknown_names(name):
 @pytest.mark.parametrize('chip, gib', [('h100', 79.1), ('a100', 79.3)])
 def test_chips_have_the_memory_of_their_descriptions(chip, gib):
     assert targets._memory_of(chip) / 2**30 == pytest.approx(gib, abs=0.05)
+
+
+@pytest.mark.parametrize(
+    'name, module, says',
+    [
+        ('v5e:3x3', None, "install '.[tpu]'"),
+        ('v5e:3x3', 'libtpu', 'give a topology that there is'),
+        ('h100', 'libtpu', "install '.[target]'"),
+    ],
+)
+def test_what_helps(monkeypatch, name, module, says):
+    def refuse(*_):
+        raise ValueError('why')
+
+    for maker in ('_gpus', '_tpus'):
+        monkeypatch.setattr(targets, maker, refuse)
+    found = {module} - {None}
+    monkeypatch.setattr(targets.importlib.util, 'find_spec', lambda x: x in found)
+    with pytest.raises(UserError) as error:
+        targets.open_target(name)
+    assert f'cannot compile for {name} here (why); {says}' in str(error.value)

@@ -95,7 +95,8 @@ def _checked(arch, delta, tuning):
         )
     flat = dict(flatten(jax.device_get(delta)))
     for path, leaf in flat.items():
-        if is_adapter(leaf) and not isinstance(leaf, Lora | Dora):
+        # by type: factors on sums of inputs (QA-LoRA) are a kind of Lora too
+        if is_adapter(leaf) and type(leaf) not in (Lora, Dora):
             raise UserError(
                 f'export: {path} has an adapter of kind {type(leaf).__name__}, which '
                 'PEFT has no name for; write --format=merged or --format=bundle'
