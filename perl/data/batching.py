@@ -39,27 +39,27 @@ PER_EXAMPLE = (*COLUMNS, 'present')
 __all__ = ['Batch', 'bucket', 'collate', 'fill', 'left', 'order', 'shapes']
 
 
-def bucket(length: int, multiple: int = 32) -> int:
-    """The smallest of multiple * (1, 2, 3, 4, 6, 8, 12, 16, …) that is >= `length`.
+def bucket(length: int, multiple: int = 32, steps: int = 8) -> int:
+    """The smallest of a few sizes that is >= `length`.
 
-    The set is geometric: few distinct shapes to compile, at most half a row of padding.
+    The sizes are multiples of `multiple`, of 2 * multiple from steps * 2 of these on,
+    of 4 * multiple from the double of that on, and so forth: `steps` sizes for each
+    doubling of the length, so there are few shapes to compile, and beyond the first
+    sizes at most 1 / steps of a row of that length is padding.
     """
-    size = multiple
-    while size < length:
-        if size % (2 * multiple) == 0 and size * 3 // 2 >= length:
-            return size * 3 // 2
-        size *= 2
-    return size
+    while length > 2 * steps * multiple:
+        multiple *= 2
+    return max(-(-length // multiple), 1) * multiple
 
 
-def shapes(examples: Examples, multiple: int = 32) -> np.ndarray:
-    """Sort keys for `order`, int64 `[n]`: first completion count, then padded length.
+def shapes(examples: Examples, layout: str = 'apart') -> np.ndarray:
+    """Sort keys for `order`, int64 `[n]`: first completion count, then row length.
 
-    Examples with equal keys have the same number of completions and the same padded
-    length, so a batch of them has little padding.
+    Neighbours in that order have the same number of completions and rows of about the
+    same length in the layout (see `collate`), so a batch of them has little padding.
     """
-    padded = [bucket(int(length), multiple) for length in examples.lengths]
-    return examples.completion_counts * np.int64(2**32) + np.array(padded, np.int64)
+    lengths = examples.row_lengths if layout == 'shared' else examples.lengths
+    return examples.completion_counts * np.int64(2**32) + lengths
 
 
 def collate(
@@ -194,3 +194,13 @@ def slices(total: int, size: int) -> Iterator[tuple[np.ndarray, int]]:
     how many are new, since the last batch is filled up with the first examples."""
     for at in range(0, total, size):
         yield np.arange(at, at + size) % total, min(size, total - at)
+
+
+def once(
+    examples: Examples, size: int, layout: str = 'apart'
+) -> Iterator[tuple[np.ndarray, int]]:
+    """As `slices`, of all examples in an order that leaves little padding in rows of a
+    layout (see `shapes`)."""
+    by_length = np.argsort(shapes(examples, layout), kind='stable')
+    for places, new in slices(len(examples), size):
+        yield by_length[places], new

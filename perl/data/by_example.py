@@ -24,15 +24,20 @@ def collate(
         most = max(len(data.completions[i]) for i in rows)
         batch = batching.per_example(data, rows)
         return {**batch, 'states': data.states[rows, :most]}
-    shared = share_prompts and len(data.completions[0]) > 1
-    layout = 'shared' if shared else 'apart'
-    batch = batching.collate(data, rows, layout, multiple)
+    batch = batching.collate(data, rows, layout(share_prompts, data), multiple)
     return {
         name: x
         if name in batching.PER_EXAMPLE
         else x.reshape(len(rows), -1, *x.shape[1:])
         for name, x in batch.items()
     }
+
+
+def layout(share_prompts: bool, data: Examples) -> str:
+    """The layout of a batch, see `batching.collate`: a single completion has no other
+    to share its prompt with."""
+    shared = share_prompts and len(data.completions[0]) > 1
+    return 'shared' if shared else 'apart'
 
 
 def comparisons(

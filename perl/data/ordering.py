@@ -5,7 +5,7 @@ import functools
 import numpy as np
 
 # Number of batches whose examples are sorted by length together.
-WINDOW = 8
+WINDOW = 16
 
 
 def order(

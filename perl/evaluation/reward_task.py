@@ -10,8 +10,7 @@ from ml_collections import ConfigDict
 
 from perl import sharding
 from perl.config import lineage
-from perl.data import by_example
-from perl.data.batching import slices
+from perl.data import batching, by_example
 from perl.data.examples import Examples
 from perl.data.records import Record
 from perl.evaluation import reward_scores
@@ -58,6 +57,10 @@ class RewardTask:
         shared = self.section.share_prompts
         return by_example.collate(shared, data, rows, self.multiple)
 
+    def layout(self, data: Examples) -> str:
+        """How `collate` puts completions into rows, see `batching.collate`."""
+        return by_example.layout(self.section.share_prompts, data)
+
     def scores(self, model: RewardModel, data: Examples) -> np.ndarray:
         """Rewards float32 `[n, K]` of all examples: raw for a role, normalised for a
         panel.
@@ -81,11 +84,9 @@ class RewardTask:
         """All n examples once, in batches of at most as many as training takes: which
         they are, int `[m]`, and arrays of them on the mesh, `[B, ...]` with B >= m."""
         size = self.rows_of_a_batch(data)
-        # sorted by number of completions and by length for little padding
-        by_length = np.lexsort((data.lengths, data.completion_counts))
-        for rows, new in slices(len(data), size):
-            batch = self.collate(data, by_length[rows])
-            yield by_length[rows[:new]], sharding.shard_batch(batch, self.mesh)
+        for rows, new in batching.once(data, size, self.layout(data)):
+            batch = self.collate(data, rows)
+            yield rows[:new], sharding.shard_batch(batch, self.mesh)
 
     def rows_of_a_batch(self, data: Examples) -> int:
         """How many of n examples are scored together."""

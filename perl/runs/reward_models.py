@@ -10,8 +10,7 @@ import numpy as np
 from perl import config as configs
 from perl import sharding
 from perl.config import lineage
-from perl.data import batching
-from perl.data.batching import slices
+from perl.data import batching, by_example
 from perl.data.by_prompt import by_prompt
 from perl.data.examples import Examples, encode_responses
 from perl.data.tokenizers.vocabularies import Tokenizer
@@ -97,19 +96,18 @@ def on_texts(
 
 def _rewards(run, members, data):
     """Rewards `[n, K]` of n examples with K completions each."""
-    by_length = np.argsort(data.lengths, kind='stable')
     count = len(data.completions[0])
     rewards = np.zeros((len(data), count))
     size = max(run.config.evaluation.batch_size // count, 1)
     # few sizes, since each is compiled, and equal prompts differ from call to call
-    size = sharding.batch_rows(size, batching.bucket(len(data), 1), run.mesh)
-    layout = 'apart' if count == 1 else 'shared'
-    for rows, new in slices(len(data), size):
-        batch = batching.collate(data, by_length[rows], layout, run.multiple)
+    size = sharding.batch_rows(size, batching.bucket(len(data), 1, steps=2), run.mesh)
+    layout = by_example.layout(True, data)
+    for rows, new in batching.once(data, size, layout):
+        batch = batching.collate(data, rows, layout, run.multiple)
         names = ('tokens', 'positions', 'segments', 'ends')
         batch = sharding.shard_batch({x: batch[x] for x in names}, run.mesh)
         scored = np.asarray(_scorer(run.arch)(members, batch))
-        rewards[by_length[rows[:new]]] = scored[:new]
+        rewards[rows[:new]] = scored[:new]
     return rewards
 
 

@@ -15,8 +15,7 @@ from perl import config as configs
 from perl import sharding
 from perl.adapters import tree
 from perl.config import lineage
-from perl.data import by_example, predictions
-from perl.data.batching import slices
+from perl.data import batching, by_example, predictions
 from perl.losses import preference
 from perl.losses.preference import (
     as_labelled,
@@ -153,7 +152,11 @@ def dpo(run: Run, stage: str) -> dict[str, Any]:
         plan(run.arch, run.config, stage),
         Supervision(
             batch=stream(
-                data['train'], run.multiple, config.batch_size, run.config.seed, batches
+                data['train'],
+                by_example.layout(config.share_prompts, data['train']),
+                config.batch_size,
+                run.config.seed,
+                batches,
             ),
             examples=len(data['train']),
             validate=_held_out(
@@ -178,17 +181,19 @@ def _held_out(arch, mesh, section, frozen, data, batches):
 
     def validate(role):
         right, lost = [], []
-        for rows, new in slices(len(data), section.batch_size):
+        layout = by_example.layout(section.share_prompts, data)
+        for rows, new in batching.once(data, section.batch_size, layout):
             batch = sharding.shard_batch(batches(data, rows), mesh)
             ahead, _ = measure(role.delta, frozen, batch)
             shares = share_right(as_labelled(ahead, _sure(batch)))
             losses = preference.dpo(ahead, _sure(batch), section.label_smoothing)
-            for means, x in ((right, shares), (lost, losses)):
-                means.append(np.asarray(pair_mean(x, batch.get('present')))[:new])
+            decided = data.preferences[rows[:new]] != 0.5
+            for means, x, kept in ((right, shares, decided), (lost, losses, slice(None))):
+                mean = np.asarray(pair_mean(x, batch.get('present')))[:new]
+                means.append(mean[kept])
         figures = {'val_loss': float(np.concatenate(lost).mean())}
-        decided = data.preferences != 0.5
-        if decided.any():
-            figures['val_accuracy'] = float(np.concatenate(right)[decided].mean())
+        if (right := np.concatenate(right)).size:
+            figures['val_accuracy'] = float(right.mean())
         return figures
 
     return validate

@@ -126,7 +126,11 @@ def train_gate(
         plan,
         Supervision(
             batch=stream(
-                data['train'], task.multiple, config.batch_size, plan.seed, task.collate
+                data['train'],
+                task.layout(data['train']),
+                config.batch_size,
+                plan.seed,
+                task.collate,
             ),
             examples=len(data['train']),
             validate=validate,

@@ -48,7 +48,12 @@ def pretrain(run: Run, stage: str) -> dict[str, Any]:
     length = run.config.lengths.prompt + run.config.lengths.response
     texts = run.dataset.text
     rows = pack(texts['train'], run.tokenizer, length)
-    held_out = pack(texts['val'], run.tokenizer, length)
+    packed = pack(texts['val'], run.tokenizer, length)
+
+    def held_out():
+        for rows, new in slices(len(packed['tokens']), config.batch_size):
+            yield {name: x[rows] for name, x in packed.items()}, new
+
     params = architecture.init(run.key(stage), run.arch)
     role = run.place(Role({}, '', params, run.tuning(stage)))
     role, figures = train(
@@ -58,7 +63,7 @@ def pretrain(run: Run, stage: str) -> dict[str, Any]:
         Supervision(
             batch=lambda at: _rows(rows, config.batch_size, run.config.seed, at),
             examples=len(rows['tokens']),
-            validate=_held_out_loss(run.arch, run.mesh, held_out, config.batch_size),
+            validate=_held_out_loss(run.arch, run.mesh, held_out),
         ),
     )
     folder = run.workdir / stage / 'base'
@@ -77,7 +82,11 @@ def sft(run: Run, stage: str) -> dict[str, Any]:
         for split in ('train', 'val')
     }
     collate = functools.partial(batching.collate, multiple=run.multiple)
-    held_out = collate(data['val'], range(len(data['val'])))
+
+    def held_out():
+        for rows, new in batching.once(data['val'], config.batch_size):
+            yield collate(data['val'], rows), new
+
     prompts = [record.prompt for record in records['val']]
     role, figures = train(
         sitting(run, stage),
@@ -85,10 +94,10 @@ def sft(run: Run, stage: str) -> dict[str, Any]:
         plan(run.arch, run.config, stage),
         Supervision(
             batch=stream(
-                data['train'], run.multiple, config.batch_size, run.config.seed, collate
+                data['train'], 'apart', config.batch_size, run.config.seed, collate
             ),
             examples=len(data['train']),
-            validate=_held_out_loss(run.arch, run.mesh, held_out, config.batch_size),
+            validate=_held_out_loss(run.arch, run.mesh, held_out),
             shown=('loss', 'val_loss'),
             sample=sample_writer(run, stage, prompts),
             sample_at_end=True,
@@ -103,15 +112,16 @@ def _rows(batch, size, seed, at):
     return {name: x[chosen] for name, x in batch.items()}
 
 
-def _held_out_loss(arch, mesh, held_out, size):
-    """`validate` of rows `[n, T]`, in batches of `size`: the mean over their tokens."""
+def _held_out_loss(arch, mesh, held_out):
+    """`validate` of the batches `[B, T]` that `held_out` yields, each with how many of
+    its rows are new: the mean over their tokens."""
     measure = _measure(arch)
 
     def validate(role):
         total = count = 0.0
-        for rows, new in slices(len(held_out['tokens']), size):
-            batch = {name: x[rows] for name, x in held_out.items()}
-            batch['completion'] = batch['completion'] & (np.arange(size) < new)[:, None]
+        for batch, new in held_out():
+            counted = np.arange(len(batch['completion'])) < new
+            batch['completion'] = batch['completion'] & counted[:, None]
             batch = sharding.shard_batch(batch, mesh)
             summed, tokens = measure(role.delta, role.base, batch)
             total, count = total + float(summed), count + float(tokens)

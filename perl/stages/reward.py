@@ -150,7 +150,11 @@ def reward(run: Run, stage: str) -> dict[str, Any]:
         plan(run.arch, run.config, stage),
         Supervision(
             batch=stream(
-                data['train'], run.multiple, config.batch_size, seed, task.collate
+                data['train'],
+                task.layout(data['train']),
+                config.batch_size,
+                seed,
+                task.collate,
             ),
             examples=len(data['train']),
             validate=validate,

@@ -29,7 +29,7 @@ from perl.training.step import Loss, values
 
 def stream(
     data: Examples,
-    multiple: int,
+    layout: str,
     size: int,
     seed: int,
     collate: Callable[[Examples, np.ndarray], Batch],
@@ -38,12 +38,12 @@ def stream(
 
     Args:
         data: the examples.
-        multiple: row lengths are multiples of it; rows of one length come together.
+        layout: of `batching.collate`; rows of about one length come together.
         size: examples of a batch.
         seed: of their order.
         collate: the batch of the examples and of the indices `[size]` of some of them.
     """
-    shapes = batching.shapes(data, multiple)
+    shapes = batching.shapes(data, layout)
     return lambda at: collate(data, order(len(data), size, seed, at, shapes))
 
 
@@ -137,7 +137,8 @@ def train(
             'epoch': (at + 1) * section.batch_size / supervision.examples,
         }
         if 'segments' in rows:  # a head that reads known states reads no tokens
-            figures['tokens'] = np.sum(rows['segments'] >= 0)
+            there = rows['segments'] >= 0
+            figures |= {'tokens': np.sum(there), 'padding': 1 - np.mean(there)}
         return state, figures
 
     state, took = fit(

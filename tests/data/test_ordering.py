@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from perl.data import order
+from perl.data.ordering import WINDOW
 
 
 @settings(max_examples=60, deadline=None)
@@ -13,10 +14,10 @@ from perl.data import order
 def test_order_visits_all_of_every_epoch(n, batch_size, seed, by_length):
     lengths = np.arange(n)[::-1] % 7 if by_length else None
     # As many steps as end an epoch and a window of sorted batches at once.
-    steps = n * 8
+    steps = n * WINDOW
     batches = [order(n, batch_size, seed, step, lengths) for step in range(steps)]
     counts = np.bincount(np.concatenate(batches), minlength=n)
-    assert counts.tolist() == [batch_size * 8] * n
+    assert counts.tolist() == [batch_size * WINDOW] * n
 
 
 def test_order_is_a_permutation_each_epoch():
@@ -41,18 +42,18 @@ def test_order_by_length_repeats_no_more(n, batch_size):
     lengths = np.random.default_rng(1).integers(1, 5, n)
 
     def repeats(**options):
-        batches = [order(n, batch_size, 0, step, **options) for step in range(200)]
+        batches = [order(n, batch_size, 0, step, **options) for step in range(25 * WINDOW)]
         return np.mean([batch_size - len(set(batch.tolist())) for batch in batches])
 
     assert repeats(lengths=lengths) == repeats()
 
 
 def test_order_by_length_of_an_epoch_is_as_it_was():
-    # windows of 8 batches within an epoch: sorted, cut, and their batches shuffled
+    # a window of batches within an epoch: sorted, cut, and their batches shuffled
     lengths = np.random.default_rng(0).integers(1, 100, 1000)
-    plain = np.concatenate([order(1000, 4, 0, step) for step in range(8)])
-    got = [order(1000, 4, 0, step, lengths) for step in range(8)]
-    want = plain[np.argsort(lengths[plain], kind='stable')].reshape(8, 4)
+    plain = np.concatenate([order(1000, 4, 0, step) for step in range(WINDOW)])
+    got = [order(1000, 4, 0, step, lengths) for step in range(WINDOW)]
+    want = plain[np.argsort(lengths[plain], kind='stable')].reshape(WINDOW, 4)
     assert sorted(x.tolist() for x in got) == sorted(want.tolist())
     assert [x.tolist() for x in got] != want.tolist()
 

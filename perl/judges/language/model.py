@@ -82,7 +82,7 @@ class Model:
         # sorted by length for little padding, then by ids for a fixed order
         fitting.sort(key=lambda i: (len(prompts[i]), prompts[i].tolist()))
         # a few sizes only, since each is compiled
-        size = min(self.batch_size, batching.bucket(len(fitting), 1))
+        size = min(self.batch_size, batching.bucket(len(fitting), 1, steps=2))
         for start in range(0, len(fitting), size):
             rows = fitting[start : start + size]
             full = np.resize(rows, size)

@@ -60,8 +60,8 @@ class Feed:
 
     @functools.cached_property
     def _shapes(self) -> np.ndarray:
-        """The padded length of each prompt; those of a batch should be alike."""
-        return batching.shapes(self.prompts, self.multiple)
+        """The length of each prompt; those of a batch should be alike."""
+        return batching.shapes(self.prompts)
 
     def text(self, update: int, share: float) -> dict[str, Any]:
         """Packed rows of text for an update, for PPO-ptx.
