@@ -188,9 +188,12 @@ def _held_out(arch, mesh, section, frozen, data, batches):
             shares = share_right(as_labelled(ahead, _sure(batch)))
             losses = preference.dpo(ahead, _sure(batch), section.label_smoothing)
             decided = data.preferences[rows[:new]] != 0.5
-            for means, x, kept in ((right, shares, decided), (lost, losses, slice(None))):
-                mean = np.asarray(pair_mean(x, batch.get('present')))[:new]
-                means.append(mean[kept])
+            shares, losses = (
+                np.asarray(pair_mean(x, batch.get('present')))[:new]
+                for x in (shares, losses)
+            )
+            right.append(shares[decided])
+            lost.append(losses)
         figures = {'val_loss': float(np.concatenate(lost).mean())}
         if (right := np.concatenate(right)).size:
             figures['val_accuracy'] = float(right.mean())

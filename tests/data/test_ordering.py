@@ -42,7 +42,8 @@ def test_order_by_length_repeats_no_more(n, batch_size):
     lengths = np.random.default_rng(1).integers(1, 5, n)
 
     def repeats(**options):
-        batches = [order(n, batch_size, 0, step, **options) for step in range(25 * WINDOW)]
+        steps = range(25 * WINDOW)
+        batches = [order(n, batch_size, 0, step, **options) for step in steps]
         return np.mean([batch_size - len(set(batch.tolist())) for batch in batches])
 
     assert repeats(lengths=lengths) == repeats()
