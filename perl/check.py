@@ -23,6 +23,7 @@ from perl.data.tokenizers.vocabularies import Tokenizer
 from perl.models.architecture import parameters
 from perl.report.findings import lines, too_large
 from perl.runs import (
+    half_precision,
     opening,
     prerequisites,
     saved_config,
@@ -61,19 +62,18 @@ def check(
     Raises:
         UserError: the first thing that would stop the run.
     """
+    workdir = pathlib.Path(workdir or pathlib.Path('runs') / config.name)
+    config = half_precision.resolve(config, workdir)
     rules.validate(config)
     stage_names.check_chosen(config, stages)
-    workdir = pathlib.Path(workdir or pathlib.Path('runs') / config.name)
     prerequisites.check(config, workdir, stages or ())
     saved_config.check(config, workdir)
     dataset = opening.open_data(config)
     tokenizer = _tokenizer(config, dataset, workdir)
     if 'pretrain' not in config.stages:
         base_path(config, workdir)
-    if config.model.path:
-        arch = describe_base(config, tokenizer)
-    else:
-        arch = architecture_of(config, tokenizer)
+    described = describe_base if config.model.path else architecture_of
+    arch = described(config, tokenizer)
     mesh, devices = sharding.abstract_mesh(**config.mesh), len(sharding.devices())
     opening.check_mesh(config, mesh.shape)
     rewards = trial.try_rewards(config, dataset)

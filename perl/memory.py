@@ -28,7 +28,7 @@ from perl.data import tokenizers
 from perl.models import bases, families
 from perl.models.architecture import Architecture
 from perl.report.needs_table import needs_table, verdict
-from perl.runs import opening
+from perl.runs import half_precision, opening
 from perl.runs.base import run_as
 from perl.stages.needs import Need, needs
 from perl.system import cli, jsonl, targets
@@ -54,6 +54,8 @@ def memory(
     Raises:
         UserError: the config or a tuning breaks a rule.
     """
+    platform = mesh.devices.flat[0].platform
+    config = half_precision.resolve(config, platform=platform)
     work = [(x, *_tuned(config, x)) for x in tunings or ('',)]
     for _, changed, _ in work:
         stage_names.check_chosen(changed, stages)

@@ -22,7 +22,7 @@ from perl import check, report
 from perl import config as configs
 from perl.config import kinds, rules, stage_names
 from perl.report import drawn_from, evaluation_report, run_folder, summary
-from perl.runs import inputs, prerequisites, reward_models, shared_files
+from perl.runs import half_precision, inputs, prerequisites, reward_models, shared_files
 from perl.runs.base import open_base
 from perl.runs.opening import begin_run
 from perl.runs.run import Run
@@ -81,8 +81,9 @@ def run(
         UserError: anything that a person has to mend.
         Stopped: SIGTERM or Ctrl-C; everything is saved.
     """
-    rules.validate(config)
     workdir = pathlib.Path(workdir or pathlib.Path('runs') / config.name)
+    config = half_precision.resolve(config, workdir)
+    rules.validate(config)
     stage_names.check_chosen(config, stages)
     prerequisites.check(config, workdir, stages or ())
     wanted = config.stages if stages is None else stages

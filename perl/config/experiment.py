@@ -39,7 +39,7 @@ def experiment(name: str) -> ConfigDict:
                 'hidden': 344,  # width of the MLP
                 'max_length': 512,  # tokens of prompt and response together: the window
                 'tied': True,  # whether the output layer is the embedding
-                'dtype': 'float32',  # compute and base: float32 | bfloat16 | float16
+                'dtype': 'float32',  # auto, by machine | float32 | bfloat16 | float16
                 # of float32 products: highest | default, which rounds the operands on
                 # GPU and TPU | bfloat16, which rounds them everywhere; both are faster
                 'precision': 'highest',

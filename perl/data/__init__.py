@@ -5,9 +5,9 @@ from perl.data.batching import (
     bucket,
     collate,
     left,
-    order,
 )
 from perl.data.examples import Examples, encode
+from perl.data.ordering import order
 from perl.data.packing import pack
 from perl.data.records import (
     SPLITS,

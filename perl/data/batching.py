@@ -19,7 +19,7 @@ Slot t attends to slot s if s <= t, segments[s] >= 0, and segments[s] is 0 or
 segments[t]. The segments come from lengths; no token is ever compared with pad.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -27,7 +27,6 @@ import jax.numpy as jnp
 import numpy as np
 
 from perl.data.examples import Examples
-from perl.data.ordering import order
 from perl.system.errors import UserError
 
 Batch = dict[str, np.ndarray]
@@ -35,8 +34,6 @@ LAYOUTS = ('apart', 'shared')
 # the arrays of a batch that have one row per example in both layouts
 COLUMNS = ('labels', 'margins', 'preferences')  # of `Examples`, float32 [n]
 PER_EXAMPLE = (*COLUMNS, 'present')
-
-__all__ = ['Batch', 'bucket', 'collate', 'fill', 'left', 'order', 'shapes']
 
 
 def bucket(length: int, multiple: int = 32, steps: int = 8) -> int:
@@ -50,16 +47,6 @@ def bucket(length: int, multiple: int = 32, steps: int = 8) -> int:
     while length > 2 * steps * multiple:
         multiple *= 2
     return max(-(-length // multiple), 1) * multiple
-
-
-def shapes(examples: Examples, layout: str = 'apart') -> np.ndarray:
-    """Sort keys for `order`, int64 `[n]`: first completion count, then row length.
-
-    Neighbours in that order have the same number of completions and rows of about the
-    same length in the layout (see `collate`), so a batch of them has little padding.
-    """
-    lengths = examples.row_lengths if layout == 'shared' else examples.lengths
-    return examples.completion_counts * np.int64(2**32) + lengths
 
 
 def collate(
@@ -187,20 +174,3 @@ def left(prompts: Sequence[np.ndarray], pad: int = 0, multiple: int = 32) -> Bat
     for row, prompt in zip(tokens, prompts, strict=True):
         row[len(row) - len(prompt) :] = prompt
     return {'tokens': tokens.astype(np.int32), 'lengths': lengths}
-
-
-def slices(total: int, size: int) -> Iterator[tuple[np.ndarray, int]]:
-    """Batches of equal size that cover `total` examples: int64 `[size]` indices, and
-    how many are new, since the last batch is filled up with the first examples."""
-    for at in range(0, total, size):
-        yield np.arange(at, at + size) % total, min(size, total - at)
-
-
-def once(
-    examples: Examples, size: int, layout: str = 'apart'
-) -> Iterator[tuple[np.ndarray, int]]:
-    """As `slices`, of all examples in an order that leaves little padding in rows of a
-    layout (see `shapes`)."""
-    by_length = np.argsort(shapes(examples, layout), kind='stable')
-    for places, new in slices(len(examples), size):
-        yield by_length[places], new

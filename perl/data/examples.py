@@ -69,13 +69,6 @@ class Examples:
         each = [len(prompt) + max(map(len, said), default=0) for prompt, said in rows]
         return np.array(each, np.int32)
 
-    @property
-    def row_lengths(self) -> np.ndarray:
-        """int32 `[n]`: tokens of the prompt and of all completions, in one row."""
-        rows = zip(self.prompts, self.completions, strict=True)
-        each = [len(prompt) + sum(map(len, said)) for prompt, said in rows]
-        return np.array(each, np.int32)
-
     @functools.cached_property
     def longest_completion(self) -> int:
         """Tokens of the longest completion of all examples."""

@@ -1,8 +1,12 @@
-"""Chooses the examples of a training step: a pure function of (seed, step)."""
+"""Chooses the examples of a batch; those of a training step are a pure function of
+(seed, step)."""
 
 import functools
+from collections.abc import Iterator
 
 import numpy as np
+
+from perl.data.examples import Examples
 
 # Number of batches whose examples are sorted by length together.
 WINDOW = 16
@@ -43,6 +47,37 @@ def order(
     indices = indices[np.argsort(np.asarray(lengths)[indices], kind='stable')]
     start = (batch - same_epoch[0]) * batch_size
     return indices[start : start + batch_size]
+
+
+def shapes(examples: Examples, layout: str = 'apart') -> np.ndarray:
+    """Sort keys for `order`, int64 `[n]`: first completion count, then row length.
+
+    Neighbours in that order have the same number of completions and rows of about the
+    same length in the layout of `batching.collate`, so a batch of them has little
+    padding.
+    """
+    lengths = examples.lengths
+    if layout == 'shared':
+        rows = zip(examples.prompts, examples.completions, strict=True)
+        lengths = [len(prompt) + sum(map(len, said)) for prompt, said in rows]
+    return examples.completion_counts * np.int64(2**32) + np.array(lengths, np.int64)
+
+
+def slices(total: int, size: int) -> Iterator[tuple[np.ndarray, int]]:
+    """Batches of equal size that cover `total` examples: int64 `[size]` indices, and
+    how many are new, since the last batch is filled up with the first examples."""
+    for at in range(0, total, size):
+        yield np.arange(at, at + size) % total, min(size, total - at)
+
+
+def once(
+    examples: Examples, size: int, layout: str = 'apart'
+) -> Iterator[tuple[np.ndarray, int]]:
+    """As `slices`, indices `[size]` of all examples in an order that leaves little
+    padding in rows of a layout (see `shapes`)."""
+    by_length = np.argsort(shapes(examples, layout), kind='stable')
+    for places, new in slices(len(examples), size):
+        yield by_length[places], new
 
 
 def _epoch(n: int, batch_size: int, batch: int) -> int | None:

@@ -9,8 +9,8 @@ import numpy as np
 from perl import sharding
 from perl.adapters import tree
 from perl.data import batching
-from perl.data.batching import slices
 from perl.data.chat import stops
+from perl.data.ordering import slices
 from perl.evaluation import responses
 from perl.judges import Judge, scores
 from perl.rollout import scoring

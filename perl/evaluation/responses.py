@@ -8,7 +8,7 @@ import numpy as np
 
 from perl import sharding
 from perl.data import batching, examples
-from perl.data.batching import slices
+from perl.data.ordering import slices
 from perl.rollout import choosing, refill
 from perl.rollout.choosing import Sampling
 from perl.rollout.responses import Responses, decode

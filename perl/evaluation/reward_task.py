@@ -10,7 +10,7 @@ from ml_collections import ConfigDict
 
 from perl import sharding
 from perl.config import lineage
-from perl.data import batching, by_example
+from perl.data import by_example, ordering
 from perl.data.examples import Examples
 from perl.data.records import Record
 from perl.evaluation import reward_scores
@@ -84,7 +84,7 @@ class RewardTask:
         """All n examples once, in batches of at most as many as training takes: which
         they are, int `[m]`, and arrays of them on the mesh, `[B, ...]` with B >= m."""
         size = self.rows_of_a_batch(data)
-        for rows, new in batching.once(data, size, self.layout(data)):
+        for rows, new in ordering.once(data, size, self.layout(data)):
             batch = self.collate(data, rows)
             yield rows[:new], sharding.shard_batch(batch, self.mesh)
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import jax
 
 from perl.config import ranges
-from perl.data.batching import slices
+from perl.data.ordering import slices
 from perl.data.records import Comparison
 from perl.evaluation import responses
 from perl.rollout.choosing import Sampling

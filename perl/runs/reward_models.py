@@ -10,7 +10,7 @@ import numpy as np
 from perl import config as configs
 from perl import sharding
 from perl.config import lineage
-from perl.data import batching, by_example
+from perl.data import batching, by_example, ordering
 from perl.data.by_prompt import by_prompt
 from perl.data.examples import Examples, encode_responses
 from perl.data.tokenizers.vocabularies import Tokenizer
@@ -102,7 +102,7 @@ def _rewards(run, members, data):
     # few sizes, since each is compiled, and equal prompts differ from call to call
     size = sharding.batch_rows(size, batching.bucket(len(data), 1, steps=2), run.mesh)
     layout = by_example.layout(True, data)
-    for rows, new in batching.once(data, size, layout):
+    for rows, new in ordering.once(data, size, layout):
         batch = batching.collate(data, rows, layout, run.multiple)
         names = ('tokens', 'positions', 'segments', 'ends')
         batch = sharding.shard_batch({x: batch[x] for x in names}, run.mesh)

@@ -15,7 +15,8 @@ from perl import config as configs
 from perl import sharding
 from perl.adapters import tree
 from perl.config import lineage
-from perl.data import batching, by_example, predictions
+from perl.data import by_example, predictions
+from perl.data.ordering import once
 from perl.losses import preference
 from perl.losses.preference import (
     as_labelled,
@@ -146,21 +147,18 @@ def dpo(run: Run, stage: str) -> dict[str, Any]:
     batches = functools.partial(
         by_example.comparisons, config.share_prompts, multiple=run.multiple
     )
+    layout = by_example.layout(config.share_prompts, data['train'])
     policy, figures = train(
         sitting(run, stage),
         policy,
         plan(run.arch, run.config, stage),
         Supervision(
             batch=stream(
-                data['train'],
-                by_example.layout(config.share_prompts, data['train']),
-                config.batch_size,
-                run.config.seed,
-                batches,
+                data['train'], layout, config.batch_size, run.config.seed, batches
             ),
             examples=len(data['train']),
             validate=_held_out(
-                run.arch, run.mesh, config, frozen, data['val'], batches
+                run.arch, run.mesh, config, frozen, data['val'], layout, batches
             ),
             shown=('loss', 'accuracy', 'val_accuracy'),
             best='val_accuracy',
@@ -174,26 +172,22 @@ def dpo(run: Run, stage: str) -> dict[str, Any]:
     return {**figures, 'algorithm': 'dpo', **judged}
 
 
-def _held_out(arch, mesh, section, frozen, data, batches):
+def _held_out(arch, mesh, section, frozen, data, layout, batches):
     """`validate` of comparisons: the loss, and the accuracy on those that are not
     labelled as ties."""
     measure = jax.jit(functools.partial(margins, arch=arch, beta=section.beta))
 
     def validate(role):
         right, lost = [], []
-        layout = by_example.layout(section.share_prompts, data)
-        for rows, new in batching.once(data, section.batch_size, layout):
+        for rows, new in once(data, section.batch_size, layout):
             batch = sharding.shard_batch(batches(data, rows), mesh)
             ahead, _ = measure(role.delta, frozen, batch)
             shares = share_right(as_labelled(ahead, _sure(batch)))
             losses = preference.dpo(ahead, _sure(batch), section.label_smoothing)
             decided = data.preferences[rows[:new]] != 0.5
-            shares, losses = (
-                np.asarray(pair_mean(x, batch.get('present')))[:new]
-                for x in (shares, losses)
-            )
-            right.append(shares[decided])
-            lost.append(losses)
+            present = batch.get('present')
+            right.append(np.asarray(pair_mean(shares, present))[:new][decided])
+            lost.append(np.asarray(pair_mean(losses, present))[:new])
         figures = {'val_loss': float(np.concatenate(lost).mean())}
         if (right := np.concatenate(right)).size:
             figures['val_accuracy'] = float(right.mean())

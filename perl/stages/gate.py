@@ -119,18 +119,14 @@ def train_gate(
         gated = dataclasses.replace(frozen, gate=role.delta)
         return held_out(task, gated, data['val'], learned)
 
-    best = BEST[trained.loss]
+    best, layout = BEST[trained.loss], task.layout(data['train'])
     role, figures = train(
         sitting,
         Role({}, '', gate, None),
         plan,
         Supervision(
             batch=stream(
-                data['train'],
-                task.layout(data['train']),
-                config.batch_size,
-                plan.seed,
-                task.collate,
+                data['train'], layout, config.batch_size, plan.seed, task.collate
             ),
             examples=len(data['train']),
             validate=validate,

@@ -10,8 +10,8 @@ from ml_collections import ConfigDict
 
 from perl import sharding
 from perl.adapters import tree
-from perl.data import batching, order
-from perl.data.batching import slices
+from perl.data import batching
+from perl.data.ordering import once, order, slices
 from perl.data.packing import pack
 from perl.losses.reduce import masked_sum
 from perl.models import architecture, likelihood, store
@@ -84,7 +84,7 @@ def sft(run: Run, stage: str) -> dict[str, Any]:
     collate = functools.partial(batching.collate, multiple=run.multiple)
 
     def held_out():
-        for rows, new in batching.once(data['val'], config.batch_size):
+        for rows, new in once(data['val'], config.batch_size):
             yield collate(data['val'], rows), new
 
     prompts = [record.prompt for record in records['val']]

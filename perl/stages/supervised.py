@@ -10,7 +10,7 @@ from ml_collections import ConfigDict
 
 from perl import config as configs
 from perl import sharding
-from perl.data import batching, order
+from perl.data import ordering
 from perl.data.batching import Batch
 from perl.data.examples import Examples
 from perl.models import frozen_base
@@ -43,8 +43,8 @@ def stream(
         seed: of their order.
         collate: the batch of the examples and of the indices `[size]` of some of them.
     """
-    shapes = batching.shapes(data, layout)
-    return lambda at: collate(data, order(len(data), size, seed, at, shapes))
+    shapes = ordering.shapes(data, layout)
+    return lambda at: collate(data, ordering.order(len(data), size, seed, at, shapes))
 
 
 def plan(

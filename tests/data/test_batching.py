@@ -14,7 +14,7 @@ from perl.data import (
     encode,
     left,
 )
-from perl.data.batching import shapes
+from perl.data.ordering import shapes
 from perl.data.tokenizers import Bytes
 from perl.system.errors import UserError
 

@@ -9,8 +9,9 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from perl import sharding
-from perl.data import batching, order
+from perl.data import batching
 from perl.data.examples import Examples
+from perl.data.ordering import order, shapes
 from perl.data.tokenizers.vocabularies import Tokenizer
 from perl.judges import Reward
 from perl.rollout.responses import Responses, decode
@@ -61,7 +62,7 @@ class Feed:
     @functools.cached_property
     def _shapes(self) -> np.ndarray:
         """The length of each prompt; those of a batch should be alike."""
-        return batching.shapes(self.prompts)
+        return shapes(self.prompts)
 
     def text(self, update: int, share: float) -> dict[str, Any]:
         """Packed rows of text for an update, for PPO-ptx.
