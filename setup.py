@@ -6,6 +6,7 @@ CORE = [
     'absl-py>=2.1',
     'chex>=0.1.90',
     'datasets>=4.0,<6',
+    'filelock>=3.12',  # JAX bounds the size of its compilation cache with it
     'flax>=0.10,<0.13',
     'httpx2>=2,<3',
     'jax>=0.8,<0.11; python_version<"3.12"',

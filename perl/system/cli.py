@@ -15,7 +15,7 @@ from jax.errors import JaxRuntimeError
 from ml_collections import ConfigDict, config_flags
 from safetensors import SafetensorError
 
-from perl.system import disk, exhausted, flag_words
+from perl.system import compilation_cache, disk, exhausted, flag_words
 from perl.system.errors import UserError
 from perl.system.interrupt import Stopped
 from perl.system.suggest import choose, meant_setting
@@ -28,6 +28,7 @@ def run(main: Callable[[Sequence[str]], None], required: Sequence[str] = ()) -> 
     """Parses flags and calls `main`; prints a user's error as one line."""
     _quiet_libraries()
     _list_flags()
+    compilation_cache.turn_on()
     with one_line_errors():
         signal.signal(signal.SIGINT, signal.default_int_handler)  # see perl.__init__
         app.run(main, flags_parser=lambda argv: _parse(argv, required))
