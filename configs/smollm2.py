@@ -27,14 +27,12 @@ from perl.system.errors import UserError
 
 TASKMASTER = {
     'loss': 'pointwise',
-    'share_prompts': False,
     'batch_size': 16,
     'steps': 164,  # an epoch of Coffee, nine tenths of one of Ticketing
     'eval_every': 41,
 }
 PAIRS = {
     'loss': 'bradley_terry',
-    'share_prompts': True,
     'batch_size': 8,
     'steps': 230,  # an epoch
     'eval_every': 57,

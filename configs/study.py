@@ -112,7 +112,6 @@ def algorithms(config: ConfigDict) -> None:
             steps=32,
             batch_size=EPISODES // 2,  # comparisons of two responses
             eval_every=0,
-            share_prompts=True,  # they are as long as responses
         ),
     )
 

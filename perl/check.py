@@ -62,9 +62,9 @@ def check(
     Raises:
         UserError: the first thing that would stop the run.
     """
+    rules.validate(config)
     workdir = pathlib.Path(workdir or pathlib.Path('runs') / config.name)
     config = half_precision.resolve(config, workdir)
-    rules.validate(config)
     stage_names.check_chosen(config, stages)
     prerequisites.check(config, workdir, stages or ())
     saved_config.check(config, workdir)

@@ -81,9 +81,9 @@ def run(
         UserError: anything that a person has to mend.
         Stopped: SIGTERM or Ctrl-C; everything is saved.
     """
+    rules.validate(config)
     workdir = pathlib.Path(workdir or pathlib.Path('runs') / config.name)
     config = half_precision.resolve(config, workdir)
-    rules.validate(config)
     stage_names.check_chosen(config, stages)
     prerequisites.check(config, workdir, stages or ())
     wanted = config.stages if stages is None else stages

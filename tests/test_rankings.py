@@ -37,7 +37,7 @@ def test_a_reward_model_and_dpo_of_rankings(tmp_path, rankings):
     columns = {'completions': 'ranked'}
     source = {'path': config.data.comparisons, 'columns': columns}
     config.data = ConfigDict({**config.data, 'comparisons': source})
-    config.reward.update(share_prompts=True, start='base', steps=4, eval_every=2)
+    config.reward.update(share_prompts='always', start='base', steps=4, eval_every=2)
     config.dpo = configs.dpo_config(
         1e-2,
         reward='reward',

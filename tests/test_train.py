@@ -252,8 +252,8 @@ def reward_rows(finished, workdir, **changes):
 
 @pytest.mark.parametrize(
     'changes',
-    [{'reward.share_prompts': True}, {'reward.micro_batches': 4}],
-    ids=['shared prompts', 'four parts'],
+    [{'reward.share_prompts': 'never'}, {'reward.micro_batches': 4}],
+    ids=['a prompt each', 'four parts'],
 )
 def test_same_reward_in_another_way(finished, tmp_path, changes):
     found, figures = reward_rows(finished, tmp_path / 'run', **changes)

@@ -93,6 +93,8 @@ def architecture(config: ConfigDict, vocabulary: int) -> Architecture:
     """The decoder of a config that has no `model.path`."""
     sizes = {k: v for k, v in config.model.items() if k not in ('path', 'family')}
     sizes['quantization'] = quantization(config)
+    if sizes['dtype'] == 'auto':  # a machine has not chosen yet
+        sizes['dtype'] = 'float32'
     family = families.family_named(config.model.family)
     return family.architecture(vocabulary=vocabulary, **sizes)
 

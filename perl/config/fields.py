@@ -5,6 +5,7 @@ import pathlib
 from ml_collections import ConfigDict
 
 from perl.config.sections.tuning import tuning
+from perl.data.by_example import SHARE_PROMPTS
 from perl.judges.mixture import GATED
 from perl.losses import kl
 from perl.losses.algorithms import ALGORITHMS
@@ -46,6 +47,7 @@ def check_start(name: str, stage: ConfigDict) -> None:
 def check_dpo(name: str, stage: ConfigDict) -> None:
     """Direct preference optimisation."""
     check_start(name, stage)
+    one_of(f'{name}.share_prompts', stage.share_prompts, *SHARE_PROMPTS)
     _check_no_dropout(name, stage, 'the loss at the reference would not be ln 2')
 
 
@@ -53,6 +55,7 @@ def check_reward(name: str, stage: ConfigDict) -> None:
     """A reward model."""
     _check_steps(name, stage, stage.batch_size)
     one_of(f'{name}.loss', stage.loss, 'bradley_terry', 'pointwise')
+    one_of(f'{name}.share_prompts', stage.share_prompts, *SHARE_PROMPTS)
     one_of(f'{name}.centre', stage.centre, 'responses', 'demonstrations')
     if stage.loss == 'pointwise' and stage.label_smoothing:
         raise UserError(

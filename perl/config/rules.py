@@ -56,7 +56,7 @@ def validate(config: ConfigDict) -> None:
         lineage.check(config, name)
         if 'reward' in config[name]:
             rewards.check(config, name)
-    one_of('model.dtype', config.model.dtype, *DTYPES)
+    one_of('model.dtype', config.model.dtype, *DTYPES, 'auto')
     if not config.model.path:
         configs.architecture(config, vocabulary=1)  # raises what the sizes break
         check_window(config, config.model.max_length)

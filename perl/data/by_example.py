@@ -7,15 +7,18 @@ from perl.data.batching import Batch
 from perl.data.examples import Examples
 from perl.data.predictions import predictions
 
+SHARE_PROMPTS = ('auto', 'always', 'never')
+
 
 def collate(
-    share_prompts: bool, data: Examples, rows: Sequence[int], multiple: int
+    share_prompts: str, data: Examples, rows: Sequence[int], multiple: int
 ) -> Batch:
     """A batch in which the first axis of all arrays is the example: tokens
     `[B, rows, T]`, or states `[B, K, D]` where the examples have them.
 
     Args:
-        share_prompts: the completions of an example are in one row, after one prompt.
+        share_prompts: whether the completions of an example are in one row, after one
+            prompt, see `shares`.
         data: the examples.
         rows: the indices of B examples.
         multiple: T is a multiple of it.
@@ -24,7 +27,8 @@ def collate(
         most = max(len(data.completions[i]) for i in rows)
         batch = batching.per_example(data, rows)
         return {**batch, 'states': data.states[rows, :most]}
-    batch = batching.collate(data, rows, layout(share_prompts, data), multiple)
+    shared = len(data.completions[0]) > 1 and shares(share_prompts, *data.mean_lengths)
+    batch = batching.collate(data, rows, 'shared' if shared else 'apart', multiple)
     return {
         name: x
         if name in batching.PER_EXAMPLE
@@ -33,15 +37,21 @@ def collate(
     }
 
 
-def layout(share_prompts: bool, data: Examples) -> str:
-    """The layout of a batch, see `batching.collate`: a single completion has no other
-    to share its prompt with."""
-    shared = share_prompts and len(data.completions[0]) > 1
-    return 'shared' if shared else 'apart'
+def shares(share_prompts: str, prompt: float, completion: float) -> bool:
+    """Whether a prompt is encoded once for all its completions: always, never, or, with
+    `auto`, where that is less work (docs/performance.md): where prompts are as long as
+    completions or longer.
+
+    Args:
+        share_prompts: one of `SHARE_PROMPTS`.
+        prompt: tokens of a prompt, of all examples in the mean.
+        completion: tokens of a completion likewise.
+    """
+    return {'always': True, 'never': False}.get(share_prompts, prompt >= completion)
 
 
 def comparisons(
-    share_prompts: bool, data: Examples, rows: Sequence[int], multiple: int
+    share_prompts: str, data: Examples, rows: Sequence[int], multiple: int
 ) -> Batch:
     """As `collate`, tokens `[B, rows, T]`, with what the completions predict."""
     batch = collate(share_prompts, data, rows, multiple)

@@ -62,12 +62,11 @@ class Examples:
         )
         return tuple(zip(tokens, masks, strict=True))
 
-    @property
-    def lengths(self) -> np.ndarray:
-        """int32 `[n]`: tokens of the prompt and of the longest completion."""
-        rows = zip(self.prompts, self.completions, strict=True)
-        each = [len(prompt) + max(map(len, said), default=0) for prompt, said in rows]
-        return np.array(each, np.int32)
+    @functools.cached_property
+    def mean_lengths(self) -> tuple[float, float]:
+        """Tokens of a prompt and of a completion, in the mean."""
+        said = [len(x) for row in self.completions for x in row]
+        return np.mean([*map(len, self.prompts)]), np.mean(said)
 
     @functools.cached_property
     def longest_completion(self) -> int:

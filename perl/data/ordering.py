@@ -49,17 +49,16 @@ def order(
     return indices[start : start + batch_size]
 
 
-def shapes(examples: Examples, layout: str = 'apart') -> np.ndarray:
-    """Sort keys for `order`, int64 `[n]`: first completion count, then row length.
+def shapes(examples: Examples) -> np.ndarray:
+    """Sort keys for `order`, int64 `[n]`: first completion count, then the tokens of
+    the prompt and of all completions.
 
     Neighbours in that order have the same number of completions and rows of about the
-    same length in the layout of `batching.collate`, so a batch of them has little
-    padding.
+    same length, so a batch of them has little padding. The order is the same whether
+    completions share a row or not.
     """
-    lengths = examples.lengths
-    if layout == 'shared':
-        rows = zip(examples.prompts, examples.completions, strict=True)
-        lengths = [len(prompt) + sum(map(len, said)) for prompt, said in rows]
+    rows = zip(examples.prompts, examples.completions, strict=True)
+    lengths = [len(prompt) + sum(map(len, said)) for prompt, said in rows]
     return examples.completion_counts * np.int64(2**32) + np.array(lengths, np.int64)
 
 
@@ -70,12 +69,9 @@ def slices(total: int, size: int) -> Iterator[tuple[np.ndarray, int]]:
         yield np.arange(at, at + size) % total, min(size, total - at)
 
 
-def once(
-    examples: Examples, size: int, layout: str = 'apart'
-) -> Iterator[tuple[np.ndarray, int]]:
-    """As `slices`, indices `[size]` of all examples in an order that leaves little
-    padding in rows of a layout (see `shapes`)."""
-    by_length = np.argsort(shapes(examples, layout), kind='stable')
+def once(examples: Examples, size: int) -> Iterator[tuple[np.ndarray, int]]:
+    """As `slices`, indices `[size]` of all examples in the order of `shapes`."""
+    by_length = np.argsort(shapes(examples), kind='stable')
     for places, new in slices(len(examples), size):
         yield by_length[places], new
 

@@ -10,8 +10,9 @@ from ml_collections import ConfigDict
 
 from perl import sharding
 from perl.config import lineage
-from perl.data import by_example, ordering
+from perl.data import by_example
 from perl.data.examples import Examples
+from perl.data.ordering import once
 from perl.data.records import Record
 from perl.evaluation import reward_scores
 from perl.evaluation.reward_scores import RewardModel
@@ -57,10 +58,6 @@ class RewardTask:
         shared = self.section.share_prompts
         return by_example.collate(shared, data, rows, self.multiple)
 
-    def layout(self, data: Examples) -> str:
-        """How `collate` puts completions into rows, see `batching.collate`."""
-        return by_example.layout(self.section.share_prompts, data)
-
     def scores(self, model: RewardModel, data: Examples) -> np.ndarray:
         """Rewards float32 `[n, K]` of all examples: raw for a role, normalised for a
         panel.
@@ -84,7 +81,7 @@ class RewardTask:
         """All n examples once, in batches of at most as many as training takes: which
         they are, int `[m]`, and arrays of them on the mesh, `[B, ...]` with B >= m."""
         size = self.rows_of_a_batch(data)
-        for rows, new in ordering.once(data, size, self.layout(data)):
+        for rows, new in once(data, size):
             batch = self.collate(data, rows)
             yield rows[:new], sharding.shard_batch(batch, self.mesh)
 

@@ -10,9 +10,10 @@ import numpy as np
 from perl import config as configs
 from perl import sharding
 from perl.config import lineage
-from perl.data import batching, by_example, ordering
+from perl.data import batching
 from perl.data.by_prompt import by_prompt
 from perl.data.examples import Examples, encode_responses
+from perl.data.ordering import once
 from perl.data.tokenizers.vocabularies import Tokenizer
 from perl.judges import panel
 from perl.judges.mixture import fresh
@@ -101,8 +102,8 @@ def _rewards(run, members, data):
     size = max(run.config.evaluation.batch_size // count, 1)
     # few sizes, since each is compiled, and equal prompts differ from call to call
     size = sharding.batch_rows(size, batching.bucket(len(data), 1, steps=2), run.mesh)
-    layout = by_example.layout(True, data)
-    for rows, new in ordering.once(data, size, layout):
+    layout = 'apart' if count == 1 else 'shared'
+    for rows, new in once(data, size):
         batch = batching.collate(data, rows, layout, run.multiple)
         names = ('tokens', 'positions', 'segments', 'ends')
         batch = sharding.shard_batch({x: batch[x] for x in names}, run.mesh)

@@ -121,7 +121,8 @@ def plan(arch: Architecture, config: ConfigDict, stage: str) -> Plan:
         loss, arch=arch, beta=section.beta, smoothing=section.label_smoothing
     )
     prompt, response = config.lengths.prompt, config.lengths.response
-    E = 2 if section.share_prompts else 1  # completions in a row
+    shared = by_example.shares(section.share_prompts, prompt, response)
+    E = 2 if shared else 1  # completions in a row
     shape = section.batch_size, 2 // E, prompt + E * response
     batch = predictions.on_paper(shape, E * response, E)
     tuning = configs.tuning(section.tuning)
@@ -147,18 +148,15 @@ def dpo(run: Run, stage: str) -> dict[str, Any]:
     batches = functools.partial(
         by_example.comparisons, config.share_prompts, multiple=run.multiple
     )
-    layout = by_example.layout(config.share_prompts, data['train'])
     policy, figures = train(
         sitting(run, stage),
         policy,
         plan(run.arch, run.config, stage),
         Supervision(
-            batch=stream(
-                data['train'], layout, config.batch_size, run.config.seed, batches
-            ),
+            batch=stream(data['train'], config.batch_size, run.config.seed, batches),
             examples=len(data['train']),
             validate=_held_out(
-                run.arch, run.mesh, config, frozen, data['val'], layout, batches
+                run.arch, run.mesh, config, frozen, data['val'], batches
             ),
             shown=('loss', 'accuracy', 'val_accuracy'),
             best='val_accuracy',
@@ -172,14 +170,14 @@ def dpo(run: Run, stage: str) -> dict[str, Any]:
     return {**figures, 'algorithm': 'dpo', **judged}
 
 
-def _held_out(arch, mesh, section, frozen, data, layout, batches):
+def _held_out(arch, mesh, section, frozen, data, batches):
     """`validate` of comparisons: the loss, and the accuracy on those that are not
     labelled as ties."""
     measure = jax.jit(functools.partial(margins, arch=arch, beta=section.beta))
 
     def validate(role):
         right, lost = [], []
-        for rows, new in once(data, section.batch_size, layout):
+        for rows, new in once(data, section.batch_size):
             batch = sharding.shard_batch(batches(data, rows), mesh)
             ahead, _ = measure(role.delta, frozen, batch)
             shares = share_right(as_labelled(ahead, _sure(batch)))

@@ -119,15 +119,13 @@ def train_gate(
         gated = dataclasses.replace(frozen, gate=role.delta)
         return held_out(task, gated, data['val'], learned)
 
-    best, layout = BEST[trained.loss], task.layout(data['train'])
+    best = BEST[trained.loss]
     role, figures = train(
         sitting,
         Role({}, '', gate, None),
         plan,
         Supervision(
-            batch=stream(
-                data['train'], layout, config.batch_size, plan.seed, task.collate
-            ),
+            batch=stream(data['train'], config.batch_size, plan.seed, task.collate),
             examples=len(data['train']),
             validate=validate,
             shown=('loss', 'accuracy', best),

@@ -93,9 +93,7 @@ def sft(run: Run, stage: str) -> dict[str, Any]:
         run.place(run.begin(stage)),
         plan(run.arch, run.config, stage),
         Supervision(
-            batch=stream(
-                data['train'], 'apart', config.batch_size, run.config.seed, collate
-            ),
+            batch=stream(data['train'], config.batch_size, run.config.seed, collate),
             examples=len(data['train']),
             validate=_held_out_loss(run.arch, run.mesh, held_out),
             shown=('loss', 'val_loss'),

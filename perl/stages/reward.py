@@ -144,13 +144,12 @@ def reward(run: Run, stage: str) -> dict[str, Any]:
         return held_out(task, role, data['val'], on_rewards(config))
 
     seed, best = run.config.seed + config.shuffle, BEST[config.loss]
-    layout = task.layout(data['train'])
     role, figures = train(
         sitting(run, stage),
         role,
         plan(run.arch, run.config, stage),
         Supervision(
-            batch=stream(data['train'], layout, config.batch_size, seed, task.collate),
+            batch=stream(data['train'], config.batch_size, seed, task.collate),
             examples=len(data['train']),
             validate=validate,
             shown=('loss', 'accuracy', best),

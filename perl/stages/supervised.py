@@ -29,7 +29,6 @@ from perl.training.step import Loss, values
 
 def stream(
     data: Examples,
-    layout: str,
     size: int,
     seed: int,
     collate: Callable[[Examples, np.ndarray], Batch],
@@ -37,13 +36,12 @@ def stream(
     """The batch of each step, a pure function of the step.
 
     Args:
-        data: the examples.
-        layout: of `batching.collate`; rows of about one length come together.
+        data: the examples; those of about one length come together.
         size: examples of a batch.
         seed: of their order.
         collate: the batch of the examples and of the indices `[size]` of some of them.
     """
-    shapes = ordering.shapes(data, layout)
+    shapes = ordering.shapes(data)
     return lambda at: collate(data, ordering.order(len(data), size, seed, at, shapes))
 
 

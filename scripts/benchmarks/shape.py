@@ -43,9 +43,9 @@ def experiment(args: argparse.Namespace) -> ConfigDict:
     return config
 
 
-def shares(args: argparse.Namespace) -> bool:
+def shares(args: argparse.Namespace) -> str:
     """Whether completions are in one row with their common prompt."""
-    return bool(args.shared) and not args.apart
+    return 'always' if args.shared and not args.apart else 'never'
 
 
 def model(args: argparse.Namespace) -> tuple[architecture.Architecture, Any, Any]:

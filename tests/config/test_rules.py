@@ -43,7 +43,11 @@ def assign(path, value):
         ('sft.keep_best', True, r'sft\.keep_best: a stage of kind sft has no such set'),
         ('pretrain.keep_best', False, r'pretrain\.keep_best: a stage of kind pretrain'),
         ('pretrain.start', 'base', r'pretrain\.start: a stage of kind pretrain has no'),
-        ('sft.share_prompts', True, r'sft\.share_prompts: a stage of kind sft has no'),
+        (
+            'sft.share_prompts',
+            'always',
+            r'sft\.share_prompts: a stage of kind sft has no',
+        ),
         ('policy.keep_best', True, r'policy\.keep_best: a stage of kind policy has no'),
         ('reward.algorithm', 'ppo', r'reward\.algorithm: a stage of kind reward has'),
         ('policy.algorithm', 'dpo', r'policy\.algorithm: dpo is a kind of stage, not'),

@@ -70,9 +70,10 @@ def test_kinds(records, completions, labels):
     assert len(examples) == len(records)
 
 
-def test_lengths():
-    examples, _ = encode([Comparison('ab', ('c', 'defg'))], BYTES, 8, 8)
-    assert examples.lengths.tolist() == [3 + 5]
+def test_mean_lengths():
+    records = [Comparison('ab', ('c', 'defg')), Comparison('', ('c', 'd'))]
+    examples, _ = encode(records, BYTES, 8, 8)
+    assert examples.mean_lengths == (2, (2 + 5 + 2 + 2) / 4)
 
 
 @pytest.mark.parametrize(

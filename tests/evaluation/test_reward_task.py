@@ -13,5 +13,5 @@ def test_scores_of_rankings_of_different_lengths():
         want = a_task().scores(ROLE, alone)[0]
         np.testing.assert_allclose(row[: len(want)], want, atol=1e-5)
         assert np.isnan(row[len(want) :]).all() and np.isfinite(want).all()
-    shared = a_task(share_prompts=True).scores(ROLE, data)
+    shared = a_task(share_prompts='always').scores(ROLE, data)
     np.testing.assert_allclose(shared, scores, atol=1e-5)

@@ -138,7 +138,7 @@ def test_a_shared_prompt_gives_the_loss_of_rows_apart(scan, rows):
     run = functools.partial(dpo.loss, arch=arch, beta=0.2, smoothing=0.1)
     gradient = jax.jit(jax.value_and_grad(run, has_aux=True))
     apart, shared = (
-        by_example.comparisons(share, data, rows, 8) for share in (False, True)
+        by_example.comparisons(share, data, rows, 8) for share in ('never', 'always')
     )
     assert shared['tokens'].size < apart['tokens'].size
     want, got = (gradient(delta, frozen, batch, None) for batch in (apart, shared))
@@ -152,7 +152,7 @@ def test_the_step_on_paper_has_the_shapes_of_a_full_batch():
     config.dpo = configs.dpo_config(1e-3, batch_size=2)
     records = [Comparison('p' * 40, ('c' * 9, 'd' * 9))] * 2
     data, _ = examples.encode(records, Bytes(), 16, 8)
-    for share in (False, True):
+    for share in ('never', 'always'):
         config.dpo.share_prompts = share
         paper = dpo.plan(tiny.ARCH, config, 'dpo').batch
         batch = by_example.comparisons(share, data, [0, 1], 8)

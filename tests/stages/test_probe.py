@@ -17,7 +17,7 @@ def known(**changes):
     return probe.read(a_task(**changes), ROLE, data, 'probe', Interrupt())[0]
 
 
-@pytest.mark.parametrize('share', [False, True])
+@pytest.mark.parametrize('share', ['never', 'always'])
 def test_rewards_of_known_states_are_those_of_the_texts(share):
     task = known(share_prompts=share)
     for split, rankings in (('train', RANKINGS), ('val', RANKINGS[1:])):

@@ -81,7 +81,7 @@ RANKINGS = [
 ]
 
 
-@pytest.mark.parametrize('share', [False, True])
+@pytest.mark.parametrize('share', ['never', 'always'])
 def test_rankings_of_different_lengths_count_their_own_pairs(share):
     data, _ = examples.encode(RANKINGS, Bytes(), 8, 8)
     delta = {**tiny.adapter(), 'head': tiny.head()}
@@ -110,14 +110,14 @@ def encoded(**strengths):
     return examples.encode([Comparison('x', ('y', 'z', 'w')), record], Bytes(), 8, 8)[0]
 
 
-@pytest.mark.parametrize('share', [False, True])
+@pytest.mark.parametrize('share', ['never', 'always'])
 def test_strengths_go_into_the_batch(share):
     data = encoded(margin=0.5, preference=0.25)
     batch = by_example.collate(share, data, [1, 0, 1], 16)
     assert batch['margins'].tolist() == [0.5, 0, 0.5]
     assert batch['preferences'].tolist() == [0.25, 1, 0.25]
     assert batch['margins'].dtype == np.float32
-    assert batch['tokens'].shape[:2] == (3, 1 if share else 3)
+    assert batch['tokens'].shape[:2] == (3, 1 if share == 'always' else 3)
 
 
 def test_what_is_no_comparison_has_no_strengths():
@@ -144,7 +144,7 @@ def comparisons():
     data = examples.encode(
         [Comparison('ab', ('c', 'dd')), Comparison('b', ('ee', 'f'))], Bytes(), 8, 8
     )[0]
-    batch = by_example.collate(False, data, [0, 1], 8)
+    batch = by_example.collate('never', data, [0, 1], 8)
     return batch | {'tokens': batch['tokens'] % tiny.ARCH.vocabulary}
 
 

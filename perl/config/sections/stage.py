@@ -32,8 +32,9 @@ def stage_config(kind: str, learning_rate: float, **changes: Any) -> ConfigDict:
     if kind in ('reward', 'dpo'):
         # keeps the weights that did best on the validation split, not the last ones
         config.keep_best = False
-        # encodes the prompt of a comparison once for all its completions
-        config.share_prompts = False
+        # encodes the prompt of a comparison once for all its completions: always |
+        # never | auto, where prompts are as long as completions or longer
+        config.share_prompts = 'auto'
     if kind == 'reward':
         # bradley_terry, on comparisons | pointwise, on ratings
         config.loss = 'bradley_terry'
