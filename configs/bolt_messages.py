@@ -10,7 +10,7 @@ pretrain/base). With scale=laptop likewise. In the paper the policy beats the ba
 in 73.2 % in full and 75.5 % by LoRA of rank 16.
 
 Arguments: reward=FOLDER, base=PATH, tuning=lora|full, rank=8,
-algorithm=reinforce|ppo|rloo|grpo|best_of_n, scale=paper|laptop, seed=0.
+algorithm=NAME (docs/algorithms.md), scale=paper|laptop, seed=0.
 """
 
 import pathlib

@@ -21,7 +21,7 @@ gets a space before it, so that it does not run into its prompt; another templat
 `--config.data.comparisons.response='{response}'`. What needs more (a group, a split for
 each file, several columns in a prompt) is a config of one's own: docs/datasets.md.
 
-More arguments: tuning=lora|full, rank=8, algorithm=ppo|reinforce|rloo|grpo|best_of_n,
+More arguments: tuning=lora|full, rank=8, algorithm=NAME (docs/algorithms.md),
 seed=0.
 """
 

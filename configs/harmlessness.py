@@ -13,7 +13,7 @@ by design. In the paper: reward accuracy 76.6 % in full, 79.1 % by LoRA of rank 
 harmless answers 96.6 % in full, 97.7 % by LoRA of rank 8. With scale=laptop: 55.6 %
 [49.1, 62.1] on 214 pairs, level with "shorter wins"; six minutes of one core.
 
-Arguments: tuning=lora|full, rank=8, algorithm=reinforce|ppo|rloo|grpo|best_of_n,
+Arguments: tuning=lora|full, rank=8, algorithm=NAME (docs/algorithms.md),
 scale=paper|laptop, base=PATH, seed=0.
 """
 

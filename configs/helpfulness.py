@@ -11,7 +11,7 @@ enough for scale=laptop, which splits it 8 to 1 to 1 (`--config.data.test_only=F
 reads the train file too). SFT imitates the preferred answers. The second version of the
 paper does not use this part: the numbers are those of harmlessness.
 
-Arguments: tuning=lora|full, rank=8, algorithm=reinforce|ppo|rloo|grpo|best_of_n,
+Arguments: tuning=lora|full, rank=8, algorithm=NAME (docs/algorithms.md),
 scale=paper|laptop, base=PATH, seed=0.
 """
 

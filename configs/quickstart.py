@@ -10,7 +10,7 @@ Expected: reward accuracy 83 to 85 %, gold reward of the policy 0.50 to 0.62 bef
 0.73 to 0.89 after, win rate by gold reward 66 to 88 % against SFT; about two minutes on
 two idle cores.
 
-Arguments: tuning=lora|full, rank=8, algorithm=ppo|reinforce|rloo|grpo|best_of_n,
+Arguments: tuning=lora|full, rank=8, algorithm=NAME (docs/algorithms.md),
 seed=0.
 """
 

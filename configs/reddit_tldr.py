@@ -14,7 +14,7 @@ All stages have one window, with 53 tokens of response, where the N+ details (ar
 2403.17031) give the reward model 169, and 155 of summaries of CNN/DM; what is cut is
 counted.
 
-Arguments: tuning=lora|full, rank=8, algorithm=reinforce|ppo|rloo|grpo|best_of_n,
+Arguments: tuning=lora|full, rank=8, algorithm=NAME (docs/algorithms.md),
 scale=paper|laptop, base=PATH, seed=0.
 """
 

@@ -11,7 +11,7 @@ min_score_ratio=2 and max_pairs_per_post=5. In the paper: reward accuracy 83.2 %
 full, 82.2 % by LoRA of rank 4; the policy beats the baseline in 63.0 % in full and
 61.3 % by LoRA of rank 16.
 
-Arguments: tuning=lora|full, rank=8, algorithm=reinforce|ppo|rloo|grpo|best_of_n,
+Arguments: tuning=lora|full, rank=8, algorithm=NAME (docs/algorithms.md),
 scale=paper|laptop, base=PATH, seed=0.
 """
 

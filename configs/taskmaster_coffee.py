@@ -8,7 +8,7 @@ below `data.root`). A small base is pre-trained on the dialogs, SFT imitates the
 turns, the reward model learns the human ratings (pointwise), and the policy learns on
 contexts of the training ratings and is judged on those of the test ratings.
 
-Arguments: tuning=lora|full, rank=8, algorithm=reinforce|ppo|rloo|grpo|best_of_n,
+Arguments: tuning=lora|full, rank=8, algorithm=NAME (docs/algorithms.md),
 seed=0. The table over tunings and seeds is made by scripts/taskmaster_table.py;
 docs/taskmaster.md has it.
 """

@@ -7,7 +7,7 @@ The reward data that PERL's authors released (TM-3-2020 of the Taskmaster reposi
 below `data.root`) and the one public shard of demonstrations. Stages as for Coffee.
 Dialogs are long: the window holds the latest turns, the rest is cut from the left.
 
-Arguments: tuning=lora|full, rank=8, algorithm=reinforce|ppo|rloo|grpo|best_of_n,
+Arguments: tuning=lora|full, rank=8, algorithm=NAME (docs/algorithms.md),
 seed=0. The table over tunings and seeds is made by scripts/taskmaster_table.py;
 docs/taskmaster.md has it.
 """

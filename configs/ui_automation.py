@@ -15,7 +15,7 @@ AndroidControl: reward accuracy 93.1 % in full, 92.0 % by LoRA of rank 8; right 
 85.7 % of a plain rule; right clicks 14 % before and 13 % after; six minutes, one core.
 
 Arguments: data=android_control|refexp, tuning=lora|full, rank=8,
-algorithm=reinforce|ppo|rloo|grpo|best_of_n, scale=paper|laptop, base=PATH, seed=0.
+algorithm=NAME (docs/algorithms.md), scale=paper|laptop, base=PATH, seed=0.
 """
 
 from ml_collections import ConfigDict

@@ -14,6 +14,7 @@ from perl.system.suggest import meant, one_of
 from perl.training.optimizer import OPTIMIZERS, SCHEDULES
 
 AVERAGES = ('mean', 'slerp', 'interpolate_to_start')
+CORRECTIONS = ('none', 'truncated', 'masked')
 COMBINATIONS = ('mean', 'min', 'mean_std', *GATED)
 
 
@@ -88,6 +89,7 @@ def check_policy(name: str, stage: ConfigDict) -> None:
     one_of(f'{name}.kl_estimator', stage.kl_estimator, *kl.FAMILY)
     one_of(f'{name}.kl_in', stage.kl_in, 'reward', 'loss')
     one_of(f'{name}.value_start', stage.value_start, 'sft', 'reward', 'base')
+    one_of(f'{name}.sampler_correction', stage.sampler_correction, *CORRECTIONS)
     _check_algorithm(name, stage)
     _check_controller(name, stage)
     _check_no_dropout(

@@ -43,6 +43,22 @@ def shaped_rewards(
     return jnp.where(mask, final - coefficient * as_float(kl), 0)
 
 
+def overlong(lengths: jax.Array, most: int, tokens: int) -> jax.Array:
+    """What a response pays for its length, from 0 to 1.
+
+    `[B]` int -> `[B]` float32. Nothing up to `most - tokens`, then linearly up to 1 at
+    `most` (DAPO's soft overlong punishment, arXiv 2503.14476, eq. 13).
+
+    Args:
+        lengths: tokens of each response.
+        most: tokens that a response can have.
+        tokens: the last ones of these, which are paid for; 0 for none.
+    """
+    if not tokens:
+        return jnp.zeros(lengths.shape)
+    return jnp.clip((as_float(lengths) - (most - tokens)) / tokens, 0, 1)
+
+
 def gae(
     rewards: jax.Array, values: jax.Array, mask: jax.Array, gamma: float, lam: float
 ) -> tuple[jax.Array, jax.Array]:

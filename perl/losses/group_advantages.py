@@ -23,6 +23,16 @@ def leave_one_out(scores: jax.Array, size: int) -> jax.Array:
     return (grouped - others).reshape(-1)
 
 
+def centred(scores: jax.Array, size: int) -> jax.Array:
+    """Each score minus the mean of its group.
+
+    `[B]` -> `[B]`. Dr. GRPO (Liu et al., arXiv 2503.20783, section 3.2): a division by
+    the deviation would give easy and hard prompts larger weights.
+    """
+    grouped = _grouped(scores, size)
+    return (grouped - grouped.mean(1, keepdims=True)).reshape(-1)
+
+
 def normalised(scores: jax.Array, size: int, epsilon: float = 1e-4) -> jax.Array:
     """Each score minus the mean of its group, divided by the group's deviation.
 

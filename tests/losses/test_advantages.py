@@ -111,3 +111,10 @@ def test_half_precision_is_computed_in_float32():
     half = jnp.asarray(REWARDS, 'bfloat16')
     got, returns = gae(half, half, MASK, 0.9, 0.8)
     assert got.dtype == returns.dtype == jnp.float32
+
+
+def test_overlong_by_hand():
+    """DAPO: 16 tokens at most, of which the last 4 cost."""
+    got = advantages.overlong(np.array([0, 12, 13, 15, 16]), 16, 4)
+    np.testing.assert_allclose(got, [0, 0, 0.25, 0.75, 1])
+    assert not advantages.overlong(np.array([3, 16]), 16, 0).any()

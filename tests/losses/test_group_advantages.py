@@ -9,6 +9,11 @@ from hypothesis import strategies as st
 from perl.losses import group_advantages
 
 SCORES = np.random.default_rng(0).normal(size=12)
+EVERY = (
+    group_advantages.leave_one_out,
+    group_advantages.centred,
+    group_advantages.normalised,
+)
 
 
 @pytest.mark.parametrize('size', [2, 3, 4, 6, 12])
@@ -29,6 +34,8 @@ def test_two_in_a_group_are_their_difference():
 def test_leave_one_out_is_the_centred_score_scaled(size):
     grouped = SCORES.reshape(-1, size)
     centred = (grouped - grouped.mean(1, keepdims=True)).ravel()
+    found = group_advantages.centred(jnp.asarray(SCORES), size)
+    np.testing.assert_allclose(found, centred, atol=1e-12)
     got = group_advantages.leave_one_out(jnp.asarray(SCORES), size)
     np.testing.assert_allclose(got, centred * size / (size - 1), atol=1e-12)
 
@@ -46,7 +53,7 @@ def test_normalised_equals_numpy(size):
 
 def test_equal_scores_teach_nothing():
     scores = jnp.full(8, 0.7)
-    for advantage in (group_advantages.leave_one_out, group_advantages.normalised):
+    for advantage in EVERY:
         np.testing.assert_allclose(advantage(scores, 4), 0, atol=1e-6)
 
 

@@ -10,21 +10,24 @@ from perl.config.sections.tuning import tuning_config
 # defaults that the paper of an algorithm implies
 _CUSTOMS = {
     'rloo': {'samples': 4},
+    'reinforce_pp': {'samples': 4, 'kl_in': 'loss', 'kl_estimator': 'k2'},
     'grpo': {'samples': 4, 'kl_in': 'loss', 'kl_estimator': 'k3'},
+    'dr_grpo': {'samples': 4, 'kl_coefficient': 0.0},
+    'dapo': {'samples': 4, 'kl_coefficient': 0.0, 'clip_high': 0.28},
+    'gspo': {'samples': 4, 'kl_coefficient': 0.0, 'clip': 3e-4, 'clip_high': 4e-4},
+    'cispo': {'samples': 4, 'kl_coefficient': 0.0, 'clip': 1.0, 'clip_high': 5.0},
     'best_of_n': {'samples': 4},
 }
 
 
 def policy_config(learning_rate: float, **changes: Any) -> ConfigDict:
-    """Reinforcement learning of the policy against the reward model.
-
-    An `algorithm` among the changes also changes the defaults of other settings: four
-    responses to a prompt where it compares them, and for GRPO k3 in the loss.
-    """
+    """Reinforcement learning of the policy. An `algorithm` among the changes changes
+    the defaults of other settings: to those of its paper, and to four responses to a
+    prompt where it compares them."""
     config = ConfigDict(
         {
             'kind': 'policy',
-            'algorithm': 'ppo',  # ppo | reinforce | rloo | grpo | best_of_n
+            'algorithm': 'ppo',  # a name in the table of docs/algorithms.md
             'tuning': tuning_config(),
             'optimizer': optimizer_config(learning_rate, schedule='constant'),
             'value_learning_rate': learning_rate,  # learning rate of the value model
@@ -41,24 +44,23 @@ def policy_config(learning_rate: float, **changes: Any) -> ConfigDict:
             },
             'steps': 50,  # iterations: sampling, scoring, updates
             'batch_size': 64,  # episodes (prompt with response) of an iteration
-            'samples': 1,  # responses to each prompt; 4 for rloo, grpo and best_of_n
+            'samples': 1,  # responses to each prompt; 4 where they are compared
             'rollout_slots': 0,  # episodes at once; as some end, others begin; 0: all
             'epochs': 2,  # passes over the episodes of an iteration
             'minibatches': 2,  # updates of a pass
             'micro_batches': 1,  # parts of a minibatch, computed in turns: less memory
             'temperature': 1.0,  # temperature of sampling and of all log-probs
             'kl_coefficient': 0.05,  # beta, strength of the KL penalty; 0 is none
-            # k1 | k2 | k3 | full | none | …: which KL term; see docs/algorithms.md
-            'kl_estimator': 'k1',
+            'kl_estimator': 'k1',  # which KL term, by its name in docs/algorithms.md
             'kl_in': 'reward',  # where the KL term is: reward | loss
             'kl_controller': 'fixed',  # how beta moves: fixed | adaptive
             'kl_target': 6.0,  # nats an episode that an adaptive beta aims at
             'kl_horizon': 10000.0,  # episodes in which an adaptive beta corrects
-            # step of the reference to the policy in an iteration (0: none; WARP: 0.01)
-            'ema_rate': 0.0,
+            'ema_rate': 0.0,  # step of the reference to the policy (WARP: 0.01)
             'gamma': 1.0,  # discount of later rewards
             'lam': 0.95,  # lambda of generalised advantage estimation
             'clip': 0.2,  # the ratio is clipped to 1 - clip and 1 + clip
+            'clip_high': 0.0,  # takes the place of clip above 1 (DAPO); 0: as clip
             'value_clip': 0.2,  # clip range of the value loss
             'value_coefficient': 0.1,  # weight of the value loss
             'entropy_coefficient': 0.0,  # weight of an entropy bonus
@@ -67,11 +69,13 @@ def policy_config(learning_rate: float, **changes: Any) -> ConfigDict:
             'scale_rewards': False,  # divides rewards by their running deviation
             'clip_rewards': 0.0,  # clips rewards to -this and +this; 0 clips nothing
             'missing_eos_penalty': 1.0,  # taken off where a response has no end
+            'overlong_tokens': 0,  # last ones of a response, which it pays for (DAPO)
+            'sampler_correction': 'none',  # none | truncated | masked weights of tokens
+            'correction_limit': 2.0,  # the largest of these weights
             'ptx_coefficient': 0.0,  # weight of a loss on text in each update (PPO-ptx)
             'ptx_batch_size': 32,  # rows of text of an update
             'save_every': 10,  # iterations between checkpoints
-            # iterations between samples for samples.jsonl; 0 samples at the end only
-            'eval_every': 0,
+            'eval_every': 0,  # iterations between samples; 0 samples at the end only
         }
     )
     return _changed(config, changes)

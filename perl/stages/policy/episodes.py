@@ -45,7 +45,7 @@ class Scores:
     jax.tree_util.register_dataclass,
     data_fields=[
         'tokens', 'prompt_lengths', 'mask', 'log_probs', 'advantages', 'returns',
-        'values', 'reference', 'beta', 'text',
+        'values', 'reference', 'beta', 'weights', 'text',
     ],
     meta_fields=[],
 )  # fmt: skip
@@ -64,6 +64,8 @@ class Experience:
         reference: `[B, R]` float32, log-probs of the reference, where a KL term is in
             the loss.
         beta: `[B]` float32, its coefficient, the same in every row.
+        weights: `[B, R]` float32, of the policy loss of tokens, where the sampler's
+            probabilities differ from the trainer's and that is corrected.
         text: rows of text that join the update (PPO-ptx, arXiv 2203.02155): tokens,
             positions, segments `[N, T]` int32, completion `[N, T]` bool, weight `[N]`.
     """
@@ -77,4 +79,5 @@ class Experience:
     values: jax.Array | None = None
     reference: jax.Array | None = None
     beta: jax.Array | None = None
+    weights: jax.Array | None = None
     text: dict[str, jax.Array] | None = None

@@ -63,8 +63,8 @@ class Epochs:
         section = self._section
         if not section.ptx_coefficient:
             return batch
-        by_response = ALGORITHMS[section.algorithm].by_response
-        count = len(batch.mask) if by_response else int(jnp.sum(batch.mask))
+        by_tokens = ALGORITHMS[section.algorithm].average == 'tokens'
+        count = int(jnp.sum(batch.mask)) if by_tokens else len(batch.mask)
         update = at * section.epochs * section.minibatches + done
         text = self._feed.text(update, section.ptx_coefficient * count)
         return dataclasses.replace(batch, text=text)

@@ -10,13 +10,14 @@ import jax
 import jax.numpy as jnp
 
 from perl.adapters import tree
-from perl.losses import advantages, kl
-from perl.losses.reduce import masked_mean, masked_sum, masked_whiten
+from perl.losses import advantages, kl, policy
+from perl.losses.reduce import masked_mean, masked_whiten
 from perl.models.architecture import Architecture
 from perl.rollout import scoring
 from perl.rollout.responses import Rollout
 from perl.stages.frozen import Frozen
 from perl.stages.policy.episodes import Experience, Scores
+from perl.stages.policy.figures import figures
 from perl.stages.policy.objective import Objective
 
 
@@ -101,6 +102,9 @@ def estimate(
     finished = rollout.responses.finished
     unfinished = (~finished).astype(scores.rewards.dtype)
     rewards = scores.rewards - objective.missing_eos_penalty * unfinished
+    rewards -= advantages.overlong(
+        rollout.responses.lengths, mask.shape[1], objective.overlong_tokens
+    )
     memory = memory | _count(memory, rewards)
     if objective.scale_rewards:
         variance = memory['m2'] / jnp.maximum(memory['count'] - 1, 1)
@@ -117,11 +121,15 @@ def estimate(
     if objective.rules.group:
         whole = objective.rules.group(jnp.sum(shaped, 1), objective.samples)
         fields['advantages'] = jnp.where(mask, whole[:, None], 0)
+        if objective.rules.whitened:
+            fields['advantages'] = masked_whiten(fields['advantages'], mask)
     else:
         fields = _with_critic(shaped, scores.values, mask, objective)
     if objective.kl_in == 'loss' and scores.reference is not None:
         fields['reference'] = jnp.where(mask, scores.reference, 0)
         fields['beta'] = jnp.broadcast_to(beta, mask.shape[:1])
+    if scores.sampler_gap is not None and objective.sampler_correction != 'none':
+        fields['weights'] = _corrected(rollout, scores, objective)
     experience = Experience(
         tokens=rollout.tokens,
         prompt_lengths=rollout.prompt_lengths,
@@ -129,7 +137,7 @@ def estimate(
         log_probs=scores.log_probs,
         **fields,
     )
-    metrics = _metrics(rollout, scores, shaped, penalty, objective)
+    metrics = figures(rollout, scores, shaped, penalty, experience, objective)
     return experience, memory, metrics | {'kl_coefficient': beta}
 
 
@@ -142,6 +150,16 @@ def _penalty(scores, objective):
     return kl.ESTIMATORS[objective.kl_estimator](scores.log_probs, scores.reference)
 
 
+def _corrected(rollout, scores, objective):
+    """The weights of tokens `[B, R]` by the sampler's and the trainer's log-probs."""
+    return policy.importance_weights(
+        scores.log_probs,
+        rollout.responses.log_probs,
+        objective.correction_limit,
+        masked=objective.sampler_correction == 'masked',
+    )
+
+
 def _with_critic(rewards, values, mask, objective):
     """Advantages of tokens from a value function, and the returns that it learns."""
     if objective.whiten_rewards:
@@ -151,30 +169,6 @@ def _with_critic(rewards, values, mask, objective):
     if objective.whiten_advantages:
         gains = masked_whiten(gains, mask)
     return {'advantages': gains, 'returns': returns, 'values': values}
-
-
-def _metrics(rollout, scores, rewards, penalty, objective):
-    """Means over responses or tokens. `kl` is k1 from where the policy started,
-    `penalty_...` is what is optimised."""
-    mask, finished = rollout.mask, rollout.responses.finished
-    episodes, tokens = mask.shape[0], jnp.sum(mask)
-    metrics = {
-        'reward': jnp.mean(scores.rewards),
-        'reward_std': jnp.std(scores.rewards),
-        'return': jnp.sum(jnp.where(mask, rewards, 0)) / episodes,
-        'entropy': -masked_sum(scores.log_probs, mask) / tokens.astype(jnp.float32),
-        'response_length': tokens / episodes,
-        'no_eos': jnp.mean(~finished),
-    }
-    if scores.sampler_gap is not None:
-        metrics['sampler_gap'] = scores.sampler_gap
-    if scores.reference is not None:
-        start = scores.reference if scores.start is None else scores.start
-        metrics['kl'] = masked_sum(kl.k1(scores.log_probs, start), mask) / episodes
-        metrics['kl_k3'] = masked_sum(kl.k3(scores.log_probs, start), mask) / episodes
-        paid = masked_sum(penalty, mask) / episodes
-        metrics[f'penalty_{objective.kl_estimator}'] = paid
-    return metrics
 
 
 def _count(memory, rewards):

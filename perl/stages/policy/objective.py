@@ -30,6 +30,7 @@ class Objective:
     gamma: float
     lam: float
     clip: float
+    clip_high: float
     value_clip: float
     value_coefficient: float
     whiten_advantages: bool
@@ -37,6 +38,9 @@ class Objective:
     scale_rewards: bool
     clip_rewards: float
     missing_eos_penalty: float
+    overlong_tokens: int
+    sampler_correction: str
+    correction_limit: float
     kl_estimator: str
     kl_in: str
     entropy_coefficient: float
@@ -128,24 +132,37 @@ def loss(
 
 def _weights(mask, objective):
     """The weight of each token `[B, R]`, and the scalar that all sums are divided by:
-    tokens count alike, or responses do."""
-    if not objective.rules.by_response:
-        return jnp.ones(mask.shape), jnp.sum(mask)
+    tokens count alike, or responses do, or all slots of responses."""
+    share, (rows, most) = jnp.ones(mask.shape), mask.shape
+    if objective.rules.average == 'tokens':
+        return share, jnp.sum(mask)
+    if objective.rules.average == 'slots':
+        return share / most, jnp.float32(rows)
     lengths = jnp.sum(mask, 1, keepdims=True, dtype=jnp.float32)
-    share = jnp.ones(mask.shape) / jnp.maximum(lengths, 1)
-    return share, jnp.float32(mask.shape[0])
+    return share / jnp.maximum(lengths, 1), jnp.float32(rows)
 
 
 def _policy_terms(new, batch, objective):
     """The policy loss, and terms that tell how far an update goes, `[B, R]` each."""
-    old, gains, clip = batch.log_probs, batch.advantages, objective.clip
-    if objective.rules.clipped:
-        pushed = policy.ppo(new, old, gains, clip)
+    old, gains = batch.log_probs, batch.advantages
+    clip = objective.clip, objective.clip_high or objective.clip
+    if objective.rules.clipped == 'sequence':
+        ratios = policy.sequence_log_ratios(new, old, batch.mask)
+        rows = ratios, jnp.zeros_like(ratios), gains
     else:
-        pushed = policy.reinforce(new, gains)
+        rows = new, old, gains
+    match objective.rules.clipped:
+        case '':
+            pushed = policy.reinforce(new, gains)
+        case 'weight':
+            pushed = policy.cispo(*rows, clip)
+        case _:
+            pushed = policy.ppo(*rows, clip)
+    if batch.weights is not None:
+        pushed = batch.weights * pushed
     return {
         'policy_loss': pushed,
-        'clip_fraction': policy.clip_fraction(new, old, gains, clip),
+        'clip_fraction': policy.clip_fraction(*rows, clip),
         'update_kl': kl.k3(old, new),
     }
 

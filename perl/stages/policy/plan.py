@@ -51,7 +51,7 @@ def plan(arch: Architecture, config: ConfigDict, stage: str) -> Plan:
         ),
         trainable=trainable,
         frozen=Frozen(**frozen),
-        batch=_batch(config, section),
+        batch=_batch(arch, config, section),
         optimizer=_optimizer(section, trainable),
         frozen_dtype=arch.base_dtype,
         micro_batches=section.micro_batches,
@@ -82,7 +82,7 @@ def _optimizer(section: ConfigDict, trainable: Any) -> optax.GradientTransformat
     return optax.partition(each, {name: name for name in trainable})
 
 
-def _batch(config: ConfigDict, section: ConfigDict) -> Experience:
+def _batch(arch: Architecture, config: ConfigDict, section: ConfigDict) -> Experience:
     rows = section.batch_size // section.minibatches
     P, R = config.lengths.prompt, config.lengths.response
 
@@ -94,6 +94,8 @@ def _batch(config: ConfigDict, section: ConfigDict) -> Experience:
         optional |= {name: array(jnp.float32, R) for name in ('returns', 'values')}
     if section.kl_in == 'loss' and section.kl_coefficient:
         optional |= {'reference': array(jnp.float32, R), 'beta': array(jnp.float32)}
+    if section.sampler_correction != 'none' and not arch.exact:
+        optional['weights'] = array(jnp.float32, R)
     if section.ptx_coefficient:
         text = batching.on_paper((section.ptx_batch_size, P + R))
         weight = jax.ShapeDtypeStruct((section.ptx_batch_size,), jnp.float32)

@@ -100,7 +100,9 @@ def test_reinforce_advantages_are_returns_less_values():
     )
 
 
-@pytest.mark.parametrize('algorithm', ['rloo', 'grpo', 'best_of_n'])
+@pytest.mark.parametrize(
+    'algorithm', ['rloo', 'reinforce_pp', 'grpo', 'dr_grpo', 'best_of_n']
+)
 def test_groups_share_one_advantage_a_response(algorithm):
     objective = dataclasses.replace(PPO, algorithm=algorithm, samples=2)
     learn, _, _ = estimate(objective)
@@ -108,6 +110,9 @@ def test_groups_share_one_advantage_a_response(algorithm):
     gap = totals[0] - totals[1]
     want = {
         'rloo': [gap, -gap],
+        'dr_grpo': [gap / 2, -gap / 2],
+        # of four tokens, three in the first response: mean gap / 4
+        'reinforce_pp': [1 / np.sqrt(3), -np.sqrt(3)],
         'grpo': [0.5 * gap / (0.5 * gap + 1e-4), -0.5 * gap / (0.5 * gap + 1e-4)],
         'best_of_n': [1, 0],
     }[algorithm]
@@ -226,6 +231,35 @@ def test_running_statistics_equal_those_of_all_batches():
         got = rewards_of(learn, objective)
         np.testing.assert_allclose(got[0, 2], want[0], rtol=1e-4)
         np.testing.assert_allclose(got[1, 0] - 0.1, want[1], rtol=1e-3, atol=1e-4)
+
+
+def test_the_sampler_is_corrected_where_it_differs():
+    """The trainer says 1/2 of the second token of the first response where the sampler
+    said 1/4, and 1/8 of the third where it said 1/4."""
+    apart = jnp.log(jnp.array([[1.0, 2.0, 0.5], [1.0, 1.0, 1.0]]))
+    rounded = {'log_probs': ROLLOUT.responses.log_probs + apart}
+    objective = dataclasses.replace(PPO, correction_limit=1.5)
+    for name, want in (('truncated', [1, 1.5, 0.5]), ('masked', [1, 0, 0.5])):
+        chosen = dataclasses.replace(objective, sampler_correction=name)
+        learn, _, figures = estimate(chosen, **rounded, sampler_gap=jnp.float32(0.1))
+        np.testing.assert_allclose(learn.weights[0], want, atol=1e-6)
+        weights = np.array([*want, 1.0])
+        share = weights.sum() ** 2 / (4 * (weights**2).sum())
+        assert float(figures['effective_share']) == pytest.approx(share, rel=1e-5)
+        assert estimate(chosen, **rounded)[0].weights is None  # they agree exactly
+    plain, _, figures = estimate(objective, **rounded, sampler_gap=jnp.float32(0.1))
+    assert plain.weights is None and 'effective_share' not in figures
+
+
+def test_a_long_response_pays():
+    """Three of three tokens, the last two of which cost; the other has one."""
+    objective = dataclasses.replace(PPO, overlong_tokens=2, missing_eos_penalty=0.0)
+    got = rewards_of(estimate(objective)[0], objective)
+    want = rewards_of(
+        estimate(dataclasses.replace(objective, overlong_tokens=0))[0], objective
+    )
+    np.testing.assert_allclose(got[0, 2], want[0, 2] - 1, atol=1e-5)
+    np.testing.assert_allclose(got[1], want[1], atol=1e-5)
 
 
 def test_statistics_count_the_penalty():

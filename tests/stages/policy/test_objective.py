@@ -94,6 +94,65 @@ def test_grpo_weighs_responses_alike():
     np.testing.assert_allclose(total / count, np.mean(rows), rtol=1e-4)
 
 
+def in_groups(algorithm, **changes):
+    """PPO's numbers for an algorithm that compares two responses."""
+    return dataclasses.replace(PPO, algorithm=algorithm, samples=2, **changes)
+
+
+def test_dr_grpo_divides_by_no_length():
+    """The sum over tokens, over all slots that the responses could have."""
+    given = policy_alone()
+    (total, (count, _)), _ = learned(in_groups('dr_grpo'), only(TRAINABLE), given)
+    gains, mask = np.asarray(given.advantages), np.asarray(given.mask)
+    np.testing.assert_allclose(total / count, -gains[mask].sum() / (2 * R), rtol=1e-4)
+
+
+def test_dr_grpo_of_full_length_is_grpo():
+    given = policy_alone(mask=jnp.ones((2, R), bool), log_probs=jnp.full((2, R), -2.0))
+    results = [
+        learned(in_groups(name, clip=0.9), only(TRAINABLE), given)
+        for name in ('grpo', 'dr_grpo')
+    ]
+    tiny.close(*results, atol=1e-6)
+
+
+def test_gspo_clips_whole_responses():
+    """The geometric mean of the ratios of a response, by hand: 1.1 is in the range, 0.5
+    with a gain below 0 is not."""
+    now = policy_alone()
+    mask, new = np.asarray(now.mask), np.asarray(now.log_probs)
+    means = np.log([[1.1], [0.5]])
+    spread = np.linspace(-0.3, 0.3, R) * mask
+    spread = (spread - spread.sum(1, keepdims=True) / mask.sum(1, keepdims=True)) * mask
+    given = dataclasses.replace(
+        now,
+        log_probs=jnp.asarray(new - means - spread, jnp.float32),
+        advantages=jnp.where(now.mask, jnp.array([[2.0], [-1.0]]), 0),
+    )
+    gspo = in_groups('gspo', clip=0.2)
+    (total, (count, sums)), _ = learned(gspo, only(TRAINABLE), given)
+    np.testing.assert_allclose(total / count, (-1.1 * 2 + 0.8) / 2, rtol=1e-4)
+    assert float(sums['clip_fraction'][0]) == pytest.approx(1)  # of two responses
+
+
+@pytest.mark.parametrize('algorithm', ['dapo', 'cispo', 'reinforce_pp'])
+def test_at_ratio_1_every_token_is_pushed_alike(algorithm):
+    _, got = learned(in_groups(algorithm), only(TRAINABLE), policy_alone())
+    _, want = learned(in_groups('rloo'), only(TRAINABLE), policy_alone())
+    tiny.close(got, want, atol=1e-5)
+
+
+def test_weights_of_tokens_multiply_the_policy_loss_alone():
+    given = batch(weights=jnp.where(rollout().mask, 0.5, jnp.nan))
+    (total, (_, sums)), _ = learned(PPO, TRAINABLE, given)
+    (_, (_, plain)), _ = learned(PPO, TRAINABLE, batch())
+    assert np.isfinite(total)
+    for name, factor in (('policy_loss', 0.5), ('value_loss', 1.0)):
+        np.testing.assert_allclose(
+            sums[name][0], factor * plain[name][0], rtol=1e-5, err_msg=name
+        )
+
+
 def test_best_of_n_is_imitation_of_the_best():
     best = dataclasses.replace(PPO, algorithm='best_of_n', samples=2)
     gains = jnp.where(
