@@ -9,6 +9,7 @@ from perl.data.by_example import SHARE_PROMPTS
 from perl.judges.mixture import GATED
 from perl.losses import kl
 from perl.losses.algorithms import ALGORITHMS
+from perl.losses.direct import DIRECT
 from perl.system.errors import UserError
 from perl.system.suggest import meant, one_of
 from perl.training.optimizer import OPTIMIZERS, SCHEDULES
@@ -48,6 +49,7 @@ def check_start(name: str, stage: ConfigDict) -> None:
 def check_dpo(name: str, stage: ConfigDict) -> None:
     """Direct preference optimisation."""
     check_start(name, stage)
+    one_of(f'{name}.loss', stage.loss, *DIRECT)
     one_of(f'{name}.share_prompts', stage.share_prompts, *SHARE_PROMPTS)
     _check_no_dropout(name, stage, 'the loss at the reference would not be ln 2')
 

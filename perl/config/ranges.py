@@ -89,6 +89,7 @@ RANGES: dict[str, dict[str, Range]] = {
         'epochs': above_0(PARTS),
         'temperature': DIVISOR,
         'beta': POSITIVE,
+        'target_margin': from_0(1e6),
         **dict.fromkeys(('clip', 'value_clip', 'value_learning_rate'), POSITIVE),
         **dict.fromkeys(('kl_target', 'correction_limit'), POSITIVE),
         'kl_horizon': above_0(1e12),
@@ -98,7 +99,9 @@ RANGES: dict[str, dict[str, Range]] = {
         'rank': from_0(NUMBERS),
         **dict.fromkeys(('clip_high', 'clip_rewards'), from_0(1e6)),
         **dict.fromkeys(('deviations', 'balance'), from_0(1e6)),
-        **dict.fromkeys(('kl_coefficient', 'ptx_coefficient'), WEIGHT),
+        **dict.fromkeys(
+            ('kl_coefficient', 'ptx_coefficient', 'nll_coefficient'), WEIGHT
+        ),
         'value_coefficient': WEIGHT,
         **dict.fromkeys(('entropy_coefficient', 'missing_eos_penalty'), SIGNED),
         **dict.fromkeys(('gamma', 'lam', 'ema_rate', 'weight'), SHARE),

@@ -1,6 +1,6 @@
 """Preference losses, one per comparison or rating.
 
-A reward model applies them to its rewards, DPO to the implicit rewards of a policy.
+Those of a policy on comparisons are in `direct`.
 """
 
 import chex
@@ -53,44 +53,6 @@ def pointwise(rewards: jax.Array, labels: jax.Array) -> jax.Array:
     rewards, labels = as_float(rewards), as_float(labels)
     chex.assert_equal_shape((rewards, labels))
     return labels * jax.nn.softplus(-rewards) + (1 - labels) * jax.nn.softplus(rewards)
-
-
-def dpo_margins(
-    chosen: jax.Array,
-    rejected: jax.Array,
-    reference_chosen: jax.Array,
-    reference_rejected: jax.Array,
-    beta: float,
-) -> jax.Array:
-    """The implicit reward of the chosen response minus that of the rejected one.
-
-    The implicit reward is beta log(policy / reference) of the whole response (Rafailov
-    et al., arXiv 2305.18290, eq. 5, without the term that depends only on the prompt).
-
-    Args:
-        chosen, rejected: `[B]` or `[B, pairs]`, summed log-probs under the policy.
-        reference_chosen, reference_rejected: same shape, under the reference.
-        beta: the strength of the KL penalty.
-
-    Returns:
-        float32, of the same shape.
-    """
-    chex.assert_equal_shape((chosen, rejected, reference_chosen, reference_rejected))
-    log_ratio = as_float(chosen) - as_float(reference_chosen)
-    return beta * (log_ratio - as_float(rejected) + as_float(reference_rejected))
-
-
-def dpo(
-    margins: jax.Array, preference: jax.Array | float = 1.0, smoothing: float = 0.0
-) -> jax.Array:
-    """-log sigmoid(margin) (arXiv 2305.18290, eq. 7), of the shape of the margins.
-
-    Args:
-        margins: `[B]` or `[B, pairs]`, from `dpo_margins`.
-        preference: as in `bradley_terry`.
-        smoothing: as in `bradley_terry`: conservative DPO.
-    """
-    return bradley_terry(margins, jnp.zeros_like(margins), 0.0, preference, smoothing)
 
 
 def pair_mean(x: jax.Array, present: jax.Array | None = None) -> jax.Array:

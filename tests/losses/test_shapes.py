@@ -5,6 +5,7 @@ import pytest
 
 from perl.losses import (  # fmt: skip
     advantages,
+    direct,
     group_advantages,
     kl,
     language,
@@ -35,7 +36,9 @@ FITTING = {
     'squared': (value.squared, (ROWS, ROWS)),
     'clipped': (value.clipped, (ROWS, ROWS, ROWS, 0.2)),
     'pointwise': (preference.pointwise, (ONE, ONE)),
-    'dpo_margins': (preference.dpo_margins, (ROWS, ROWS, ROWS, ROWS, 0.1)),
+    'log_ratio': (direct.log_ratio, (ROWS, ROWS, ROWS, 0.1)),
+    'mean_log_prob': (direct.mean_log_prob, (ROWS, None, ROWS, 0.1)),
+    'log_odds': (direct.log_odds, (-ROWS, None, ROWS, 0.1)),
     'bradley_terry': (preference.bradley_terry, (ROWS, ROWS, ROWS, ROWS)),
     'log_probs': (language.log_probs, (LOGITS, IDS)),
     'full': (kl.full, (LOGITS, LOGITS)),

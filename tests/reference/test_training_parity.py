@@ -84,7 +84,7 @@ def batch(tokens):
 CASES = {
     'sft': (sft_loss, language.loss, {}),
     'reward': (reward_loss, reward.bradley_terry, {}),
-    'dpo': (dpo_loss, dpo.loss, {'beta': BETA, 'smoothing': 0.0}),
+    'dpo': (dpo_loss, dpo.loss, {'numbers': dpo.Numbers(beta=BETA)}),
 }
 
 

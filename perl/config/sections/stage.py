@@ -7,6 +7,12 @@ from ml_collections import ConfigDict
 from perl.config.sections.optimizer import optimizer_config
 from perl.config.sections.tuning import tuning_config
 
+# defaults that the paper of a loss of comparisons implies
+_CUSTOMS = {
+    'simpo': {'beta': 2.0, 'target_margin': 1.0},
+    'orpo': {'nll_coefficient': 1.0},
+}
+
 
 def stage_config(kind: str, learning_rate: float, **changes: Any) -> ConfigDict:
     """A supervised stage: pretrain, sft, reward or dpo."""
@@ -50,12 +56,17 @@ def stage_config(kind: str, learning_rate: float, **changes: Any) -> ConfigDict:
 
 
 def dpo_config(learning_rate: float, **changes: Any) -> ConfigDict:
-    """A policy from comparisons alone (arXiv 2305.18290)."""
+    """A policy from comparisons alone (arXiv 2305.18290, and relatives). A `loss` among
+    the changes changes the defaults of other settings to those of its paper."""
     config = stage_config('dpo', learning_rate, start='sft')
-    config.beta = 0.1  # strength of the pull to the reference (KL penalty)
+    config.loss = 'dpo'  # dpo | robust | ipo | simpo | orpo; see docs/algorithms.md
+    config.beta = 0.1  # strength of the pull to the reference; of simpo, of the rewards
+    config.target_margin = 0.0  # what the difference of two rewards has to reach
+    config.nll_coefficient = 0.0  # weight of the next-token loss of the better response
     config.label_smoothing = 0.0  # share of labels that is assumed to be wrong
     # who scores the result: '' is nobody; else a stage or folder of reward models,
     # module:function or gold
     config.reward = ''
+    config.update(_CUSTOMS.get(changes.get('loss'), {}))
     config.update(changes)
     return config

@@ -15,11 +15,13 @@ from perl.data import by_example, examples, predictions
 from perl.data.records import Comparison
 from perl.data.tokenizers.vocabularies import Bytes
 from perl.models import decoder
-from perl.stages import dpo
+from perl.stages import direct, dpo
 from perl.stages.frozen import Frozen
 
 BASE, POLICY, REFERENCE = tiny.weights(), tiny.adapter(), tiny.adapter(seed=4)
 FROZEN = Frozen(policy=BASE, reference=Network(BASE, REFERENCE))
+NUMBERS = direct.Numbers(beta=0.2, label_smoothing=0.1)
+SURE = direct.Numbers(beta=0.2)
 PROMPT, ENDS = 3, np.array([[8, 6], [7, 9]])  # slots of a prompt, of whole rows
 
 
@@ -55,15 +57,16 @@ def total(delta, pair, place):
 
 
 def test_totals_are_those_of_the_completions_alone():
-    got = jax.jit(dpo.totals, static_argnums=0)(
+    got, lengths = jax.jit(direct.totals, static_argnums=0)(
         tiny.ARCH, tree.bind(BASE, POLICY), comparisons()
     )
+    np.testing.assert_array_equal(lengths, ENDS - PROMPT)
     want = [[total('policy', i, k) for k in range(2)] for i in range(2)]
     np.testing.assert_allclose(got, want, rtol=1e-4)
 
 
 def test_the_loss_by_hand():
-    run = functools.partial(dpo.loss, arch=tiny.ARCH, beta=0.2, smoothing=0.1)
+    run = functools.partial(direct.loss, arch=tiny.ARCH, numbers=NUMBERS)
     (got, (count, sums)), grads = jax.jit(jax.value_and_grad(run, has_aux=True))(
         POLICY, FROZEN, comparisons(), None
     )
@@ -88,7 +91,7 @@ def test_the_loss_by_hand():
 
 
 def test_a_completion_that_is_not_there_counts_nothing():
-    run = jax.jit(functools.partial(dpo.loss, arch=tiny.ARCH, beta=0.2, smoothing=0.1))
+    run = jax.jit(functools.partial(direct.loss, arch=tiny.ARCH, numbers=NUMBERS))
     batch = comparisons()
     third = {
         name: jnp.concatenate([x, x[:, 1:]], axis=1) if x.ndim > 1 else x
@@ -103,7 +106,7 @@ def test_a_completion_that_is_not_there_counts_nothing():
 
 
 def test_a_label_for_the_second_is_right_where_the_second_leads():
-    run = functools.partial(dpo.loss, arch=tiny.ARCH, beta=0.2, smoothing=0.0)
+    run = functools.partial(direct.loss, arch=tiny.ARCH, numbers=SURE)
     measure = jax.jit(lambda batch: run(POLICY, FROZEN, batch, None)[1][1])
     one, other = (
         measure({**comparisons(), 'preferences': jnp.full(2, sure)})
@@ -135,7 +138,7 @@ def test_a_shared_prompt_gives_the_loss_of_rows_apart(scan, rows):
     delta, base = tiny.adapter(arch), tiny.weights(arch)
     frozen = Frozen(policy=base, reference=Network(base, tiny.adapter(arch, seed=4)))
     data, _ = examples.encode(RANKINGS, Bytes(), 16, 8)
-    run = functools.partial(dpo.loss, arch=arch, beta=0.2, smoothing=0.1)
+    run = functools.partial(direct.loss, arch=arch, numbers=NUMBERS)
     gradient = jax.jit(jax.value_and_grad(run, has_aux=True))
     apart, shared = (
         by_example.comparisons(share, data, rows, 8) for share in ('never', 'always')
@@ -158,3 +161,48 @@ def test_the_step_on_paper_has_the_shapes_of_a_full_batch():
         batch = by_example.comparisons(share, data, [0, 1], 8)
         shapes = {name: paper[name].shape for name in paper}
         assert shapes == {name: batch[name].shape for name in paper}
+
+
+def counted(name):
+    """Mean log-probs of tokens of the policy, and its log-ratios to the reference."""
+    said = np.array([[total('policy', i, k) for k in range(2)] for i in range(2)])
+    apart = [[total('reference', i, k) for k in range(2)] for i in range(2)]
+    return said / (ENDS - PROMPT), said - np.array(apart)
+
+
+def sigmoid_loss(x):
+    return np.log1p(np.exp(-x))
+
+
+def by_hand(name):
+    """The loss of each comparison, from the papers' equations."""
+    mean, ratio = counted(name)
+    h = ratio[:, 0] - ratio[:, 1]
+    odds = mean - np.log1p(-np.exp(mean))
+    return {
+        'robust': (0.9 * sigmoid_loss(0.2 * h) - 0.1 * sigmoid_loss(-0.2 * h)) / 0.8,
+        'ipo': (h - 1 / 0.4) ** 2,
+        'simpo': sigmoid_loss(0.2 * (mean[:, 0] - mean[:, 1]) - 0.5),
+        'orpo': 0.2 * sigmoid_loss(odds[:, 0] - odds[:, 1]) - mean[:, 0],
+    }[name]
+
+
+MORE = {
+    'robust': {'label_smoothing': 0.1},
+    'ipo': {},
+    'simpo': {'target_margin': 0.5},
+    'orpo': {'nll_coefficient': 1.0},
+}
+
+
+@pytest.mark.parametrize('name', MORE)
+def test_the_relatives_by_hand(name):
+    numbers = direct.Numbers(loss=name, beta=0.2, **MORE[name])
+    run = functools.partial(direct.loss, arch=tiny.ARCH, numbers=numbers)
+    frozen = FROZEN if name in ('robust', 'ipo') else Frozen(policy=BASE)
+    (got, (count, sums)), grads = jax.jit(jax.value_and_grad(run, has_aux=True))(
+        POLICY, frozen, comparisons(), None
+    )
+    np.testing.assert_allclose(got, by_hand(name).sum(), rtol=1e-3)
+    assert count == 2 and ('chosen_nll' in sums) == (name == 'orpo')
+    assert all(np.abs(x).max() > 0 for x in jax.tree.leaves(grads))
