@@ -99,9 +99,9 @@ def run(
         Stopped: SIGTERM or Ctrl-C; everything is saved.
     """
     rules.validate(config)
+    same_run.check_config(config, stages)
     workdir = pathlib.Path(workdir or pathlib.Path('runs') / config.name)
     config = half_precision.resolve(config, workdir)
-    same_run.check_config(config, stages)
     stage_names.check_chosen(config, stages)
     prerequisites.check(config, workdir, stages or ())
     wanted = config.stages if stages is None else stages

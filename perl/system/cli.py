@@ -184,6 +184,6 @@ def one_line_errors() -> Iterator[None]:
 
 def _fail(error):
     text = ' '.join(str(error).split()) or type(error).__name__
-    print(f'error: {text}', file=sys.stderr, flush=True)
     leaving.failed(text)
+    print(f'error: {text}', file=sys.stderr)
     sys.exit(1)

@@ -77,17 +77,22 @@ class Watch:
 
     def __init__(self, peers: list[Peer], seconds: float, end: Callable[[str], None]):
         self._peers, self._seconds, self._end = peers, seconds, end
-        self._at_work = True
+        self._at_work, self._lock = True, threading.RLock()
         threading.Thread(target=self._run, daemon=True, name='watch').start()
 
     def done(self) -> None:
         """Says that this process ends in good order; what others do is now theirs."""
-        self._at_work = False
+        self._stop()
         self._tell(_DONE)
 
     def failed(self, why: str) -> None:
-        """Says that this process ends, and why."""
+        """Says that this process ends, and why; it hears of no other end any more."""
+        self._stop()
         self._tell(_FAILED, why)
+
+    def _stop(self):
+        with self._lock:  # so that a process gives one reason
+            self._at_work = False
 
     def _tell(self, word, text=''):
         for peer in self._peers:
@@ -119,8 +124,9 @@ class Watch:
         for peer in self._peers:  # process 0 passes it on
             if peer is not ended:
                 peer.send(_FAILED, why)
-        if self._at_work:
-            self._end(why)
+        with self._lock:
+            if self._at_work:
+                self._end(why)
 
 
 class Door:
