@@ -17,7 +17,7 @@ from jax.sharding import (
     PartitionSpec,
 )
 
-from perl.system import arrays
+from perl.system import arrays, placement
 from perl.system.errors import UserError
 from perl.weights import Leaf
 
@@ -132,7 +132,7 @@ def shardings(leaves: Any, mesh: Mesh) -> Any:
 def place(leaf: Leaf, x: Any, mesh: Mesh, dtype: str) -> jax.Array:
     """The numbers of a parameter, of the shape that `leaf` has, placed on a mesh."""
     x = x.astype(dtype) if isinstance(x, jax.Array) else arrays.aligned(x, dtype)
-    return jax.device_put(x, shardings(leaf, mesh))
+    return placement.put(x, shardings(leaf, mesh))
 
 
 def batch_rows(size: int, total: int, mesh: Mesh) -> int:
@@ -181,7 +181,7 @@ def shard_batch(batch: Any, mesh: Mesh) -> Any:
                 f'= {ways} devices; choose a batch size that is a multiple of {ways}'
             )
         axes = ('batch',) + (None,) * (x.ndim - 1)
-        return jax.device_put(x, NamedSharding(mesh, spec(axes, x.shape, mesh)))
+        return placement.put(x, NamedSharding(mesh, spec(axes, x.shape, mesh)))
 
     return jax.tree.map(place, batch)
 

@@ -21,13 +21,30 @@ from ml_collections import ConfigDict
 from perl import check, report
 from perl import config as configs
 from perl.config import kinds, rules, stage_names
-from perl.report import drawn_from, evaluation_report, run_folder, summary
-from perl.runs import half_precision, inputs, prerequisites, reward_models, shared_files
+from perl.report import drawing, run_folder, summary
+from perl.runs import (
+    half_precision,
+    inputs,
+    prerequisites,
+    reward_models,
+    same_run,
+    shared_files,
+)
 from perl.runs.base import open_base
 from perl.runs.opening import begin_run
 from perl.runs.run import Run
+from perl.stages.headline import headline
 from perl.stages.table import STAGES
-from perl.system import atomic, cli, disk, lock, memory, metrics, results
+from perl.system import (
+    atomic,
+    cli,
+    hosts,
+    joining,
+    lock,
+    memory,
+    metrics,
+    results,
+)
 from perl.system.interrupt import Stopped
 
 load_config = configs.load_config
@@ -82,15 +99,19 @@ def run(
         Stopped: SIGTERM or Ctrl-C; everything is saved.
     """
     rules.validate(config)
+    same_run.check_config(config, stages)
     workdir = pathlib.Path(workdir or pathlib.Path('runs') / config.name)
     config = half_precision.resolve(config, workdir)
     stage_names.check_chosen(config, stages)
     prerequisites.check(config, workdir, stages or ())
     wanted = config.stages if stages is None else stages
     with lock.exclusive(workdir) as held:
-        atomic.sweep_below(workdir)
-        _run_stages(begin_run(config, workdir), wanted, held)
-        _report(workdir)
+        same_run.check_folder(workdir)
+        hosts.first(lambda: atomic.sweep_below(workdir))
+        opened = begin_run(config, workdir)
+        same_run.check_inputs(opened)
+        _run_stages(opened, wanted, held)
+        drawing.draw(workdir)
         held.check()
         for note in run_folder.read(workdir).notes:
             print(f'report: left out, could not be read: {note}', file=sys.stderr)
@@ -104,7 +125,7 @@ def _run_stages(opened: Run, wanted: Sequence[str], held: lock.Held) -> None:
                 continue
             if not _is_finished(opened, name):
                 _run_stage(opened, name, held)
-            if interrupt.requested:
+            if hosts.agreed(interrupt.requested):
                 raise Stopped(f'stopped after {name}')
 
 
@@ -116,9 +137,10 @@ def _is_finished(opened: Run, name: str) -> bool:
     """
     if kinds.of(opened.config[name]).makes != 'base' and opened.base is None:
         open_base(opened)
-    if name not in results.read(opened.workdir):
+        hosts.check_same({'base': opened.base_id})
+    if not hosts.as_first(name in results.read(opened.workdir)):
         return False
-    if _is_there(opened, name):
+    if hosts.as_first(reward_models.exists(opened, name)):
         lines = inputs.check(opened, name)
         since = f'; since then: {"; ".join(lines[:8])}' if lines else ''
         print(f'{name}: finished before{since}', flush=True)
@@ -131,48 +153,18 @@ def _is_finished(opened: Run, name: str) -> bool:
 
 def _run_stage(opened: Run, name: str, held: lock.Held) -> None:
     stage = opened.config[name]
-    print(f'{name}: {_plan(stage, opened)}', flush=True)
+    print(f'{name}: {headline(stage, opened.leaves)}', flush=True)
     memory.begin()
     figures = STAGES[stage.kind].run(opened, name)
     held.check()
     if kinds.of(stage).trains(stage):  # evaluation after the last step takes minutes
         metrics.check(opened.workdir / name)
     opened.record_sitting()
-    inputs.record(opened, name)
+    hosts.first(lambda: inputs.record(opened, name))
     results.write(opened.workdir, name, figures, opened.config.stages)
-    shared_files.check(opened, name)
+    hosts.first(lambda: shared_files.check(opened, name))
     print(f'{name}: finished: {summary.one_line(figures)}', flush=True)
-    _report(opened.workdir)
-
-
-def _is_there(opened: Run, name: str) -> bool:
-    """Whether the output of a stage that others read is in its folder."""
-    if kinds.of(opened.config[name]).makes == 'base':
-        return (opened.workdir / name / 'base' / 'model.json').is_file()
-    return reward_models.exists(opened, name)
-
-
-def _plan(stage, opened):
-    plan = kinds.of(stage).recipe(stage)
-    plan = plan or configs.coverage(stage.tuning, opened.leaves)
-    if stage.get('head_only'):
-        plan = f'the head alone, beside {plan}'
-    if not kinds.of(stage).trains(stage):
-        return plan
-    steps, size = stage.steps, stage.batch_size
-    if 'algorithm' in stage:
-        return f'{steps} iterations of {size} episodes, {plan}'
-    return f'{steps} steps of {size}, {plan}'
-
-
-def _report(workdir: pathlib.Path) -> None:
-    """Draws the reports, unless they were drawn from what is there now."""
-    try:
-        drawn_from.redraw(workdir, report.write)
-        evaluation_report.redraw(workdir)
-    except OSError as error:
-        what = f'could not write the report in {workdir}'
-        raise disk.user_error(what, error, 'the results are saved') from error
+    drawing.draw(opened.workdir)
 
 
 def main(argv: Sequence[str]) -> None:
@@ -180,6 +172,7 @@ def main(argv: Sequence[str]) -> None:
     del argv
     values = flags.FLAGS
     config, workdir = values.config, values.workdir or None
+    joining.join_by_flags()
     if values.check:
         check.show(config, workdir, values.stages, values.json)
         return
@@ -190,6 +183,7 @@ def main(argv: Sequence[str]) -> None:
 def define_flags() -> None:
     """The flags of the command; only a process that runs it has them."""
     check.define_flags()
+    joining.define_flags()
     flags.DEFINE_bool('check', False, 'build everything, train nothing')
 
 

@@ -13,12 +13,12 @@ differences of large arrays.
 from collections.abc import Sequence
 from typing import Any
 
-import jax
 import numpy as np
 
 from perl.adapters import tree
 from perl.adapters.factors import is_lora, lead, matrices, pair
 from perl.adapters.task_vectors import arc
+from perl.system import placement
 from perl.system.errors import UserError
 from perl.weights import flatten, unflatten
 
@@ -158,4 +158,4 @@ def _weighted(path, leaves, coefficients, base=None):
 
 
 def _is_zero(leaf):
-    return is_lora(leaf) and not np.any(jax.device_get(leaf.b))
+    return is_lora(leaf) and not np.any(placement.fetch(leaf.b))

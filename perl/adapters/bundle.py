@@ -13,7 +13,7 @@ from typing import Any
 from perl.adapters import serial
 from perl.adapters.tunings import Tuning, create
 from perl.system import arrays as files
-from perl.system import disk, schema, sealed
+from perl.system import disk, hosts, placement, schema, sealed
 from perl.system.errors import UserError
 
 CARD, ARRAYS = 'adapter.json', 'adapter.safetensors'
@@ -51,7 +51,15 @@ class Card:
 
 
 def save(folder: pathlib.Path, delta: Any, card: Card) -> None:
-    """Writes a bundle; the card comes last, so a bundle with a card is whole."""
+    """Writes a bundle; the card comes last, so a bundle with a card is whole.
+
+    The arrays may be on a mesh, of which each process has a part.
+    """
+    delta = placement.fetch(delta)
+    hosts.first(lambda: _write(folder, delta, card))
+
+
+def _write(folder, delta, card):
     folder.mkdir(parents=True, exist_ok=True)
     (folder / CARD).unlink(missing_ok=True)
     arrays, adapters = serial.take_apart(delta)

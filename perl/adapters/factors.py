@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from perl.system import placement
 from perl.weights import Lora, in_layers
 
 
@@ -41,4 +42,4 @@ def lead(path: str) -> int:
 
 def host(x: jax.Array) -> np.ndarray:
     """An array of any shape on the host in float64."""
-    return np.asarray(jax.device_get(x), np.float64)
+    return np.asarray(placement.fetch(x), np.float64)

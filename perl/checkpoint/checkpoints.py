@@ -12,7 +12,6 @@ from typing import Any
 import jax
 import numpy as np
 import orbax.checkpoint as ocp
-from jax.experimental import multihost_utils
 
 from perl.checkpoint import seal
 from perl.checkpoint.leaves import (
@@ -24,7 +23,7 @@ from perl.checkpoint.leaves import (
 )
 from perl.checkpoint.quiet import quiet
 from perl.checkpoint.steps import Steps
-from perl.system import disk, jsonl
+from perl.system import disk, hosts, jsonl
 from perl.system.errors import UserError
 
 
@@ -71,11 +70,11 @@ class Checkpoints:
         described = {name: seal.describe(x) for name, x in arrays.items()}
         folder = self._steps.unfinished(step)
         try:
-            _first_host(self._steps.prepare)
+            hosts.first(self._steps.prepare)
             args = ocp.args.StandardSave(arrays)
             with quiet():
                 self._orbax.save(folder / 'state', args=args)
-            _first_host(lambda: self._finish(step, described, extra or {}))
+            hosts.first(lambda: self._finish(step, described, extra or {}))
         except Exception as error:
             self._steps.clean()
             cause = disk.as_os_error(error)
@@ -83,7 +82,7 @@ class Checkpoints:
                 raise
             what = f'could not save step {step} to {self._folder}'
             raise disk.user_error(what, cause, self._intact()) from error
-        _first_host(lambda: self._steps.retain(self._keep, self._damaged - {step}))
+        hosts.first(lambda: self._steps.retain(self._keep, self._damaged - {step}))
         self._damaged = set()
 
     def latest(self) -> int | None:
@@ -105,7 +104,7 @@ class Checkpoints:
             UserError: the checkpoint has other inputs or another state structure, it
                 cannot be read, or all checkpoints are damaged or missing.
         """
-        self._steps.clean()
+        hosts.first(self._steps.clean)
         steps, reasons = self._steps.finished(), {}
         last = self._steps.last()
         if last is not None and last > max(steps, default=-1):
@@ -139,7 +138,7 @@ class Checkpoints:
 
     def _load(self, step, example):
         folder = self._steps.at(step)
-        card = seal.read(folder)
+        card = _card(folder)
         self._check_inputs(card['inputs'], folder)
         wanted = flatten(example)
         check_structure(card['arrays'], wanted, folder)
@@ -181,17 +180,21 @@ class Checkpoints:
 
     def _say(self, reasons, step):
         text = f'DAMAGED CHECKPOINT in {self._folder}: {_listed(reasons)}; '
-        if jax.process_index() == 0:
+        if hosts.is_first():
             print(f'{text}going on from step {step}', file=sys.stderr, flush=True)
+
+
+def _card(folder):
+    """The card of a checkpoint, whose files the first process reads for all."""
+    card, damage = None, None
+    try:
+        card = seal.read(folder, files=hosts.is_first())
+    except seal.Damaged as error:
+        damage = error
+    if hosts.agreed(damage is not None):
+        raise damage or seal.Damaged('another process finds it damaged')
+    return card
 
 
 def _listed(reasons):
     return '; '.join(f'step {step}: {reason}' for step, reason in reasons.items())
-
-
-def _first_host(action):
-    """Runs an action on one host while the others wait for it."""
-    if jax.process_index() == 0:
-        action()
-    if jax.process_count() > 1:
-        multihost_utils.sync_global_devices('perl checkpoint')

@@ -6,12 +6,10 @@ import pathlib
 import zlib
 from typing import Any
 
-import jax
 import numpy as np
-from jax.experimental import multihost_utils
 
 from perl.checkpoint.leaves import shape_dtype
-from perl.system import jsonl
+from perl.system import jsonl, placement
 
 NAME = 'card.json'
 
@@ -23,9 +21,7 @@ class Damaged(Exception):
 def describe(array: Any) -> dict[str, Any]:
     """Shape, dtype and CRC-32 of an array's bytes; independent of mesh and hosts."""
     shape, dtype = shape_dtype(array)
-    if isinstance(array, jax.Array) and not array.is_fully_addressable:
-        array = multihost_utils.process_allgather(array, tiled=True)
-    crc = zlib.crc32(np.asarray(array).tobytes())
+    crc = zlib.crc32(np.asarray(placement.fetch(array)).tobytes())
     return {'shape': list(shape), 'dtype': str(dtype), 'crc32': crc}
 
 
@@ -52,9 +48,13 @@ def write(
     (folder / NAME).write_text(json.dumps(sealed))
 
 
-def read(folder: pathlib.Path) -> dict[str, Any]:
+def read(folder: pathlib.Path, files: bool = True) -> dict[str, Any]:
     """Compares the checksums of the card and of every file, and returns the card:
     `arrays`, `extra` and `inputs` (None in old cards).
+
+    Args:
+        folder: of a checkpoint.
+        files: whether to read the files; without it only the card is.
 
     Raises:
         Damaged: a file is missing or changed.
@@ -71,7 +71,7 @@ def read(folder: pathlib.Path) -> dict[str, Any]:
     if not whole:
         raise Damaged(f'{NAME} is damaged')
     card = json.loads(sealed['content'])
-    for name, crc in card['files'].items():
+    for name, crc in card['files'].items() if files else ():
         try:
             whole = _file_crc(folder / name) == crc
         except (FileNotFoundError, NotADirectoryError, IsADirectoryError):

@@ -12,9 +12,7 @@ import pathlib
 import shutil
 from collections.abc import Collection
 
-import jax
-
-from perl.system import atomic, jsonl
+from perl.system import atomic, hosts, jsonl
 
 
 class Steps:
@@ -71,7 +69,7 @@ class Steps:
 
     def clean(self) -> None:
         """Removes the remains of interrupted saves; never a finished step."""
-        if jax.process_index() == 0 and self.folder.is_dir():
+        if hosts.is_first() and self.folder.is_dir():
             for kind in ('tmp', 'removed'):
                 for path in self.folder.glob(f'*.{kind}'):
                     shutil.rmtree(path, ignore_errors=True)

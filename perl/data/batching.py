@@ -54,8 +54,10 @@ def collate(
     indices: Sequence[int],
     layout: str = 'apart',
     multiple: int = 32,
+    own: Sequence[int] | None = None,
 ) -> Batch:
-    """The batch of B examples; K is the largest number of completions among them.
+    """The batch of B examples; K is the largest number of completions among them. With
+    `own`, which counts them from 0, it has only these of them, in arrays as wide.
 
     Layout 'apart' has N = B * K rows, row b * K + k holding prompt b and completion k,
     all in segment 0, and E = 1. Layout 'shared' has N = B rows; a row holds the prompt
@@ -88,17 +90,25 @@ def collate(
             ]
             for prompt, completions in chosen
         ]
-    return fill(rows, examples.pad, multiple) | per_example(examples, indices)
+    each = len(rows) // len(indices)
+    own = np.arange(len(indices)) if own is None else np.asarray(own)
+    made = (own[:, None] * each + np.arange(each)).ravel()
+    batch = fill(rows, examples.pad, multiple, made)
+    return batch | per_example(examples, indices, own)
 
 
-def per_example(examples: Examples, indices: Sequence[int]) -> Batch:
-    """The arrays of a batch of B examples that have one row per example."""
+def per_example(
+    examples: Examples, indices: Sequence[int], own: Sequence[int] | None = None
+) -> Batch:
+    """The arrays of a batch of B examples that have one row per example; `own` is as in
+    `collate`."""
     columns = {name: getattr(examples, name) for name in COLUMNS}
-    rows = np.asarray(indices)
+    own = np.arange(len(indices)) if own is None else np.asarray(own)
+    rows = np.asarray(indices)[own]
     batch = {name: x[rows] for name, x in columns.items() if x is not None}
     counts = np.array([len(examples.completions[i]) for i in indices], np.int32)
     if counts.min() < counts.max():
-        batch['present'] = np.arange(counts.max()) < counts[:, None]
+        batch['present'] = np.arange(counts.max()) < counts[own, None]
     return batch
 
 
@@ -122,16 +132,23 @@ def _filled(completions: tuple, count: int) -> tuple:
     return completions + completions[-1:] * (count - len(completions))
 
 
-def fill(rows: list[list[tuple]], pad: int, multiple: int) -> Batch:
-    """The arrays `[N, T]` of a batch, and `ends [N, E]`, of N rows.
+def fill(
+    rows: list[list[tuple]],
+    pad: int,
+    multiple: int,
+    made: Sequence[int] | None = None,
+) -> Batch:
+    """The arrays `[N, T]` of a batch, and `ends [N, E]`, of N of its rows.
 
     Args:
         rows: the parts of each: tokens, segment, mask or None for a prompt, and first
-            position.
+            position. T is long enough for all of them.
         pad: the id used as padding.
         multiple: see `bucket`.
+        made: the places of the N rows; all by default.
     """
     longest = max(sum(len(part[0]) for part in row) for row in rows)
+    rows = rows if made is None else [rows[i] for i in made]
     shape = (len(rows), bucket(longest, multiple))
     tokens = np.full(shape, pad, np.int32)
     positions, sources = np.zeros((2, *shape), np.int32)

@@ -2,6 +2,8 @@
 
 from collections.abc import Sequence
 
+import numpy as np
+
 from perl.data import batching
 from perl.data.batching import Batch
 from perl.data.examples import Examples
@@ -11,7 +13,11 @@ SHARE_PROMPTS = ('auto', 'always', 'never')
 
 
 def collate(
-    share_prompts: str, data: Examples, rows: Sequence[int], multiple: int
+    share_prompts: str,
+    data: Examples,
+    rows: Sequence[int],
+    multiple: int,
+    own: Sequence[int] | None = None,
 ) -> Batch:
     """A batch in which the first axis of all arrays is the example: tokens
     `[B, rows, T]`, or states `[B, K, D]` where the examples have them.
@@ -22,17 +28,20 @@ def collate(
         data: the examples.
         rows: the indices of B examples.
         multiple: T is a multiple of it.
+        own: only these examples of the batch, see `batching.collate`.
     """
+    own = np.arange(len(rows)) if own is None else np.asarray(own)
     if data.states is not None:
         most = max(len(data.completions[i]) for i in rows)
-        batch = batching.per_example(data, rows)
-        return {**batch, 'states': data.states[rows, :most]}
+        batch = batching.per_example(data, rows, own)
+        return {**batch, 'states': data.states[np.asarray(rows)[own], :most]}
     shared = len(data.completions[0]) > 1 and shares(share_prompts, *data.mean_lengths)
-    batch = batching.collate(data, rows, 'shared' if shared else 'apart', multiple)
+    layout = 'shared' if shared else 'apart'
+    batch = batching.collate(data, rows, layout, multiple, own=own)
     return {
         name: x
         if name in batching.PER_EXAMPLE
-        else x.reshape(len(rows), -1, *x.shape[1:])
+        else x.reshape(len(own), -1, *x.shape[1:])
         for name, x in batch.items()
     }
 
@@ -51,9 +60,13 @@ def shares(share_prompts: str, prompt: float, completion: float) -> bool:
 
 
 def comparisons(
-    share_prompts: str, data: Examples, rows: Sequence[int], multiple: int
+    share_prompts: str,
+    data: Examples,
+    rows: Sequence[int],
+    multiple: int,
+    own: Sequence[int] | None = None,
 ) -> Batch:
     """As `collate`, tokens `[B, rows, T]`, with what the completions predict."""
-    batch = collate(share_prompts, data, rows, multiple)
+    batch = collate(share_prompts, data, rows, multiple, own)
     labels = {k: batch[k] for k in ('preferences', 'present') if k in batch}
     return predictions(batch, data.longest_completion) | labels

@@ -19,6 +19,7 @@ from perl.rollout.responses import Rollout, decode
 from perl.runs.reward_models import check_finite
 from perl.runs.roles import Role
 from perl.runs.run import Run
+from perl.system import placement
 from perl.system.errors import UserError
 
 
@@ -89,7 +90,7 @@ def _scored(run, prompts, sampled, policy, other, reward):
         batch['responses'] = jax.tree.map(lambda x, rows=rows: x[rows], sampled)
         batch = sharding.shard_batch(batch, run.mesh)
         part = score(_parts(policy), _parts(other), panel, batch)
-        parts.append(jax.tree.map(lambda x, new=new: np.asarray(x)[:new], part))
+        parts.append(jax.tree.map(lambda x, new=new: x[:new], placement.fetch(part)))
     return jax.tree.map(lambda *xs: np.concatenate(xs), *parts)
 
 

@@ -13,6 +13,7 @@ from perl.rollout import choosing, refill
 from perl.rollout.choosing import Sampling
 from perl.rollout.responses import Responses, decode
 from perl.runs.run import Run
+from perl.system import placement
 
 _BATCHES = 16  # of responses in one call, which cannot be interrupted
 _STATIC = ('arch', 'sampling', 'count', 'samples')
@@ -88,7 +89,7 @@ def sample(
             keys[rows].reshape(-1), sampling, slots, each,
         )  # fmt: skip
         new *= each
-        parts.append(jax.tree.map(lambda x, new=new: np.asarray(x)[:new], part))
+        parts.append(jax.tree.map(lambda x, new=new: x[:new], placement.fetch(part)))
     return jax.tree.map(lambda *xs: np.concatenate(xs), *parts)
 
 

@@ -19,6 +19,7 @@ from perl.evaluation.reward_scores import RewardModel
 from perl.judges.panel import Panel
 from perl.models.architecture import Architecture
 from perl.runs.run import Run
+from perl.system import placement
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,10 +54,12 @@ class RewardTask:
             return self.known[split]
         return self.encode(self.raw[split], name)
 
-    def collate(self, data: Examples, rows: Any) -> dict[str, np.ndarray]:
-        """The batch of some examples, tokens `[B, rows, T]`."""
+    def collate(
+        self, data: Examples, rows: Any, own: Any = None
+    ) -> dict[str, np.ndarray]:
+        """The batch of some examples, tokens `[B, rows, T]`; see `by_example`."""
         shared = self.section.share_prompts
-        return by_example.collate(shared, data, rows, self.multiple)
+        return by_example.collate(shared, data, rows, self.multiple, own)
 
     def scores(self, model: RewardModel, data: Examples) -> np.ndarray:
         """Rewards float32 `[n, K]` of all examples: raw for a role, normalised for a
@@ -72,7 +75,7 @@ class RewardTask:
         parts = model if isinstance(model, Panel) else (model.base, model.delta)
         out = np.zeros((len(data), data.completion_counts.max()), np.float32)
         for rows, batch in self.batches(data):
-            rewards = np.asarray(reward_scores.compiled(self.arch)(parts, batch))
+            rewards = placement.fetch(reward_scores.compiled(self.arch)(parts, batch))
             out[rows, : rewards.shape[1]] = rewards[: len(rows)]
         missing = np.arange(out.shape[1]) >= data.completion_counts[:, None]
         return np.where(missing, np.float32(np.nan), out)

@@ -10,12 +10,11 @@ import pathlib
 from collections.abc import Mapping
 from typing import Any
 
-import jax
 import numpy as np
 
 from perl.models.architecture import DTYPES, Architecture, parameters
 from perl.models.heads import HEAD, head_leaves
-from perl.system import arrays
+from perl.system import arrays, placement
 from perl.system.errors import UserError
 from perl.weights import (
     Layers,
@@ -94,7 +93,7 @@ def fingerprint(params: Any) -> str:
     digest = hashlib.sha256()
     for name, leaf in sorted(named(params).items()):
         digest.update(_head(name, leaf))
-        whole = np.ascontiguousarray(jax.device_get(leaf))
+        whole = np.ascontiguousarray(placement.fetch(leaf))
         digest.update(whole.reshape(-1).view(np.uint8))  # its memory, without a copy
     return digest.hexdigest()[:16]
 

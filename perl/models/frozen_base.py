@@ -4,11 +4,11 @@ import dataclasses
 from collections.abc import Callable
 from typing import Any
 
-import jax
 from jax.sharding import Mesh
 
 from perl import sharding
 from perl.models.architecture import Architecture, parameters
+from perl.system import placement
 from perl.weights import Leaf, Stored, flatten, quantisation, unflatten
 
 
@@ -54,7 +54,7 @@ def place_leaf(
     else:
         stored = quantisation.store(leaf, array, kind, dtype)
     said = quantisation.QUANTISATIONS[kind].declare(leaf, dtype)
-    return jax.device_put(stored, sharding.shardings(said, mesh))
+    return placement.put(stored, sharding.shardings(said, mesh))
 
 
 def encoder(arch: Architecture, path: str, leaf: Leaf) -> Callable | None:

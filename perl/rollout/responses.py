@@ -7,9 +7,9 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from perl.data.tokenizers.vocabularies import Tokenizer
+from perl.system import placement
 
 
 class Responses(NamedTuple):
@@ -80,8 +80,10 @@ def decode(
         responses: of n rows.
         prompts: n texts.
     """
-    tokens, finished = np.asarray(responses.tokens), np.asarray(responses.finished)
-    lengths = np.asarray(responses.lengths) - finished
+    tokens, finished, lengths = placement.fetch(
+        (responses.tokens, responses.finished, responses.lengths)
+    )
+    lengths = lengths - finished
     texts = []
     for prompt, row, length in zip(prompts, tokens, lengths, strict=True):
         ids = row[:length].tolist()

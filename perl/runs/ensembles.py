@@ -9,7 +9,7 @@ import jax
 from perl.config.fields import COMBINATIONS
 from perl.judges.mixture import GATED
 from perl.judges.panel import Panel
-from perl.system import arrays, disk, schema, sealed
+from perl.system import arrays, disk, hosts, placement, schema, sealed
 from perl.system.errors import UserError
 from perl.system.suggest import one_of
 
@@ -27,18 +27,22 @@ def save(folder: pathlib.Path, ensemble: Panel, of: Sequence[str]) -> None:
 
     The members stay where they are: the card has `of`, the names of their stages.
     """
+    gate = placement.fetch(ensemble.gate)
+    hosts.first(lambda: _save(folder, ensemble, gate, of))
+
+
+def _save(folder, ensemble, gate, of):
     folder.mkdir(parents=True, exist_ok=True)
     (folder / CARD).unlink(missing_ok=True)
-    if ensemble.gate is not None:
-        arrays.save(folder / GATE, jax.device_get(ensemble.gate))
-    gated = ensemble.gate is not None
+    if gate is not None:
+        arrays.save(folder / GATE, gate)
     card = {
         'of': list(of),
         'combine': ensemble.combine,
         'deviations': float(ensemble.deviations),
         'shift': float(ensemble.shift),
         'scale': float(ensemble.scale),
-        'gate': arrays.digest(folder / GATE) if gated else '',
+        'gate': arrays.digest(folder / GATE) if gate is not None else '',
     }
     sealed.save(folder / CARD, card)
 

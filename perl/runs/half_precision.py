@@ -5,7 +5,7 @@ import pathlib
 from ml_collections import ConfigDict
 
 from perl import sharding
-from perl.system import jsonl, products
+from perl.system import hosts, jsonl, products
 
 _WORTH = 1.5  # times as fast: rounding changes numbers, so it has to pay
 
@@ -47,5 +47,5 @@ def _begun(workdir):
 def _fastest(platform):
     if (platform or sharding.devices()[0].platform) != 'cpu':
         return {'dtype': 'bfloat16'}
-    half = products.gain_of_bfloat16() >= _WORTH
+    half = hosts.as_first(products.gain_of_bfloat16() >= _WORTH)
     return {'dtype': 'float32', **({'precision': 'bfloat16'} if half else {})}

@@ -12,6 +12,7 @@
 | `recorded` | a file of answers |
 """
 
+import dataclasses
 import pathlib
 from typing import Any
 
@@ -30,6 +31,7 @@ from perl.runs import classifiers, reward_models
 from perl.runs.judge_settings import Settings, of_config
 from perl.runs.roles import identity
 from perl.runs.run import Run
+from perl.system import hosts
 from perl.system.errors import UserError
 from perl.system.suggest import near_miss
 
@@ -52,7 +54,7 @@ def open_judge(
     if name in _OPEN:
         return _OPEN[name](run, settings)
     if functions.named(name):
-        return scoring(name, functions.load(name))
+        return scoring(name, hosts.of_first(functions.load(name)))
     if bases.is_classifier(name):
         return scoring(name, classifiers.load(name, run and run.mesh)[1])
     if run is None:
@@ -90,7 +92,7 @@ def scoring(name: str, reward: Any, **more: Any) -> Judge:
 def _gold(run, settings):
     if run is None:
         raise UserError('gold: it is the exact reward of a dataset; give a run folder')
-    return scoring('gold', each(exact(run.dataset)))
+    return scoring('gold', hosts.of_first(each(exact(run.dataset))))
 
 
 def exact(dataset: Dataset) -> Any:
@@ -128,7 +130,12 @@ def _endpoint(run, settings):
     client = Client(settings.url, **settings.client)
     answers = Answers(settings.answers)
     asked = Endpoint(client, settings.model, answers, **settings.endpoint)
-    return _language('endpoint', asked, settings)
+    judge = _language('endpoint', asked, settings)
+    return dataclasses.replace(
+        judge,
+        preference=hosts.of_first(judge.preference),
+        reward=hosts.of_first(judge.reward),
+    )
 
 
 def _model(run, settings):

@@ -13,11 +13,11 @@ from perl.config import kinds, lineage
 from perl.data import chat
 from perl.data.records import Dataset
 from perl.models.architecture import parameters
-from perl.runs import inputs, needs, saved_config, shared_files, trial
+from perl.runs import inputs, needs, same_run, saved_config, shared_files, trial
 from perl.runs.base import architecture_of, describe_base, open_base
 from perl.runs.run import Run
 from perl.runs.tokenizer import make, open_tokenizer
-from perl.system import results
+from perl.system import hosts, results
 from perl.system.errors import UserError
 
 
@@ -30,15 +30,15 @@ def begin_run(config: ConfigDict, workdir: pathlib.Path) -> Run:
             are not there.
     """
     saved_config.check(config, workdir)
-    begun = saved_config.begun(config, workdir)
+    begun = hosts.as_first(saved_config.begun(config, workdir))
     if begun:
-        shared_files.restore_tokenizer(workdir)
+        hosts.first(lambda: shared_files.restore_tokenizer(workdir))
     run = open_run(config, workdir, anew=not begun)
-    trial.try_rewards(config, run.dataset)
+    hosts.first(lambda: trial.try_rewards(config, run.dataset))
     if begun:
-        saved_config.write(config, workdir)
+        hosts.first(lambda: saved_config.write(config, workdir))
     else:
-        shared_files.begin(run)
+        hosts.first(lambda: shared_files.begin(run))
     return run
 
 
@@ -54,6 +54,7 @@ def open_run(config: ConfigDict, workdir: pathlib.Path, anew: bool = False) -> R
         UserError: data are not there, or do not fit the mesh.
     """
     mesh = sharding.make_mesh(**config.mesh)
+    same_run.check_mesh(mesh)
     check_mesh(config, mesh.shape)
     dataset = open_data(config)
     if anew:

@@ -19,9 +19,11 @@ from perl.judges import panel
 from perl.judges.mixture import fresh
 from perl.judges.panel import Panel
 from perl.judges.reward import Reward, Texts
+from perl.models import store
 from perl.runs import ensembles, prerequisites
 from perl.runs.roles import Role
 from perl.runs.run import Run
+from perl.system import placement
 from perl.system.errors import UserError
 
 Encode = Callable[[Texts, Texts, Tokenizer, int, int], Examples]
@@ -107,7 +109,7 @@ def _rewards(run, members, data):
         batch = batching.collate(data, rows, layout, run.multiple)
         names = ('tokens', 'positions', 'segments', 'ends')
         batch = sharding.shard_batch({x: batch[x] for x in names}, run.mesh)
-        scored = np.asarray(_scorer(run.arch)(members, batch))
+        scored = placement.fetch(_scorer(run.arch)(members, batch))
         rewards[rows[:new]] = scored[:new]
     return rewards
 
@@ -122,7 +124,9 @@ def check_finite(rewards: np.ndarray, name: str) -> None:
 
 
 def exists(run: Run, stage: str) -> bool:
-    """Whether a stage has left a whole adapter or ensemble."""
+    """Whether a stage has left a whole base, adapter or ensemble."""
+    if lineage.makes(run.config, stage) == 'base':
+        return (run.workdir / stage / 'base' / store.CARD).is_file()
     return prerequisites.is_made(run.workdir, stage)
 
 

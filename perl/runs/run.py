@@ -22,7 +22,7 @@ from perl.models import architecture, base_file, frozen_base, heads
 from perl.models.architecture import Architecture
 from perl.runs import roles
 from perl.runs.roles import Role
-from perl.system import environment
+from perl.system import environment, placement
 from perl.system.errors import UserError, within
 from perl.system.interrupt import Interrupt
 from perl.system.suggest import near_miss
@@ -209,7 +209,7 @@ class Run:
     def place(self, role: Role) -> Role:
         """The role with its delta on the mesh."""
         declared = roles.declared(role, self.leaves, self.arch.width)
-        placed = jax.device_put(role.delta, sharding.shardings(declared, self.mesh))
+        placed = placement.put(role.delta, sharding.shardings(declared, self.mesh))
         return dataclasses.replace(role, delta=placed)
 
     def save_role(self, stage: str, role: Role, name: str = '') -> None:
@@ -218,7 +218,7 @@ class Run:
         kind = name or self.config[stage].kind
         chat = has_messages(self.dataset)
         card = roles.card(role, kind, self.tokenizer.fingerprint, chat)
-        bundle.save(folder, jax.device_get(role.delta), card)
+        bundle.save(folder, role.delta, card)
 
     def begin(self, stage: str) -> Role:
         """The role that a stage trains, as its config wants it started."""

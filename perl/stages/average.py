@@ -8,7 +8,6 @@ reward model or policy.
 import time
 from typing import Any
 
-import jax
 from ml_collections import ConfigDict
 
 from perl.adapters import averaging
@@ -20,7 +19,7 @@ from perl.runs.roles import Role
 from perl.runs.run import Run
 from perl.stages.compared import compared
 from perl.stages.reward import normalised
-from perl.system import memory
+from perl.system import memory, placement
 from perl.system.errors import UserError
 
 # (the delta they were trained from, the deltas, the weight) -> the average
@@ -89,7 +88,7 @@ def averaged(section: ConfigDict, trained: list[Role], init: Any) -> tuple[Role,
     lost = 0.0
     if section.rank:
         delta, lost = averaging.compress(delta, section.rank)
-    delta, tuning = trained[0].tuning.describing(jax.device_get(delta))
+    delta, tuning = trained[0].tuning.describing(placement.fetch(delta))
     return Role(trained[0].base, trained[0].base_id, delta, tuning), lost
 
 

@@ -5,8 +5,6 @@ import pathlib
 from collections.abc import Callable
 from typing import Any
 
-import jax
-
 from perl.adapters import bundle
 from perl.runs.roles import Role
 from perl.system.errors import UserError
@@ -46,7 +44,7 @@ class Best:
         figure, best = figures[self._figure], self.memory['best']
         if best is None or figure > best:
             self.memory.update(best=figure, best_step=step)
-            bundle.save(self._folder, jax.device_get(role.delta), self._card(role))
+            bundle.save(self._folder, role.delta, self._card(role))
 
     def choose(self, last: Role) -> Role:
         """The best role, or the last where nothing was kept.

@@ -28,6 +28,7 @@ from perl.stages.frozen import Frozen
 from perl.stages.sample_writer import sample_writer
 from perl.stages.sitting import sitting
 from perl.stages.supervised import Supervision, stream, train
+from perl.system import placement
 from perl.training.plan import Plan
 
 
@@ -104,8 +105,10 @@ def _held_out(arch, mesh, section, frozen, data, batches):
             losses = numbers.pair_loss(ahead, labels(batch))
             decided = data.preferences[rows[:new]] != 0.5
             present = batch.get('present')
-            right.append(np.asarray(pair_mean(shares, present))[:new][decided])
-            lost.append(np.asarray(pair_mean(losses, present))[:new])
+            means = [pair_mean(x, present) for x in (shares, losses)]
+            shares, losses = (x[:new] for x in placement.fetch(means))
+            right.append(shares[decided])
+            lost.append(losses)
         figures = {'val_loss': float(np.concatenate(lost).mean())}
         if (right := np.concatenate(right)).size:
             figures['val_accuracy'] = float(right.mean())

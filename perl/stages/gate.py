@@ -25,6 +25,7 @@ from perl.stages import paper, reward
 from perl.stages.reward import ON_REWARDS, options
 from perl.stages.sitting import Sitting
 from perl.stages.supervised import Supervision, stream, train
+from perl.system import placement
 from perl.training import optimizer as optimizers
 from perl.training.plan import Plan
 
@@ -109,7 +110,8 @@ def train_gate(
     data = {split: task.records(split) for split in ('train', 'val')}
     count = len(joined)
     gate = mixture.fresh(task.arch, config.combine, count)
-    gate = jax.device_put(gate, sharding.replicated(task.mesh))
+    everywhere = sharding.replicated(task.mesh)
+    gate = placement.put(gate, dict.fromkeys(gate, everywhere))
     # a copy, since training takes the other apart
     frozen = panel.build(joined, config.combine, gate=jax.tree.map(jnp.copy, gate))
 

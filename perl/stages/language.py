@@ -22,6 +22,7 @@ from perl.stages import supervised
 from perl.stages.sample_writer import sample_writer
 from perl.stages.sitting import sitting
 from perl.stages.supervised import Supervision, stream, train
+from perl.system import hosts, placement
 from perl.training.plan import Plan
 
 
@@ -61,15 +62,20 @@ def pretrain(run: Run, stage: str) -> dict[str, Any]:
         role,
         plan(run.arch, run.config, stage),
         Supervision(
-            batch=lambda at: _rows(rows, config.batch_size, run.config.seed, at),
+            batch=functools.partial(_rows, rows, config.batch_size, run.config.seed),
             examples=len(rows['tokens']),
             validate=_held_out_loss(run.arch, run.mesh, held_out),
         ),
     )
     folder = run.workdir / stage / 'base'
-    run.tokenizer.save(folder / 'tokenizer')
     plain = store.changed(run.arch, quantization='none')
-    store.save(folder, plain, jax.device_get(role.delta))
+    params = placement.fetch(role.delta)
+
+    def save():
+        run.tokenizer.save(folder / 'tokenizer')
+        store.save(folder, plain, params)
+
+    hosts.first(save)
     return figures
 
 
@@ -105,8 +111,8 @@ def sft(run: Run, stage: str) -> dict[str, Any]:
     return figures
 
 
-def _rows(batch, size, seed, at):
-    chosen = order(len(batch['tokens']), size, seed, at)
+def _rows(batch, size, seed, at, own):
+    chosen = order(len(batch['tokens']), size, seed, at)[own]
     return {name: x[chosen] for name, x in batch.items()}
 
 

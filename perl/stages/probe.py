@@ -11,6 +11,7 @@ from perl.data.examples import Examples
 from perl.evaluation.reward_task import RewardTask
 from perl.models import heads
 from perl.runs.roles import Role
+from perl.system import hosts, placement
 from perl.system.interrupt import Interrupt, Stopped
 from perl.system.progress import Progress
 from perl.training.compiled import Compiled
@@ -47,10 +48,10 @@ def read(
             most = examples.completion_counts.max(initial=1)
             out = np.zeros((len(examples), most, task.arch.width), np.float32)
             for rows, batch in task.batches(examples):
-                part = np.asarray(program(role.base, role.delta, batch))
+                part = placement.fetch(program(role.base, role.delta, batch))
                 out[rows, : part.shape[1]] = part[: len(rows)]
                 progress.step({})
-                if interrupt.requested:
+                if hosts.agreed(interrupt.requested):
                     raise Stopped(f'{name}: stopped before its first step')
             return out
 

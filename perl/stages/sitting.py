@@ -12,6 +12,7 @@ from perl import sharding
 from perl.runs.inputs import inputs
 from perl.runs.roles import Role
 from perl.runs.run import Run
+from perl.system import placement
 from perl.system.interrupt import Interrupt
 from perl.training.loop import Loop
 
@@ -83,6 +84,6 @@ def place_state(state: Any, mesh: jax.sharding.Mesh) -> Any:
     """Leaves that are not on the mesh yet (counters) on every device of it."""
     everywhere = sharding.replicated(mesh)
     return jax.tree.map(
-        lambda x: x if len(x.devices()) == mesh.size else jax.device_put(x, everywhere),
+        lambda x: x if len(x.devices()) == mesh.size else placement.put(x, everywhere),
         state,
     )

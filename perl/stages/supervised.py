@@ -5,14 +5,15 @@ import functools
 from collections.abc import Callable
 from typing import Any
 
+import jax.numpy as jnp
 import numpy as np
 from ml_collections import ConfigDict
 
 from perl import config as configs
-from perl import sharding
 from perl.data import ordering
 from perl.data.batching import Batch
 from perl.data.examples import Examples
+from perl.data.own_rows import own_rows, place
 from perl.models import frozen_base
 from perl.models.architecture import Architecture, parameters
 from perl.runs import roles
@@ -31,18 +32,24 @@ def stream(
     data: Examples,
     size: int,
     seed: int,
-    collate: Callable[[Examples, np.ndarray], Batch],
-) -> Callable[[int], Batch]:
-    """The batch of each step, a pure function of the step.
+    collate: Callable[..., Batch],
+) -> Callable[[int, np.ndarray], Batch]:
+    """The batch of each step, a pure function of the step and of the rows to make.
 
     Args:
         data: the examples; those of about one length come together.
         size: examples of a batch.
         seed: of their order.
-        collate: the batch of the examples and of the indices `[size]` of some of them.
+        collate: the batch of the examples and of the indices `[size]` of some of them;
+            of that batch only the rows `own`.
     """
     shapes = ordering.shapes(data)
-    return lambda at: collate(data, ordering.order(len(data), size, seed, at, shapes))
+
+    def batch(at, own):
+        rows = ordering.order(len(data), size, seed, at, shapes)
+        return collate(data, rows, own=own)
+
+    return batch
 
 
 def plan(
@@ -85,7 +92,7 @@ class Supervision:
     """What a role learns from, and what it is measured by while it learns.
 
     Attributes:
-        batch: host arrays of a step, a pure function of the step.
+        batch: host arrays of a step and of some rows of its batch, a pure function.
         examples: how many there are to train on; steps are counted in epochs too.
         validate: figures of a role on held-out data, named `val_...`.
         shown: metrics in the progress bar.
@@ -95,7 +102,7 @@ class Supervision:
             policy with the reference at the end gets samples from that.
     """
 
-    batch: Callable[[int], Batch]
+    batch: Callable[[int, np.ndarray], Batch]
     examples: int
     validate: Callable[[Role], dict[str, float]]
     shown: tuple[str, ...] = ('loss',)
@@ -120,23 +127,21 @@ def train(
         supervision: what the role learns from.
         frozen: the arrays of the plan's frozen tree; the role's base by default.
     """
-    section = sitting.section
-    state = place_state(plan.init(role.delta), sitting.mesh)
-    update = plan.update(state)
-    best = _best(sitting, supervision)
+    section, mesh, size = sitting.section, sitting.mesh, sitting.section.batch_size
+    state = place_state(plan.init(role.delta), mesh)
+    update, best = plan.update(state), _best(sitting, supervision)
     rate = optimizers.schedule(section.optimizer, section.steps)
 
     def learn(state, at):
-        rows = supervision.batch(at)
-        arrays = sharding.shard_batch(rows, sitting.mesh)
+        arrays = place(supervision.batch(at, own_rows(size, mesh)), size, mesh)
         state, figures = update(state, role.base if frozen is None else frozen, arrays)
         figures = values(figures) | {
             'learning_rate': rate(at),
             'epoch': (at + 1) * section.batch_size / supervision.examples,
         }
-        if 'segments' in rows:  # a head that reads known states reads no tokens
-            there = rows['segments'] >= 0
-            figures |= {'tokens': np.sum(there), 'padding': 1 - np.mean(there)}
+        if 'segments' in arrays:  # a head that reads known states reads no tokens
+            there = arrays['segments'] >= 0
+            figures |= {'tokens': jnp.sum(there), 'padding': jnp.mean(~there)}
         return state, figures
 
     state, took = fit(

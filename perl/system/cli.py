@@ -15,7 +15,7 @@ from jax.errors import JaxRuntimeError
 from ml_collections import ConfigDict, config_flags
 from safetensors import SafetensorError
 
-from perl.system import compilation_cache, disk, exhausted, flag_words
+from perl.system import compilation_cache, disk, exhausted, flag_words, leaving
 from perl.system.errors import UserError
 from perl.system.interrupt import Stopped
 from perl.system.suggest import choose, meant_setting
@@ -29,7 +29,7 @@ def run(main: Callable[[Sequence[str]], None], required: Sequence[str] = ()) -> 
     _quiet_libraries()
     _list_flags()
     compilation_cache.turn_on()
-    with one_line_errors():
+    with leaving.together(), one_line_errors():
         signal.signal(signal.SIGINT, signal.default_int_handler)  # see perl.__init__
         app.run(main, flags_parser=lambda argv: _parse(argv, required))
 
@@ -158,6 +158,7 @@ def one_line_errors() -> Iterator[None]:
         yield
     except Stopped as stop:
         print(f'{stop}; the same command continues from there', file=sys.stderr)
+        leaving.done()
         sys.exit(STOPPED)
     except KeyboardInterrupt:
         print(
@@ -183,5 +184,6 @@ def one_line_errors() -> Iterator[None]:
 
 def _fail(error):
     text = ' '.join(str(error).split()) or type(error).__name__
+    leaving.failed(text)
     print(f'error: {text}', file=sys.stderr)
     sys.exit(1)

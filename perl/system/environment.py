@@ -4,6 +4,7 @@ The file has one line for each process that trained at least one stage of the ru
 """
 
 import datetime
+import hashlib
 import importlib.metadata
 import os
 import pathlib
@@ -16,7 +17,7 @@ from typing import Any
 
 import jax
 
-from perl.system import jsonl
+from perl.system import hosts, jsonl
 
 SITTINGS = 'sittings.jsonl'
 _SECRET = re.compile(r'(?<=://)[^/\s]*@|(?<=[?&])([\w-]+)=[^&\s]*')
@@ -24,7 +25,7 @@ _SECRET = re.compile(r'(?<=://)[^/\s]*@|(?<=[?&])([\w-]+)=[^&\s]*')
 
 def record(workdir: pathlib.Path) -> None:
     """Appends a line about this process to `sittings.jsonl` of a run folder."""
-    if jax.process_index() == 0:
+    if hosts.is_first():
         file = workdir / SITTINGS
         jsonl.mend(file)
         jsonl.append(file, [describe()])
@@ -78,6 +79,15 @@ def commit(folder: pathlib.Path) -> str:
         return head + ('+' if _git(folder, 'status', '--porcelain', '-uno') else '')
     except (OSError, subprocess.SubprocessError):
         return ''
+
+
+def sources() -> str:
+    """The sha256 of the source files of this package, in hexadecimal digits."""
+    folder, digest = pathlib.Path(__file__).parents[1], hashlib.sha256()
+    for file in sorted(folder.rglob('*.py')):
+        digest.update(f'{file.relative_to(folder)}\n'.encode())
+        digest.update(file.read_bytes())
+    return digest.hexdigest()
 
 
 def _git(folder, *arguments):

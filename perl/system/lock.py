@@ -6,8 +6,7 @@ import os
 import pathlib
 from collections.abc import Iterator
 
-import jax
-
+from perl.system import hosts
 from perl.system.errors import UserError
 
 LOCK = '.lock'
@@ -41,7 +40,7 @@ def exclusive(workdir: pathlib.Path) -> Iterator[Held]:
             folder.
     """
     lock = workdir / LOCK
-    new = not workdir.exists() and not jax.process_index()
+    new = not workdir.exists() and hosts.is_first()
     try:
         workdir.mkdir(parents=True, exist_ok=True)
     except (FileExistsError, FileNotFoundError, NotADirectoryError) as error:
@@ -94,7 +93,7 @@ def exclusive_files(*files: pathlib.Path) -> Iterator[list[Held]]:
 @contextlib.contextmanager
 def _held(lock, busy, instead):
     """Holds a lock file, if the disk supports locks and can be written."""
-    if jax.process_index():  # the first host holds the lock for all hosts
+    if not hosts.is_first():  # the first host holds the lock for all hosts
         yield Held(lock, None)
         return
     with contextlib.ExitStack() as stack:

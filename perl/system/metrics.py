@@ -118,6 +118,23 @@ class Metrics:
             sink.close()
 
 
+class Elsewhere:
+    """The metrics of a stage in a process that does not write them: the first does."""
+
+    def last_step(self) -> int:
+        """As if there were no lines."""
+        return 0
+
+    def truncate_after(self, step: int) -> None:
+        """Drops nothing."""
+
+    def write(self, step: int, figures: Mapping[str, Any]) -> None:
+        """Writes nothing."""
+
+    def close(self) -> None:
+        """Closes nothing."""
+
+
 def check(folder: str | os.PathLike) -> None:
     """Raises a `UserError` if a stage's `metrics.jsonl` was removed."""
     if not (file := pathlib.Path(folder) / METRICS).exists():

@@ -7,6 +7,8 @@ from types import TracebackType
 
 import tqdm
 
+from perl.system import hosts
+
 EVERY = 30.0  # seconds between two lines
 
 
@@ -24,7 +26,12 @@ class Progress:
         """
         self._total, self._done, self._name, self._shown = total, done, name, shown
         # tqdm shows nothing where stderr is not a terminal
-        self._bar = tqdm.tqdm(total=total, initial=done, desc=name, disable=None)
+        self._bar = tqdm.tqdm(
+            total=total,
+            initial=done,
+            desc=name,
+            disable=None if hosts.is_first() else True,
+        )
         self._began = self._printed = self._last = time.monotonic()
         self._first, self._compiled = done, None
 
@@ -42,6 +49,8 @@ class Progress:
     def step(self, figures: Mapping[str, float]) -> None:
         """Counts a step and shows some of its figures."""
         self._done += 1
+        if not hosts.is_first():
+            return
         shown = {
             name: f'{figures[name]:.3g}' for name in self._shown if name in figures
         }

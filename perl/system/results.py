@@ -5,7 +5,7 @@ import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from perl.system import jsonl
+from perl.system import hosts, jsonl
 
 RESULTS = 'results.json'
 
@@ -27,6 +27,11 @@ def write(
     Raises:
         UserError: the existing file does not hold a JSON object.
     """
+    hosts.first(lambda: _write(workdir, stage, figures, order))
+    return read(workdir)
+
+
+def _write(workdir, stage, figures, order):
     file = pathlib.Path(workdir) / RESULTS
     merged = read(workdir) | {stage: dict(figures)}
     places = {name: place for place, name in enumerate(order)}
@@ -34,7 +39,6 @@ def write(
     merged = {name: merged[name] for name in names}
     file.parent.mkdir(parents=True, exist_ok=True)
     jsonl.save(file, merged)
-    return merged
 
 
 def forget(workdir: str | os.PathLike, stage: str) -> None:
@@ -43,6 +47,10 @@ def forget(workdir: str | os.PathLike, stage: str) -> None:
     Raises:
         UserError: the existing file does not hold a JSON object.
     """
+    hosts.first(lambda: _forget(workdir, stage))
+
+
+def _forget(workdir, stage):
     kept = read(workdir)
     if kept.pop(stage, None) is not None:
         jsonl.save(pathlib.Path(workdir) / RESULTS, kept)

@@ -6,7 +6,7 @@ import pathlib
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from perl.system import jsonl
+from perl.system import hosts, jsonl
 
 SAMPLES = 'samples.jsonl'
 
@@ -21,7 +21,10 @@ def append(folder: str | os.PathLike, rows: Iterable[Mapping[str, Any]]) -> None
         folder: folder of the stage.
         rows: JSON objects, all of one step.
     """
-    rows = list(rows)
+    hosts.first(lambda: _append(folder, list(rows)))
+
+
+def _append(folder, rows):
     file = pathlib.Path(folder) / SAMPLES
     file.parent.mkdir(parents=True, exist_ok=True)
     old = jsonl.rows(file)

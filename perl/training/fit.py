@@ -9,10 +9,11 @@ from typing import Any
 import jax
 
 from perl.checkpoint import Checkpoints
+from perl.system import hosts
 from perl.system.errors import UserError
 from perl.system.interrupt import Stopped
 from perl.system.memory import peak_bytes
-from perl.system.metrics import METRICS, Metrics, check
+from perl.system.metrics import METRICS, Elsewhere, Metrics, check
 from perl.system.progress import Progress
 from perl.training.loop import Loop
 
@@ -54,14 +55,15 @@ def fit(
             metrics.write(done, row)
             _check_finite(row, done, loop)
             progress.step(row)
-            stop = loop.interrupt.requested  # read once: a signal may come at any time
+            # read once: a signal may come at any time, to any of the processes
+            stop = hosts.agreed(loop.interrupt.requested)
             if loop.saves(done) or stop:
-                check(loop.folder)  # a save must not make a folder anew
+                hosts.first(lambda: check(loop.folder))  # a save must not make it anew
                 checkpoints.save(done, state, {**loop.memory, 'took': cost.so_far()})
             if stop and done < loop.steps:
                 metrics.close()
                 raise Stopped(f'{loop.name}: stopped and saved after step {done}')
-    check(loop.folder)
+    hosts.first(lambda: check(loop.folder))
     metrics.close()
     checkpoints.close()
     return state, cost.so_far()
@@ -98,6 +100,8 @@ def _resume(loop, checkpoints, state):
 
 def _open_metrics(loop, start):
     """The metrics of the steps before `start`, to append to."""
+    if not hosts.is_first():
+        return Elsewhere()
     metrics = Metrics(loop.folder, tensorboard=loop.tensorboard)
     if start == 0:
         _check_fresh(metrics, min(loop.save_every, loop.steps), loop.folder)

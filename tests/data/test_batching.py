@@ -117,6 +117,19 @@ def test_rankings_of_different_lengths(layout):
     assert 'present' not in alike
 
 
+@pytest.mark.parametrize('layout', ['apart', 'shared'])
+@pytest.mark.parametrize('own', [[1], [0, 2], [0, 1, 2]])
+def test_own_examples_of_a_batch(layout, own):
+    examples, rows = examples_of(RANKINGS), [1, 0, 2]
+    whole = collate(examples, rows, layout, multiple=4)
+    part = collate(examples, rows, layout, multiple=4, own=own)
+    assert part.keys() == whole.keys()
+    for name, x in whole.items():
+        x = x.reshape(3, -1, *x.shape[1:])[own].reshape(-1, *x.shape[1:])
+        assert part[name].dtype == x.dtype
+        np.testing.assert_array_equal(part[name], x)
+
+
 def test_examples_of_like_shapes_come_together():
     records = [*RANKINGS, Comparison('x' * 7, ('a', 'b'))]
     numbers = shapes(examples_of(records))

@@ -11,7 +11,7 @@ import numpy as np
 
 from perl.judges.language.choose import Choose
 from perl.judges.language.questions import PAIR, Template
-from perl.system import jsonl
+from perl.system import hosts, jsonl
 from perl.system.errors import UserError
 
 
@@ -36,7 +36,7 @@ class Answers:
         self._lock = threading.Lock()
         self._rows: dict[str, dict] = {}
         if self._file is not None:
-            jsonl.mend(self._file)
+            hosts.first(lambda: jsonl.mend(self._file))
             for number, row in enumerate(jsonl.rows(self._file), 1):
                 if not isinstance(row.get('key'), str):
                     raise UserError(
@@ -56,7 +56,7 @@ class Answers:
         """Stores answers, each with its `key`; they are on the disk on return."""
         rows = [jsonl.plain(row) for row in rows]
         with self._lock:
-            if self._file is not None:
+            if self._file is not None and hosts.is_first():
                 self._file.parent.mkdir(parents=True, exist_ok=True)
                 jsonl.append(self._file, rows)
             self._rows |= {row['key']: row for row in rows}

@@ -20,6 +20,7 @@ from perl.judges.language.answers import Answers, key, remembered
 from perl.judges.language.questions import Template
 from perl.models import likelihood
 from perl.models.architecture import Architecture
+from perl.system import placement
 from perl.system.errors import UserError
 
 
@@ -100,7 +101,8 @@ class Model:
             'targets': np.take_along_axis(batch['tokens'], slots, 1),
             'sources': np.take_along_axis(batch['sources'], slots, 1),
         }
-        each = np.asarray(_scorer(self.arch)(self.params, batch), np.float64)
+        each = placement.fetch(_scorer(self.arch)(self.params, batch))
+        each = each.astype(np.float64)
         firsts = np.cumsum([0, *map(len, options[:-1])])
         return np.add.reduceat(each, firsts, axis=1)
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from perl.stages.policy.episodes import Scores
 from perl.stages.policy.limits import Limits
+from perl.system import placement
 from perl.system.errors import UserError
 
 SURE = 4  # standard errors
@@ -57,11 +58,9 @@ def bound(
     Raises:
         UserError: it is not 1.
     """
-    mask = np.asarray(mask)
-    base = np.asarray(base, np.float64)[mask]
-    ours, theirs = (
-        np.abs(np.asarray(x, np.float64)[mask] - base) for x in (sampled, trained)
-    )
+    mask, *three = placement.fetch((mask, base, sampled, trained))
+    base, *two = (x.astype(np.float64)[mask] for x in three)
+    ours, theirs = (np.abs(x - base) for x in two)
     if np.sqrt(np.mean(theirs**2)) < limits.mean:
         return 1.0
     # a ratio of squares would depend on a few tokens and have a large sampling error
@@ -101,7 +100,8 @@ def at_reference(scores: Scores, mask: jax.Array, limits: Limits) -> float:
 
 def _apart(one, other, mask):
     """The mean and the 99th percentile of `|one - other|` over the mask."""
-    apart = np.abs(np.asarray(one, np.float64) - np.asarray(other))[np.asarray(mask)]
+    one, other, mask = placement.fetch((one, other, mask))
+    apart = np.abs(one.astype(np.float64) - other)[mask]
     return float(apart.mean()), float(np.quantile(apart, 0.99))
 
 

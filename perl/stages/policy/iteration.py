@@ -22,6 +22,7 @@ from perl.stages.policy.clock import Clock
 from perl.stages.policy.epochs import Epochs
 from perl.stages.policy.feed import Feed
 from perl.stages.policy.objective import Objective
+from perl.system import placement
 from perl.training import optimizer as optimizers
 from perl.training.compiled import Compiled
 from perl.training.plan import Plan
@@ -89,7 +90,8 @@ class Trainer:
         batch, memory, figures = self.estimate(rollout, scores, state['memory'])
         clock.mark('score', figures)
         memory = states.steered(memory, figures, self.section)
-        memory = jax.device_put(memory, sharding.replicated(self.feed.mesh))
+        everywhere = sharding.replicated(self.feed.mesh)
+        memory = placement.put(memory, dict.fromkeys(memory, everywhere))
         state = {**state, 'memory': memory}
         state, learned = self._epochs.learn(state, frozen, batch, at)
         state = states.follow(state, self.section.ema_rate)

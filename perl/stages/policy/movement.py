@@ -3,6 +3,7 @@
 import jax
 import numpy as np
 
+from perl.system import placement
 from perl.system.errors import UserError
 
 LARGE = 1e8  # a norm of gradients: clipped to near 1, they are too small for Adam
@@ -28,8 +29,8 @@ def moved(
         UserError: nothing moved, so that the sampler would go on drawing from the old
             policy; or a log-prob is not a number.
     """
-    difference = np.asarray(before) - np.asarray(after)
-    change = float(np.max(np.abs(np.where(np.asarray(mask), difference, 0))))
+    difference = placement.fetch(before) - placement.fetch(after)
+    change = float(np.max(np.abs(np.where(placement.fetch(mask), difference, 0))))
     if not np.isfinite(change):
         raise UserError(
             'policy: after an update a log-prob is not a number; lower '

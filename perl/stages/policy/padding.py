@@ -10,6 +10,7 @@ from perl.rollout.responses import Rollout
 from perl.stages.frozen import Frozen
 from perl.stages.policy.episodes import Scores
 from perl.stages.policy.limits import limits
+from perl.system import placement
 from perl.system.errors import UserError
 
 
@@ -36,10 +37,10 @@ def reward_alone(
         return scoring.rewards(arch, judges, wide, lengths, responses, width)
 
     lengths = rollout.prompt_lengths, rollout.responses.lengths
-    host = jax.device_get((rollout.tokens, *lengths))
+    host = placement.fetch((rollout.tokens, *lengths))
     alone = score(frozen.reward, *(x[:rows] for x in host))
-    rewards = np.asarray(scores.rewards)[:rows]
-    difference = float(np.max(np.abs(np.asarray(alone) - rewards)))
+    rewards = placement.fetch(scores.rewards)[:rows]
+    difference = float(np.max(np.abs(placement.fetch(alone) - rewards)))
     limit = limits(arch).reward * max(1.0, float(np.abs(rewards).max()))
     if not difference <= limit:
         raise UserError(
