@@ -14,6 +14,7 @@ import numpy as np
 from perl.models import attention, norms
 from perl.models.architecture import Architecture, with_precision
 from perl.models.block import block
+from perl.models.gathered import gathered_layer
 from perl.models.layer_kinds import kind_of, kinds
 from perl.models.self_attention import describe
 from perl.sharding import constrain
@@ -133,6 +134,7 @@ def _scanned(arch, layers, x, rows, cache, output_slots):
 
     def step(carry, layer):
         weights, kind, index = layer
+        weights = gathered_layer(arch, weights)
         x, cache, kv = block(arch, weights, carry[0], rows, kind, carry[1], index)
         return (x, cache), kv
 
@@ -157,6 +159,7 @@ def _unrolled(arch, layers, x, rows, cache, output_slots):
 
 
 def _layer(arch, kind, weights, x, rows, cache, slots):
+    weights = gathered_layer(arch, weights)
     return block(arch, weights, x, rows, kind, cache, None, slots)
 
 

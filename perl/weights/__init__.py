@@ -2,7 +2,16 @@
 
 from perl.weights.bias import Bias
 from perl.weights.bottleneck import Bottleneck
-from perl.weights.contract import Adapter, Bound, Weight, dense, einsum, on_base, take
+from perl.weights.contract import (
+    Adapter,
+    Bound,
+    Weight,
+    dense,
+    einsum,
+    on_arrays,
+    on_base,
+    take,
+)
 from perl.weights.declared import (
     LAYERS,
     Leaf,
@@ -52,6 +61,7 @@ __all__ = [
     'in_layers',
     'is_leaf',
     'named',
+    'on_arrays',
     'on_base',
     'take',
     'unflatten',

@@ -72,6 +72,14 @@ class Bound(abc.ABC):
         shape)."""
         return dataclasses.replace(self, base=on_base(function, self.base))
 
+    def on_arrays(
+        self, function: 'OnArray', axes: tuple[str | None, ...]
+    ) -> 'Bound':
+        """The leaf with `function(array, axes)` in the place of the arrays (any shape)
+        of the weight whose logical axes these are. LoRA has its factors changed too;
+        other adapters leave theirs."""
+        return dataclasses.replace(self, base=on_arrays(function, self.base, axes))
+
 
 class Adapter(abc.ABC):
     """A trained leaf beside a kernel; a delta consists of adapters and arrays.
@@ -146,6 +154,8 @@ class Adapter(abc.ABC):
 
 
 Weight = jax.Array | Bound
+# an array and the logical name of each of its axes, to an array of the same shape
+OnArray = Callable[[jax.Array, tuple[str | None, ...]], jax.Array]
 
 
 def einsum(eqn: str, x: jax.Array, w: Weight, dtype: Any = None) -> jax.Array:
@@ -185,3 +195,15 @@ def on_base(function: Callable[[jax.Array], jax.Array], w: Weight) -> Weight:
     """The weight with `function` applied to the frozen array below all adapters, of
     any shape; a stored weight has none and stays."""
     return w.on_base(function) if isinstance(w, Bound) else function(w)
+
+
+def on_arrays(function: OnArray, w: Weight, axes: tuple[str | None, ...]) -> Weight:
+    """The weight with `function` applied to its arrays, of any shape; see `Bound`. A
+    stored weight stays.
+
+    Args:
+        function: keeps the shape.
+        w: a weight of any kind.
+        axes: the logical name of each axis of the weight, as it is declared.
+    """
+    return w.on_arrays(function, axes) if isinstance(w, Bound) else function(w, axes)

@@ -13,7 +13,16 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from perl.weights.contract import Adapter, Bound, Weight, einsum, plus, take
+from perl.weights.contract import (
+    Adapter,
+    Bound,
+    OnArray,
+    Weight,
+    einsum,
+    on_arrays,
+    plus,
+    take,
+)
 from perl.weights.product import product
 
 
@@ -135,6 +144,18 @@ class Adapted(Bound):
     def dense(self) -> jax.Array:
         """`W + s A B`, `[*inputs, *outputs]`, added in float32."""
         return plus(self.base, self.lora.delta())
+
+    def on_arrays(self, function: OnArray, axes: tuple[str | None, ...]) -> 'Adapted':
+        """As of `Bound`, with `a [*inputs, R]` and `b [R, *outputs]` changed too."""
+        lead = () if self.ids is None else (None,)
+        cut = self.lora.a.ndim - 1 - len(lead)
+        factors = {
+            'a': function(self.lora.a, (*lead, *axes[:cut], 'rank')),
+            'b': function(self.lora.b, (*lead, 'rank', *axes[cut:])),
+        }
+        base = on_arrays(function, self.base, axes)
+        lora = dataclasses.replace(self.lora, **factors)
+        return dataclasses.replace(self, base=base, lora=lora)
 
 
 def one_scale(adapter: Any) -> Any:

@@ -16,7 +16,7 @@ import jax
 import jax.numpy as jnp
 
 from perl.system.errors import UserError
-from perl.weights.contract import Bound
+from perl.weights.contract import Bound, OnArray
 from perl.weights.declared import Leaf
 from perl.weights.product import product
 
@@ -92,6 +92,11 @@ class Stored(Bound):
     def on_base(self, function: Callable[[jax.Array], jax.Array]) -> Self:
         """The kernel `[*inputs, *outputs]` as it is: it has no such array."""
         del function
+        return self
+
+    def on_arrays(self, function: OnArray, axes: tuple[str | None, ...]) -> Self:
+        """The kernel as it is: its arrays are of other shapes and have other axes."""
+        del function, axes
         return self
 
 
