@@ -6,7 +6,8 @@
 
 The programs of the stages are compiled for the target, without an array, and the
 compiler says what they need: seconds for small models, minutes for large ones. No data
-and no weights are read: a model is a `config.json` of Hugging Face, or a base.
+and no weights are read: a model is a `config.json` of Hugging Face, or a base. With
+`--collectives` it also shows what the devices of a mesh send each other.
 """
 
 import dataclasses
@@ -27,6 +28,7 @@ from perl.config import kinds, recipes, rules, stage_names
 from perl.data import tokenizers
 from perl.models import bases, families
 from perl.models.architecture import Architecture
+from perl.report.collectives_table import collectives_table, summary
 from perl.report.needs_table import needs_table, verdict
 from perl.runs import half_precision, opening
 from perl.runs.base import run_as
@@ -123,12 +125,17 @@ def main(argv: Sequence[str]) -> None:
     if rows:
         print(needs_table(rows, target.memory).markdown())
         print(verdict(rows, target))
+    if values.collectives:
+        print(collectives_table(rows).markdown())
     trained = {need.stage for _, need in rows}
     for stage in values.stages or values.config.stages:
         if stage not in trained:
             print(f'{stage}: no step is trained, so nothing is compiled')
     if values.json:
-        found = [{'tuning': name, **dataclasses.asdict(need)} for name, need in rows]
+        found = [
+            {'tuning': name, **dataclasses.asdict(need), 'collectives': summary(need)}
+            for name, need in rows
+        ]
         said = {'target': target.name, 'memory': target.memory, 'mesh': shape}
         print(json.dumps({**said, 'programs': found}))
 
@@ -141,6 +148,7 @@ def define_flags() -> None:
     flags.DEFINE_string('mesh', '', 'lengths of axes, such as data=1,fsdp=4,tensor=1')
     flags.DEFINE_list('tuning', None, 'compare these, such as lora,full,qlora')
     flags.DEFINE_list('stages', None, 'only these stages of the config')
+    flags.DEFINE_bool('collectives', False, 'show what devices send each other')
     flags.DEFINE_bool('json', False, 'print the bytes as JSON at the end')
 
 

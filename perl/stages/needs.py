@@ -1,4 +1,5 @@
-"""The memory that the programs of a stage need, by the compiler, without an array."""
+"""What the programs of a stage need, by the compiler, without an array: the memory of a
+device, and what devices send each other."""
 
 import dataclasses
 import re
@@ -11,6 +12,7 @@ from ml_collections import ConfigDict
 
 from perl.models.architecture import Architecture
 from perl.stages.table import STAGES
+from perl.system.collectives import Collective, collectives
 
 _UNITS = {'K': 2**10, 'M': 2**20, 'G': 2**30, 'T': 2**40}
 # what the compiler for TPUs says instead of a program that does not fit
@@ -33,6 +35,8 @@ class Need:
         temporary: activations, gradients, logits and whatever else the program holds,
             with what it returns.
         total: of all these.
+        collectives: of one run of the program; none are told of a program that does
+            not fit.
     """
 
     stage: str
@@ -43,6 +47,7 @@ class Need:
     cache: int
     temporary: int
     total: int
+    collectives: tuple[Collective, ...] = ()
 
 
 def needs(
@@ -65,23 +70,26 @@ def needs(
     with jax.set_mesh(mesh):
         programs = how.programs(plan, arch, config, stage, mesh)
         for name, program in programs.items():
-            beside = _beside(program.lowered, sum(stays))
+            beside, text = _compiled(program.lowered, sum(stays))
             rest = max(0, beside - program.cache)
             yield Need(
                 *(stage, name, *stays, program.cache, rest),
                 total=sum(stays) + program.cache + rest,
+                collectives=tuple(collectives(text, mesh.shape)),
             )
 
 
-def _beside(lowered, stays):
-    """Bytes beside the `stays` that are there through the stage: temporaries, and the
-    outputs that do not take the place of an argument."""
+def _compiled(lowered, stays) -> tuple[int, str]:
+    """Bytes beside the `stays` that are there through the stage (temporaries, and the
+    outputs that do not take the place of an argument), and the program's text, which is
+    empty where the program does not fit."""
     try:
-        memory = lowered.compile().memory_analysis()
+        program = lowered.compile()
     except JaxRuntimeError as error:
         found = _EXHAUSTED.search(str(error))
         if not found:
             raise
-        return max(0, int(float(found[1]) * _UNITS[found[2]]) - stays)
+        return max(0, int(float(found[1]) * _UNITS[found[2]]) - stays), ''
+    memory = program.memory_analysis()
     outputs = memory.output_size_in_bytes - memory.alias_size_in_bytes
-    return memory.temp_size_in_bytes + outputs
+    return memory.temp_size_in_bytes + outputs, program.as_text()

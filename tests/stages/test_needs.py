@@ -3,7 +3,7 @@
 import pytest
 from jax.errors import JaxRuntimeError
 
-from perl.stages.needs import _beside
+from perl.stages.needs import _compiled
 
 
 class Lowered:
@@ -19,9 +19,9 @@ def test_what_does_not_fit_is_measured_too():
         'RESOURCE_EXHAUSTED: XLA:TPU compile permanent error. Ran out of memory in '
         'memory space hbm. Used 20.50G of 15.75G hbm. Exceeded hbm capacity by 4.75G.'
     )
-    assert _beside(Lowered(text), 2 * 2**30) == int(18.5 * 2**30)
+    assert _compiled(Lowered(text), 2 * 2**30) == (int(18.5 * 2**30), '')
 
 
 def test_other_failures_are_not_hidden():
     with pytest.raises(JaxRuntimeError, match='INTERNAL'):
-        _beside(Lowered('INTERNAL: something else'), 0)
+        _compiled(Lowered('INTERNAL: something else'), 0)
