@@ -13,6 +13,7 @@ from perl.weights import (
     Adapted,
     Lora,
     einsum,
+    on_arrays,
     take,
 )
 
@@ -179,3 +180,27 @@ def test_scales_of_layers_are_as_if_each_had_one():
         want = kernel[i] + scale * a[i] @ b[i]
         np.testing.assert_allclose(got[i], want, atol=1e-5)
     assert lora.with_one_scale().scale == 2.0
+
+
+@pytest.mark.parametrize('stacked', [False, True])
+def test_arrays_are_told_their_axes(stacked):
+    """The kernel `[H, N, D]` and its factors, which a stack has several of."""
+    lead, ids = ((2,), jnp.array([1, 0, 1])) if stacked else ((), None)
+    lora = Lora(jnp.ones((*lead, 4, 8, 3)), jnp.ones((*lead, 3, 32)), 1.0)
+    bound = Adapted(jnp.ones((4, 8, 32)), lora, ids)
+    said = {}
+
+    def noted(x, axes):
+        said[axes] = x.shape
+        return -x
+
+    moved = on_arrays(noted, bound, ('heads', 'head', 'embed'))
+    first = (None,) * len(lead)
+    assert said == {
+        ('heads', 'head', 'embed'): (4, 8, 32),
+        (*first, 'heads', 'head', 'rank'): (*lead, 4, 8, 3),
+        (*first, 'rank', 'embed'): (*lead, 3, 32),
+    }
+    assert moved.ids is ids
+    for x in (moved.base, moved.lora.a, moved.lora.b):
+        np.testing.assert_array_equal(x, -1)
