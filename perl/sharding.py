@@ -4,7 +4,6 @@ Every parameter and batch is placed by a `NamedSharding` derived from its logica
 axes; `jax.jit` does the rest. Up to rounding, a run computes the same on any mesh.
 """
 
-import functools
 import math
 from typing import Any
 
@@ -194,22 +193,3 @@ def constrain(x: jax.Array, *axes: str | None) -> jax.Array:
     if mesh.empty or mesh.size == 1:
         return x
     return jax.lax.with_sharding_constraint(x, spec(axes, x.shape, mesh))
-
-
-@functools.partial(jax.custom_vjp, nondiff_argnums=(1,))
-def gathered(x: jax.Array, axes: tuple[str | None, ...]) -> jax.Array:
-    """A parameter of any shape as a step computes with it: every device of `fsdp` has
-    it whole. Its gradient is divided as the parameter is stored, so that devices need
-    a part each of the sum; does nothing without a mesh.
-
-    Args:
-        x: the parameter.
-        axes: the logical name of each of its axes.
-    """
-    return constrain(x, *(None if RULES[name] == 'fsdp' else name for name in axes))
-
-
-gathered.defvjp(
-    lambda x, axes: (gathered(x, axes), None),
-    lambda axes, _, gradient: (constrain(gradient, *axes),),
-)

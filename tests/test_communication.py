@@ -51,9 +51,7 @@ def step(stage, tuning, shape):
 
 def total(found, *kinds, along=None):
     """The bytes of those of some kinds, along these axes of the mesh."""
-    return sum(
-        x.total for x in found if x.kind in kinds and along in (None, x.axes)
-    )
+    return sum(x.total for x in found if x.kind in kinds and along in (None, x.axes))
 
 
 @pytest.mark.parametrize('tuning', ['lora', 'full'])

@@ -101,6 +101,19 @@ def test_the_command(tmp_path):
     assert lines[-2].startswith('lora: all fits; the most is sft, step: ')
 
 
+def test_the_command_shows_what_devices_send(tmp_path):
+    (tmp_path / 'tiny.json').write_text(json.dumps(TINY))
+    flags = (f'--model={tmp_path / "tiny.json"}', '--stages=sft', '--json')
+    mesh = ('--mesh=fsdp=4', '--collectives')
+    ended = command('perl.memory', f'--config={CONFIG}', *flags, *mesh)
+    assert ended.code == 0, ended.err
+    *lines, last = ended.out.splitlines()
+    (program,) = json.loads(last)['programs']
+    kinds = {(x['kind'], x['axes']) for x in program['collectives']}
+    assert kinds == {('all-gather', 'fsdp'), ('all-reduce', 'fsdp')}
+    assert any('| sft | step | all-gather | fsdp |' in x for x in lines)
+
+
 @pytest.mark.parametrize(
     'flags, says',
     [

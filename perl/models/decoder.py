@@ -14,11 +14,11 @@ import numpy as np
 from perl.models import attention, norms
 from perl.models.architecture import Architecture, with_precision
 from perl.models.block import block
-from perl.models.gathered import gathered_layer
+from perl.models.gathered import gathered_layer, whole
 from perl.models.layer_kinds import kind_of, kinds
 from perl.models.self_attention import describe
 from perl.sharding import constrain
-from perl.weights import einsum, find, on_base, take
+from perl.weights import einsum, find, on_arrays, take
 
 
 def hidden(
@@ -84,11 +84,11 @@ def read(
         tokens: `[B, T]` int32.
         positions: `[B, T]` int32, looked up where they are learned.
     """
-    x = _rows(arch, find(params, 'embed'), tokens, 'vocab')
+    x = _rows(arch, find(params, 'embed'), tokens, ('vocab', 'embed'))
     if arch.embed_scale != 1:
         x = x * jnp.asarray(arch.embed_scale, x.dtype)
     if arch.positions == 'learned':
-        x = x + _rows(arch, find(params, 'positions'), positions, None)
+        x = x + _rows(arch, find(params, 'positions'), positions, (None, 'embed'))
     return constrain(x, 'batch', None, None)
 
 
@@ -121,11 +121,10 @@ def unrolled(arch: Architecture, params: Any) -> Any:
     return {**params, 'layers': _layers(params['layers'])}
 
 
-def _rows(arch, table, ids, axis):
+def _rows(arch, table, ids, axes):
     """Rows `[B, T, D]` of a table, which are looked up whole: cut as it is stored, its
     width would compete with the batch for the same devices."""
-    table = on_base(lambda w: constrain(w, axis, None), table)
-    return take(table, ids).astype(arch.dtype)
+    return take(on_arrays(whole, table, axes), ids).astype(arch.dtype)
 
 
 def _scanned(arch, layers, x, rows, cache, output_slots):

@@ -1,5 +1,6 @@
-"""The weights of a layer on a mesh, whole where a layer computes with them."""
+"""Weights on a mesh, whole along `fsdp` where a layer computes with them."""
 
+import functools
 from typing import Any
 
 import jax
@@ -7,8 +8,32 @@ import jax.numpy as jnp
 
 from perl.models.architecture import parameters
 from perl.models.description import Architecture
-from perl.sharding import gathered
+from perl.sharding import RULES, constrain
 from perl.weights import LAYERS, Bound, Weight, flatten, on_arrays, unflatten
+
+
+def whole(x: jax.Array, axes: tuple[str | None, ...]) -> jax.Array:
+    """A parameter of any shape as every device of `fsdp` has it whole; nothing changes
+    without a mesh.
+
+    Args:
+        x: the parameter.
+        axes: the logical name of each of its axes.
+    """
+    return constrain(x, *(None if RULES[name] == 'fsdp' else name for name in axes))
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(1,))
+def gathered(x: jax.Array, axes: tuple[str | None, ...]) -> jax.Array:
+    """As `whole`, of any shape, and its gradient is divided as the parameter is stored:
+    each device needs a part of the sum."""
+    return whole(x, axes)
+
+
+gathered.defvjp(
+    lambda x, axes: (whole(x, axes), None),
+    lambda axes, _, gradient: (constrain(gradient, *axes),),
+)
 
 
 def gathered_layer(arch: Architecture, weights: Any) -> Any:
@@ -31,11 +56,11 @@ def gathered_layer(arch: Architecture, weights: Any) -> Any:
     declared = flatten(parameters(arch)[LAYERS])
     cut = {path: x.axes[1:] for path, x in declared.items() if 'embed' in x.axes}
     flat = flatten(weights)
-    changed = {path: _whole(arch, flat[path], axes) for path, axes in cut.items()}
+    changed = {path: _kernel(arch, flat[path], axes) for path, axes in cut.items()}
     return unflatten({**flat, **changed})
 
 
-def _whole(arch, w: Weight, axes) -> Weight:
+def _kernel(arch, w: Weight, axes) -> Weight:
     """A kernel that is tuned in full is cast first: it is stored in float32, and half
     of the bytes need not be sent."""
     if isinstance(w, Bound):

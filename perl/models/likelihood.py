@@ -10,6 +10,8 @@ from perl.losses import kl, language
 from perl.models import decoder
 from perl.models.architecture import Architecture
 from perl.models.chunks import in_chunks
+from perl.models.gathered import gathered
+from perl.weights import on_arrays
 
 
 def token_scores(
@@ -117,7 +119,11 @@ def next_token_log_probs(
 def _in_chunks(arch, scores, params, states, targets=None):
     """`scores` of slots, which reads the output layer alone of `params`."""
     name = 'embed' if arch.tied else 'unembed'
+    axes = ('vocab', 'embed') if arch.tied else ('embed', 'vocab')
     layer = jax.tree.map(
-        lambda x: {name: x[name]}, params, is_leaf=lambda x: isinstance(x, dict)
+        # whole on each device of `fsdp`, or every chunk would gather it again
+        lambda x: {name: on_arrays(gathered, x[name], axes)},
+        params,
+        is_leaf=lambda x: isinstance(x, dict),
     )
     return in_chunks(scores, arch.vocabulary, layer, states, targets)

@@ -16,7 +16,7 @@ from perl.judges.panel import Panel
 from perl.models import heads
 from perl.models.architecture import Architecture, parameters
 from perl.runs.roles import Role
-from perl.weights import abstract
+from perl.weights import abstract, is_leaf
 
 
 def source_of(arch: Architecture, config: ConfigDict, stage: str, base: Any) -> Network:
@@ -26,7 +26,7 @@ def source_of(arch: Architecture, config: ConfigDict, stage: str, base: Any) -> 
     if start != 'base':
         tuning = configs.tuning(config['sft' if start == 'sft' else stage].tuning)
         said = {} if tuning.replaces_base else tuning.declare(parameters(arch))
-        delta = abstract(said)
+        delta = _trained(said)
     return Network(base, delta)
 
 
@@ -67,8 +67,31 @@ def build(arch: Architecture, combine: str, tunings: list[Tuning], base: Any) ->
         ]
         return panel.build(roles, combine, gate=gate)
 
-    deltas = [abstract({**tuning.declare(leaves), **head}) for tuning in tunings]
-    shapes = jax.eval_shape(assemble, abstract(base, arch.base_dtype), deltas, gate)
-    # the declared base itself, so that a mesh places it as it does the model's
-    stacks = tuple((base if own else {}, delta) for own, delta in shapes.stacks)
+    said = [{**tuning.declare(leaves), **head} for tuning in tunings]
+    base_shapes = abstract(base, arch.base_dtype)
+    shapes = jax.eval_shape(assemble, base_shapes, list(map(abstract, said)), gate)
+    members = [shapes.order.index(i) for i in range(len(said))]
+    firsts = [members[sum(shapes.sizes[:i])] for i in range(len(shapes.sizes))]
+    # the declared parameters themselves, so that a mesh places them as it does arrays
+    stacks = tuple(
+        (base if own else {}, _stacked(delta, _trained(said[first])))
+        for (own, delta), first in zip(shapes.stacks, firsts, strict=True)
+    )
     return dataclasses.replace(shapes, stacks=stacks)
+
+
+def _trained(said: Any) -> Any:
+    """Declared parameters that were trained, in float32, and are read alone now."""
+    return jax.tree.map(lambda x: x._replace(dtype='float32'), said, is_leaf=is_leaf)
+
+
+def _stacked(shapes: Any, said: Any) -> Any:
+    """The declared parameters of a stack of adapters of these shapes, from those of its
+    first member; an axis of members is not divided."""
+    leaves, structure = jax.tree.flatten(shapes)
+    parts = []
+    for x, leaf in zip(leaves, jax.tree.leaves(said, is_leaf=is_leaf), strict=True):
+        at, more = int(leaf.layered), (None,) * (x.ndim - len(leaf.shape))
+        axes = (*leaf.axes[:at], *more, *leaf.axes[at:])
+        parts.append(leaf._replace(shape=x.shape, axes=axes))
+    return structure.unflatten(parts)

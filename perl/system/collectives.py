@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
-import numpy as np
+from perl.system.device_groups import axes_of_groups
 
 KINDS = (
     *('all-gather', 'all-reduce', 'reduce-scatter', 'all-to-all'),
@@ -23,7 +23,6 @@ _CONDITION = re.compile(r' while\(.*condition=%?([\w.-]+)')
 _KNOWN_TRIPS = re.compile(r'"known_trip_count":\{"n":"(\d+)"')
 _LIMIT = re.compile(r' s32\[\]\S* constant\((\d+)\)')
 _ARRAY = re.compile(r'(pred|[a-z]+(\d+)\w*)\[([\d,]*)\]')
-_IOTA = re.compile(r'\[([\d,]+)\](?:<=\[([\d,]+)\])?(?:T\(([\d,]+)\))?')
 # what a device sends in a ring of n devices, as a multiple of (n - 1) / n of the array
 _RING = {'all-reduce': 2, 'collective-permute': None, 'collective-broadcast': None}
 
@@ -154,7 +153,7 @@ def _read(line, match, site, mesh, scatters) -> Collective:
     if start and kind != 'all-reduce' and result.startswith('('):
         result = _parts(result)[1]  # what it starts from is the first part
     arrays = list(_ARRAY.finditer(result))
-    axes = _axes(line, mesh)
+    axes = axes_of_groups(line, mesh)
     devices = math.prod(mesh[axis] for axis in axes)
     size = sum(map(_bytes, arrays))
     source = re.search(r'op_name="([^"]*)"', line)
@@ -186,60 +185,3 @@ def _bytes(array) -> int:
     """Bytes of a matched array such as `bf16[64,8]`."""
     bits = 8 if array[1] == 'pred' else int(array[2])
     return -(-bits * math.prod(map(int, filter(None, array[3].split(',')))) // 8)
-
-
-def _axes(line, mesh) -> tuple[str, ...]:
-    """The axes of the mesh in which the devices of a group differ."""
-    pairs = re.search(r'source_target_pairs=\{(\{.*?\})\}', line)
-    groups = np.array([_numbers(x) for x in re.findall(r'\{([\d,]+)\}', pairs[1])])\
-        if pairs else _groups(line, math.prod(mesh.values()))  # fmt: skip
-    places = np.unravel_index(groups, tuple(mesh.values()))
-    return tuple(
-        axis for axis, x in zip(mesh, places, strict=True) if np.ptp(x, axis=1).any()
-    )
-
-
-def _groups(line, devices) -> np.ndarray:
-    """The groups of devices, a row for each."""
-    said = re.search(r'replica_groups=(.*?), [a-z_]+=(?!\()', line)[1]
-    if said.startswith('{{'):
-        return np.array([_numbers(x) for x in re.findall(r'\{([\d,]+)\}', said)])
-    if said.startswith('{'):
-        return np.arange(devices)[None]
-    if said.startswith('['):
-        shape = _numbers(_IOTA.match(said)[1])
-        return _permuted(*_IOTA.match(said).groups()[1:]).reshape(shape)
-    return _mesh_groups(said, devices)
-
-
-def _mesh_groups(said, devices) -> np.ndarray:
-    """Groups such as `mesh['a'=4,'b'=2] {'a'}`: the axes of a mesh of their own, in
-    which the devices of a group differ; `'a':(2)4` is a part of an axis, 4 of its
-    devices that are 1 / 2 of it apart."""
-    names, order, chosen = re.match(
-        r"mesh\[(.*?)\](?:, device_ids=\((.*?)\))? \{(.*)\}", said
-    ).groups()  # fmt: skip
-    lengths = {x: int(n) for x, n in re.findall(r"'(\w+)'=(\d+)", names)}
-    ids = np.arange(devices)
-    if order:
-        ids = _permuted(*_IOTA.match(order).groups()[::2])
-    dims, own = [], []
-    parts = {x: (int(a), int(b)) for x, a, b in re.findall(r"'(\w+)':\((\d+)\)(\d+)", chosen)}
-    for name, length in lengths.items():
-        before, size = parts.get(name, (1, length))
-        if f"'{name}'" in chosen:
-            own.append(len(dims) + 1)
-        dims += [before, size, length // (before * size)]
-    ids = np.moveaxis(ids.reshape(dims), own, range(-len(own), 0))
-    return ids.reshape(-1, math.prod(dims[i] for i in own))
-
-
-def _permuted(shape, order) -> np.ndarray:
-    """Devices counted in one order of axes and listed in another."""
-    shape = _numbers(shape)
-    ids = np.arange(math.prod(shape)).reshape(shape)
-    return (ids.transpose(_numbers(order)) if order else ids).reshape(-1)
-
-
-def _numbers(text) -> list[int]:
-    return [int(x) for x in text.split(',')]

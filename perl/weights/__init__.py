@@ -9,7 +9,6 @@ from perl.weights.contract import (
     dense,
     einsum,
     on_arrays,
-    on_base,
     take,
 )
 from perl.weights.declared import (
@@ -62,7 +61,6 @@ __all__ = [
     'is_leaf',
     'named',
     'on_arrays',
-    'on_base',
     'take',
     'unflatten',
 ]

@@ -67,14 +67,7 @@ class Bound(abc.ABC):
         """An array `[*inputs, *outputs]` as a weight of the kind of the frozen one."""
         return self.base.like(array, lossy) if isinstance(self.base, Bound) else array
 
-    def on_base(self, function: Callable[[jax.Array], jax.Array]) -> 'Bound':
-        """The leaf with `function` applied to the frozen array below all adapters (any
-        shape)."""
-        return dataclasses.replace(self, base=on_base(function, self.base))
-
-    def on_arrays(
-        self, function: 'OnArray', axes: tuple[str | None, ...]
-    ) -> 'Bound':
+    def on_arrays(self, function: 'OnArray', axes: tuple[str | None, ...]) -> 'Bound':
         """The leaf with `function(array, axes)` in the place of the arrays (any shape)
         of the weight whose logical axes these are. LoRA has its factors changed too;
         other adapters leave theirs."""
@@ -189,12 +182,6 @@ def plus(w: Weight, change: jax.Array) -> jax.Array:
     float32; in the dtype of `w`."""
     base = dense(w)
     return (base.astype(jnp.float32) + change).astype(base.dtype)
-
-
-def on_base(function: Callable[[jax.Array], jax.Array], w: Weight) -> Weight:
-    """The weight with `function` applied to the frozen array below all adapters, of
-    any shape; a stored weight has none and stays."""
-    return w.on_base(function) if isinstance(w, Bound) else function(w)
 
 
 def on_arrays(function: OnArray, w: Weight, axes: tuple[str | None, ...]) -> Weight:

@@ -149,13 +149,10 @@ class Adapted(Bound):
         """As of `Bound`, with `a [*inputs, R]` and `b [R, *outputs]` changed too."""
         lead = () if self.ids is None else (None,)
         cut = self.lora.a.ndim - 1 - len(lead)
-        factors = {
-            'a': function(self.lora.a, (*lead, *axes[:cut], 'rank')),
-            'b': function(self.lora.b, (*lead, 'rank', *axes[cut:])),
-        }
-        base = on_arrays(function, self.base, axes)
-        lora = dataclasses.replace(self.lora, **factors)
-        return dataclasses.replace(self, base=base, lora=lora)
+        a = function(self.lora.a, (*lead, *axes[:cut], 'rank'))
+        b = function(self.lora.b, (*lead, 'rank', *axes[cut:]))
+        lora = dataclasses.replace(self.lora, a=a, b=b)
+        return Adapted(on_arrays(function, self.base, axes), lora, self.ids, self.key)
 
 
 def one_scale(adapter: Any) -> Any:

@@ -89,11 +89,6 @@ class Stored(Bound):
             )
         return type(self).encode(array, len(self.inputs), self.dtype)
 
-    def on_base(self, function: Callable[[jax.Array], jax.Array]) -> Self:
-        """The kernel `[*inputs, *outputs]` as it is: it has no such array."""
-        del function
-        return self
-
     def on_arrays(self, function: OnArray, axes: tuple[str | None, ...]) -> Self:
         """The kernel as it is: its arrays are of other shapes and have other axes."""
         del function, axes

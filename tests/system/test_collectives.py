@@ -18,7 +18,7 @@ ROW = {'data': 1, 'fsdp': 4, 'tensor': 1}
 OVERLAPPED = """HloModule jit_f, is_scheduled=true
 
 %fused.1 (p: bf16[8,16]) -> bf16[8,64] {
-  %g.1 = bf16[8,64]{1,0:T(8,128)(2,1)} all-gather(%p), channel_id=7, GROUPS, metadata={op_name="jit(f)/dot"}
+  %g.1 = bf16[8,64]{1,0:T(8,128)(2,1)} all-gather(%p), channel_id=7, GROUPS, SOURCE
 }
 
 %async_collective_fusion.2 (p: bf16[8,16]) -> bf16[8,64] {
@@ -26,7 +26,7 @@ OVERLAPPED = """HloModule jit_f, is_scheduled=true
 }
 
 %all-reduce-scatter.3 (p: bf16[64,192]) -> bf16[16,192] {
-  %r = bf16[64,192]{1,0} all-reduce(%p), channel_id=1, replica_groups={{0,1,2,3}}, use_global_device_ids=true, to_apply=%add
+  %r = bf16[64,192]{1,0} all-reduce(%p), channel_id=1, ALL
 }
 
 %body (t: (s32[], bf16[8,16])) -> (s32[], bf16[8,16]) {
@@ -44,7 +44,13 @@ ENTRY %main (p: bf16[8,16]) -> bf16[8,64] {
   %loop = (s32[], bf16[8,16]) while(%t), condition=%condition, body=%body
   %again = bf16[8,64] fusion(%t), kind=kCustom, calls=%fused.1
 }
-""".replace('GROUPS', "replica_groups=mesh['a'=4,'b'=1] {'a'}, dimensions={1}")
+"""
+for short, long in {
+    'GROUPS': "replica_groups=mesh['a'=4,'b'=1] {'a'}, dimensions={1}",
+    'SOURCE': 'metadata={op_name="jit(f)/dot" stack_frame_id=5}',
+    'ALL': 'replica_groups={{0,1,2,3}}, use_global_device_ids=true, to_apply=%add',
+}.items():
+    OVERLAPPED = OVERLAPPED.replace(short, long)
 
 
 def one(line, mesh=CUBE):
@@ -61,30 +67,6 @@ def test_what_overlaps_a_collective_repeats_no_bytes():
     assert (after.kind, after.times) == ('all-gather', 1)
     assert (parts.kind, parts.size) == ('reduce-scatter', 64 * 192 * 2)
     assert parts.sent == 3 * 64 * 192 * 2 * 3 // 4
-
-
-@pytest.mark.parametrize(
-    ('groups', 'axes'),
-    [
-        ('{{0,1},{2,3},{4,5},{6,7}}', ('tensor',)),
-        ('{{0,4},{1,5},{2,6},{3,7}}', ('data',)),
-        ('{{0,1,2,3,4,5,6,7}}', ('data', 'fsdp', 'tensor')),
-        ('{}', ('data', 'fsdp', 'tensor')),
-        ('[4,2]<=[8]', ('tensor',)),
-        ('[4,2]<=[4,2]T(1,0)', ('fsdp',)),
-        ('[4,2]<=[2,4]T(1,0)', ('data',)),
-        ('[4,2]<=[2,2,2]T(0,2,1)', ('fsdp',)),
-        ('[2,4]<=[4,2]T(1,0)', ('data', 'fsdp')),
-        ("mesh['a'=4,'b'=1,'c'=2] {'a'}", ('data', 'fsdp')),
-        ("mesh['a'=8] {'a':(2)2}", ('fsdp',)),
-        ("mesh['a'=8] {'a':(1)2}", ('data',)),
-        ("mesh['a'=1,'b'=2,'c'=4], device_ids=([2,2,2]T(1,0,2)) {'b'}", ('fsdp',)),
-    ],
-)
-def test_groups_are_axes_of_the_mesh(groups, axes):
-    line = f'%r = f32[64]{{0}} all-reduce(%p), channel_id=1, replica_groups={groups}'
-    found = one(f'{line}, use_global_device_ids=true, to_apply=%add')
-    assert found.axes == axes and found.devices == 2 ** len(axes)
 
 
 GPU = 'replica_groups=[2,4]<=[8]'  # as XLA writes asynchronous ones for GPUs
