@@ -47,10 +47,9 @@ def _groups_of_own_mesh(lengths, order, chosen, devices):
     """Groups such as `mesh['a'=4,'b'=2] {'a'}`: the axes of a mesh of their own, in
     which the devices of a group differ. `'a':(2)4` is a part of an axis: 2 before it,
     and 4 devices of a group."""
-    counted, permuted = (
-        _IOTA.match(order).groups()[::2] if order else (str(devices), '')
-    )
-    ids = _permuted(counted, permuted)
+    ids = np.arange(devices)
+    if order:
+        ids = _permuted(*_IOTA.match(order).groups()[::2])
     parts = {
         name: (int(before or 1), int(size or 0))
         for name, before, size in re.findall(r"'(\w+)'(?::\((\d+)\)(\d+))?", chosen)

@@ -1,8 +1,7 @@
 """LoRA: a frozen kernel and a low-rank correction beside it.
 
-The product of the two factors is never formed: `x W + s (x A) B` costs two thin
-contractions, and the gradient with respect to `A` and `B` needs neither `dW` nor a
-merged `W`.
+The product of the factors is never formed: `x W + s (x A) B` costs two thin products,
+and the gradient with respect to `A` and `B` needs neither `dW` nor a merged `W`.
 """
 
 import dataclasses

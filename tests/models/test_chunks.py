@@ -13,10 +13,11 @@ from perl import config as configs
 from perl import sharding
 from perl.adapters import tree
 from perl.losses import kl, language
-from perl.models import chunks, decoder, likelihood
+from perl.models import architecture, chunks, decoder, likelihood
 from perl.rollout.responses import Responses, Rollout
 from perl.stages.policy.iteration import score_program
 from perl.stages.table import STAGES
+from perl.system.collectives import collectives
 
 SLOTS = (3, 7)
 RNG = np.random.default_rng(0)
@@ -246,9 +247,10 @@ def test_no_program_has_the_logits_of_a_batch(name):
 
 
 def test_devices_of_a_mesh_keep_their_rows_and_agree(monkeypatch):
-    """Chunks are of slots, so that each device has its rows in all of them."""
+    """Chunks are of slots, so that each device has its rows in all of them, and as
+    large as a device alone may have them."""
     monkeypatch.setattr(chunks, '_LOGITS', 0)
-    monkeypatch.setattr(chunks, '_TOKENS', 8)
+    monkeypatch.setattr(chunks, '_TOKENS', 2)
     arch, mesh = tiny.arch(), sharding.make_mesh(data=4, tensor=2)
     params = tiny.weights(arch)
     drawn = np.random.default_rng(0).normal(size=(4, 7, arch.width))
@@ -265,3 +267,26 @@ def test_devices_of_a_mesh_keep_their_rows_and_agree(monkeypatch):
         got = program(rows['x'], rows['targets'])
     tiny.close(got, jax.jit(run)(x, targets))
     assert 'f32[1,2,' in program.as_text()  # of a device: one row, two slots
+
+
+@pytest.mark.parametrize('tied', [False, True], ids=['own', 'tied'])
+def test_the_output_layer_is_gathered_once(tied, monkeypatch):
+    """And not in every chunk, where it is cut over the devices that share a batch."""
+    monkeypatch.setattr(chunks, '_LOGITS', 0)
+    monkeypatch.setattr(chunks, '_TOKENS', 2)
+    arch, mesh = tiny.arch(tied=tied), sharding.make_mesh(fsdp=8)
+    places = sharding.shardings(architecture.parameters(arch), mesh)
+    params = jax.device_put(tiny.weights(arch), places)
+    x, targets = np.ones((8, 7, arch.width), np.float32), np.ones((8, 7), np.int32)
+
+    def loss(states, params, targets):
+        return jnp.sum(likelihood.token_log_probs(arch, params, states, targets))
+
+    with jax.set_mesh(mesh):
+        rows = sharding.shard_batch({'x': x, 'targets': targets}, mesh)
+        run = jax.jit(jax.grad(loss))
+        text = run.lower(rows['x'], params, rows['targets']).compile().as_text()
+    found = collectives(text, mesh.shape)
+    assert [(x.kind, x.size, x.times) for x in found] == [
+        ('all-gather', 4 * arch.vocabulary * arch.width, 1)
+    ]
