@@ -102,3 +102,22 @@ def test_a_mesh_shares_what_it_can():
     shared = plan('pretrain').bytes_per_device(sharding.make_mesh(fsdp=2, tensor=2))
     assert shared['trainable'] < 0.5 * alone['trainable']
     assert shared['optimizer'] < 0.5 * alone['optimizer']
+
+
+@pytest.mark.parametrize('reward', ['reward', 'full', 'mean'])
+def test_reward_models_on_paper_are_divided_as_in_a_run(reward):
+    """One adapter, all weights in float32, and a stack of two adapters."""
+    config = CONFIG.copy_and_resolve_references()
+    config.policy.reward = reward
+    policy = STAGES['policy'].plan(tiny.ARCH, config, 'policy')
+    ((base, delta),) = policy.frozen.reward.stacks
+    assert (base == {}) == (reward == 'full')
+    mesh = sharding.make_mesh(fsdp=8)
+    _, frozen, _ = policy.abstract(mesh)
+    ((_, placed),) = frozen.reward.stacks
+    q = placed['layers']['attention']['q']
+    array, width = (q, 1) if reward == 'full' else (q.a, 1 + (reward == 'mean'))
+    assert array.dtype == jnp.float32
+    part = array.sharding.shard_shape(array.shape)
+    assert part[width] == array.shape[width] // 8 == 2
+    assert (array.shape[1] == 2) == (reward == 'mean')
