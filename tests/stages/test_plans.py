@@ -110,7 +110,7 @@ def test_reward_models_on_paper_are_divided_as_in_a_run(reward):
     config = CONFIG.copy_and_resolve_references()
     config.policy.reward = reward
     policy = STAGES['policy'].plan(tiny.ARCH, config, 'policy')
-    ((base, delta),) = policy.frozen.reward.stacks
+    ((base, _),) = policy.frozen.reward.stacks
     assert (base == {}) == (reward == 'full')
     mesh = sharding.make_mesh(fsdp=8)
     _, frozen, _ = policy.abstract(mesh)
