@@ -140,9 +140,10 @@ def test_what_cannot_be_compiled_for_no_array(benchmark, flags):
 @pytest.mark.parametrize('target', ['h100', 'a100', 'h100x4', 'a100x16', 'v5p:2x2x1'])
 def test_targets(benchmark, target):
     flags = ['--abstract', f'--target={target}', '--mesh=1,4,1']
-    assert benchmark.parse(flags).target == target
+    args = benchmark.parse(flags)
+    assert args.target == target
     gpu = target[1:4] == '100'
-    assert ('XLA_FLAGS' in benchmark.environment(target)) == gpu
+    assert ('XLA_FLAGS' in benchmark.environment(args)) == gpu
 
 
 @pytest.mark.skipif(not importlib.util.find_spec('libtpu'), reason='needs libtpu')
