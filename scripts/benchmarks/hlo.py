@@ -21,6 +21,8 @@ _MOVES = re.compile(
     r'constant|memcpy|memset)\b'
 )
 _OTHER = re.compile(r'(custom-call|sort|rng|scatter|fft|partition-id|infeed|outfeed)\b')
+# they multiply for the files that call them
+_FOR_OTHERS = ('weights/', 'models/projections')
 # they take the time of the operations inside of them
 _HOLDERS = ('while', 'call', 'conditional')
 
@@ -32,6 +34,7 @@ _CALLS = re.compile(r'\bcalls=%?([\w.-]+)')
 _TARGET = re.compile(r'custom_call_target="([^"]*)"')
 _FRAME = re.compile(r'stack_frame_id=(\d+)')
 _TABLE = re.compile(r'^(\d+) (.*)$')
+_FILE = re.compile(r'.*/perl/([\w/]+)\.py')
 _FIELD = re.compile(r'(\w+)=(\d+)')
 
 
@@ -64,19 +67,22 @@ def operations(names: Iterable[str]) -> dict[tuple[str, str], Operation]:
 def parsed(text: str) -> dict[str, Operation]:
     """The operations of a program, by name, from its text."""
     lines = text.splitlines()
-    parts, inside, own = _parts(lines), {}, None
+    frames, inside, own = _parts(lines), {}, None
     for line in lines:
         if match := _COMPUTATION.match(line):
             own = inside.setdefault(match[1], [])
         elif own is not None and (match := _OPERATION.match(line)):
-            own.append(match.groups())
-    codes = {name: {code for _, code, _ in own} for name, own in inside.items()}
+            name, code, rest = match.groups()
+            frame = _FRAME.search(rest)
+            own.append((name, code, rest, frames.get(frame[1], '') if frame else ''))
     found = {}
     for own in inside.values():
-        for name, code, rest in own:
-            frame = _FRAME.search(rest)
-            part = parts.get(frame[1], '') if frame else ''
-            found[name] = Operation(_kind(code, rest, part, codes), part)
+        for name, code, rest, part in own:
+            called = _CALLS.search(rest)
+            within = inside.get(called[1], []) if called else []
+            part = part or next((x[3] for x in within if x[3]), '')
+            codes = {x[1] for x in within} or {code}
+            found[name] = Operation(_kind(code, codes, rest, part), part)
     return found
 
 
@@ -94,27 +100,27 @@ def kind_of_kernel(name: str) -> str:
     return ELEMENTWISE if 'fusion' in name else OTHER
 
 
-def _kind(code, rest, part, codes):
-    """The kind of an operation, of which the text after its opcode is given."""
+def _kind(code, codes, rest, part):
+    """The kind of an operation, from its opcode, those inside of it, the text behind
+    the opcode, and its part."""
     if code in _HOLDERS:
         return ''
     if _COLLECTIVE.match(code):
         return COLLECTIVE
     target = _TARGET.search(rest)
-    if _ATTENTION.search(part + '/') or (target and _ATTENTION.search(target[1])):
+    target = target[1] if target else ''
+    if _ATTENTION.search(part + '/') or _ATTENTION.search(target):
         return ATTENTION
-    called = _CALLS.search(rest)
-    inside = codes.get(called[1], {code}) if called else {code}
-    if inside & {'dot', 'convolution'} or (target and _PRODUCT.search(target[1])):
+    if codes & {'dot', 'convolution'} or _PRODUCT.search(target):
         return PRODUCT
-    if all(_MOVES.match(each) for each in inside):
+    if all(_MOVES.match(each) for each in codes):
         return MOVED
     return OTHER if _OTHER.match(code) else ELEMENTWISE
 
 
 def _parts(lines):
-    """By the number of a stack frame, the innermost file of `perl/` that is on the
-    stack, but for those of `perl/weights/`, which multiply for all others."""
+    """By the number of a stack frame, the innermost file of `perl/` on the stack, but
+    for those that multiply for others."""
     tables, table = {}, None
     for line in lines:
         if line in ('FileNames', 'FileLocations', 'StackFrames'):
@@ -127,16 +133,18 @@ def _parts(lines):
         tables.get(name, {}) for name in ('FileNames', 'FileLocations', 'StackFrames')
     )
 
+    frames = {frame: dict(_FIELD.findall(text)) for frame, text in frames.items()}
+    # some versions of XLA write the number after that of the parent, 1 for none
+    above = any(own.get('parent_frame_id') == x for x, own in frames.items())
+
     def part(frame):
         while frame in frames:
-            fields = dict(_FIELD.findall(frames[frame]))
-            place = dict(_FIELD.findall(places[fields['file_location_id']]))
-            file = re.search(r'/perl/([\w/]+)\.py', names[place['file_name_id']])
-            if file and not file[1].startswith('weights/'):
+            place = dict(_FIELD.findall(places[frames[frame]['file_location_id']]))
+            file = _FILE.search(names[place['file_name_id']])
+            if file and not file[1].startswith(_FOR_OTHERS):
                 return file[1]
-            if fields.get('parent_frame_id') == frame:
-                break
-            frame = fields.get('parent_frame_id')
+            parent = int(frames[frame].get('parent_frame_id', 0)) - above
+            frame = str(parent)
         return ''
 
     return {frame: part(frame) for frame in frames}
