@@ -20,7 +20,7 @@ WIDE = (
 imported('scripts/benchmark.py')  # so that `benchmarks` can be imported
 
 from benchmarks import flags, flops  # noqa: E402
-from benchmarks.shape import experiment, model  # noqa: E402
+from benchmarks.shape import architecture_of, experiment, model  # noqa: E402
 
 
 def arguments(*given):
@@ -34,7 +34,7 @@ def counted(lowered):
 
 def test_one_pass_by_hand():
     args = flags.parse(['--d=4', '--layers=2', '--heads=2', '--ff=6', '--vocab=10'], '')
-    arch = flops.architecture_of(args)
+    arch = architecture_of(args)
     # keys and values 2 x 4 x 4; queries and output 2 x 4 x 4, MLP 3 x 4 x 6
     assert flops.layer_parameters(arch) == (32, 104)
     row = flops.Pass(tokens=10, seen=55, read=2, logits=3)
@@ -91,7 +91,7 @@ def needless(args, arch, tokens):
 def test_sampling_as_xla_counts_it():
     args = arguments('--prompt=64', '--new=2', '--batch=8', '--samples=2')
     arch, base, _ = model(args)
-    run = functools.partial(sampler.sample, arch, sampling=Sampling(2), samples=2)
+    run = functools.partial(sampler.sample, arch, sampling=Sampling(2, None), samples=2)
     shapes = (
         *(jax.ShapeDtypeStruct(shape, 'int32') for shape in ((4, 64), (4,))),
         jax.eval_shape(lambda: jax.random.key(0)),

@@ -205,9 +205,13 @@ class TestScriptForAGpu:
             done = subprocess.run(
                 command, env=variables, capture_output=True, text=True
             )
-            calls = [shlex.split(x) for x in (tmp_path / 'calls').open()]
+            calls = (tmp_path / 'calls').read_text().splitlines()
             rows = (tmp_path / 'rows' / 'rows.jsonl').read_text().splitlines()
-            return done, calls, {json.loads(row)['part'] for row in rows}
+            return (
+                done,
+                [*map(shlex.split, calls)],
+                {json.loads(row)['part'] for row in rows},
+            )
 
         return run
 

@@ -18,7 +18,7 @@ _COLLECTIVE = re.compile(
 _MOVES = re.compile(
     r'(copy|transpose|convert|reshape|bitcast|slice|dynamic-slice|pad|concatenate|'
     r'dynamic-update-slice|gather|broadcast|iota|tuple|get-tuple-element|parameter|'
-    r'constant|memcpy|memset)\b'
+    r'constant|memcpy\w*|memset\w*)\b'
 )
 _OTHER = re.compile(r'(custom-call|sort|rng|scatter|fft|partition-id|infeed|outfeed)\b')
 # they multiply for the files that call them
