@@ -52,7 +52,7 @@ def test_workloads(measured, workload, tuning):
     assert found['workload'] == workload
     assert found['rank'] == (2 if tuning == 'lora' else 0)
     assert all(found[name] > 0 for name in SPEED[workload])
-    assert found['peak_rss_mb'] > 0
+    assert found['peak_rss_mb'] > 0 and found['flags']['d'] == 16
     assert found['flops_per_step'] > 0 and found['gemm_tflops'] > 0
     assert ('copy_share' in found) == (workload == 'generate')
     assert ('profile' in found) == (tuning == 'lora')

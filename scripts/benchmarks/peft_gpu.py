@@ -126,7 +126,7 @@ def reward(args: argparse.Namespace, device: str) -> Callable[[], Any]:
     tokens = torch.randint(10, args.vocab - 1, shape, device=device)
 
     def call():
-        scores = network(input_ids=tokens).logits[:, 0].float()
+        scores = network(input_ids=tokens, use_cache=False).logits[:, 0].float()
         margins = scores[: args.pairs] - scores[args.pairs :]
         loss = -torch.nn.functional.logsigmoid(margins).mean()
         optimizer.zero_grad()

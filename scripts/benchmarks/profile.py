@@ -79,8 +79,9 @@ def _events(data: Any) -> Iterator[Event]:
         for event in line.events:
             stats = dict(event.stats)
             if 'hlo_op' in stats or planes:
+                program = stats.get('hlo_module', '')
                 yield Event(
-                    stats.get('hlo_module', ''),
+                    program.partition('(')[0],  # on a TPU a number follows
                     stats.get('hlo_op', event.name),
                     event.start_ns,
                     event.start_ns + event.duration_ns,
