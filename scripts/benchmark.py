@@ -97,22 +97,22 @@ def measure(argv: list[str] | None = None) -> dict:
 
 def environment(args: argparse.Namespace) -> dict[str, str]:
     """What JAX reads when it is imported."""
-    options = []
+    options, found = [], {}
     if args.devices > 1:
         options.append(f'--xla_force_host_platform_device_count={args.devices}')
     if args.profile:  # an operation inside of a CUDA graph has no name in a trace
         options.append('--xla_gpu_enable_command_buffer=')
     if args.target.startswith(('h100', 'a100')):  # on which no kernel can be tried
         options.append('--xla_gpu_autotune_level=0')
-    if options:
-        return {'XLA_FLAGS': ' '.join([os.environ.get('XLA_FLAGS', ''), *options])}
-    if args.target:  # whose name no server can be asked for
-        return {
+    elif args.target:  # whose name no server can be asked for
+        found = {
             'TPU_SKIP_MDS_QUERY': '1',
             'TPU_WORKER_HOSTNAMES': 'localhost',
             'TPU_ACCELERATOR_TYPE': 'v5e-4',
         }
-    return {}
+    if options:
+        found['XLA_FLAGS'] = ' '.join([os.environ.get('XLA_FLAGS', ''), *options])
+    return found
 
 
 if __name__ == '__main__':
