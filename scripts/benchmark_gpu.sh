@@ -18,7 +18,7 @@ mkdir -p "$folder" || exit 1
 failed=()
 
 # JAX takes the GPU whole; Triton's products take minutes to tune and are slower in XLA 0.11
-export XLA_PYTHON_CLIENT_MEM_FRACTION=${XLA_PYTHON_CLIENT_MEM_FRACTION:-.92}
+export XLA_PYTHON_CLIENT_MEM_FRACTION=${XLA_PYTHON_CLIENT_MEM_FRACTION:-.95}
 export XLA_FLAGS="${XLA_FLAGS:-} --xla_gpu_enable_triton_gemm=false"
 
 case ${SCALE:-full} in
