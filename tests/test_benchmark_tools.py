@@ -15,7 +15,7 @@ from imported import imported
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 benchmark = imported('scripts/benchmark.py')  # and `benchmarks` can be imported
 
-from benchmarks import ceiling, hlo, peers, profile, shape  # noqa: E402
+from benchmarks import ceiling, hlo, peers, profiles, shape  # noqa: E402
 
 from perl import sharding  # noqa: E402
 from perl.models import frozen_base  # noqa: E402
@@ -101,7 +101,7 @@ def test_a_profile_adds_up(capsys):
     step = jax.jit(lambda x: jnp.sin(x @ x).T.copy())
     x = jnp.ones((256, 256))
     jax.block_until_ready(step(x))
-    found = profile.shares(lambda: step(x))
+    found = profiles.shares(lambda: step(x))
     assert found['seconds'] > 0 and 0 < found['busy'] <= 1
     assert sum(found['kinds'].values()) == pytest.approx(1, abs=0.01)
     assert {hlo.PRODUCT, hlo.ELEMENTWISE} <= found['kinds'].keys()

@@ -7,7 +7,7 @@ from typing import Any
 
 import jax
 
-from benchmarks import profile
+from benchmarks import profiles
 
 
 def timed(
@@ -28,4 +28,4 @@ def timed(
         seconds.append(time.perf_counter() - began)
     if not args.profile:
         return seconds, {}
-    return seconds, {'profile': profile.shares(lambda: call(count))}
+    return seconds, {'profile': profiles.shares(lambda: call(count))}

@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from benchmarks import profile
+from benchmarks import profiles
 from benchmarks.shape import model
 from perl import sharding
 from perl.adapters import tree
@@ -70,7 +70,7 @@ def measure(args: argparse.Namespace) -> dict:
         figures |= _decoding(args, player, prompts, figures['seconds_per_call'])
     if args.profile:
         call = player.play(prompts, i, total, args.new)
-        figures['profile'] = profile.shares(lambda: sum(call))
+        figures['profile'] = profiles.shares(lambda: sum(call))
     return figures
 
 

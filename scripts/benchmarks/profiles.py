@@ -1,5 +1,9 @@
 """Where the time of one call goes: by kind of operation, and by the file that asked for
-it."""
+it.
+
+It is not `profile.py`: a script of this folder, run by its path, would import that one
+in place of the module of Python that PyTorch needs.
+"""
 
 import collections
 import pathlib
