@@ -22,7 +22,8 @@ A row says what share of the machine it reached: operations a second (counted as
 precision, and, of decoding, bytes a second beside those of a copy. Both are measured in
 the same process (`benchmarks/ceiling.py`).
 
-`--profile` traces one more step and says where its time goes (`benchmarks/profiles.py`).
+`--profile` traces one more step and says where its time goes
+(`benchmarks/profiles.py`).
 
 `--peer=COMMAND` runs another program in turns with this one, with the same flags
 (`benchmarks/peers.py`), and prints the ratio of the medians.
