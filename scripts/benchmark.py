@@ -10,6 +10,24 @@
     python scripts/benchmark.py --workload=reward --abstract --d=2048 --layers=28 ...
     python scripts/benchmark.py --workload=policy --abstract --target=h100 ...
 
+    python scripts/benchmark.py --workload=reward --profile
+    python scripts/benchmark.py --workload=reward --peer='PYTHON rm_trl.py' --turns=3
+    python scripts/benchmark.py --plot=FOLDER
+
+`--shape=llama3-8b` sets the shape of a known model (`benchmarks/flags.py` lists them);
+flags such as `--layers` still change it.
+
+A row says what share of the machine it reached: operations a second (counted as
+`benchmarks/flops.py` says) beside those of a large matrix product in the same dtype and
+precision, and, of decoding, bytes a second beside those of a copy. Both are measured in
+the same process (`benchmarks/ceiling.py`).
+
+`--profile` traces one more step and says where its time goes
+(`benchmarks/profiles.py`).
+
+`--peer=COMMAND` runs another program in turns with this one, with the same flags
+(`benchmarks/peers.py`), and prints the ratio of the medians.
+
 `--shared=P` makes the first P of the `--seq` tokens of a row a prompt that the
 completions of one example have in common; it is encoded once, or, with `--apart`, again
 for each of them.
@@ -33,99 +51,69 @@ import importlib
 import json
 import os
 import pathlib
-import re
 import sys
 
+from benchmarks import flags
 from benchmarks.memory import peak_bytes
 
 ROOT = pathlib.Path(__file__).parents[1]
-TARGET = r'[ah]100(x[1-9]\d*)?|v\d\w*:\d+(x\d+)+'
-# each is a file of `benchmarks/`
-WORKLOADS = ('reward', 'dpo', 'score', 'policy', 'generate', 'load', 'checkpoint')
 
 
 def parse(argv: list[str] | None = None) -> argparse.Namespace:
-    """The flags; the shape's defaults are those of the peers' scripts."""
-    flags = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    flags.add_argument('--workload', default='reward')
-    flags.add_argument('--tuning', default='lora', help='a name of docs/tunings.md')
-    flags.add_argument('--quantization', default='none', help='of the frozen base')
-    flags.add_argument('--dtype', default='float32', help='of compute and base')
-    flags.add_argument('--precision', default='highest', help='of float32 products')
-    for name, value in {
-        'rank': 8, 'd': 256, 'layers': 4, 'heads': 4, 'kv_heads': 0, 'ff': 688,
-        'vocab': 4096, 'seq': 256, 'pairs': 8, 'shared': 0, 'samples': 1, 'prompt': 128,
-        'response': 48, 'new': 128, 'batch': 16, 'minibatches': 1, 'epochs': 4,
-        'prompts': 0, 'mean': 0, 'steps': 20, 'iters': 8, 'calls': 12,
-        'warmup': 3, 'threads': 0, 'devices': 1,
-    }.items():  # fmt: skip
-        flags.add_argument(f'--{name}', type=int, default=value)
-    flags.add_argument(
-        '--target', default='', help='of --abstract: h100, a100, h100x4, or v5e:2x2'
-    )
-    flags.add_argument('--mesh', default='1,1,1', help='of --target')
-    flags.add_argument('--attention', default='auto', help='as model.attention')
-    flags.add_argument('--folder', default='', help='of load and checkpoint')
-    flags.add_argument('--temperature', type=float, default=1.0)
-    for name in ('scan', 'remat', 'abstract', 'apart'):
-        flags.add_argument(f'--{name}', action='store_true')
-    args = flags.parse_args(argv)
-    if args.workload not in WORKLOADS:
-        flags.error(f'--workload must be one of {", ".join(WORKLOADS)}')
-    if args.workload == 'checkpoint' and not args.folder:
-        flags.error('--workload=checkpoint needs --folder')
-    uneven = args.batch % args.samples or args.prompts * args.samples % args.batch
-    if args.workload == 'generate' and uneven:
-        flags.error('--samples must divide --batch, and --batch all responses')
-    if args.abstract and args.workload not in ('reward', 'dpo', 'policy'):
-        flags.error('--abstract is of --workload=reward, dpo and policy')
-    if args.target and not re.fullmatch(TARGET, args.target):
-        flags.error(f'--target={args.target} is none of h100, a100, h100x4, v5e:2x2')
-    if not re.fullmatch(r'\d+,\d+,\d+', args.mesh):
-        flags.error(f'--mesh={args.mesh} must be three numbers of devices')
-    if args.target and not args.abstract:
-        flags.error(f'--target={args.target} needs --abstract: nothing runs there')
-    if not args.rank and args.workload != 'generate':  # as the peers' scripts have it
-        args.tuning = 'full'
-    return args
+    """The flags of a command line."""
+    return flags.parse(argv, __doc__.splitlines()[0])
 
 
 def measure(argv: list[str] | None = None) -> dict:
     """What the peers' scripts print, of ours."""
     args = parse(argv)
+    if args.plot:
+        return importlib.import_module('benchmarks.plot').measure(args)
+    if args.peer:
+        turns = importlib.import_module('benchmarks.peers')
+        return turns.measure(args, sys.argv[1:] if argv is None else argv)
     if args.threads:  # XLA sizes its CPU thread pool by the affinity mask
         cores = sorted(os.sched_getaffinity(0))[: args.threads]
         os.sched_setaffinity(0, cores)
-    if args.devices > 1:  # read when a workload imports jax
-        count = f'--xla_force_host_platform_device_count={args.devices}'
-        os.environ['XLA_FLAGS'] = f'{os.environ.get("XLA_FLAGS", "")} {count}'
-    os.environ.update(environment(args.target))
+    os.environ.update(environment(args))  # read when a workload imports jax
     sys.path.insert(0, str(ROOT))
     workload = importlib.import_module(f'benchmarks.{args.workload}')
     figures = workload.measure(args)
+    peak = peak_bytes()  # before the ceilings are measured
     full = args.tuning == 'full'
-    return {
+    row = {
         'system': 'perl full' if full else 'perl',
         'workload': args.workload,
         'rank': 0 if full else args.rank,
         'devices': args.devices,
-        'peak_rss_mb': round(peak_bytes() / 2**20),
+        'peak_rss_mb': round(peak / 2**20),
         **figures,
     }
+    row['flags'] = flags.changed(args)
+    if args.abstract:  # no device is asked for what it is
+        return row
+    rows = importlib.import_module('benchmarks.rows')
+    return row | rows.memory() | rows.shares(args, figures) | rows.machine()
 
 
-def environment(target: str) -> dict[str, str]:
-    """What JAX reads when it is imported, for a device that is not there."""
-    if target.startswith(('h100', 'a100')):  # on which no kernel can be tried
-        flag = '--xla_gpu_autotune_level=0'
-        return {'XLA_FLAGS': f'{os.environ.get("XLA_FLAGS", "")} {flag}'}
-    if target:  # whose name no server can be asked for
-        return {
+def environment(args: argparse.Namespace) -> dict[str, str]:
+    """What JAX reads when it is imported."""
+    options, found = [], {}
+    if args.devices > 1:
+        options.append(f'--xla_force_host_platform_device_count={args.devices}')
+    if args.profile:  # an operation inside of a CUDA graph has no name in a trace
+        options.append('--xla_gpu_enable_command_buffer=')
+    if args.target.startswith(('h100', 'a100')):  # on which no kernel can be tried
+        options.append('--xla_gpu_autotune_level=0')
+    elif args.target:  # whose name no server can be asked for
+        found = {
             'TPU_SKIP_MDS_QUERY': '1',
             'TPU_WORKER_HOSTNAMES': 'localhost',
             'TPU_ACCELERATOR_TYPE': 'v5e-4',
         }
-    return {}
+    if options:
+        found['XLA_FLAGS'] = ' '.join([os.environ.get('XLA_FLAGS', ''), *options])
+    return found
 
 
 if __name__ == '__main__':

@@ -39,7 +39,8 @@ def measured(benchmark):
     @functools.cache
     def figures(workload, tuning):
         flags = [f'--workload={workload}', f'--tuning={tuning}']
-        return benchmark.measure([*flags, *SHAPE])
+        traced = ['--profile'] if tuning == 'lora' else []
+        return benchmark.measure([*flags, *traced, *SHAPE])
 
     return figures
 
@@ -51,7 +52,14 @@ def test_workloads(measured, workload, tuning):
     assert found['workload'] == workload
     assert found['rank'] == (2 if tuning == 'lora' else 0)
     assert all(found[name] > 0 for name in SPEED[workload])
-    assert found['peak_rss_mb'] > 0
+    assert found['peak_rss_mb'] > 0 and found['flags']['d'] == 16
+    assert found['flops_per_step'] > 0 and found['gemm_tflops'] > 0
+    assert ('copy_share' in found) == (workload == 'generate')
+    assert ('profile' in found) == (tuning == 'lora')
+    if tuning == 'lora':
+        kinds = found['profile']['kinds']
+        assert kinds['matrix products'] > 0 and kinds['attention'] > 0
+        assert 'models/mlp' in found['profile']['parts']
 
 
 def test_refilled_slots_beside_batches_that_wait(benchmark):
@@ -69,6 +77,12 @@ def test_rank_0_is_full_tuning(benchmark, measured):
     full = measured('reward', 'full')
     assert found['system'] == full['system'] == 'perl full'
     assert found['trainable'] == full['trainable']
+
+
+def test_shapes_of_known_models(benchmark):
+    args = benchmark.parse(['--shape=llama3-8b', '--layers=2'])
+    assert (args.d, args.kv_heads, args.layers) == (4096, 8, 2)
+    assert benchmark.parse([]).ff == 688
 
 
 def test_loading_a_checkpoint(benchmark, tmp_path):
@@ -140,9 +154,10 @@ def test_what_cannot_be_compiled_for_no_array(benchmark, flags):
 @pytest.mark.parametrize('target', ['h100', 'a100', 'h100x4', 'a100x16', 'v5p:2x2x1'])
 def test_targets(benchmark, target):
     flags = ['--abstract', f'--target={target}', '--mesh=1,4,1']
-    assert benchmark.parse(flags).target == target
+    args = benchmark.parse(flags)
+    assert args.target == target
     gpu = target[1:4] == '100'
-    assert ('XLA_FLAGS' in benchmark.environment(target)) == gpu
+    assert ('XLA_FLAGS' in benchmark.environment(args)) == gpu
 
 
 @pytest.mark.skipif(not importlib.util.find_spec('libtpu'), reason='needs libtpu')

@@ -4,13 +4,12 @@ import argparse
 import pathlib
 import statistics
 import tempfile
-import time
 from collections.abc import Sequence
 
 import jax
 import numpy as np
 
-from benchmarks import target
+from benchmarks import clock, target
 from benchmarks.shape import experiment, model
 from perl import sharding
 from perl.data.records import Dataset
@@ -58,30 +57,34 @@ def timed(args: argparse.Namespace) -> dict:
             Numbers(args.vocab),
             arch,
         )
-        run.use_base(base)
+        # `use_base` would hash it on the host
+        run.base_id, run.base = 'random', run.place_base(base)
         head = heads.init_head(jax.random.key(3), arch.width)
         kind = run.tuning('policy')
         judge = Role(run.base, run.base_id, {**delta, 'head': head}, kind)
         reward = Judge('reward', None, panel=panel.build([judge]))
         roles = stage.assemble(run, 'policy')
         trainer, state = stage.prepare(run, 'policy', roles, reward)
-        times, phases = [], []
+        phases = []
+
+        def call(i):
+            nonlocal state
+            state, row = trainer.iterate(state, i)
+            phases.append({k: v for k, v in row.items() if k.startswith('seconds')})
+            return state
+
         with jax.set_mesh(run.mesh):
-            for i in range(args.iters):
-                began = time.perf_counter()
-                state, row = trainer.iterate(state, i)
-                jax.block_until_ready(state)
-                times.append(time.perf_counter() - began)
-                phases.append({k: v for k, v in row.items() if k.startswith('seconds')})
-    warm = min(2, args.iters - 1)
-    seconds = statistics.median(times[warm:])
-    median = {k: statistics.median(p[k] for p in phases[warm:]) for k in phases[0]}
+            times, where = clock.timed(args, call, args.iters)
+    warm = slice(min(2, args.iters - 1), args.iters)
+    seconds = statistics.median(times[warm])
+    median = {k: statistics.median(p[k] for p in phases[warm]) for k in phases[0]}
     return {
         'seconds_per_iteration': round(seconds, 3),
         'episodes_per_s': round(args.batch / seconds, 2),
         'step_mb': round(trainer.update.peak_bytes / 2**20),
         'first_iteration_s': round(times[0], 2),
         **{name: round(x, 3) for name, x in median.items()},
+        **where,
     }
 
 

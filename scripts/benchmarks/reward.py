@@ -2,14 +2,13 @@
 
 import argparse
 import statistics
-import time
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from benchmarks import target
+from benchmarks import clock, target
 from benchmarks.shape import arrays_or_shapes, experiment, model, shares
 from perl import sharding
 from perl.data import by_example
@@ -47,15 +46,16 @@ def timed(
     args: argparse.Namespace, plan: Plan, state: Any, frozen: Any, batch: Any, mesh: Any
 ) -> dict:
     """The seconds of the steps of a plan on one batch, and what they need."""
-    update, times = plan.update(), []
+    update, batch = plan.update(), sharding.shard_batch(batch, mesh)
     state = jax.device_put(state, sharding.replicated(mesh))
-    batch = sharding.shard_batch(batch, mesh)
+
+    def call(_):
+        nonlocal state
+        state, metrics = update(state, frozen, batch)
+        return metrics
+
     with jax.set_mesh(mesh):
-        for _ in range(args.warmup + args.steps):
-            began = time.perf_counter()
-            state, metrics = update(state, frozen, batch)
-            jax.block_until_ready(metrics)
-            times.append(time.perf_counter() - began)
+        times, where = clock.timed(args, call, args.warmup + args.steps)
     seconds = statistics.median(times[args.warmup :])
     return {
         'seconds_per_step': round(seconds, 4),
@@ -63,6 +63,7 @@ def timed(
         'step_mb': round(update.peak_bytes / 2**20),
         'trainable': plan.parameter_count(),
         'first_step_s': round(times[0], 2),
+        **where,
     }
 
 

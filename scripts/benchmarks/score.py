@@ -2,12 +2,11 @@
 
 import argparse
 import statistics
-import time
 
 import jax
 import jax.numpy as jnp
 
-from benchmarks import reward
+from benchmarks import clock, reward
 from benchmarks.shape import model, shares
 from perl import sharding
 from perl.data import by_example
@@ -31,15 +30,17 @@ def measure(args: argparse.Namespace) -> dict:
     batch = by_example.collate(shares(args), data, range(args.pairs), multiple=16)
     names = ('tokens', 'positions', 'segments', 'ends')
     batch = jax.tree.map(jnp.asarray, {name: batch[name] for name in names})
-    batch, times = sharding.shard_batch(batch, mesh), []
+    batch = sharding.shard_batch(batch, mesh)
+
+    def call(_):
+        return reward_scores.compiled(arch)(members, batch)
+
     with jax.set_mesh(mesh):
-        for _ in range(args.warmup + args.calls):
-            began = time.perf_counter()
-            jax.block_until_ready(reward_scores.compiled(arch)(members, batch))
-            times.append(time.perf_counter() - began)
+        times, where = clock.timed(args, call, args.warmup + args.calls)
     seconds = statistics.median(times[args.warmup :])
     return {
         'seconds_per_pass': round(seconds, 4),
         'responses_per_s': round(args.pairs * args.samples / seconds, 2),
         'first_pass_s': round(times[0], 2),
+        **where,
     }

@@ -5,10 +5,12 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 from ml_collections import ConfigDict
 
 from perl import config as configs
 from perl.models import architecture
+from perl.weights import Leaf, flatten, unflatten
 
 
 def experiment(args: argparse.Namespace) -> ConfigDict:
@@ -48,11 +50,11 @@ def shares(args: argparse.Namespace) -> str:
     return 'always' if args.shared and not args.apart else 'never'
 
 
-def model(args: argparse.Namespace) -> tuple[architecture.Architecture, Any, Any]:
-    """Architecture, base and delta; abstract if the flags say so."""
+def architecture_of(args: argparse.Namespace) -> architecture.Architecture:
+    """The decoder."""
     kind = configs.tuning(configs.tuning_config(args.tuning, max(args.rank, 1)))
     stored = args.quantization if args.quantization != 'none' else kind.quantization
-    arch = architecture.Architecture(
+    return architecture.Architecture(
         vocabulary=args.vocab,
         width=args.d,
         layers=args.layers,
@@ -68,14 +70,48 @@ def model(args: argparse.Namespace) -> tuple[architecture.Architecture, Any, Any
         scan=args.scan,
         remat=args.remat,
     )
+
+
+def model(args: argparse.Namespace) -> tuple[architecture.Architecture, Any, Any]:
+    """Architecture, base and delta; abstract if the flags say so."""
+    arch = architecture_of(args)
+    kind = configs.tuning(configs.tuning_config(args.tuning, max(args.rank, 1)))
     leaves = architecture.parameters(arch)
-    base = arrays_or_shapes(
-        args, lambda: architecture.init(jax.random.key(0), arch, arch.base_dtype)
-    )
+    base = arrays_or_shapes(args, lambda: random_base(arch))
     delta = arrays_or_shapes(
         args, lambda b: kind.init(jax.random.key(1), b, leaves), base
     )
     return arch, base, delta
+
+
+def random_base(arch: architecture.Architecture) -> dict[str, Any]:
+    """Parameters as `architecture.init` draws them, in the dtype of the base, on the
+    device: one layer after the other, so that a large kernel needs the memory of its
+    random bits for one layer at a time."""
+    leaves = flatten(architecture.parameters(arch))
+    keys = jax.random.split(jax.random.key(0), len(leaves))
+    return unflatten(
+        {
+            path: drawn(leaf, arch.base_dtype)(key)
+            for (path, leaf), key in zip(leaves.items(), keys, strict=True)
+        }
+    )
+
+
+def drawn(leaf: Leaf, dtype: str) -> Any:
+    """The jitted function of a random key to the numbers of a parameter."""
+
+    def draw(key):
+        if leaf.std is None:
+            return jnp.ones(leaf.shape, dtype)
+        if not leaf.layered:
+            return leaf.std * jax.random.normal(key, leaf.shape, dtype)
+        return jax.lax.map(
+            lambda key: leaf.std * jax.random.normal(key, leaf.shape[1:], dtype),
+            jax.random.split(key, leaf.shape[0]),
+        )
+
+    return jax.jit(draw)
 
 
 def arrays_or_shapes(
