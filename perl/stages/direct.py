@@ -112,19 +112,21 @@ def loss(
     def summed(x):
         return jnp.sum(pair_mean(x, batch.get('present'))), count
 
-    def of_best(x):
-        return jnp.where(jnp.ravel(sure) < 0.5, x[:, -1], x[:, 0])
-
     total, _ = summed(numbers.pair_loss(ahead, sure))
     ahead = as_labelled(ahead, sure)
     accuracy = decided_right(ahead, sure, batch.get('present'))
     figures = {'accuracy': accuracy, 'margin': summed(ahead)}
-    figures['chosen_reward'] = jnp.sum(of_best(gained)), count
+    figures['chosen_reward'] = jnp.sum(of_better(gained, sure)), count
     if numbers.nll_coefficient:
-        unlikely = -jnp.sum(of_best(said))
+        unlikely = -jnp.sum(of_better(said, sure))
         total += numbers.nll_coefficient * unlikely
         figures['chosen_nll'] = unlikely, count
     return total, (count, figures)
+
+
+def of_better(x: jax.Array, sure: jax.Array | float) -> jax.Array:
+    """`[B]` of `x [B, K]`: of the completion that the label `sure [B, 1]` prefers."""
+    return jnp.where(jnp.ravel(sure) < 0.5, x[:, -1], x[:, 0])
 
 
 def labels(batch: Any) -> jax.Array | float:

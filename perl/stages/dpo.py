@@ -23,7 +23,14 @@ from perl.runs.judging import open_reward
 from perl.runs.run import Run
 from perl.stages import paper, supervised
 from perl.stages.compared import compared
-from perl.stages.direct import Numbers, labels, loss, margins, rewards
+from perl.stages.direct import (
+    Numbers,
+    labels,
+    loss,
+    margins,
+    of_better,
+    rewards,
+)
 from perl.stages.frozen import Frozen
 from perl.stages.sample_writer import sample_writer
 from perl.stages.sitting import sitting
@@ -100,15 +107,17 @@ def _held_out(arch, mesh, section, frozen, data, batches):
         right, lost = [], []
         for rows, new in once(data, section.batch_size):
             batch = sharding.shard_batch(batches(data, rows), mesh)
-            ahead = margins(measure(role.delta, frozen, batch)[0])
-            shares = share_right(as_labelled(ahead, labels(batch)))
-            losses = numbers.pair_loss(ahead, labels(batch))
+            gained, said = measure(role.delta, frozen, batch)
+            ahead, sure = margins(gained), labels(batch)
+            shares = share_right(as_labelled(ahead, sure))
+            losses = numbers.pair_loss(ahead, sure)
             decided = data.preferences[rows[:new]] != 0.5
             present = batch.get('present')
             means = [pair_mean(x, present) for x in (shares, losses)]
-            shares, losses = (x[:new] for x in placement.fetch(means))
+            means = placement.fetch([*means, of_better(said, sure)])
+            shares, losses, said = (x[:new] for x in means)
             right.append(shares[decided])
-            lost.append(losses)
+            lost.append(losses - numbers.nll_coefficient * said)
         figures = {'val_loss': float(np.concatenate(lost).mean())}
         if (right := np.concatenate(right)).size:
             figures['val_accuracy'] = float(right.mean())
