@@ -101,12 +101,12 @@ def run(
     rules.validate(config)
     same_run.check_config(config, stages)
     workdir = pathlib.Path(workdir or pathlib.Path('runs') / config.name)
-    config = half_precision.resolve(config, workdir)
     stage_names.check_chosen(config, stages)
     prerequisites.check(config, workdir, stages or ())
     wanted = config.stages if stages is None else stages
     with lock.exclusive(workdir) as held:
         same_run.check_folder(workdir)
+        config = half_precision.resolve(config, workdir)
         hosts.first(lambda: atomic.sweep_below(workdir))
         opened = begin_run(config, workdir)
         same_run.check_inputs(opened)

@@ -1,4 +1,4 @@
-"""Every algorithm end to end on the small experiment, and its exact resume."""
+"""Each kind of algorithm end to end on the small experiment, and its exact resume."""
 
 import json
 import math
@@ -25,6 +25,7 @@ VARIANTS = {
         'kl_estimator': 'k3',
         'minibatches': 1,
     },
+    'cispo': {'algorithm': 'cispo', 'samples': 2, 'overlong_tokens': 2},
     'best_of_n': {'algorithm': 'best_of_n', 'samples': 4, 'kl_coefficient': 0.0},
     'everything': {
         'algorithm': 'ppo',

@@ -51,6 +51,15 @@ def check_dpo(name: str, stage: ConfigDict) -> None:
     check_start(name, stage)
     one_of(f'{name}.loss', stage.loss, *DIRECT)
     one_of(f'{name}.share_prompts', stage.share_prompts, *SHARE_PROMPTS)
+    if stage.loss == 'robust' and not stage.label_smoothing:
+        raise UserError(
+            f'{name}.label_smoothing: robust undoes this share of wrong labels, and '
+            'with 0 it is dpo; set it above 0, or the loss to dpo'
+        )
+    if stage.target_margin and stage.loss in ('ipo', 'orpo'):
+        raise UserError(
+            f'{name}.target_margin: {stage.loss} has no margin to reach; set it to 0'
+        )
     _check_no_dropout(name, stage, 'the loss at the reference would not be ln 2')
 
 

@@ -91,7 +91,11 @@ RANGES: dict[str, dict[str, Range]] = {
         'beta': POSITIVE,
         'target_margin': from_0(1e6),
         **dict.fromkeys(('clip', 'value_clip', 'value_learning_rate'), POSITIVE),
-        **dict.fromkeys(('kl_target', 'correction_limit'), POSITIVE),
+        'kl_target': POSITIVE,
+        'correction_limit': (
+            'must be 1 or more and at most 1e6',
+            lambda x: 1 <= x <= 1e6,
+        ),
         'kl_horizon': above_0(1e12),
         **dict.fromkeys(('eval_every', 'value_warmup', 'shuffle'), from_0(STEPS)),
         'rollout_slots': from_0(ROWS),

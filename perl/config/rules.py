@@ -53,6 +53,7 @@ def validate(config: ConfigDict) -> None:
     one_of('model.quantization', configs.quantization(config), 'none', *QUANTISATIONS)
     for name in config.stages:
         KINDS[config[name].kind].check(name, config[name])
+        _check_overlong(name, config)
         lineage.check(config, name)
         if 'reward' in config[name]:
             rewards.check(config, name)
@@ -74,6 +75,15 @@ def validate(config: ConfigDict) -> None:
         raise UserError(
             'stages: pretrain makes a base, but model.path gives one; '
             'leave one of the two out'
+        )
+
+
+def _check_overlong(name, config):
+    most, tokens = config.lengths.response, config[name].get('overlong_tokens', 0)
+    if tokens > most:
+        raise UserError(
+            f'{name}.overlong_tokens: {tokens} is more than lengths.response {most}; '
+            'give a part of it'
         )
 
 

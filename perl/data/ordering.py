@@ -24,8 +24,8 @@ def order(
     With `lengths` (any numbers `[n]`), the stream is cut into windows of a few batches.
     The batches of a window in the same epoch are sorted by length together, so that a
     batch holds examples of similar length; then the batches of the window are shuffled.
-    A batch in which one epoch ends and the next begins is not sorted: otherwise an
-    example of both epochs could be in a batch twice. The stream visits the same
+    A batch in which one epoch ends and the next begins is not sorted: otherwise more
+    examples would be in a batch twice, once of each epoch. The stream visits the same
     examples with and without `lengths`, and a resume needs only the step.
 
     Returns:

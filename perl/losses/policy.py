@@ -63,6 +63,17 @@ def clip_fraction(
     return as_float(clipped > unclipped)
 
 
+def cut_fraction(
+    log_probs: jax.Array, old_log_probs: jax.Array, clip: Clip
+) -> jax.Array:
+    """1.0 where the ratio is outside of the range, else 0.0: of `cispo`.
+
+    `[B, T]` twice -> `[B, T]` float32.
+    """
+    ratio = _ratio(log_probs, old_log_probs)
+    return as_float(_clipped(ratio, clip) != ratio)
+
+
 def reinforce(log_probs: jax.Array, advantages: jax.Array) -> jax.Array:
     """-log pi * stop_gradient(advantage) (RLAIF, arXiv 2309.00267, A.3).
 

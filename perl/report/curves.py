@@ -133,9 +133,10 @@ def _chance(run: RunFolder, stage: str, name: str) -> float | None:
     kind = run.kind(stage)
     if kind not in ('reward', 'dpo'):  # DPO ranks pairs by implicit rewards
         return None
-    pairwise = run.origin(stage).get('loss') != 'pointwise'
-    if name == 'loss':
-        return np.log(2) if pairwise else None
+    loss = run.origin(stage).get('loss')
+    pairwise = loss != 'pointwise'
+    if name == 'loss':  # of the others it depends on the policy, or on their settings
+        return np.log(2) if loss in ('bradley_terry', 'dpo', 'robust') else None
     if pairwise or name == 'auc':
         return 0.5
     majority = reward_figures.chance(run.results.get(stage, {}))

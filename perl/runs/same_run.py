@@ -54,6 +54,7 @@ def check_folder(workdir: pathlib.Path) -> None:
     token, file = secrets.token_hex(8), workdir / TOKEN
     hosts.first(lambda: file.write_text(token))
     found = file.read_text() if file.is_file() else ''
+    hosts.first(file.unlink)
     try:
         hosts.check_same({'run folder': found})
     except UserError:
@@ -61,7 +62,6 @@ def check_folder(workdir: pathlib.Path) -> None:
             f'--workdir: {workdir} is not one folder for all processes; give a folder '
             'on a disk that all hosts share'
         ) from None
-    hosts.first(file.unlink)
 
 
 def check_mesh(mesh: Mesh) -> None:

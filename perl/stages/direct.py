@@ -125,7 +125,13 @@ def loss(
 
 
 def of_better(x: jax.Array, sure: jax.Array | float) -> jax.Array:
-    """`[B]` of `x [B, K]`: of the completion that the label `sure [B, 1]` prefers."""
+    """`[B]` of `x [B, K]`: of the first completion, or of the last where the label says
+    that the order is the other way round; in a tie of the first.
+
+    Args:
+        x: of the completions.
+        sure: from `labels`.
+    """
     return jnp.where(jnp.ravel(sure) < 0.5, x[:, -1], x[:, 0])
 
 

@@ -45,8 +45,8 @@ def plan(arch: Architecture, config: ConfigDict, stage: str) -> Plan:
     numbers = Numbers.of(section)
     learn = functools.partial(loss, arch=arch, numbers=numbers)
     prompt, response = config.lengths.prompt, config.lengths.response
-    shared = by_example.shares(section.share_prompts, prompt, response)
-    E = 2 if shared else 1  # completions in a row
+    # `auto` depends on the data: two rows have more slots than one
+    E = 2 if section.share_prompts == 'always' else 1  # completions in a row
     shape = section.batch_size, 2 // E, prompt + E * response
     batch = predictions.on_paper(shape, E * response, E)
     tuning = configs.tuning(section.tuning)
@@ -94,7 +94,7 @@ def dpo(run: Run, stage: str) -> dict[str, Any]:
     run.save_role(stage, policy)
     trained_by = lineage.trained_by(run.config, stage)
     judged = compared(run, run.workdir / stage, policy, reference, reward, trained_by)
-    return {**figures, 'algorithm': 'dpo', **judged}
+    return {**figures, 'algorithm': config.loss, **judged}
 
 
 def _held_out(arch, mesh, section, frozen, data, batches):

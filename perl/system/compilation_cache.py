@@ -20,15 +20,21 @@ def turn_on() -> None:
     """Turns the cache on, in the user's cache folder, if that can be written."""
     if NAME in os.environ:
         return
-    home = os.environ.get('XDG_CACHE_HOME') or pathlib.Path.home() / '.cache'
-    folder = pathlib.Path(home) / 'perl' / 'compiled' / _processor()
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError:  # nothing is lost but time
-        return
-    if os.access(folder, os.W_OK):
+    if folder := own_folder('compiled'):
         jax.config.update('jax_compilation_cache_dir', str(folder))
         jax.config.update('jax_compilation_cache_max_size', _MOST)
+
+
+def own_folder(name: str) -> pathlib.Path | None:
+    """A folder of this processor in the user's cache folder, made if it is not there;
+    None where that cannot be: nothing is lost but time."""
+    try:
+        home = os.environ.get('XDG_CACHE_HOME') or pathlib.Path.home() / '.cache'
+        folder = pathlib.Path(home) / 'perl' / name / _processor()
+        folder.mkdir(parents=True, exist_ok=True)
+    except (OSError, RuntimeError):  # it cannot be written, or the user has no home
+        return None
+    return folder if os.access(folder, os.W_OK) else None
 
 
 def _processor():

@@ -13,6 +13,7 @@ from absl import flags
 from jax.experimental import multihost_utils
 
 from perl.system import hosts, leaving, watch
+from perl.system.door import Door, enter
 from perl.system.errors import UserError
 
 AUTO = 'auto'
@@ -168,7 +169,7 @@ def _check_devices():
 def _begin_watch(coordinator, start_timeout, host_timeout):
     """Connects the processes with process 0."""
     if hosts.is_first():
-        door = watch.Door()
+        door = Door()
         host = coordinator.rpartition(':')[0].strip('[]')
         addresses = [host] if host else _addresses()
         card = door.port, door.token, leaving.own_name(), addresses
@@ -182,7 +183,7 @@ def _begin_watch(coordinator, start_timeout, host_timeout):
     else:
         names = leaving.own_name(), name
         try:
-            peers = [watch.enter(addresses, port, token, names, start_timeout)]
+            peers = [enter(addresses, port, token, names, start_timeout)]
         except OSError as error:
             raise UserError(
                 f'hosts: {error}; let all hosts connect to each other on all ports'
@@ -193,8 +194,7 @@ def _begin_watch(coordinator, start_timeout, host_timeout):
 def _addresses():
     """Where others may reach this machine: its name, and the addresses of that name."""
     name = socket.gethostname()
-    try:
+    found = set()
+    with contextlib.suppress(OSError):
         found = {x[4][0] for x in socket.getaddrinfo(name, None)}
-    except OSError:
-        found = set()
-    return [name, *sorted(found)]
+    return [name, *sorted(found)[:8]]  # which fit on the card

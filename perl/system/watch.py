@@ -8,7 +8,6 @@ thread of each process then says which process has ended, and ends its own.
 
 import contextlib
 import os
-import secrets
 import selectors
 import socket
 import threading
@@ -16,9 +15,8 @@ import time
 from collections.abc import Callable
 
 _BEATS = 6  # signs of life in the time after which silence is an end
-_ALIVE, _DONE, _FAILED = b'alive', b'done', b'failed'
-_LONGEST = 1000  # bytes of a message
-_CONNECTING = 10.0  # seconds to wait for an address
+ALIVE, _DONE, _FAILED = b'alive', b'done', b'failed'
+LONGEST = 1000  # bytes of a message
 
 
 class Peer:
@@ -35,7 +33,7 @@ class Peer:
 
     def send(self, word: bytes, text: str = '') -> None:
         """Sends a message; a connection that is broken is noticed by reading."""
-        line = word + b' ' + ' '.join(text.split()).encode()[:_LONGEST] + b'\n'
+        line = word + b' ' + ' '.join(text.split()).encode()[:LONGEST] + b'\n'
         with contextlib.suppress(OSError):
             self.connection.sendall(line)
 
@@ -106,7 +104,7 @@ class Watch:
             beat = 0.0
             while self._at_work:
                 if time.monotonic() >= beat:
-                    self._tell(_ALIVE)
+                    self._tell(ALIVE)
                     beat = time.monotonic() + pause
                 for key, _ in ready.select(pause):
                     why = key.data.read()
@@ -127,69 +125,6 @@ class Watch:
         with self._lock:
             if self._at_work:
                 self._end(why)
-
-
-class Door:
-    """Where process 0 waits for the others.
-
-    Attributes:
-        port: on all addresses of this machine.
-        token: what a process must know to be let in, in hexadecimal digits.
-    """
-
-    def __init__(self):
-        dual = socket.has_dualstack_ipv6()
-        family = socket.AF_INET6 if dual else socket.AF_INET
-        self._socket = socket.create_server(
-            ('', 0), family=family, dualstack_ipv6=dual, backlog=4096
-        )
-        self.port, self.token = self._socket.getsockname()[1], secrets.token_hex(16)
-
-    def admit(self, count: int, seconds: float) -> list[Peer]:
-        """Waits for `count` others.
-
-        Raises:
-            OSError: they did not come within so many seconds.
-        """
-        peers, until = [], time.monotonic() + seconds
-        with self._socket:
-            while len(peers) < count:
-                self._socket.settimeout(max(0.1, until - time.monotonic()))
-                connection, _ = self._socket.accept()
-                connection.settimeout(seconds)
-                with connection.makefile('r', encoding='utf-8') as lines:
-                    token, _, name = lines.readline(_LONGEST).strip().partition(' ')
-                if secrets.compare_digest(token, self.token):
-                    peers.append(Peer(connection, name))
-                    peers[-1].send(_ALIVE)
-                else:
-                    connection.close()
-        return peers
-
-
-def enter(
-    addresses: list[str], port: int, token: str, names: tuple[str, str], seconds: float
-) -> Peer:
-    """The connection to process 0.
-
-    Args:
-        addresses: of its machine, of which the first that answers is taken.
-        port, token: of its `Door`.
-        names: of this process and of process 0.
-        seconds: to wait for an answer.
-
-    Raises:
-        OSError: none of them can be reached.
-    """
-    for address in addresses:
-        with contextlib.suppress(OSError):
-            connection = socket.create_connection((address, port), _CONNECTING)
-            connection.settimeout(seconds)
-            connection.sendall(f'{token} {names[0]}\n'.encode())
-            if connection.recv(1):  # else it is another door than that of this run
-                return Peer(connection, names[1])
-            connection.close()
-    raise OSError(f'{names[1]} cannot be reached at {", ".join(addresses)} port {port}')
 
 
 def end_process(why: str) -> None:

@@ -88,6 +88,13 @@ def test_cispo_by_hand():
     np.testing.assert_allclose(grad, -weights * gain, atol=1e-9)  # none is lost
 
 
+def test_cut_fraction_by_hand():
+    """Whatever the sign of the advantage."""
+    ratio = np.array([[0.5, 1.0, 10.0, 0.9]])
+    got = policy.cut_fraction(np.log(ratio), 0 * ratio, (0.2, 5.0))
+    np.testing.assert_array_equal(got, [[1, 0, 1, 0]])
+
+
 def test_cispo_at_ratio_one_has_the_gradient_of_reinforce():
     cispo = jax.grad(lambda x: policy.cispo(x, NEW, ADVANTAGES, 0.2).sum())(NEW)
     np.testing.assert_allclose(cispo, -ADVANTAGES, atol=1e-9)

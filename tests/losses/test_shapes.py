@@ -29,6 +29,7 @@ FITTING = {
     'ppo': (policy.ppo, (ROWS, ROWS, ROWS, 0.2)),
     'clip_fraction': (policy.clip_fraction, (ROWS, ROWS, ROWS, 0.2)),
     'reinforce': (policy.reinforce, (ROWS, ROWS)),
+    'cut_fraction': (policy.cut_fraction, (ROWS, ROWS, 0.2)),
     'cispo': (policy.cispo, (ROWS, ROWS, ROWS, 0.2)),
     'sequence_log_ratios': (policy.sequence_log_ratios, (ROWS, ROWS, ROWS)),
     'importance_weights': (policy.importance_weights, (ROWS, ROWS, 2.0, False)),

@@ -36,12 +36,38 @@ def test_auto_is_what_the_machine_computes_fastest(
     assert capsys.readouterr().out == said
 
 
+def begun(folder, **model):
+    """A run folder in which a stage has left something."""
+    (folder / 'sft').mkdir()
+    (folder / 'sft' / 'metrics.jsonl').write_text('{}')
+    saved = json.dumps(configs.to_json(config_with(**model)))
+    (folder / 'config.json').write_text(saved)
+
+
 def test_a_run_keeps_what_it_began_with(tmp_path, monkeypatch):
-    began = config_with(dtype='float32', precision='bfloat16')
-    (tmp_path / 'config.json').write_text(json.dumps(configs.to_json(began)))
+    begun(tmp_path, dtype='float32', precision='bfloat16')
     monkeypatch.setattr(products, 'gain_of_bfloat16', lambda: 1.0)
     model = half_precision.resolve(config_with(dtype='auto'), tmp_path).model
     assert (model.dtype, model.precision) == ('float32', 'bfloat16')
+
+
+def test_a_folder_in_which_nothing_has_begun_decides_nothing(tmp_path, monkeypatch):
+    saved = json.dumps(configs.to_json(config_with(dtype='bfloat16')))
+    (tmp_path / 'config.json').write_text(saved)
+    monkeypatch.setattr(products, 'gain_of_bfloat16', lambda: 1.0)
+    asked = config_with(dtype='auto')
+    model = half_precision.resolve(asked, tmp_path, platform='cpu').model
+    assert (model.dtype, model.precision) == ('float32', 'highest')
+
+
+def test_a_precision_that_was_asked_for_stays(tmp_path, monkeypatch):
+    """So that a folder with another one is an error of `saved_config`."""
+    monkeypatch.setattr(products, 'gain_of_bfloat16', lambda: 4.0)
+    asked = config_with(dtype='auto', precision='default')
+    model = half_precision.resolve(asked, platform='cpu').model
+    assert (model.dtype, model.precision) == ('float32', 'default')
+    begun(tmp_path, dtype='float32', precision='bfloat16')
+    assert half_precision.resolve(asked, tmp_path).model.precision == 'default'
 
 
 @pytest.mark.parametrize('dtype', ['float32', 'bfloat16', 'float16'])

@@ -18,7 +18,11 @@ from perl.stages import direct, dpo
 from perl.stages.frozen import Frozen
 
 ARCH = tiny.arch(vocabulary=300)
-BASE, POLICY, REFERENCE = tiny.weights(ARCH), tiny.adapter(ARCH), tiny.adapter(ARCH, seed=4)
+BASE, POLICY, REFERENCE = (
+    tiny.weights(ARCH),
+    tiny.adapter(ARCH),
+    tiny.adapter(ARCH, seed=4),
+)
 PAIRS = [
     Comparison('a long prompt', ('cd', 'efg'), preference=0.9),
     Comparison('another', ('i', 'jk')),

@@ -50,3 +50,15 @@ def test_a_home_that_cannot_be_written_is_no_error(settings, monkeypatch, tmp_pa
     compilation_cache.turn_on()
     assert settings() == before
     assert jnp.ones(2).sum() == 2
+
+
+def test_a_user_without_a_home_is_no_error(settings, monkeypatch):
+    def homeless():
+        raise RuntimeError('Could not determine home directory.')
+
+    monkeypatch.delenv(compilation_cache.NAME)
+    monkeypatch.delenv('XDG_CACHE_HOME', raising=False)
+    monkeypatch.setattr(pathlib.Path, 'home', homeless)
+    before = settings()
+    compilation_cache.turn_on()
+    assert settings() == before

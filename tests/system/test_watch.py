@@ -7,7 +7,7 @@ import threading
 
 import pytest
 
-from perl.system.watch import Door, Peer, Watch, enter
+from perl.system.watch import Peer, Watch
 
 LONG = 60.0  # seconds; no test waits so long unless it fails
 
@@ -81,27 +81,3 @@ def test_after_the_own_end_others_may_do_what_they_want():
         other.connection.close()
         with pytest.raises(queue.Empty):
             reasons.get(timeout=0.5)
-
-
-def test_door():
-    door, admitted = Door(), queue.Queue()
-    waiting = threading.Thread(target=lambda: admitted.put(door.admit(1, LONG)))
-    waiting.start()
-    names = 'process 1', 'process 0'
-    with pytest.raises(OSError, match='process 0 cannot be reached at 127'):
-        enter(['127.0.0.1'], door.port, 'another token', names, LONG)
-    inside = enter(['127.0.0.1'], door.port, door.token, names, LONG)
-    (peer,) = admitted.get(timeout=LONG)
-    waiting.join()
-    assert (peer.name, inside.name) == names
-    peer.send(b'failed', 'as it is')
-    while not (why := inside.read()):
-        pass
-    assert why == 'as it is'
-    for end in (peer, inside):
-        end.connection.close()
-
-
-def test_door_does_not_wait_forever():
-    with pytest.raises(TimeoutError):
-        Door().admit(1, 0.2)

@@ -79,7 +79,6 @@ def paper(
         algorithm=chosen.algorithm,
         steps=policy_steps,
         temperature=temperature,
-        kl_coefficient=0.05,
         save_every=50,
         **_ALGORITHMS.get(chosen.algorithm, {}),
     )

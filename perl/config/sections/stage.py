@@ -9,6 +9,7 @@ from perl.config.sections.tuning import tuning_config
 
 # defaults that the paper of a loss of comparisons implies
 _CUSTOMS = {
+    'robust': {'label_smoothing': 0.1},
     'simpo': {'beta': 2.0, 'target_margin': 1.0},
     'orpo': {'nll_coefficient': 1.0},
 }

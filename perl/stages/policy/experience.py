@@ -151,10 +151,14 @@ def _penalty(scores, objective):
 
 
 def _corrected(rollout, scores, objective):
-    """The weights of tokens `[B, R]` by the sampler's and the trainer's log-probs."""
+    """The weights of tokens `[B, R]` by the sampler's and the trainer's log-probs; of
+    whole responses, where the loss compares these."""
+    rows = scores.log_probs, rollout.responses.log_probs
+    if objective.rules.clipped == 'sequence':
+        ratios = policy.sequence_log_ratios(*rows, rollout.mask)
+        rows = ratios, jnp.zeros_like(ratios)
     return policy.importance_weights(
-        scores.log_probs,
-        rollout.responses.log_probs,
+        *rows,
         objective.correction_limit,
         masked=objective.sampler_correction == 'masked',
     )

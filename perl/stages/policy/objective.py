@@ -17,6 +17,7 @@ from perl.models import likelihood
 from perl.models.architecture import Architecture
 from perl.rollout import scoring
 from perl.stages.frozen import Frozen
+from perl.stages.policy.averages import Averages
 from perl.stages.policy.episodes import Experience
 
 
@@ -103,43 +104,28 @@ def loss(
     )
     # past the end a token may be so unlikely that the slope of a KL term overflows
     new = jnp.where(batch.mask, new, 0)
-    share, count = _weights(batch.mask, objective)
-
-    def summed(x):
-        return masked_sum(x * share, batch.mask), count
-
+    means = Averages(batch.mask, objective.rules.average)
     terms = _policy_terms(new, batch, objective)
-    sums = {name: summed(x) for name, x in terms.items()}
-    sums['policy_entropy'] = summed(entropy)
+    sums = {name: means.told(x) for name, x in terms.items()}
+    sums['policy_loss'] = means.learned(terms['policy_loss'])
+    sums['policy_entropy'] = means.told(entropy)
     total = sums['policy_loss'][0]
     if objective.entropy_coefficient:
-        total = total - objective.entropy_coefficient * sums['policy_entropy'][0]
+        total = total - objective.entropy_coefficient * means.learned(entropy)[0]
     if not objective.rules.group:
         critic = tree.bind(frozen.value, trainable['value'])
         values = scoring.values(arch, critic, *rows, R, samples)
-        sums['value_loss'] = summed(_value_loss(values, batch, objective))
+        sums['value_loss'] = means.learned(_value_loss(values, batch, objective))
         total = total + objective.value_coefficient * sums['value_loss'][0]
     if batch.beta is not None:
         penalty = _penalty(arch, params, frozen, batch, new, objective, samples)
-        total = total + summed(batch.beta[:, None] * penalty)[0]
-        sums[f'loss_{objective.kl_estimator}'] = summed(penalty)
+        total = total + means.learned(batch.beta[:, None] * penalty)[0]
+        sums[f'loss_{objective.kl_estimator}'] = means.told(penalty)
     if batch.text is not None:
         weighted, bare, words = _text_loss(arch, params, batch.text)
         total = total + weighted
         sums['ptx_loss'] = bare, words
-    return total, (count, sums)
-
-
-def _weights(mask, objective):
-    """The weight of each token `[B, R]`, and the scalar that all sums are divided by:
-    tokens count alike, or responses do, or all slots of responses."""
-    share, (rows, most) = jnp.ones(mask.shape), mask.shape
-    if objective.rules.average == 'tokens':
-        return share, jnp.sum(mask)
-    if objective.rules.average == 'slots':
-        return share / most, jnp.float32(rows)
-    lengths = jnp.sum(mask, 1, keepdims=True, dtype=jnp.float32)
-    return share / jnp.maximum(lengths, 1), jnp.float32(rows)
+    return total, (means.count, sums)
 
 
 def _policy_terms(new, batch, objective):
@@ -151,20 +137,18 @@ def _policy_terms(new, batch, objective):
         rows = ratios, jnp.zeros_like(ratios), gains
     else:
         rows = new, old, gains
+    held = policy.clip_fraction(*rows, clip)
     match objective.rules.clipped:
         case '':
             pushed = policy.reinforce(new, gains)
         case 'weight':
             pushed = policy.cispo(*rows, clip)
+            held = policy.cut_fraction(new, old, clip)
         case _:
             pushed = policy.ppo(*rows, clip)
     if batch.weights is not None:
         pushed = batch.weights * pushed
-    return {
-        'policy_loss': pushed,
-        'clip_fraction': policy.clip_fraction(*rows, clip),
-        'update_kl': kl.k3(old, new),
-    }
+    return {'policy_loss': pushed, 'clip_fraction': held, 'update_kl': kl.k3(old, new)}
 
 
 def _value_loss(values, batch, objective):

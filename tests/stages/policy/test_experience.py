@@ -251,6 +251,18 @@ def test_the_sampler_is_corrected_where_it_differs():
     assert plain.weights is None and 'effective_share' not in figures
 
 
+def test_a_loss_of_whole_responses_is_corrected_by_whole_responses():
+    """The geometric mean of the ratios 1, 2 and 1/4 of the first one."""
+    apart = jnp.log(jnp.array([[1.0, 2.0, 0.25], [4.0, 1.0, 1.0]]))
+    rounded = {'log_probs': ROLLOUT.responses.log_probs + apart}
+    gspo = dataclasses.replace(
+        PPO, algorithm='gspo', samples=2, sampler_correction='masked'
+    )
+    learn, _, _ = estimate(gspo, **rounded, sampler_gap=jnp.float32(0.1))
+    np.testing.assert_allclose(learn.weights[0], 0.5 ** (1 / 3), rtol=1e-5)
+    assert not learn.weights[1].any()
+
+
 def test_a_long_response_pays():
     """Three of three tokens, the last two of which cost; the other has one."""
     objective = dataclasses.replace(PPO, overlong_tokens=2, missing_eos_penalty=0.0)

@@ -102,18 +102,22 @@ def in_groups(algorithm, **changes):
 def test_dr_grpo_divides_by_no_length():
     """The sum over tokens, over all slots that the responses could have."""
     given = policy_alone()
-    (total, (count, _)), _ = learned(in_groups('dr_grpo'), only(TRAINABLE), given)
+    (total, (count, sums)), _ = learned(in_groups('dr_grpo'), only(TRAINABLE), given)
     gains, mask = np.asarray(given.advantages), np.asarray(given.mask)
     np.testing.assert_allclose(total / count, -gains[mask].sum() / (2 * R), rtol=1e-4)
+    told, tokens = sums['policy_entropy']  # a mean over tokens, as elsewhere
+    (_, (_, others)), _ = learned(in_groups('dapo'), only(TRAINABLE), given)
+    assert tokens == mask.sum() < 2 * R
+    np.testing.assert_allclose(told, others['policy_entropy'][0], rtol=1e-6)
 
 
 def test_dr_grpo_of_full_length_is_grpo():
     given = policy_alone(mask=jnp.ones((2, R), bool), log_probs=jnp.full((2, R), -2.0))
-    results = [
+    (want, slope), (got, gradient) = (
         learned(in_groups(name, clip=0.9), only(TRAINABLE), given)
         for name in ('grpo', 'dr_grpo')
-    ]
-    tiny.close(*results, atol=1e-6)
+    )
+    tiny.close((got[0], gradient), (want[0], slope), atol=1e-6)
 
 
 def test_gspo_clips_whole_responses():
