@@ -79,6 +79,7 @@ def test_what_is_optimised_is_named(trained):
         == {
             'rloo': {'penalty_k1'},
             'grpo': {'penalty_k3', 'loss_k3'},
+            'cispo': {'penalty_k1'},
             'best_of_n': set(),
             'everything': {'penalty_full', 'loss_full'},
         }[name]

@@ -50,7 +50,8 @@ def test_a_held_out_curve_begins_before_the_first_step():
     ('kind', 'section', 'results', 'chance'),
     [
         ('reward', {'loss': 'bradley_terry'}, {}, [np.log(2), 0.5]),
-        ('dpo', {}, {}, [np.log(2), 0.5]),
+        ('dpo', {'loss': 'dpo'}, {}, [np.log(2), 0.5]),
+        ('dpo', {'loss': 'ipo'}, {}, [None, 0.5]),
         ('reward', {'loss': 'pointwise'}, {'positives': 5, 'n': 20}, [None, 0.75]),
         ('reward', {'loss': 'pointwise'}, {}, [None, None]),
         ('sft', {}, {}, [None, None]),
