@@ -10,8 +10,8 @@ DATA holds harmless-base/ of anthropics/hh-rlhf (see docs/datasets.md);
 enough for scale=laptop, which splits it 8 to 1 to 1 (`--config.data.test_only=False`
 reads the train file too). SFT imitates the preferred answers. The content is offensive
 by design. In the paper: reward accuracy 76.6 % in full, 79.1 % by LoRA of rank 8;
-harmless answers 96.6 % in full, 97.7 % by LoRA of rank 8. With scale=laptop: 55.6 %
-[49.1, 62.1] on 214 pairs, level with "shorter wins"; six minutes of one core.
+harmless answers 96.6 % in full, 97.7 % by LoRA of rank 8. With scale=laptop: 54.2 %
+[47.4, 60.8] on 214 pairs, level with "shorter wins"; six minutes of one core.
 
 Arguments: tuning=lora|full, rank=8, algorithm=NAME (docs/algorithms.md),
 scale=paper|laptop, base=PATH, seed=0.
